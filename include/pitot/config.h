@@ -1,0 +1,94 @@
+/*
+ * config: what the user asked for, as one plain struct.
+ *
+ * options.def has a row per option: the command line, the configuration file, --help and the lint against the
+ * man page all come from it.  Stages get their slice by main; none includes this header.
+ */
+#ifndef PITOT_CONFIG_H
+#define PITOT_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "pitot/collector.h"
+#include "pitot/diag.h"
+
+struct config_interface {
+	char name[64];
+	uint32_t ifindex; /* 0: the system's */
+};
+
+enum config_action { /* instead of measuring */
+	CONFIG_RUN,
+	CONFIG_HELP,
+	CONFIG_VERSION,
+	CONFIG_LIST_FIELDS,
+	CONFIG_PRINT_TEMPLATE,
+	CONFIG_DRY_RUN
+};
+
+struct config {
+	enum config_action action;
+
+	/* capture */
+	struct config_interface *interfaces;
+	unsigned n_interfaces;
+	char **files;
+	unsigned n_files;
+	char *filter; /* --filter or the trailing words */
+	int capture;  /* enum capture_method */
+	uint64_t buffer_octets;
+	uint32_t snap_len;
+	bool no_promiscuous;
+	int direction; /* enum capture_direction */
+	bool include_own;
+
+	/* metering */
+	uint64_t active_ns;
+	uint64_t inactive_ns;
+	uint64_t tcp_end_ns; /* UINT64_MAX: off */
+	uint32_t max_flows;
+	uint32_t flow_key;   /* enum flow_key_extra bits of exporter.h */
+	bool no_fragment_tracking;
+	uint32_t max_fragments;
+	uint64_t fragment_timeout_ns;
+	uint32_t max_layers;
+	unsigned workers; /* 0: auto */
+
+	/* export */
+	struct collector_config *collectors;
+	unsigned n_collectors;
+	enum export_format format;
+	char *source_host;
+	uint16_t source_port;
+	char *bind_device;
+	int ttl;
+	uint32_t mtu;
+	uint32_t domain;
+	uint64_t template_ns;
+	uint32_t template_messages;
+	char *fields;
+
+	/* process */
+	char *stats_path;
+	bool quiet;
+	bool daemon;
+	bool debug;
+	bool foreground; /* -d: accepted, the default */
+	char *pidfile;
+	char *user;
+	char *config_path;
+};
+
+/* Positive outcome: the usage is wrong; the sentence is in diag, exit status 2. */
+enum { CONFIG_E_USAGE = 1 };
+
+/* Defaults, then --config FILE, then the command line over it.  0, CONFIG_E_USAGE, or negative errno. */
+int config_parse(struct config *c, int argc, char **argv, struct diag *diag);
+void config_deinit(struct config *c);
+
+/* --help to print line by line. */
+void config_help(void (*print)(void *ctx, const char *line), void *ctx);
+
+#endif

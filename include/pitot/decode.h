@@ -1,0 +1,35 @@
+/*
+ * decode: bytes -> keys and facts.
+ *
+ * One header family per file, one shape for every decoder: guard, fields, next.  Offsets only grow, every
+ * octet is checked against what was captured, and the number of headers is limited, so no input loops.
+ */
+#ifndef PITOT_DECODE_H
+#define PITOT_DECODE_H
+
+#include "pitot/diag.h"
+#include "pitot/packet.h"
+
+struct decode_config {
+	bool key_tos;
+	bool key_vlan;
+	unsigned max_layers; /* link layer headers peeled; beyond: PACKET_TOO_DEEP */
+};
+
+struct decoder;
+
+/*
+ * A decoder for frames of one link type (a LINKTYPE_ or DLT_ number).
+ * -EPROTONOSUPPORT with a sentence naming the number when there is none for it.
+ */
+int decoder_new(struct decoder **dp, int link_type, const struct decode_config *config, struct diag *diag);
+void decoder_free(struct decoder *d);
+
+/* Whether decoder_new() would know it. */
+bool decode_knows_link_type(int link_type);
+
+/* Fills *p; the answer is p->verdict. */
+void decode_frame(const struct decoder *d, const struct frame *f, struct packet *p);
+void decode_batch(const struct decoder *d, const struct frame_batch *b, struct packet *packets);
+
+#endif

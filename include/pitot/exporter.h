@@ -1,0 +1,105 @@
+/*
+ * exporter: the exporting process (RFC 5470 §5.3) without its thread: records in, messages out.
+ *
+ * One struct exporter has all collectors; each has its own format, templates, sequence and transport, and
+ * none can harm another.  Time is an argument.  It is driven by one thread; exporter_get_stats() may be
+ * called by that thread only.
+ */
+#ifndef PITOT_EXPORTER_H
+#define PITOT_EXPORTER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "pitot/clock.h"
+#include "pitot/collector.h"
+#include "pitot/diag.h"
+#include "pitot/flow_record.h"
+#include "pitot/transport.h"
+
+/* An interface, as the interface table option announces it. */
+struct export_interface {
+	uint32_t ifindex;
+	char name[64];
+	char description[128]; /* alias, or the name */
+};
+
+struct exporter_config {
+	const struct collector_config *collectors;
+	unsigned n_collectors;
+	struct transport_config transport; /* template: collector is set for each */
+
+	uint32_t domain;            /* observation domain id, source id, engine */
+	uint64_t template_ns;       /* refresh by time */
+	uint32_t template_messages; /* and by count */
+	uint64_t flush_ns;          /* a partly filled message leaves after this long */
+	uint64_t active_ns;         /* announced with the sampling option */
+	uint64_t inactive_ns;
+
+	const char *fields;         /* --fields; NULL: the standard list of fields.def */
+	uint32_t flow_key;          /* enum flow_key_extra bits, for the flow keys option */
+	bool has_ethernet;          /* MAC and VLAN are known: they are in the standard list */
+	bool has_direction;         /* flowDirection is known (live) */
+	bool offline;               /* clocks follow the records: see export_clock */
+
+	const struct export_interface *interfaces;
+	unsigned n_interfaces;
+	uint64_t start_ns;          /* realtime when the process began */
+	uint64_t start_monotonic_ns;
+};
+
+enum flow_key_extra { FLOW_KEY_TOS = 1, FLOW_KEY_VLAN = 2, FLOW_KEY_MAC = 4 };
+
+/* One collector's ledger.  records = sent + lost, each record of the exporter counts once here. */
+struct collector_stats {
+	const char *url;
+	uint64_t messages, octets;
+	uint64_t records;            /* flow records in messages that were handed to the system */
+	uint64_t templates;          /* template and options template records sent */
+	uint64_t option_records;
+	uint64_t lost_records;       /* flow records not sent: transport */
+	uint64_t lost_packets, lost_octets_total;
+	uint64_t unfit_records;      /* records that the format cannot carry: IPv6 in NetFlow v5 */
+	uint64_t unfit_packets, unfit_octets;
+	uint64_t saturated;          /* values that did not fit their field */
+	uint64_t errors;
+	int last_error;
+	enum transport_state state;
+};
+
+struct exporter_stats {
+	uint64_t records; /* taken */
+	uint64_t packets;
+	uint64_t octets;
+	uint64_t exported;         /* records that at least one collector was sent */
+	uint64_t not_sent;         /* records that none was sent */
+	uint64_t not_sent_packets;
+	uint64_t not_sent_octets;
+};
+
+struct exporter;
+
+int exporter_new(struct exporter **ep, const struct exporter_config *config, struct diag *diag);
+/* One record to every collector. */
+void exporter_record(struct exporter *e, const struct flow_record *r, const struct clock_time *now);
+/* Timers: refresh templates, flush partly filled messages, connect.  Call at least every 100 ms. */
+void exporter_tick(struct exporter *e, const struct clock_time *now);
+/* SIGHUP: templates again, names resolved again. */
+void exporter_refresh(struct exporter *e, const struct clock_time *now);
+/* Sends what is pending and closes.  Statistics stay readable until exporter_free(). */
+void exporter_finish(struct exporter *e, const struct clock_time *now);
+void exporter_free(struct exporter *e);
+
+void exporter_get_stats(const struct exporter *e, struct exporter_stats *stats);
+unsigned exporter_collectors(const struct exporter *e);
+void exporter_get_collector_stats(const struct exporter *e, unsigned i, struct collector_stats *stats);
+const struct transport *exporter_transport(const struct exporter *e, unsigned i);
+
+/* --list-fields, --print-template: to stdout through print. */
+void exporter_list_fields(void (*print)(void *ctx, const char *line), void *ctx);
+int exporter_print_templates(const struct exporter_config *config,
+			     void (*print)(void *ctx, const char *line), void *ctx, struct diag *diag);
+/* 0, or -EINVAL with a sentence naming the unknown element. */
+int exporter_check_fields(const char *fields, struct diag *diag);
+
+#endif

@@ -1,0 +1,66 @@
+/*
+ * flow_table: the metering process's cache of flow records.
+ *
+ * Fixed memory.  A packet only writes its entry; entries are found again for expiry by lazy timer wheels.
+ * The caller hands packets over in batches, in three phases, so that memory is fetched while others work:
+ *
+ *     flow_table_prefetch(t, packets, n);    hash; fetch the buckets
+ *     flow_table_update(t, packets, n);      compare tags; fetch entries; compare keys; count
+ *
+ * Ageing (pitot(8), AGEING): decided when a packet of the key arrives, at the packet's time t:
+ *     t - last  > inactive (tcp-end after FIN or RST)   ends the record: idle (end detected)
+ *     t - first > active                                ends the record: active
+ * For silent keys flow_table_expire() applies the same two rules by the clock that it is handed.
+ */
+#ifndef PITOT_FLOW_TABLE_H
+#define PITOT_FLOW_TABLE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "pitot/diag.h"
+#include "pitot/flow_record.h"
+#include "pitot/hash.h"
+#include "pitot/packet.h"
+#include "pitot/stats.h"
+
+struct flow_table_config {
+	uint32_t max_flows;    /* at least 1 */
+	uint64_t active_ns;    /* at least 1 */
+	uint64_t inactive_ns;  /* at least 1 */
+	uint64_t tcp_end_ns;   /* UINT64_MAX: off */
+	size_t key_size;       /* FLOW_KEY_SIZE or FLOW_KEY_SIZE_MAC */
+	struct hash_seed seed;
+	uint64_t first_id;     /* record ids count from here: worker number << 56 */
+	/* Receives every ended record, in a copy or in place: valid during the call only. */
+	void (*on_record)(void *ctx, const struct flow_record *record);
+	void *ctx;
+};
+
+struct flow_table;
+
+/* -ENOMEM with a sentence when the memory cannot be reserved. */
+int flow_table_new(struct flow_table **tp, const struct flow_table_config *config, struct diag *diag);
+void flow_table_free(struct flow_table *t);
+
+/* packets: those with verdict PACKET_METERED only; n <= BATCH_MAX. */
+void flow_table_prefetch(struct flow_table *t, struct packet *packets, unsigned n);
+void flow_table_update(struct flow_table *t, struct packet *packets, unsigned n);
+
+/*
+ * Ends records of silent keys.
+ *   elapsed_ns  only grows: how far the wheels turn (monotonic clock live; progress of packet time offline)
+ *   now_ns      the metering clock, in packet time: what ages are measured against; it may step back
+ */
+void flow_table_expire(struct flow_table *t, uint64_t elapsed_ns, uint64_t now_ns);
+
+/* Ends every record with the reason (forced end at stop). */
+void flow_table_flush(struct flow_table *t, enum flow_end_reason reason);
+
+/* New time-outs for all flows from now on. */
+void flow_table_set_timeouts(struct flow_table *t, uint64_t active_ns, uint64_t inactive_ns, uint64_t tcp_end_ns);
+
+const struct flow_stats *flow_table_stats(const struct flow_table *t);
+uint32_t flow_table_capacity(const struct flow_table *t);
+
+#endif

@@ -1,0 +1,34 @@
+/*
+ * netif: what the system knows about network interfaces (rtnetlink by libnl).
+ */
+#ifndef PITOT_NETIF_H
+#define PITOT_NETIF_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "pitot/diag.h"
+
+struct netif {
+	uint32_t index;
+	char name[64];
+	char alias[128];  /* ifalias; empty when there is none */
+	uint32_t mtu;
+	uint32_t arphrd;  /* ARPHRD_ link type */
+	uint64_t speed;   /* bit/s; 0 unknown */
+	bool up;          /* administratively */
+	bool running;     /* carrier */
+	bool loopback;
+};
+
+/* -ENODEV with a sentence that lists what there is when no interface has the name. */
+int netif_get(struct netif *n, const char *name, struct diag *diag);
+
+/* Link events: a netlink socket to poll; netif_watch_read() drains it and calls back per change. */
+struct netif_watch;
+int netif_watch_open(struct netif_watch **wp, struct diag *diag);
+int netif_watch_fd(const struct netif_watch *w);
+int netif_watch_read(struct netif_watch *w, void (*on_link)(void *ctx, const struct netif *n, bool gone), void *ctx);
+void netif_watch_close(struct netif_watch *w);
+
+#endif

@@ -1,0 +1,92 @@
+/*
+ * packet: a frame as capture lends it, and what decoding found in it.
+ *
+ * struct frame points into the capture's memory and is valid until capture_release().  struct packet is a
+ * copy of facts and points nowhere.
+ */
+#ifndef PITOT_PACKET_H
+#define PITOT_PACKET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "pitot/flow_key.h"
+#include "pitot/flow_record.h"
+
+/* Most packets in a batch: what fits the caches while memory is fetched behind it. */
+#define BATCH_MAX 64
+
+enum frame_flags {
+	FRAME_VLAN = 1,    /* vlan_tci is a tag that the kernel took out of the frame */
+	FRAME_INGRESS = 2, /* received by the interface */
+	FRAME_EGRESS = 4,  /* sent by it */
+};
+
+struct frame {
+	const uint8_t *data;
+	uint32_t cap_len;  /* octets at data */
+	uint32_t wire_len; /* octets that were on the wire */
+	uint64_t time_ns;
+	uint32_t ifindex; /* exported ifIndex of the interface; 0 unknown */
+	uint16_t point;   /* observation point for the flow key */
+	uint16_t flags;   /* enum frame_flags */
+	uint16_t vlan_tci;
+	uint16_t vlan_tpid;
+	uint32_t segments; /* packets on the wire behind this frame (receive offload); 1 when not known */
+};
+
+struct frame_batch {
+	unsigned n;
+	struct frame frames[BATCH_MAX];
+};
+
+/* What became of a frame: metered, or ignored for one named reason (stats.def has their descriptions). */
+enum packet_verdict {
+	PACKET_METERED,
+#define IGNORED(name, text) PACKET_##name,
+#include "pitot/ignored.def"
+#undef IGNORED
+	PACKET_VERDICTS
+};
+
+enum packet_fragment {
+	PACKET_FRAGMENT_NONE,
+	PACKET_FRAGMENT_FIRST, /* offset 0, more to come: it has the ports */
+	PACKET_FRAGMENT_LATER  /* offset > 0: no transport header */
+};
+
+struct packet {
+	struct flow_key key;
+	uint64_t time_ns;
+	/* ---- 64 */
+	uint64_t octets; /* IP total length (semantics: pitot(8), MEASUREMENT) */
+	uint64_t hash;   /* of key, by the flow table */
+	uint64_t link_octets; /* octets on the wire, link layer included, without FCS */
+	uint32_t ingress;
+	uint32_t egress;
+	uint32_t flow_label;
+	uint32_t fragment_id;
+	uint32_t entry; /* scratch of the flow table: the candidate entry */
+	uint16_t tcp_flags;
+	uint16_t vlan;
+	uint8_t tos;
+	uint8_t ttl;
+	uint8_t direction; /* enum flow_direction */
+	uint8_t verdict;   /* enum packet_verdict */
+	uint8_t fragment;  /* enum packet_fragment */
+	uint8_t layers;    /* headers that were peeled */
+	uint16_t notes;    /* enum packet_notes */
+};
+
+/* Oddities of a packet that is metered all the same; each has a counter. */
+enum packet_notes {
+	PACKET_NOTE_CUT_TRANSPORT = 1,  /* ports or flags are beyond the captured octets or the IP length */
+	PACKET_NOTE_LENGTH_ZERO = 2,    /* IP length 0 (segmentation offload): length on the wire was taken */
+	PACKET_NOTE_LENGTH_BEYOND = 4,  /* IP length is longer than the frame was */
+	PACKET_NOTE_CUT_EXTENSIONS = 8, /* IPv6 extension headers end beyond the captured octets */
+	PACKET_NOTE_JUMBOGRAM = 16,
+};
+
+static_assert(sizeof(struct packet) == 128, "two cache lines");
+
+#endif

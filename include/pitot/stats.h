@@ -1,0 +1,48 @@
+/*
+ * stats: the ledger (pitot(8), LEDGER).  Each block has one writer; others read with relaxed loads.
+ *
+ *   received  = metered + ignored(by reason) + unselected
+ *   metered   = in exported records + in the table + in records not sent      packets and octets
+ *   created   = active + ended
+ */
+#ifndef PITOT_STATS_H
+#define PITOT_STATS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "pitot/flow_record.h"
+#include "pitot/packet.h"
+
+/* What one metering process did. */
+struct meter_stats {
+	uint64_t received_packets;
+	uint64_t received_octets; /* on the wire, link layer included */
+	uint64_t metered_packets;
+	uint64_t metered_octets; /* IP total lengths */
+	uint64_t ignored[PACKET_VERDICTS];
+	uint64_t ignored_octets;
+	uint64_t unselected_packets;
+	uint64_t unselected_octets;
+	uint64_t kernel_dropped;
+	uint64_t notes[16]; /* by bit of enum packet_notes */
+	uint64_t oversized; /* frames longer than the interface's MTU: receive offload merged packets */
+	uint64_t first_ignored_ns;
+	uint64_t last_ignored_ns;
+};
+
+/* What one flow table did. */
+struct flow_stats {
+	uint64_t created;
+	uint64_t active;
+	uint64_t ended[FLOW_END_COUNT];
+	uint64_t active_packets; /* in the table */
+	uint64_t active_octets;
+	uint64_t ended_packets; /* in records handed on */
+	uint64_t ended_octets;
+	uint64_t fragments_tracked;
+	uint64_t fragments_joined; /* non-first fragments that found their first one */
+	uint64_t fragments_evicted;
+};
+
+#endif
