@@ -28,6 +28,11 @@ enum config_action { /* instead of measuring */
 	CONFIG_DRY_RUN
 };
 
+/* As the stages count them (test_config.c asserts it): this folder includes none of their headers. */
+enum config_capture { CONFIG_CAPTURE_AUTO, CONFIG_CAPTURE_AFPACKET, CONFIG_CAPTURE_PCAP };
+enum config_direction { CONFIG_DIRECTION_BOTH, CONFIG_DIRECTION_IN, CONFIG_DIRECTION_OUT };
+enum config_flow_key { CONFIG_KEY_TOS = 1, CONFIG_KEY_VLAN = 2, CONFIG_KEY_MAC = 4 };
+
 struct config {
 	enum config_action action;
 
@@ -36,7 +41,7 @@ struct config {
 	unsigned n_interfaces;
 	char **files;
 	unsigned n_files;
-	char *filter; /* --filter or the trailing words */
+	char *filter; /* --filter or the trailing words; NULL for none */
 	int capture;  /* enum capture_method */
 	uint64_t buffer_octets;
 	uint32_t snap_len;
@@ -49,7 +54,7 @@ struct config {
 	uint64_t inactive_ns;
 	uint64_t tcp_end_ns; /* UINT64_MAX: off */
 	uint32_t max_flows;
-	uint32_t flow_key;   /* enum flow_key_extra bits of exporter.h */
+	uint32_t flow_key; /* enum flow_key_extra bits of exporter.h */
 	bool no_fragment_tracking;
 	uint32_t max_fragments;
 	uint64_t fragment_timeout_ns;
@@ -57,21 +62,22 @@ struct config {
 	unsigned workers; /* 0: auto */
 
 	/* export */
-	struct collector_config *collectors;
+	struct collector_config *collectors; /* at least one: text:- when the user names none */
 	unsigned n_collectors;
 	enum export_format format;
-	char *source_host;
+	char *source_host; /* a numeric address */
 	uint16_t source_port;
 	char *bind_device;
-	int ttl;
-	uint32_t mtu;
+	int ttl;      /* 0: the system's */
+	uint32_t mtu; /* 0: what the route takes */
 	uint32_t domain;
 	uint64_t template_ns;
 	uint32_t template_messages;
+	uint64_t flush_ns; /* a partly filled message leaves after this long */
 	char *fields;
 
 	/* process */
-	char *stats_path;
+	char *stats_path; /* "-": stderr */
 	bool quiet;
 	bool daemon;
 	bool debug;
@@ -84,8 +90,13 @@ struct config {
 /* Positive outcome: the usage is wrong; the sentence is in diag, exit status 2. */
 enum { CONFIG_E_USAGE = 1 };
 
-/* Defaults, then --config FILE, then the command line over it.  0, CONFIG_E_USAGE, or negative errno. */
+/*
+ * Defaults, then --config FILE, then the command line over it.  0, CONFIG_E_USAGE, or negative errno; when it
+ * is not 0 nothing is left to free.  With action CONFIG_HELP or CONFIG_VERSION nothing else is looked at.
+ */
 int config_parse(struct config *c, int argc, char **argv, struct diag *diag);
+/* The same from the text of a configuration file alone; name is for the sentences. */
+int config_parse_text(struct config *c, const char *name, const char *text, size_t size, struct diag *diag);
 void config_deinit(struct config *c);
 
 /* --help to print line by line. */

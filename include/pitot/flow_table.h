@@ -30,6 +30,8 @@ struct flow_table_config {
 	uint64_t inactive_ns;  /* at least 1 */
 	uint64_t tcp_end_ns;   /* UINT64_MAX: off */
 	size_t key_size;       /* FLOW_KEY_SIZE or FLOW_KEY_SIZE_MAC */
+	bool host_clock;       /* packet times are this host's clock (live): a record that is from the future and
+				  stays silent was left behind by a step back of the clock, and ends as idle */
 	struct hash_seed seed;
 	uint64_t first_id;     /* record ids count from here: worker number << 56 */
 	/* Receives every ended record, in a copy or in place: valid during the call only. */

@@ -24,7 +24,8 @@ void hash_seed_fixed(struct hash_seed *seed, uint64_t n);
 
 static inline uint64_t hash_fold(uint64_t a, uint64_t b)
 {
-	unsigned __int128 m = (unsigned __int128)a * b;
+	__extension__ unsigned __int128 m = (unsigned __int128)a * b;
+
 	return (uint64_t)m ^ (uint64_t)(m >> 64);
 }
 

@@ -56,7 +56,7 @@ enum packet_fragment {
 };
 
 struct packet {
-	struct flow_key key;
+	_Alignas(64) struct flow_key key;
 	uint64_t time_ns;
 	/* ---- 64 */
 	uint64_t octets; /* IP total length (semantics: pitot(8), MEASUREMENT) */

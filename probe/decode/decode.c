@@ -1,0 +1,112 @@
+/*
+ * decode: which layer a link type begins with, and the walk from layer to layer down to an IP header.
+ *
+ * The walk ends because every decoder moves the cursor forward or ends it, and because the number of layers
+ * is limited.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "decode/decode_internal.h"
+
+/* https://www.tcpdump.org/linktypes.html; DLT_RAW has other numbers on some systems */
+static const struct link_type {
+	int number;
+	enum decode_layer first;
+} link_types[] = {
+	{ 0, LAYER_NULL },      { 1, LAYER_ETHERNET }, { 9, LAYER_PPP_HDLC }, { 12, LAYER_IP },
+	{ 14, LAYER_IP },       { 50, LAYER_PPP_HDLC }, { 51, LAYER_PPPOE },  { 101, LAYER_IP },
+	{ 104, LAYER_CHDLC },   { 105, LAYER_80211 },  { 107, LAYER_FRELAY }, { 108, LAYER_LOOP },
+	{ 113, LAYER_SLL },     { 127, LAYER_RADIOTAP }, { 228, LAYER_IP4 },  { 229, LAYER_IP6 },
+	{ 239, LAYER_NFLOG },   { 276, LAYER_SLL2 },
+};
+
+static decode_fn *const layers[LAYERS] = {
+	[LAYER_ETHERNET] = decode_ethernet, [LAYER_ETHERTYPE] = decode_ethertype, [LAYER_VLAN] = decode_vlan,
+	[LAYER_LLC] = decode_llc,           [LAYER_MPLS] = decode_mpls,           [LAYER_PPPOE] = decode_pppoe,
+	[LAYER_PPP] = decode_ppp,           [LAYER_PPP_HDLC] = decode_ppp_hdlc,   [LAYER_CHDLC] = decode_chdlc,
+	[LAYER_PBB] = decode_pbb,           [LAYER_NSH] = decode_nsh,             [LAYER_VNTAG] = decode_vntag,
+	[LAYER_ETAG] = decode_etag,         [LAYER_SLL] = decode_sll,             [LAYER_SLL2] = decode_sll2,
+	[LAYER_NULL] = decode_null,         [LAYER_LOOP] = decode_loop,           [LAYER_NFLOG] = decode_nflog,
+	[LAYER_FRELAY] = decode_frelay,     [LAYER_80211] = decode_80211,         [LAYER_RADIOTAP] = decode_radiotap,
+	[LAYER_IP] = decode_ip,             [LAYER_IP4] = decode_ip4,             [LAYER_IP6] = decode_ip6,
+};
+
+static const struct link_type *link_type_find(int number)
+{
+	for (size_t i = 0; i < sizeof(link_types) / sizeof(link_types[0]); i++)
+		if (link_types[i].number == number)
+			return &link_types[i];
+	return NULL;
+}
+
+bool decode_knows_link_type(int link_type)
+{
+	return link_type_find(link_type) != NULL;
+}
+
+int decoder_new(struct decoder **dp, int link_type, const struct decode_config *config, struct diag *diag)
+{
+	const struct link_type *lt = link_type_find(link_type);
+	struct decoder *d;
+
+	if (!lt)
+		return diag_set(diag, -EPROTONOSUPPORT,
+				"link type %d is not one that pitot can decode (pitot(8), MEASUREMENT, lists them)",
+				link_type);
+	d = malloc(sizeof(*d));
+	if (!d)
+		return diag_set(diag, -ENOMEM, "decoder: out of memory");
+	*d = (struct decoder){ .first = lt->first,
+			       .key_tos_mask = config->key_tos ? 0xff : 0,
+			       .key_vlan_mask = config->key_vlan ? 0xffff : 0,
+			       .max_layers = config->max_layers };
+	*dp = d;
+	return 0;
+}
+
+void decoder_free(struct decoder *d)
+{
+	free(d);
+}
+
+void decode_frame(const struct decoder *d, const struct frame *f, struct packet *p)
+{
+	struct cursor c = { .at = f->data, .end = f->data + f->cap_len, .frame = f, .packet = p };
+	enum decode_layer layer = d->first;
+
+	*p = (struct packet){ .time_ns = f->time_ns, .link_octets = f->wire_len };
+	p->key.point = f->point;
+	p->direction = FLOW_DIRECTION_UNKNOWN;
+	if (f->flags & FRAME_INGRESS) {
+		p->direction = FLOW_DIRECTION_INGRESS;
+		p->ingress = f->ifindex;
+	} else if (f->flags & FRAME_EGRESS) {
+		p->direction = FLOW_DIRECTION_EGRESS;
+		p->egress = f->ifindex;
+	}
+	if (f->flags & FRAME_VLAN) { /* the kernel took the outermost tag out */
+		p->vlan = f->vlan_tci & 0xfff;
+		c.outermost_vlan_seen = true;
+	}
+	while (layer != LAYER_DONE) {
+		if (p->layers++ >= d->max_layers && layer < LAYER_IP) {
+			p->verdict = PACKET_TOO_DEEP;
+			return;
+		}
+		layer = layers[layer](&c);
+	}
+	p->key.tos = p->tos & d->key_tos_mask;
+	p->key.vlan = p->vlan & d->key_vlan_mask;
+}
+
+void decode_batch(const struct decoder *d, const struct frame_batch *b, struct packet *packets)
+{
+	for (unsigned i = 0; i < b->n; i++) {
+		if (i + 4 < b->n) {
+			__builtin_prefetch(b->frames[i + 4].data);
+			__builtin_prefetch(b->frames[i + 4].data + 64);
+		}
+		decode_frame(d, &b->frames[i], &packets[i]);
+	}
+}

@@ -1,0 +1,103 @@
+/*
+ * flow_expire: what time does to silent keys.
+ *
+ * Entries that have come due are looked at in batches: fetch the entries, decide, fetch the buckets of those
+ * that end, end them.  A call looks at EXPIRE_BUDGET entries at most, so that capture is never kept waiting;
+ * what is left comes with the next call.
+ */
+#include "flow/flow_internal.h"
+
+enum { EXPIRE_BATCH = 32, EXPIRE_BUDGET = 8192 };
+
+struct expiring {
+	struct flow_record *entry;
+	uint64_t hash;
+	enum flow_end_reason reason;
+};
+
+/* Whether a record ends now, by the same two rules as at the arrival of a packet; 0 when it lives on. */
+static enum flow_end_reason flow_expired(struct flow_table *t, struct flow_record *e, uint64_t now_ns)
+{
+	bool ended = e->state & ENTRY_ENDED;
+	uint64_t limit = ended ? t->config.tcp_end_ns : t->config.inactive_ns;
+
+	if (now_ns > e->last_ns && now_ns - e->last_ns > limit)
+		return ended ? FLOW_END_DETECTED : FLOW_END_IDLE;
+	if (now_ns > e->first_ns && now_ns - e->first_ns > t->config.active_ns)
+		return FLOW_END_ACTIVE;
+	if (t->config.host_clock && e->last_ns > now_ns && e->last_ns - now_ns > t->config.inactive_ns) {
+		if (e->state & ENTRY_FUTURE)
+			return FLOW_END_IDLE;
+		e->state |= ENTRY_FUTURE;
+	}
+	return 0;
+}
+
+/* When it is worthwhile to look at a living entry again. */
+static uint64_t flow_next_look(const struct flow_table *t, const struct flow_record *e, uint64_t now_ns)
+{
+	uint64_t deadline = flow_deadline(t, e);
+	uint64_t wait = deadline > now_ns ? deadline - now_ns : 0;
+
+	if (e->state & ENTRY_FUTURE)
+		wait = t->config.inactive_ns;
+	return t->elapsed_ns + wait < wait ? UINT64_MAX : t->elapsed_ns + wait;
+}
+
+static unsigned flow_expire_batch(struct flow_table *t, struct wheel *w, uint8_t in_wheel, uint64_t now_ns)
+{
+	uint32_t numbers[EXPIRE_BATCH];
+	struct expiring ending[EXPIRE_BATCH];
+	unsigned n = wheel_take(w, numbers, EXPIRE_BATCH), n_ending = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		__builtin_prefetch(&t->entries[numbers[i]], 1);
+		__builtin_prefetch((uint8_t *)&t->entries[numbers[i]] + 64, 1);
+	}
+	for (unsigned i = 0; i < n; i++) {
+		struct flow_record *e = &t->entries[numbers[i]];
+		enum flow_end_reason reason;
+
+		e->state &= (uint8_t)~in_wheel;
+		/* an entry in the wheel of ended connections that has another record by now waits in its own */
+		if (!(e->state & ENTRY_LIVE) || (w == &t->ended && !(e->state & ENTRY_ENDED)))
+			continue;
+		reason = flow_expired(t, e, now_ns);
+		if (reason) {
+			uint64_t hash = flow_hash(t, &e->key);
+
+			__builtin_prefetch(flow_bucket(t, hash), 1);
+			ending[n_ending++] = (struct expiring){ e, hash, reason };
+		} else if (w == &t->ended) {
+			e->state |= ENTRY_IN_END;
+			wheel_insert(w, numbers[i], flow_next_look(t, e, now_ns));
+		} else {
+			flow_schedule(t, numbers[i], flow_next_look(t, e, now_ns));
+		}
+	}
+	for (unsigned i = 0; i < n_ending; i++) {
+		flow_end(t, ending[i].entry, ending[i].reason);
+		flow_remove(t, ending[i].entry, ending[i].hash);
+	}
+	return n;
+}
+
+void flow_table_expire(struct flow_table *t, uint64_t elapsed_ns, uint64_t now_ns)
+{
+	struct {
+		struct wheel *wheel;
+		uint8_t in_wheel;
+	} wheels[] = { { &t->ended, ENTRY_IN_END }, { &t->single, ENTRY_IN_WHEEL }, { &t->established, ENTRY_IN_WHEEL } };
+
+	if (elapsed_ns > t->elapsed_ns)
+		t->elapsed_ns = elapsed_ns;
+	for (unsigned i = 0; i < 3; i++) {
+		unsigned looked = 0, n;
+
+		wheel_advance(wheels[i].wheel, t->elapsed_ns);
+		do {
+			n = flow_expire_batch(t, wheels[i].wheel, wheels[i].in_wheel, now_ns);
+			looked += n;
+		} while (n == EXPIRE_BATCH && looked < EXPIRE_BUDGET);
+	}
+}

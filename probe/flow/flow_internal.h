@@ -1,0 +1,93 @@
+/*
+ * The flow table's inside, shared by flow_table.c (memory, index, eviction), flow_update.c (what a packet does)
+ * and flow_expire.c (what time does).
+ */
+#ifndef FLOW_INTERNAL_H
+#define FLOW_INTERNAL_H
+
+#include "flow/flow_bucket.h"
+#include "flow/flow_wheel.h"
+#include "pitot/flow_table.h"
+
+#define ENTRY_NONE UINT32_MAX
+
+enum entry_state {
+	ENTRY_LIVE = 1,
+	ENTRY_IN_WHEEL = 2,  /* in one of the two time-out wheels; may outlast the flow: then it is reused */
+	ENTRY_IN_END = 4,    /* in the wheel of ended TCP connections; likewise */
+	ENTRY_ENDED = 8,     /* FIN or RST was seen: tcp-end is its inactive time-out */
+	ENTRY_FUTURE = 16,   /* was found to be from the future, and silent since */
+};
+
+struct flow_table {
+	struct flow_table_config config;
+	struct bucket *buckets;
+	struct flow_record *entries;
+	uint64_t bucket_mask;
+	uint32_t used;     /* entries ever used: memory beyond is untouched */
+	uint32_t free;     /* list through record.id */
+	uint64_t elapsed_ns;
+	uint64_t next_id;
+	/* single-packet flows apart, so that a flood of them is evicted before what is established */
+	struct wheel single, established;
+	struct wheel ended; /* of TCP connections */
+	struct flow_stats stats;
+	size_t buckets_mapped, entries_mapped;
+};
+
+static inline uint16_t flow_tag(uint64_t hash)
+{
+	uint16_t tag = (uint16_t)(hash >> 48);
+
+	return tag ? tag : 1;
+}
+static inline struct bucket *flow_bucket(struct flow_table *t, uint64_t hash)
+{
+	return &t->buckets[hash & t->bucket_mask];
+}
+static inline struct bucket *flow_bucket_other(struct flow_table *t, struct bucket *b, uint16_t tag)
+{
+	uint64_t i = (uint64_t)(b - t->buckets);
+
+	/* an involution; never the bucket itself, unless there is only one */
+	return &t->buckets[(i ^ ((uint64_t)tag * 0x9e3779b1u | 1)) & t->bucket_mask];
+}
+static inline uint64_t flow_hash(const struct flow_table *t, const struct flow_key *key)
+{
+	return hash_memory(&t->config.seed, key, t->config.key_size);
+}
+static inline bool flow_key_equal(const struct flow_table *t, const struct flow_key *a, const struct flow_key *b)
+{
+	const uint8_t *x = (const uint8_t *)a, *y = (const uint8_t *)b;
+	uint64_t d = 0;
+
+	for (size_t i = 0; i < 40; i += 8)
+		d |= hash_word(x + i) ^ hash_word(y + i);
+	d |= hash_word(x + t->config.key_size - 8) ^ hash_word(y + t->config.key_size - 8);
+	if (t->config.key_size == FLOW_KEY_SIZE_MAC)
+		d |= hash_word(x + 40) ^ hash_word(y + 40);
+	return d == 0;
+}
+
+/* The moment, in packet time, after which the entry's record may end by time. */
+static inline uint64_t flow_deadline(const struct flow_table *t, const struct flow_record *e)
+{
+	uint64_t limit = e->state & ENTRY_ENDED ? t->config.tcp_end_ns : t->config.inactive_ns;
+	uint64_t idle = e->last_ns + limit < limit ? UINT64_MAX : e->last_ns + limit;
+	uint64_t active = e->first_ns + t->config.active_ns;
+
+	if (active < e->first_ns)
+		active = UINT64_MAX;
+	return idle < active ? idle : active;
+}
+
+/* Hands the entry's record on; the entry itself stays as it is. */
+void flow_end(struct flow_table *t, struct flow_record *e, enum flow_end_reason reason);
+/* Takes a live entry out of the index and gives it back. */
+void flow_remove(struct flow_table *t, struct flow_record *e, uint64_t hash);
+/* An entry in the index for a key that has none, ending another flow when there is no room. */
+struct flow_record *flow_insert(struct flow_table *t, const struct packet *p);
+/* Puts a live entry that is in no wheel into the one it belongs to. */
+void flow_schedule(struct flow_table *t, uint32_t entry, uint64_t due_ns);
+
+#endif

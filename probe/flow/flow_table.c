@@ -1,0 +1,274 @@
+/*
+ * flow_table: memory, index and eviction.
+ *
+ * All memory is mapped at start and touched only as far as it is used.  Two choices of eight slots each at a
+ * load of at most one half: a key that finds both buckets full is what an attacker who knew the hash's key
+ * could make, and even then an old flow of those sixteen gives way.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "flow/flow_internal.h"
+
+enum { EVICT_TRIES = 64 };
+
+static void *table_map(size_t size)
+{
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (p == MAP_FAILED)
+		return NULL;
+	madvise(p, size, MADV_HUGEPAGE); /* an offer: where there are none, small pages do */
+	return p;
+}
+
+static uint64_t table_horizon(const struct flow_table_config *c)
+{
+	return c->active_ns < c->inactive_ns ? c->active_ns : c->inactive_ns;
+}
+
+int flow_table_new(struct flow_table **tp, const struct flow_table_config *config, struct diag *diag)
+{
+	struct flow_table *t = calloc(1, sizeof(*t));
+	uint64_t n_buckets = 2;
+	int r;
+
+	if (!t)
+		return diag_set(diag, -ENOMEM, "flow table: out of memory");
+	t->config = *config;
+	t->free = ENTRY_NONE;
+	t->next_id = config->first_id;
+	while (n_buckets * BUCKET_SLOTS < 2 * (uint64_t)config->max_flows)
+		n_buckets *= 2;
+	t->bucket_mask = n_buckets - 1;
+	t->buckets_mapped = (size_t)n_buckets * sizeof(struct bucket);
+	t->entries_mapped = (size_t)config->max_flows * sizeof(struct flow_record);
+	t->buckets = table_map(t->buckets_mapped);
+	t->entries = table_map(t->entries_mapped);
+	r = t->buckets && t->entries ? 0 : -ENOMEM;
+	if (r == 0)
+		r = wheel_init(&t->single, config->max_flows, table_horizon(config));
+	if (r == 0)
+		r = wheel_init(&t->established, config->max_flows, table_horizon(config));
+	if (r == 0)
+		r = wheel_init(&t->ended, config->max_flows,
+			       config->tcp_end_ns == UINT64_MAX ? table_horizon(config) : config->tcp_end_ns);
+	if (r < 0) {
+		diag_set(diag, r, "--max-flows %u: cannot reserve %zu MiB for the flow table: %s; use fewer flows",
+			 config->max_flows, (t->buckets_mapped + t->entries_mapped) >> 20, strerror(-r));
+		flow_table_free(t);
+		return r;
+	}
+	*tp = t;
+	return 0;
+}
+
+void flow_table_free(struct flow_table *t)
+{
+	if (!t)
+		return;
+	wheel_deinit(&t->single);
+	wheel_deinit(&t->established);
+	wheel_deinit(&t->ended);
+	if (t->buckets)
+		munmap(t->buckets, t->buckets_mapped);
+	if (t->entries)
+		munmap(t->entries, t->entries_mapped);
+	free(t);
+}
+
+void flow_end(struct flow_table *t, struct flow_record *e, enum flow_end_reason reason)
+{
+	e->end_reason = (uint8_t)reason;
+	t->stats.ended[reason]++;
+	t->stats.ended_packets += e->packets;
+	t->stats.ended_octets += e->octets;
+	t->stats.active_packets -= e->packets;
+	t->stats.active_octets -= e->octets;
+	t->config.on_record(t->config.ctx, e);
+}
+
+void flow_remove(struct flow_table *t, struct flow_record *e, uint64_t hash)
+{
+	uint32_t entry = (uint32_t)(e - t->entries);
+	uint16_t tag = flow_tag(hash);
+	struct bucket *home = flow_bucket(t, hash), *b = home;
+
+	for (unsigned turn = 0; turn < 2; turn++) {
+		unsigned match = bucket_match(b, tag);
+
+		while (match) {
+			unsigned slot = bucket_next(&match);
+
+			if (b->entries[slot] != entry)
+				continue;
+			b->tags[slot] = 0;
+			if (b != home)
+				home->overflow--;
+			e->state &= (uint8_t)~(ENTRY_LIVE | ENTRY_ENDED | ENTRY_FUTURE);
+			e->id = t->free;
+			t->free = entry;
+			t->stats.active--;
+			return;
+		}
+		b = flow_bucket_other(t, home, tag);
+	}
+}
+
+void flow_schedule(struct flow_table *t, uint32_t entry, uint64_t due_ns)
+{
+	struct flow_record *e = &t->entries[entry];
+
+	wheel_insert(e->packets > 1 ? &t->established : &t->single, entry, due_ns);
+	e->state |= ENTRY_IN_WHEEL;
+}
+
+static void flow_evict(struct flow_table *t, struct flow_record *e)
+{
+	flow_end(t, e, FLOW_END_RESOURCES);
+	flow_remove(t, e, flow_hash(t, &e->key));
+}
+
+/* Of two flows the one to give up: single-packet ones first, then the one nearer to its time-out. */
+static bool flow_worth_less(const struct flow_table *t, const struct flow_record *a, const struct flow_record *b)
+{
+	if ((a->packets > 1) != (b->packets > 1))
+		return a->packets <= 1;
+	return flow_deadline(t, a) < flow_deadline(t, b);
+}
+
+/*
+ * Ends the flow nearest to its time-out.  The wheels are lazy: an entry at their front may have lived on and
+ * is then put where it belongs.  After EVICT_TRIES of those the best that was seen has to go.
+ */
+static void flow_evict_one(struct flow_table *t, uint64_t now_ns)
+{
+	struct flow_record *best = NULL;
+
+	for (unsigned i = 0; i < EVICT_TRIES; i++) {
+		uint32_t entry = wheel_take_earliest(&t->single);
+		bool from_single = entry != WHEEL_NONE;
+		struct flow_record *e;
+		uint64_t deadline, due;
+
+		if (!from_single)
+			entry = wheel_take_earliest(&t->established);
+		if (entry == WHEEL_NONE)
+			break;
+		e = &t->entries[entry];
+		e->state &= (uint8_t)~ENTRY_IN_WHEEL;
+		if (!(e->state & ENTRY_LIVE))
+			continue;
+		if (from_single && e->packets == 1) {
+			best = e;
+			break;
+		}
+		deadline = flow_deadline(t, e);
+		due = t->elapsed_ns + (deadline > now_ns ? deadline - now_ns : 0);
+		flow_schedule(t, entry, due);
+		if (!best || flow_worth_less(t, e, best))
+			best = e;
+	}
+	if (!best) /* not reached: every live flow is in a wheel */
+		best = &t->entries[0];
+	flow_evict(t, best);
+}
+
+/* Makes room in one of the two buckets of a key. */
+static struct bucket *flow_make_slot(struct flow_table *t, struct bucket *home, struct bucket *other, unsigned *slot)
+{
+	struct flow_record *worst = NULL;
+
+	for (unsigned turn = 0; turn < 2; turn++) {
+		struct bucket *b = turn ? other : home;
+
+		for (unsigned i = 0; i < BUCKET_SLOTS; i++) {
+			struct flow_record *e = &t->entries[b->entries[i]];
+
+			if (b->tags[i] && (!worst || flow_worth_less(t, e, worst)))
+				worst = e;
+		}
+	}
+	if (worst)
+		flow_evict(t, worst);
+	for (unsigned turn = 0; turn < 2; turn++) {
+		struct bucket *b = turn ? other : home;
+		unsigned match = bucket_match(b, 0);
+
+		if (match) {
+			*slot = bucket_next(&match);
+			return b;
+		}
+	}
+	return NULL; /* not reached: worst was in one of them */
+}
+
+struct flow_record *flow_insert(struct flow_table *t, const struct packet *p)
+{
+	uint16_t tag = flow_tag(p->hash);
+	struct bucket *home = flow_bucket(t, p->hash), *b = home;
+	struct flow_record *e;
+	unsigned match, slot = 0;
+
+	if (t->free == ENTRY_NONE && t->used == t->config.max_flows)
+		flow_evict_one(t, p->time_ns);
+	match = bucket_match(b, 0);
+	if (!match) {
+		b = flow_bucket_other(t, home, tag);
+		match = bucket_match(b, 0);
+	}
+	if (match)
+		slot = bucket_next(&match);
+	else
+		b = flow_make_slot(t, home, b, &slot);
+	if (t->free != ENTRY_NONE) {
+		e = &t->entries[t->free];
+		t->free = (uint32_t)e->id;
+	} else {
+		e = &t->entries[t->used++];
+	}
+	b->tags[slot] = tag;
+	b->entries[slot] = (uint32_t)(e - t->entries);
+	if (b != home)
+		home->overflow++;
+	e->state = (uint8_t)((e->state & (ENTRY_IN_WHEEL | ENTRY_IN_END)) | ENTRY_LIVE);
+	t->stats.active++;
+	return e;
+}
+
+void flow_table_flush(struct flow_table *t, enum flow_end_reason reason)
+{
+	for (uint32_t i = 0; i < t->used; i++) {
+		struct flow_record *e = &t->entries[i];
+
+		if (i + 8 < t->used)
+			__builtin_prefetch(flow_bucket(t, flow_hash(t, &t->entries[i + 8].key)), 1);
+		if (e->state & ENTRY_LIVE) {
+			flow_end(t, e, reason);
+			flow_remove(t, e, flow_hash(t, &e->key));
+		}
+	}
+}
+
+void flow_table_set_timeouts(struct flow_table *t, uint64_t active_ns, uint64_t inactive_ns, uint64_t tcp_end_ns)
+{
+	t->config.active_ns = active_ns;
+	t->config.inactive_ns = inactive_ns;
+	t->config.tcp_end_ns = tcp_end_ns;
+	wheel_set_horizon(&t->single, table_horizon(&t->config), t->elapsed_ns);
+	wheel_set_horizon(&t->established, table_horizon(&t->config), t->elapsed_ns);
+	if (tcp_end_ns != UINT64_MAX)
+		wheel_set_horizon(&t->ended, tcp_end_ns, t->elapsed_ns);
+}
+
+const struct flow_stats *flow_table_stats(const struct flow_table *t)
+{
+	return &t->stats;
+}
+
+uint32_t flow_table_capacity(const struct flow_table *t)
+{
+	return t->config.max_flows;
+}
