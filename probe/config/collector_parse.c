@@ -1,0 +1,217 @@
+/*
+ * collector_parse: see include/pitot/collector.h.
+ *
+ * The text may come from anywhere: lengths are checked before anything is copied, and a host is letters,
+ * digits, points, hyphens and underscores, so that it can stand in any message.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "pitot/collector.h"
+
+#define HOST_CHARS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_"
+
+static const struct {
+	const char *name;
+	uint16_t port;
+} url_formats[FORMAT_COUNT] = {
+	[FORMAT_NETFLOW5] = { "netflow5", 2055 }, [FORMAT_NETFLOW9] = { "netflow9", 2055 },
+	[FORMAT_IPFIX] = { "ipfix", 4739 },	  [FORMAT_JSON] = { "json", 0 },
+	[FORMAT_TEXT] = { "text", 0 },
+};
+
+static const char *const url_transports[TRANSPORT_COUNT] = {
+	[TRANSPORT_UDP] = "udp",   [TRANSPORT_TCP] = "tcp",   [TRANSPORT_TLS] = "tls",
+	[TRANSPORT_DTLS] = "dtls", [TRANSPORT_SCTP] = "sctp", [TRANSPORT_FILE] = "file",
+};
+
+static bool url_is(const char *text, size_t len, const char *name)
+{
+	return strlen(name) == len && strncasecmp(text, name, len) == 0;
+}
+
+static bool url_is_to_file(enum export_format format)
+{
+	return format == FORMAT_JSON || format == FORMAT_TEXT;
+}
+
+/* FORMAT[+TRANSPORT] */
+static int url_parse_scheme(struct collector_config *c, const char *text, size_t len, struct diag *diag)
+{
+	const char *plus = memchr(text, '+', len);
+	size_t name = plus ? (size_t)(plus - text) : len;
+	int shown = (int)(len < 40 ? len : 40);
+	unsigned f, t = TRANSPORT_UDP;
+
+	for (f = 0; f < FORMAT_COUNT && !url_is(text, name, url_formats[f].name); f++)
+		;
+	if (f == FORMAT_COUNT)
+		return diag_set(diag, -EINVAL, "'%.*s' is not a format; there are netflow5, netflow9, ipfix, json and text",
+				(int)(name < 40 ? name : 40), text);
+	c->format = (enum export_format)f;
+	if (plus) {
+		for (t = 0; t < TRANSPORT_COUNT && !url_is(plus + 1, len - name - 1, url_transports[t]); t++)
+			;
+		if (t == TRANSPORT_COUNT)
+			return diag_set(diag, -EINVAL,
+					"'%.*s' has no known transport after the +; there are udp, tcp, tls, dtls, sctp and file",
+					shown, text);
+	} else if (url_is_to_file(c->format)) {
+		t = TRANSPORT_FILE;
+	}
+	c->transport = (enum transport_kind)t;
+	if (url_is_to_file(c->format) && t != TRANSPORT_FILE)
+		return diag_set(diag, -EINVAL, "%s goes to a file: %s:FILE", url_formats[f].name, url_formats[f].name);
+	if (c->format == FORMAT_NETFLOW5 && t != TRANSPORT_UDP && t != TRANSPORT_FILE)
+		return diag_set(diag, -EINVAL, "'%.*s': NetFlow v5 goes over UDP only", shown, text);
+	if (c->format == FORMAT_NETFLOW9 && (t == TRANSPORT_TCP || t == TRANSPORT_TLS || t == TRANSPORT_DTLS))
+		return diag_set(diag, -EINVAL, "'%.*s': NetFlow v9 goes over UDP or SCTP only", shown, text);
+	return 0;
+}
+
+static int url_parse_file(struct collector_config *c, const char *path, struct diag *diag)
+{
+	const char *plus = url_is_to_file(c->format) ? "" : "+file";
+
+	if (!path[0])
+		return diag_set(diag, -EINVAL, "%s%s: names no file; - is standard output", url_formats[c->format].name,
+				plus);
+	if (path[0] == '/' && path[1] == '/' && path[2] != '/')
+		return diag_set(diag, -EINVAL, "'%.80s' is not a file: write %s%s:FILE, without //", path,
+				url_formats[c->format].name, plus);
+	if (strlen(path) >= sizeof(c->path))
+		return diag_set(diag, -EINVAL, "the file name '%.40s...' is longer than %zu octets", path,
+				sizeof(c->path) - 1);
+	snprintf(c->path, sizeof(c->path), "%s", path);
+	snprintf(c->url, sizeof(c->url), "%s%s:%.480s", url_formats[c->format].name, plus, path);
+	return 0;
+}
+
+static int url_parse_port(struct collector_config *c, const char *text, struct diag *diag)
+{
+	unsigned long port = 0;
+	const char *p = text;
+
+	for (; *p >= '0' && *p <= '9' && port <= UINT16_MAX; p++)
+		port = port * 10 + (unsigned long)(*p - '0');
+	if (p == text || (*p && strcmp(p, "/") != 0) || !port || port > UINT16_MAX)
+		return diag_set(diag, -EINVAL, "'%.80s' is not a port from 1 to 65535", text);
+	c->port = (uint16_t)port;
+	return 0;
+}
+
+/* An IPv6 address, with or without %ZONE. */
+static bool url_is_ip6(const char *host)
+{
+	size_t len = strcspn(host, "%");
+	uint8_t address[16];
+	char bare[64];
+
+	if (len >= sizeof(bare))
+		return false;
+	memcpy(bare, host, len);
+	bare[len] = '\0';
+	if (host[len] && (!host[len + 1] || host[len + 1 + strspn(host + len + 1, HOST_CHARS)]))
+		return false;
+	return inet_pton(AF_INET6, bare, address) == 1;
+}
+
+static int url_check_name(const char *host, struct diag *diag)
+{
+	uint8_t address[4];
+	const char *bad = host + strspn(host, HOST_CHARS);
+
+	if (*bad == ',')
+		return diag_set(diag, -EINVAL, "'%.80s...' has a comma: each collector needs a --collector (-n) of its own",
+				host);
+	if (*bad || host[0] == '-' || host[0] == '.' || strstr(host, ".."))
+		return diag_set(diag, -EINVAL, "'%.80s' is not the name or address of a host", host);
+	if (!host[strspn(host, "0123456789.")] && inet_pton(AF_INET, host, address) != 1)
+		return diag_set(diag, -EINVAL, "'%.80s' is not an IPv4 address, and no name of a host", host);
+	return 0;
+}
+
+/* Copies what is before the port to c->host; *rest is what follows it. */
+static int url_parse_host(struct collector_config *c, const char *text, const char **rest, struct diag *diag)
+{
+	bool bracket = text[0] == '[';
+	size_t len;
+
+	if (bracket) {
+		text++;
+		len = strcspn(text, "]");
+		if (text[len] != ']')
+			return diag_set(diag, -EINVAL, "'[%.80s': the closing bracket is missing", text);
+		*rest = text + len + 1;
+	} else {
+		len = strcspn(text, ":/");
+		*rest = text + len;
+		if (strchr(*rest, ':') != strrchr(*rest, ':'))
+			return diag_set(diag, -EINVAL,
+					"'%.80s' has several colons: an IPv6 address stands in brackets, [2001:db8::5]:4739", text);
+	}
+	if (!len)
+		return diag_set(diag, -EINVAL, "'%.80s' names no host", text);
+	if (len >= sizeof(c->host))
+		return diag_set(diag, -EINVAL, "the host name '%.40s...' is longer than %zu octets", text,
+				sizeof(c->host) - 1);
+	memcpy(c->host, text, len);
+	c->host[len] = '\0';
+	if (!bracket)
+		return url_check_name(c->host, diag);
+	if (!url_is_ip6(c->host))
+		return diag_set(diag, -EINVAL, "'[%.80s]' is not an IPv6 address", c->host);
+	return 0;
+}
+
+static int url_parse_address(struct collector_config *c, const char *text, struct diag *diag)
+{
+	const char *rest = NULL, *open, *close;
+	bool is_udp = c->transport == TRANSPORT_UDP;
+	int r = url_parse_host(c, text, &rest, diag);
+
+	if (r)
+		return r;
+	c->port = url_formats[c->format].port;
+	if (c->transport == TRANSPORT_TLS || c->transport == TRANSPORT_DTLS)
+		c->port = 4740;
+	if (rest[0] == ':') {
+		r = url_parse_port(c, rest + 1, diag);
+		if (r)
+			return r;
+	} else if (rest[0] && strcmp(rest, "/") != 0) {
+		return diag_set(diag, -EINVAL, "'%.80s' after the host is not :PORT", rest);
+	}
+	open = strchr(c->host, ':') ? "[" : "";
+	close = open[0] ? "]" : "";
+	snprintf(c->url, sizeof(c->url), "%s%s%s://%s%s%s:%u", url_formats[c->format].name, is_udp ? "" : "+",
+		 is_udp ? "" : url_transports[c->transport], open, c->host, close, (unsigned)c->port);
+	return 0;
+}
+
+int collector_parse(struct collector_config *c, const char *text, enum export_format default_format,
+		    struct diag *diag)
+{
+	size_t scheme = strcspn(text, ":");
+	const char *rest = text[scheme] ? text + scheme + 1 : NULL;
+	int r;
+
+	*c = (struct collector_config){ .format = default_format, .transport = TRANSPORT_UDP };
+	if (!rest || text[0] == '[')
+		return url_parse_address(c, text, diag);
+	if (strncmp(rest, "//", 2) != 0 && !memchr(text, '+', scheme) && !url_is(text, scheme, "json") &&
+	    !url_is(text, scheme, "text"))
+		return url_parse_address(c, text, diag);
+	r = url_parse_scheme(c, text, scheme, diag);
+	if (r)
+		return r;
+	if (c->transport == TRANSPORT_FILE)
+		return url_parse_file(c, rest, diag);
+	if (strncmp(rest, "//", 2) != 0)
+		return diag_set(diag, -EINVAL, "'%.80s' lacks the // before the host", text);
+	return url_parse_address(c, rest + 2, diag);
+}

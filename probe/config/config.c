@@ -1,0 +1,126 @@
+/* config: see include/pitot/config.h. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/config_internal.h"
+
+static int config_defaults(struct config_build *b, struct diag *diag)
+{
+	for (unsigned i = 0; i < config_rows_count; i++) {
+		const struct config_row *row = &config_rows[i];
+		int r;
+
+		if (row->kind == KIND_GROUP || !row->preset[0])
+			continue;
+		r = config_set(b, row, row->preset, row->name, diag);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+static int config_add_word(struct config_build *b, const char *word, struct diag *diag)
+{
+	size_t old = b->words ? strlen(b->words) : 0, len = strlen(word);
+	char *grown = realloc(b->words, old + len + 2);
+
+	if (!grown)
+		return diag_set(diag, -ENOMEM, "options: %s", strerror(ENOMEM));
+	b->words = grown;
+	if (old)
+		grown[old++] = ' ';
+	memcpy(grown + old, word, len + 1);
+	return 0;
+}
+
+/* First a look for what comes before everything else: --help, --version, the configuration file. */
+static int config_scan(struct config_build *b, int argc, char **argv, struct diag *diag)
+{
+	struct config_args args = { .argc = argc, .argv = argv, .i = 1 };
+	struct config_arg arg;
+	int r;
+
+	while ((r = config_args_next(&args, &arg, diag)) == 0 && !b->help) {
+		if (arg.row && (arg.row->kind == KIND_HELP || arg.row->kind == KIND_VERSION ||
+				arg.row->kind == KIND_CONFIG_FILE))
+			r = config_set(b, arg.row, arg.value, arg.label, diag);
+		if (r)
+			return r;
+	}
+	return b->help || r == -ENOENT ? 0 : r;
+}
+
+static int config_apply(struct config_build *b, int argc, char **argv, struct diag *diag)
+{
+	struct config_args args = { .argc = argc, .argv = argv, .i = 1 };
+	struct config_arg arg;
+	int r;
+
+	b->command_line = true;
+	while ((r = config_args_next(&args, &arg, diag)) == 0) {
+		if (arg.row)
+			r = config_set(b, arg.row, arg.value, arg.label, diag);
+		else
+			r = config_add_word(b, arg.value, diag);
+		if (r)
+			return r;
+	}
+	return r == -ENOENT ? 0 : r;
+}
+
+static int config_finish_build(struct config_build *b, int r, struct diag *diag)
+{
+	if (!r && !b->help)
+		r = config_finish(b, diag);
+	while (b->n_urls)
+		free(b->urls[--b->n_urls].text);
+	free(b->urls);
+	free(b->words);
+	if (r)
+		config_deinit(b->c);
+	return r;
+}
+
+int config_parse(struct config *c, int argc, char **argv, struct diag *diag)
+{
+	struct config_build b = { .c = c };
+	int r;
+
+	*c = (struct config){ .action = CONFIG_RUN };
+	r = config_scan(&b, argc, argv, diag);
+	if (!r && !b.help)
+		r = config_defaults(&b, diag);
+	if (!r && !b.help && c->config_path)
+		r = config_file_read(&b, c->config_path, diag);
+	if (!r && !b.help)
+		r = config_apply(&b, argc, argv, diag);
+	return config_finish_build(&b, r, diag);
+}
+
+int config_parse_text(struct config *c, const char *name, const char *text, size_t size, struct diag *diag)
+{
+	struct config_build b = { .c = c };
+	int r;
+
+	*c = (struct config){ .action = CONFIG_RUN };
+	r = config_defaults(&b, diag);
+	if (!r)
+		r = config_file_apply(&b, name, text, size, diag);
+	return config_finish_build(&b, r, diag);
+}
+
+void config_deinit(struct config *c)
+{
+	config_clear_inputs(c);
+	free(c->filter);
+	free(c->collectors);
+	free(c->source_host);
+	free(c->bind_device);
+	free(c->fields);
+	free(c->stats_path);
+	free(c->pidfile);
+	free(c->user);
+	free(c->config_path);
+	*c = (struct config){ .action = CONFIG_RUN };
+}

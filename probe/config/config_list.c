@@ -1,0 +1,300 @@
+/* config_list: options whose value has parts or that may be given many times. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/config_internal.h"
+#include "pitot/clock.h"
+
+/* More are a mistake in a script, not a wish. */
+enum { LIST_INTERFACES = 64, LIST_FILES = 65536, LIST_URLS = 64 };
+
+int config_copy(char **dst, const char *value, struct diag *diag)
+{
+	char *copy = strdup(value);
+
+	if (!copy)
+		return diag_set(diag, -ENOMEM, "options: %s", strerror(ENOMEM));
+	free(*dst);
+	*dst = copy;
+	return 0;
+}
+
+void config_free_text(char **text)
+{
+	free(*text);
+}
+
+/* The list with room for one more element; NULL with *r and a sentence when there is none. */
+static void *list_grow(void *list, unsigned n, unsigned most, size_t size, int *r, const char *label,
+		       struct diag *diag)
+{
+	void *grown;
+
+	if (n >= most) {
+		*r = diag_set(diag, CONFIG_E_USAGE, "%s: given more than %u times", label, most);
+		return NULL;
+	}
+	grown = realloc(list, ((size_t)n + 1) * size);
+	*r = grown ? 0 : diag_set(diag, -ENOMEM, "options: %s", strerror(ENOMEM));
+	return grown;
+}
+
+void config_clear_inputs(struct config *c)
+{
+	for (unsigned i = 0; i < c->n_files; i++)
+		free(c->files[i]);
+	free(c->files);
+	free(c->interfaces);
+	c->files = NULL;
+	c->interfaces = NULL;
+	c->n_files = c->n_interfaces = 0;
+}
+
+/* What the command line names replaces what the file named. */
+static void list_replace_inputs(struct config_build *b)
+{
+	if (b->command_line && !b->inputs_replaced) {
+		config_clear_inputs(b->c);
+		b->inputs_replaced = true;
+	}
+}
+
+int config_add_file(struct config_build *b, const char *value, const char *label, struct diag *diag)
+{
+	struct config *c = b->c;
+	char **files;
+	int r;
+
+	list_replace_inputs(b);
+	if (!value[0])
+		return diag_set(diag, CONFIG_E_USAGE, "%s: the file has no name", label);
+	for (unsigned i = 0; i < c->n_files; i++) {
+		if (strcmp(value, "-") == 0 && strcmp(c->files[i], "-") == 0)
+			return diag_set(diag, CONFIG_E_USAGE, "%s: standard input (-) can be read only once", label);
+	}
+	files = list_grow(c->files, c->n_files, LIST_FILES, sizeof(*files), &r, label, diag);
+	if (!files)
+		return r;
+	c->files = files;
+	c->files[c->n_files] = NULL;
+	r = config_copy(&c->files[c->n_files], value, diag);
+	if (r)
+		return r;
+	c->n_files++;
+	return 0;
+}
+
+int config_add_interface(struct config_build *b, const char *value, const char *label, struct diag *diag)
+{
+	size_t digits = strspn(value, "0123456789");
+	struct config_interface *interfaces;
+	struct config *c = b->c;
+	const char *name = value;
+	uint64_t index = 0;
+	char number[24];
+	int r;
+
+	list_replace_inputs(b);
+	if (digits && value[digits] == ':') {
+		snprintf(number, sizeof(number), "%.*s", (int)(digits < 20 ? digits : 20), value);
+		if (config_value_number(&index, number, 1, UINT32_MAX, label, diag))
+			return diag_set(diag, CONFIG_E_USAGE,
+					"%s: the index before the colon of '%.80s' is not from 1 to 4294967295", label,
+					value);
+		name = value + digits + 1;
+	}
+	if (!name[0] || strlen(name) >= sizeof(c->interfaces->name))
+		return diag_set(diag, CONFIG_E_USAGE, "%s: '%.80s' is not the name of an interface", label, value);
+	for (unsigned i = 0; i < c->n_interfaces; i++) {
+		if (strcmp(c->interfaces[i].name, name) == 0)
+			return diag_set(diag, CONFIG_E_USAGE,
+					"%s: %s is given twice, and every packet would count twice", label, name);
+	}
+	interfaces = list_grow(c->interfaces, c->n_interfaces, LIST_INTERFACES, sizeof(*interfaces), &r, label, diag);
+	if (!interfaces)
+		return r;
+	c->interfaces = interfaces;
+	c->interfaces[c->n_interfaces] = (struct config_interface){ .ifindex = (uint32_t)index };
+	snprintf(c->interfaces[c->n_interfaces].name, sizeof(c->interfaces->name), "%s", name);
+	c->n_interfaces++;
+	return 0;
+}
+
+int config_add_url(struct config_build *b, const char *value, const char *label, struct diag *diag)
+{
+	struct config_text *urls;
+	int r;
+
+	if (b->command_line && !b->urls_replaced) {
+		while (b->n_urls)
+			free(b->urls[--b->n_urls].text);
+		b->urls_replaced = true;
+	}
+	urls = list_grow(b->urls, b->n_urls, LIST_URLS, sizeof(*urls), &r, label, diag);
+	if (!urls)
+		return r;
+	b->urls = urls;
+	b->urls[b->n_urls] = (struct config_text){ .text = NULL };
+	r = config_copy(&b->urls[b->n_urls].text, value, diag);
+	if (r)
+		return r;
+	snprintf(b->urls[b->n_urls].label, sizeof(b->urls->label), "%s", label);
+	b->n_urls++;
+	return 0;
+}
+
+/* Names of time-outs, softflowd's among them; those without a member say what to do instead. */
+static const struct timeout_name {
+	const char *name;
+	size_t offset;
+	const char *instead;
+} timeout_names[] = {
+	{ "active", offsetof(struct config, active_ns), NULL },
+	{ "inactive", offsetof(struct config, inactive_ns), NULL },
+	{ "tcp-end", offsetof(struct config, tcp_end_ns), NULL },
+	{ "maxlife", offsetof(struct config, active_ns), NULL },
+	{ "general", offsetof(struct config, inactive_ns), NULL },
+	{ "tcp.fin", offsetof(struct config, tcp_end_ns), NULL },
+	{ "tcp.rst", offsetof(struct config, tcp_end_ns), NULL },
+	{ "tcp", 0, "one idle time-out holds for all protocols: use inactive (and tcp-end after FIN or RST)" },
+	{ "udp", 0, "one idle time-out holds for all protocols: use inactive" },
+	{ "icmp", 0, "one idle time-out holds for all protocols: use inactive" },
+	{ "expint", 0, "records leave as soon as they end: leave it out" },
+};
+
+static int timeout_set_one(struct config *c, const char *name, const char *value, const char *label,
+			   struct diag *diag)
+{
+	const struct timeout_name *t = NULL;
+	uint64_t *member;
+	char what[192];
+
+	for (unsigned i = 0; i < sizeof(timeout_names) / sizeof(timeout_names[0]); i++) {
+		if (strcmp(timeout_names[i].name, name) == 0)
+			t = &timeout_names[i];
+	}
+	if (!t)
+		return diag_set(diag, CONFIG_E_USAGE, "%s: '%.80s' is not a time-out; there are active, inactive and tcp-end",
+				label, name);
+	if (t->instead)
+		return diag_set(diag, CONFIG_E_USAGE, "%s: %s is softflowd's: %s", label, name, t->instead);
+	member = (uint64_t *)(void *)((char *)c + t->offset);
+	if (t->offset == offsetof(struct config, tcp_end_ns) && strcmp(value, "off") == 0) {
+		*member = UINT64_MAX;
+		return 0;
+	}
+	snprintf(what, sizeof(what), "%s: %s", label, name);
+	return config_value_seconds(member, value, NS_PER_MSEC, 31536000 * NS_PER_SEC, what, diag);
+}
+
+int config_set_timeout(struct config *c, const char *value, const char *label, struct diag *diag)
+{
+	char *list __attribute__((cleanup(config_free_text))) = NULL;
+	char *save = NULL;
+	int r;
+
+	r = config_copy(&list, value, diag);
+	if (r)
+		return r;
+	if (!value[0] || value[0] == ',' || value[strlen(value) - 1] == ',' || strstr(value, ",,"))
+		return diag_set(diag, CONFIG_E_USAGE, "%s: '%.80s' has an empty part; write NAME=SECONDS[,...]", label,
+				value);
+	for (char *part = strtok_r(list, ",", &save); part; part = strtok_r(NULL, ",", &save)) {
+		char *equals = strchr(part, '=');
+
+		if (!equals)
+			return diag_set(diag, CONFIG_E_USAGE,
+					"%s: '%.80s' does not say which time-out: write active=SECONDS, inactive=SECONDS or "
+					"tcp-end=SECONDS",
+					label, part);
+		*equals = '\0';
+		r = timeout_set_one(c, part, equals + 1, label, diag);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+int config_set_flow_key(struct config *c, const char *value, const char *label, struct diag *diag)
+{
+	static const struct {
+		const char *name;
+		uint32_t bits;
+	} keys[] = { { "none", 0 }, { "tos", CONFIG_KEY_TOS }, { "vlan", CONFIG_KEY_VLAN }, { "mac", CONFIG_KEY_MAC } };
+	uint32_t bits = 0;
+
+	for (const char *p = value;; p++) {
+		size_t len = strcspn(p, ",");
+		unsigned i;
+
+		for (i = 0; i < 4; i++) {
+			if (strlen(keys[i].name) == len && memcmp(keys[i].name, p, len) == 0)
+				break;
+		}
+		if (i == 4)
+			return diag_set(diag, CONFIG_E_USAGE,
+					"%s: '%.*s' cannot be added to the flow key; tos, vlan and mac can%s", label,
+					(int)(len < 80 ? len : 80), p,
+					len == 5 && memcmp(p, "ether", 5) == 0 ? " (softflowd's ether is vlan,mac)" : "");
+		bits |= keys[i].bits;
+		p += len;
+		if (!*p)
+			break;
+	}
+	c->flow_key = bits;
+	return 0;
+}
+
+/* ADDR[:PORT] or [ADDR6][:PORT] or ADDR6: host and port apart; false when it is none of them. */
+static bool source_split(char *host, size_t size, const char **port, const char *value)
+{
+	const char *end = value + strlen(value), *start = value;
+	const char *colon = strchr(value, ':');
+
+	*port = NULL;
+	if (value[0] == '[') {
+		start = value + 1;
+		end = strchr(value, ']');
+		if (!end || (end[1] && end[1] != ':'))
+			return false;
+		*port = end[1] ? end + 2 : NULL;
+	} else if (colon && !strchr(colon + 1, ':')) {
+		end = colon;
+		*port = colon + 1;
+	}
+	if (end == start || (size_t)(end - start) >= size)
+		return false;
+	snprintf(host, size, "%.*s", (int)(end - start), start);
+	return true;
+}
+
+int config_set_source(struct config *c, const char *value, const char *label, struct diag *diag)
+{
+	char host[80], bare[80];
+	const char *port;
+	uint64_t number = 0;
+	uint8_t address[16];
+	int r;
+
+	if (!source_split(host, sizeof(host), &port, value))
+		goto bad;
+	snprintf(bare, sizeof(bare), "%.*s", (int)strcspn(host, "%"), host);
+	if ((value[0] == '[' || inet_pton(AF_INET, host, address) != 1) && inet_pton(AF_INET6, bare, address) != 1)
+		goto bad;
+	if (port) {
+		r = config_value_number(&number, port, 0, 65535, label, diag);
+		if (r)
+			return r;
+	}
+	r = config_copy(&c->source_host, host, diag);
+	if (r)
+		return r;
+	c->source_port = (uint16_t)number;
+	return 0;
+bad:
+	return diag_set(diag, CONFIG_E_USAGE,
+			"%s: '%.80s' is not an address of this host as ADDR, ADDR:PORT or [ADDR6]:PORT", label, value);
+}
