@@ -55,6 +55,8 @@ struct capture_ops {
 	/* 0 with b->n >= 0 frames (0: none within wait_ms), a positive CAPTURE_E_*, or negative errno + diag. */
 	int (*recv)(struct capture *c, struct frame_batch *b, int wait_ms, struct diag *diag);
 	void (*release)(struct capture *c, struct frame_batch *b);
+	/* Shuts the entrance: recv lends what is inside already, then says CAPTURE_E_END.  May be NULL. */
+	void (*stop)(struct capture *c);
 	int (*get_stats)(struct capture *c, struct capture_stats *stats);
 	void (*close)(struct capture *c);
 };
@@ -81,6 +83,12 @@ static inline void capture_release(struct capture *c, struct frame_batch *b)
 {
 	c->ops->release(c, b);
 }
+/* Live: nothing new comes in from now on; go on with recv until CAPTURE_E_END and no frame is lost. */
+static inline void capture_stop(struct capture *c)
+{
+	if (c->ops->stop)
+		c->ops->stop(c);
+}
 static inline int capture_get_stats(struct capture *c, struct capture_stats *stats)
 {
 	return c->ops->get_stats(c, stats);
@@ -92,6 +100,7 @@ int capture_check_filter(const char *filter, struct diag *diag);
 
 extern const struct capture_ops capture_afpacket_ops;
 extern const struct capture_ops capture_pcap_ops;
-extern const struct capture_ops capture_file_ops;
+extern const struct capture_ops capture_file_ops;     /* ordinary pcap files, walked in place */
+extern const struct capture_ops capture_savefile_ops; /* everything else that libpcap can read */
 
 #endif

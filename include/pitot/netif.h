@@ -24,7 +24,13 @@ struct netif {
 /* -ENODEV with a sentence that lists what there is when no interface has the name. */
 int netif_get(struct netif *n, const char *name, struct diag *diag);
 
-/* Link events: a netlink socket to poll; netif_watch_read() drains it and calls back per change. */
+/* Positive outcome of netif_watch_read(): events were lost, ask netif_get() for what matters. */
+enum { NETIF_E_LOST = 1 };
+
+/*
+ * Link events: a netlink socket to poll; netif_watch_read() drains it and calls back per change (of any kind:
+ * compare with what is known).  gone: the interface was deleted.
+ */
 struct netif_watch;
 int netif_watch_open(struct netif_watch **wp, struct diag *diag);
 int netif_watch_fd(const struct netif_watch *w);

@@ -1,0 +1,342 @@
+/*
+ * capture_pcap: live capture by libpcap, for what capture_afpacket cannot open ("any", other link layers).
+ *
+ * libpcap's memory is valid only until its next call, so each frame is copied into a batch buffer.  libpcap
+ * puts the VLAN tags that the kernel took out back into the frame, and does not tell which way a frame went
+ * unless the link type does (SLL, SLL2): the direction is known only when one was asked for.
+ */
+#include "pitot/capture.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <pcap/pcap.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "capture/capture_filter.h"
+#include "capture/capture_interface.h"
+#include "pitot/clock.h"
+
+#define TIMEOUT_MS    10 /* as long may a frame wait in libpcap's ring: see capture_afpacket.c */
+#define STOP_QUIET_NS (3 * TIMEOUT_MS * NS_PER_MSEC)
+#define STOP_MAX_NS   (1 * NS_PER_SEC) /* where the entrance cannot be shut */
+#define LINKTYPE_RAW  101
+
+struct pcap_live {
+	struct capture capture;
+	struct capture_interface interface;
+	bool has_interface; /* "any" and other inventions of libpcap are no interfaces */
+	pcap_t *pcap;
+	uint8_t *buffer; /* BATCH_MAX frames of stride octets */
+	size_t stride;
+	uint16_t point;
+	uint16_t flags;
+	bool down;
+	bool stopping;
+	bool shut;
+	uint64_t stop_ns;  /* stopping: since when */
+	uint64_t quiet_ns; /* stopping: since when nothing came */
+	uint64_t dropped;
+	uint64_t interface_dropped;
+	u_int last_drop;
+	u_int last_ifdrop;
+};
+
+/* ---- open */
+
+static int pcap_live_find(struct pcap_live *p, const struct capture_config *config, struct diag *diag)
+{
+	int r;
+
+	if (strcmp(config->interface, "any") == 0) {
+		snprintf(p->interface.name, sizeof(p->interface.name), "any");
+		return 0;
+	}
+	r = capture_interface_get(&p->interface, config->interface, diag);
+	p->has_interface = r == 0;
+	return r;
+}
+
+static int pcap_live_configure(struct pcap_live *p, const struct capture_config *config, struct diag *diag)
+{
+	uint64_t buffer_octets = config->buffer_octets < INT_MAX ? config->buffer_octets : INT_MAX;
+	char errbuf[PCAP_ERRBUF_SIZE];
+
+	p->pcap = pcap_create(p->interface.name, errbuf);
+	if (!p->pcap)
+		return diag_set(diag, -EIO, "%s: libpcap: %s", p->interface.name, errbuf);
+	/* these fail on an activated handle only */
+	pcap_set_snaplen(p->pcap, (int)config->snap_len);
+	pcap_set_promisc(p->pcap, config->promiscuous);
+	pcap_set_timeout(p->pcap, TIMEOUT_MS);
+	if (buffer_octets)
+		pcap_set_buffer_size(p->pcap, (int)buffer_octets);
+	/* refused where the source has microseconds only: the times are right all the same (see below) */
+	(void)pcap_set_tstamp_precision(p->pcap, PCAP_TSTAMP_PRECISION_NANO);
+	return 0;
+}
+
+static int pcap_live_activate(struct pcap_live *p, struct diag *diag)
+{
+	int r = pcap_activate(p->pcap);
+
+	switch (r) {
+	case PCAP_ERROR_PERM_DENIED:
+	case PCAP_ERROR_PROMISC_PERM_DENIED:
+		return capture_interface_refused(p->interface.name, -EPERM, diag);
+	case PCAP_ERROR_NO_SUCH_DEVICE:
+		return diag_set(diag, -ENODEV, "interface \"%s\" does not exist", p->interface.name);
+	case PCAP_ERROR_IFACE_NOT_UP:
+		return diag_set(diag, -ENETDOWN, "interface \"%s\" is down: bring it up first (ip link set %s up)",
+				p->interface.name, p->interface.name);
+	default: /* positive values are warnings */
+		if (r >= 0)
+			return 0;
+		return diag_set(diag, -EIO, "%s: libpcap: %s: %s", p->interface.name, pcap_statustostr(r),
+				pcap_geterr(p->pcap));
+	}
+}
+
+static int pcap_live_fail(struct pcap_live *p, int err, const char *what, struct diag *diag)
+{
+	return diag_set(diag, err, "%s: libpcap: %s: %s", p->interface.name, what, pcap_geterr(p->pcap));
+}
+
+static int pcap_live_set_filter(struct pcap_live *p, const char *filter, struct diag *diag)
+{
+	struct bpf_program program;
+	int r;
+
+	if (!filter || !*filter)
+		return 0;
+	if (pcap_compile(p->pcap, &program, filter, 1, PCAP_NETMASK_UNKNOWN) < 0)
+		return diag_set(diag, -EINVAL, "filter \"%s\": %s", filter, pcap_geterr(p->pcap));
+	r = pcap_setfilter(p->pcap, &program);
+	pcap_freecode(&program);
+	return r < 0 ? pcap_live_fail(p, -EIO, "filter", diag) : 0;
+}
+
+static int pcap_live_set_up(struct pcap_live *p, const struct capture_config *config, struct diag *diag)
+{
+	char errbuf[PCAP_ERRBUF_SIZE];
+	int r;
+
+	/* SLL2 has the interface of each frame; it is offered for "any" and not the default */
+	if (!p->has_interface)
+		(void)pcap_set_datalink(p->pcap, DLT_LINUX_SLL2);
+	r = pcap_live_set_filter(p, config->filter, diag);
+	if (r < 0)
+		return r;
+	if (config->direction != CAPTURE_BOTH &&
+	    pcap_setdirection(p->pcap, config->direction == CAPTURE_IN ? PCAP_D_IN : PCAP_D_OUT) < 0)
+		return pcap_live_fail(p, -EOPNOTSUPP, "--direction", diag);
+	if (pcap_setnonblock(p->pcap, 1, errbuf) < 0)
+		return diag_set(diag, -EIO, "%s: libpcap: non-blocking: %s", p->interface.name, errbuf);
+	p->capture.fd = pcap_get_selectable_fd(p->pcap);
+	p->capture.link_type = pcap_datalink(p->pcap) == DLT_RAW ? LINKTYPE_RAW : pcap_datalink(p->pcap);
+	/* libpcap's snap length may be less than asked for, and more by a VLAN tag that was put back */
+	p->stride = ((size_t)config->snap_len + 128) & ~(size_t)63;
+	p->buffer = malloc(BATCH_MAX * p->stride);
+	if (!p->buffer)
+		return diag_set(diag, -ENOMEM, "%s: out of memory for %d frames of --snaplen %u", p->interface.name,
+				BATCH_MAX, config->snap_len);
+	return 0;
+}
+
+static void pcap_live_close(struct capture *c)
+{
+	struct pcap_live *p = (struct pcap_live *)c;
+
+	if (p->pcap)
+		pcap_close(p->pcap);
+	free(p->buffer);
+	free(p);
+}
+
+static int pcap_live_open(struct capture **cp, const struct capture_config *config, struct diag *diag)
+{
+	struct pcap_live *p = calloc(1, sizeof(*p));
+	int r;
+
+	if (!p)
+		return diag_set(diag, -ENOMEM, "%s: out of memory", config->interface);
+	r = pcap_live_find(p, config, diag);
+	if (r == 0 && config->fanout_group >= 0)
+		r = diag_set(diag, -EOPNOTSUPP, "%s: libpcap cannot share an interface among workers: use --workers 1",
+			     p->interface.name);
+	if (r == 0)
+		r = pcap_live_configure(p, config, diag);
+	if (r == 0)
+		r = pcap_live_activate(p, diag);
+	if (r == 0)
+		r = pcap_live_set_up(p, config, diag);
+	if (r < 0) {
+		pcap_live_close(&p->capture);
+		return r;
+	}
+	p->point = config->point;
+	p->flags = config->direction == CAPTURE_IN ? FRAME_INGRESS : config->direction == CAPTURE_OUT ? FRAME_EGRESS : 0;
+	p->capture.ops = &capture_pcap_ops;
+	p->capture.is_live = true;
+	p->capture.ifindex = config->ifindex ? config->ifindex : p->interface.index;
+	p->capture.mtu = p->interface.mtu;
+	p->capture.name = p->interface.name;
+	*cp = &p->capture;
+	return 0;
+}
+
+/* ---- frames */
+
+struct pcap_live_fill {
+	struct pcap_live *p;
+	struct frame_batch *b;
+	uint64_t tick_ns; /* what one unit of tv_usec is */
+};
+
+static void pcap_live_on_frame(u_char *user, const struct pcap_pkthdr *h, const u_char *data)
+{
+	struct pcap_live_fill *fill = (struct pcap_live_fill *)user;
+	struct pcap_live *p = fill->p;
+	unsigned i = fill->b->n++;
+	uint8_t *copy = p->buffer + i * p->stride;
+	size_t cap_len = h->caplen < p->stride ? h->caplen : p->stride;
+
+	memcpy(copy, data, cap_len);
+	fill->b->frames[i] = (struct frame){
+		.data = copy,
+		.cap_len = (uint32_t)cap_len,
+		.wire_len = h->len,
+		.time_ns = (uint64_t)h->ts.tv_sec * NS_PER_SEC + (uint64_t)h->ts.tv_usec * fill->tick_ns,
+		.ifindex = p->capture.ifindex,
+		.point = p->point,
+		.flags = p->flags,
+		.segments = 1,
+	};
+}
+
+/* libpcap says in words only that the interface is down, and the words differ. */
+static bool pcap_live_is_down(struct pcap_live *p)
+{
+	const char *text = pcap_geterr(p->pcap);
+
+	if (p->has_interface && !capture_interface_is_up(pcap_fileno(p->pcap), p->interface.index))
+		return true;
+	return strstr(text, "disappeared") || strstr(text, "went down") || strstr(text, "is down");
+}
+
+static int pcap_live_read(struct pcap_live *p, struct frame_batch *b, struct diag *diag)
+{
+	struct pcap_live_fill fill = {
+		.p = p,
+		.b = b,
+		.tick_ns = pcap_get_tstamp_precision(p->pcap) == PCAP_TSTAMP_PRECISION_NANO ? 1 : 1000,
+	};
+	int n;
+
+	b->n = 0;
+	n = pcap_dispatch(p->pcap, BATCH_MAX, pcap_live_on_frame, (u_char *)&fill);
+	/* frames before an error are frames all the same; the error comes again */
+	if (n >= 0 || b->n > 0 || n == PCAP_ERROR_BREAK) {
+		if (b->n)
+			p->down = false;
+		return 0;
+	}
+	if (pcap_live_is_down(p)) {
+		p->down = true;
+		return CAPTURE_E_DOWN;
+	}
+	return pcap_live_fail(p, -EIO, "capture", diag);
+}
+
+static int pcap_live_wait(struct pcap_live *p, int wait_ms, struct diag *diag)
+{
+	struct pollfd pfd = { .fd = p->capture.fd, .events = POLLIN };
+
+	/* without a descriptor to poll: sleep as long as a frame may wait anyway */
+	if (p->capture.fd < 0 && (wait_ms < 0 || wait_ms > TIMEOUT_MS))
+		wait_ms = TIMEOUT_MS;
+	if (p->stopping && (wait_ms < 0 || wait_ms > TIMEOUT_MS))
+		wait_ms = TIMEOUT_MS;
+	if (poll(&pfd, 1, wait_ms) < 0 && errno != EINTR)
+		return diag_set(diag, -errno, "%s: poll: %s", p->interface.name, strerror(errno));
+	return 0;
+}
+
+static int pcap_live_idle(struct pcap_live *p)
+{
+	if (p->stopping && clock_monotonic_ns() - p->quiet_ns > STOP_QUIET_NS)
+		return CAPTURE_E_END;
+	if (p->down && p->has_interface) {
+		p->down = !capture_interface_is_up(pcap_fileno(p->pcap), p->interface.index);
+		return p->down ? CAPTURE_E_DOWN : 0;
+	}
+	return 0;
+}
+
+static int pcap_live_recv(struct capture *c, struct frame_batch *b, int wait_ms, struct diag *diag)
+{
+	struct pcap_live *p = (struct pcap_live *)c;
+	int r;
+
+	b->n = 0;
+	if (p->stopping && !p->shut && clock_monotonic_ns() - p->stop_ns > STOP_MAX_NS)
+		return CAPTURE_E_END;
+	r = pcap_live_read(p, b, diag);
+	if (r == 0 && b->n == 0) {
+		r = pcap_live_wait(p, wait_ms, diag);
+		if (r == 0)
+			r = pcap_live_read(p, b, diag);
+	}
+	if (r == 0 && b->n == 0)
+		r = pcap_live_idle(p);
+	else if (r == 0 && p->stopping)
+		p->quiet_ns = clock_monotonic_ns();
+	return r;
+}
+
+static void pcap_live_release(struct capture *c, struct frame_batch *b)
+{
+	(void)c;
+	b->n = 0;
+}
+
+/* Not by pcap_setfilter(), which would reject what is in the ring already. */
+static void pcap_live_stop(struct capture *c)
+{
+	struct pcap_live *p = (struct pcap_live *)c;
+
+	p->shut = capture_filter_attach_closed(pcap_fileno(p->pcap)) == 0;
+	p->stopping = true;
+	p->stop_ns = p->quiet_ns = clock_monotonic_ns();
+}
+
+static int pcap_live_get_stats(struct capture *c, struct capture_stats *stats)
+{
+	struct pcap_live *p = (struct pcap_live *)c;
+	struct pcap_stat ps = { 0 };
+
+	if (pcap_stats(p->pcap, &ps) < 0)
+		return -EIO;
+	/* libpcap's own totals are 32 bits wide */
+	p->dropped += ps.ps_drop - p->last_drop;
+	p->interface_dropped += ps.ps_ifdrop - p->last_ifdrop;
+	p->last_drop = ps.ps_drop;
+	p->last_ifdrop = ps.ps_ifdrop;
+	*stats = (struct capture_stats){
+		.kernel_dropped = p->dropped,
+		.interface_dropped = p->interface_dropped,
+	};
+	return 0;
+}
+
+const struct capture_ops capture_pcap_ops = {
+	.name = "pcap",
+	.open = pcap_live_open,
+	.recv = pcap_live_recv,
+	.release = pcap_live_release,
+	.stop = pcap_live_stop,
+	.get_stats = pcap_live_get_stats,
+	.close = pcap_live_close,
+};

@@ -1,0 +1,151 @@
+/*
+ * netif: see include/pitot/netif.h.  One short conversation with rtnetlink per question; the speed, which
+ * rtnetlink does not have, by ethtool.
+ *
+ * Not /sys/class/net/NAME/speed: what is mounted at /sys may belong to another network namespace.
+ */
+#include "netif/netif_internal.h"
+
+#include <errno.h>
+#include <linux/ethtool.h>
+#include <linux/sockios.h>
+#include <net/if.h>
+#include <netlink/errno.h>
+#include <netlink/netlink.h>
+#include <netlink/route/link.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static void netif_close_socket(struct nl_sock **sk)
+{
+	nl_socket_free(*sk); /* NULL is fine */
+}
+
+static void netif_put_link(struct rtnl_link **link)
+{
+	if (*link)
+		rtnl_link_put(*link);
+}
+
+static void netif_free_cache(struct nl_cache **cache)
+{
+	if (*cache)
+		nl_cache_free(*cache);
+}
+
+int netif_errno(int nl_error)
+{
+	switch (nl_error < 0 ? -nl_error : nl_error) {
+	case 0:
+		return 0;
+	case NLE_NODEV:
+	case NLE_OBJ_NOTFOUND:
+		return -ENODEV;
+	case NLE_NOMEM:
+		return -ENOMEM;
+	case NLE_PERM:
+	case NLE_NOACCESS:
+		return -EPERM;
+	case NLE_AGAIN:
+		return -EAGAIN;
+	case NLE_INTR:
+		return -EINTR;
+	default:
+		return -EIO;
+	}
+}
+
+/* bit/s; 0 when the driver does not say (virtual interfaces, no carrier). */
+static uint64_t netif_read_speed(const char *name)
+{
+	struct ethtool_cmd cmd = { .cmd = ETHTOOL_GSET };
+	struct ifreq ifr = { .ifr_data = (void *)&cmd };
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	uint32_t mbit = 0;
+
+	if (fd < 0)
+		return 0;
+	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%.15s", name);
+	if (ioctl(fd, SIOCETHTOOL, &ifr) == 0)
+		mbit = ethtool_cmd_speed(&cmd);
+	close(fd);
+	if (mbit == UINT16_MAX || mbit == UINT32_MAX) /* SPEED_UNKNOWN, in old drivers of 16 bits */
+		return 0;
+	return (uint64_t)mbit * 1000000;
+}
+
+void netif_fill(struct netif *n, struct rtnl_link *link)
+{
+	const char *name = rtnl_link_get_name(link);
+	const char *alias = rtnl_link_get_ifalias(link);
+	unsigned flags = rtnl_link_get_flags(link);
+
+	*n = (struct netif){
+		.index = (uint32_t)rtnl_link_get_ifindex(link),
+		.mtu = rtnl_link_get_mtu(link),
+		.arphrd = rtnl_link_get_arptype(link),
+		.up = flags & IFF_UP,
+		.running = flags & IFF_RUNNING,
+		.loopback = flags & IFF_LOOPBACK,
+	};
+	snprintf(n->name, sizeof(n->name), "%s", name ? name : "");
+	snprintf(n->alias, sizeof(n->alias), "%s", alias ? alias : "");
+	n->speed = netif_read_speed(n->name);
+}
+
+/* "lo, eth0": as many names as fit; the last is cut to "..." */
+static void netif_list(struct nl_sock *sk, char *text, size_t size)
+{
+	__attribute__((cleanup(netif_free_cache))) struct nl_cache *cache = NULL;
+	size_t n = 0;
+
+	text[0] = '\0';
+	if (rtnl_link_alloc_cache(sk, AF_UNSPEC, &cache) < 0)
+		return;
+	for (struct nl_object *o = nl_cache_get_first(cache); o; o = nl_cache_get_next(o)) {
+		const char *name = rtnl_link_get_name((struct rtnl_link *)o);
+
+		if (!name)
+			continue;
+		if (n + strlen(name) + 8 > size) {
+			snprintf(text + n, size - n, ", ...");
+			return;
+		}
+		n += (size_t)snprintf(text + n, size - n, "%s%s", n ? ", " : "", name);
+	}
+}
+
+static int netif_set_missing(struct nl_sock *sk, const char *name, struct diag *diag)
+{
+	char list[320];
+
+	netif_list(sk, list, sizeof(list));
+	return diag_set(diag, -ENODEV, "interface \"%.64s\" does not exist (there are: %s)", name,
+			list[0] ? list : "none");
+}
+
+int netif_get(struct netif *n, const char *name, struct diag *diag)
+{
+	__attribute__((cleanup(netif_close_socket))) struct nl_sock *sk = nl_socket_alloc();
+	__attribute__((cleanup(netif_put_link))) struct rtnl_link *link = NULL;
+	int r;
+
+	*n = (struct netif){ 0 };
+	if (!sk)
+		return diag_set(diag, -ENOMEM, "rtnetlink: out of memory");
+	r = nl_connect(sk, NETLINK_ROUTE);
+	if (r < 0)
+		return diag_set(diag, netif_errno(r), "rtnetlink: %s", nl_geterror(r));
+	if (!*name || strlen(name) >= IFNAMSIZ)
+		return netif_set_missing(sk, name, diag);
+	r = rtnl_link_get_kernel(sk, 0, name, &link);
+	if (netif_errno(r) == -ENODEV)
+		return netif_set_missing(sk, name, diag);
+	if (r < 0)
+		return diag_set(diag, netif_errno(r), "%s: rtnetlink: %s", name, nl_geterror(r));
+	netif_fill(n, link);
+	return 0;
+}

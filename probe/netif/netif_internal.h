@@ -1,0 +1,12 @@
+/* netif_internal: what netif.c and netif_watch.c share. */
+#ifndef PITOT_NETIF_INTERNAL_H
+#define PITOT_NETIF_INTERNAL_H
+
+#include "pitot/netif.h"
+
+struct rtnl_link;
+
+void netif_fill(struct netif *n, struct rtnl_link *link);
+int netif_errno(int nl_error); /* negative errno for libnl's error, of either sign */
+
+#endif
