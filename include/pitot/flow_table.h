@@ -53,8 +53,9 @@ void flow_table_update(struct flow_table *t, struct packet *packets, unsigned n)
  * Ends records of silent keys.
  *   elapsed_ns  only grows: how far the wheels turn (monotonic clock live; progress of packet time offline)
  *   now_ns      the metering clock, in packet time: what ages are measured against; it may step back
+ *   budget      most records to end now (what the way out has room for); the rest comes with the next call
  */
-void flow_table_expire(struct flow_table *t, uint64_t elapsed_ns, uint64_t now_ns);
+void flow_table_expire(struct flow_table *t, uint64_t elapsed_ns, uint64_t now_ns, uint64_t budget);
 
 /* Ends every record with the reason (forced end at stop). */
 void flow_table_flush(struct flow_table *t, enum flow_end_reason reason);

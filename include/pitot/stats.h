@@ -20,8 +20,11 @@ struct meter_stats {
 	uint64_t received_octets; /* on the wire, link layer included */
 	uint64_t metered_packets;
 	uint64_t metered_octets; /* IP total lengths */
+	uint64_t metered_link_octets; /* of the same packets, as received_octets counts */
 	uint64_t ignored[PACKET_VERDICTS];
 	uint64_t ignored_octets;
+	uint64_t filtered_packets; /* savefiles: rejected by the filter before they were received */
+	uint64_t filtered_octets;
 	uint64_t unselected_packets;
 	uint64_t unselected_octets;
 	uint64_t kernel_dropped;
@@ -43,6 +46,16 @@ struct flow_stats {
 	uint64_t fragments_tracked;
 	uint64_t fragments_joined; /* non-first fragments that found their first one */
 	uint64_t fragments_evicted;
+};
+
+/* One metering process at one instant: these agree with each other. */
+struct worker_stats {
+	struct meter_stats meter;
+	struct flow_stats flows;
+	/* records that found the way to the exporting process full (live): gone, and counted here */
+	uint64_t lost_records;
+	uint64_t lost_packets;
+	uint64_t lost_octets;
 };
 
 #endif

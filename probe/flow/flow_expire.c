@@ -2,8 +2,8 @@
  * flow_expire: what time does to silent keys.
  *
  * Entries that have come due are looked at in batches: fetch the entries, decide, fetch the buckets of those
- * that end, end them.  A call looks at EXPIRE_BUDGET entries at most, so that capture is never kept waiting;
- * what is left comes with the next call.
+ * that end, end them.  A call looks at EXPIRE_BUDGET entries at most, so that capture is never kept waiting, and
+ * ends no more than the caller has room for; what is left comes with the next call.
  */
 #include "flow/flow_internal.h"
 
@@ -82,7 +82,7 @@ static unsigned flow_expire_batch(struct flow_table *t, struct wheel *w, uint8_t
 	return n;
 }
 
-void flow_table_expire(struct flow_table *t, uint64_t elapsed_ns, uint64_t now_ns)
+void flow_table_expire(struct flow_table *t, uint64_t elapsed_ns, uint64_t now_ns, uint64_t budget)
 {
 	struct {
 		struct wheel *wheel;
@@ -92,12 +92,13 @@ void flow_table_expire(struct flow_table *t, uint64_t elapsed_ns, uint64_t now_n
 	if (elapsed_ns > t->elapsed_ns)
 		t->elapsed_ns = elapsed_ns;
 	for (unsigned i = 0; i < 3; i++) {
-		unsigned looked = 0, n;
+		uint64_t looked = 0, n = EXPIRE_BATCH;
 
 		wheel_advance(wheels[i].wheel, t->elapsed_ns);
-		do {
+		while (n == EXPIRE_BATCH && looked < EXPIRE_BUDGET && budget >= EXPIRE_BATCH) {
 			n = flow_expire_batch(t, wheels[i].wheel, wheels[i].in_wheel, now_ns);
 			looked += n;
-		} while (n == EXPIRE_BATCH && looked < EXPIRE_BUDGET);
+			budget -= n;
+		}
 	}
 }

@@ -1,0 +1,46 @@
+/*
+ * capture: the table of back ends, and which one opens what.
+ */
+#include "pitot/capture.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "capture/capture_source.h"
+
+static int capture_open_live(struct capture **cp, const struct capture_config *config, struct diag *diag)
+{
+	switch (config->method) {
+	case CAPTURE_AFPACKET:
+		return capture_afpacket_ops.open(cp, config, diag);
+	case CAPTURE_PCAP:
+		return capture_pcap_ops.open(cp, config, diag);
+	default: {
+		/* what a ring of our own cannot have ("any", odd link types) libpcap may know */
+		int r = strcmp(config->interface, "any") == 0 ? -EPROTONOSUPPORT
+							       : capture_afpacket_ops.open(cp, config, diag);
+
+		return r == -EPROTONOSUPPORT ? capture_pcap_ops.open(cp, config, diag) : r;
+	}
+	}
+}
+
+int capture_open(struct capture **cp, const struct capture_config *config, struct diag *diag)
+{
+	struct capture_source source;
+	int r;
+
+	if (!config->path)
+		return capture_open_live(cp, config, diag);
+	r = capture_source_open(&source, config->path, diag);
+	if (r < 0)
+		return r;
+	return source.ordinary ? capture_file_open(cp, &source, config, diag)
+			       : capture_savefile_open(cp, &source, config, diag);
+}
+
+void capture_close(struct capture *c)
+{
+	if (c)
+		c->ops->close(c);
+}

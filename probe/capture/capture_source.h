@@ -1,0 +1,33 @@
+/*
+ * capture_source: an opened savefile and its first octets, which tell who reads the rest.
+ */
+#ifndef CAPTURE_SOURCE_H
+#define CAPTURE_SOURCE_H
+
+#include "pitot/capture.h"
+
+#define PCAP_FILE_HEADER 24
+
+struct capture_source {
+	int fd; /* stands behind head */
+	const char *path;
+	uint8_t head[PCAP_FILE_HEADER];
+	size_t n_head;
+	bool ordinary; /* a classic pcap file of version 2.4, us or ns, either byte order */
+	bool is_file;  /* not a pipe */
+};
+
+/* "-" is stdin.  A file that is too short to be a savefile is an error here. */
+int capture_source_open(struct capture_source *s, const char *path, struct diag *diag);
+
+/* Both take over source->fd, also when they fail. */
+int capture_file_open(struct capture **cp, struct capture_source *s, const struct capture_config *config,
+		      struct diag *diag);
+int capture_savefile_open(struct capture **cp, struct capture_source *s, const struct capture_config *config,
+			  struct diag *diag);
+
+/* A filter expression for frames that this process reads itself. */
+struct bpf_program;
+int capture_source_filter(struct bpf_program *program, int dlt, const char *filter, struct diag *diag);
+
+#endif

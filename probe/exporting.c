@@ -1,0 +1,220 @@
+/* exporting: see exporting.h. */
+#include "exporting.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pitot/clock.h"
+#include "pitot/log.h"
+
+enum { DRAIN_MAX = 512 };
+
+static const uint64_t tick_ns = 20 * NS_PER_MSEC;
+
+struct exporting {
+	struct exporter *exporter;
+	struct outlet *outlets;
+	unsigned n_outlets;
+	struct gate gate;
+	pthread_t thread;
+	bool started;
+	_Atomic bool finish;
+	_Atomic bool refresh;
+	_Atomic uint32_t stats_wanted;
+	pthread_mutex_t mutex; /* guards the copy of the statistics */
+	pthread_cond_t copied;
+	uint32_t stats_done;
+	struct exporting_stats stats;
+	int last_state[EXPORTING_COLLECTORS_MAX];
+	struct log_gate error_gates[EXPORTING_COLLECTORS_MAX];
+	uint64_t last_errors[EXPORTING_COLLECTORS_MAX];
+};
+
+int exporting_new(struct exporting **ep, struct exporter *exporter, unsigned n_outlets, size_t ring_records,
+		  struct diag *diag)
+{
+	struct exporting *e = aligned_alloc(64, (sizeof(*e) + 63) & ~(size_t)63);
+
+	if (!e)
+		return diag_set(diag, -ENOMEM, "exporting process: out of memory");
+	*e = (struct exporting){ .exporter = exporter };
+	pthread_mutex_init(&e->mutex, NULL);
+	pthread_cond_init(&e->copied, NULL);
+	e->outlets = aligned_alloc(64, n_outlets * sizeof(*e->outlets));
+	for (unsigned i = 0; e->outlets && i < n_outlets; i++) {
+		struct outlet *o = &e->outlets[i];
+
+		*o = (struct outlet){ .consumer = &e->gate };
+		if (ring_init(&o->ring, ring_records, sizeof(struct flow_record)) < 0)
+			break;
+		o->wake_at = (o->ring.mask + 1) / 8;
+		e->n_outlets = i + 1;
+	}
+	if (e->n_outlets != n_outlets) {
+		exporting_free(e);
+		return diag_set(diag, -ENOMEM, "exporting process: no memory for its queues");
+	}
+	*ep = e;
+	return 0;
+}
+
+void exporting_free(struct exporting *e)
+{
+	if (!e)
+		return;
+	for (unsigned i = 0; i < e->n_outlets; i++)
+		ring_deinit(&e->outlets[i].ring);
+	free(e->outlets);
+	pthread_mutex_destroy(&e->mutex);
+	pthread_cond_destroy(&e->copied);
+	free(e);
+}
+
+struct outlet *exporting_outlet(struct exporting *e, unsigned i)
+{
+	return &e->outlets[i];
+}
+
+static unsigned exporting_drain(struct exporting *e, struct outlet *o, const struct clock_time *now)
+{
+	uint64_t n = ring_peek(&o->ring);
+
+	if (n > DRAIN_MAX)
+		n = DRAIN_MAX;
+	for (uint64_t i = 0; i < n; i++) {
+		if (i + 4 < n) {
+			const uint8_t *ahead = ring_slot(&o->ring, i + 4);
+
+			__builtin_prefetch(ahead);
+			__builtin_prefetch(ahead + 64);
+		}
+		exporter_record(e->exporter, ring_slot(&o->ring, i), now);
+	}
+	if (n) {
+		ring_consume(&o->ring, n);
+		if (ring_used(&o->ring) <= (o->ring.mask + 1) / 2)
+			gate_wake(&o->room);
+	}
+	return (unsigned)n;
+}
+
+static void exporting_copy_stats(struct exporting *e)
+{
+	uint32_t wanted = atomic_load(&e->stats_wanted);
+
+	if (wanted == e->stats_done)
+		return;
+	pthread_mutex_lock(&e->mutex);
+	exporter_get_stats(e->exporter, &e->stats.exporter);
+	e->stats.n_collectors = exporter_collectors(e->exporter);
+	if (e->stats.n_collectors > EXPORTING_COLLECTORS_MAX)
+		e->stats.n_collectors = EXPORTING_COLLECTORS_MAX;
+	for (unsigned i = 0; i < e->stats.n_collectors; i++)
+		exporter_get_collector_stats(e->exporter, i, &e->stats.collectors[i]);
+	e->stats_done = wanted;
+	pthread_cond_broadcast(&e->copied);
+	pthread_mutex_unlock(&e->mutex);
+}
+
+/* One line when a collector begins to fail, not more than one a minute, and one when it is well again. */
+static void exporting_tell(struct exporting *e, const struct clock_time *now)
+{
+	for (unsigned i = 0; i < exporter_collectors(e->exporter) && i < EXPORTING_COLLECTORS_MAX; i++) {
+		struct collector_stats c;
+
+		exporter_get_collector_stats(e->exporter, i, &c);
+		if (c.errors != e->last_errors[i] &&
+		    log_gate_open(&e->error_gates[i], now->monotonic_ns, 60 * NS_PER_SEC)) {
+			log_warning("--collector %s: %s (%llu errors, %llu flow records not sent so far)", c.url,
+				    strerror(c.last_error), (unsigned long long)c.errors,
+				    (unsigned long long)c.lost_records);
+			e->last_errors[i] = c.errors;
+		}
+		if (c.state == TRANSPORT_STATE_FAILED && e->last_state[i] != TRANSPORT_STATE_FAILED && c.errors == 0)
+			log_warning("--collector %s: cannot be reached; it is tried again", c.url);
+		if (c.state == TRANSPORT_STATE_UP && e->last_state[i] == TRANSPORT_STATE_FAILED)
+			log_info("collector %s: reached again", c.url);
+		e->last_state[i] = (int)c.state;
+	}
+}
+
+static void *exporting_main(void *arg)
+{
+	struct exporting *e = arg;
+	struct clock_time now = clock_now();
+	uint64_t next_tick_ns = 0;
+
+	for (;;) {
+		bool finish = atomic_load(&e->finish); /* before the last look at the rings */
+		unsigned n = 0;
+
+		for (unsigned i = 0; i < e->n_outlets; i++)
+			n += exporting_drain(e, &e->outlets[i], &now);
+		now = clock_now();
+		if (atomic_exchange(&e->refresh, false))
+			exporter_refresh(e->exporter, &now);
+		if (now.monotonic_ns >= next_tick_ns) {
+			exporter_tick(e->exporter, &now);
+			exporting_tell(e, &now);
+			next_tick_ns = now.monotonic_ns + tick_ns;
+		}
+		exporting_copy_stats(e);
+		if (n == 0 && finish)
+			break;
+		if (n == 0) {
+			gate_arm(&e->gate);
+			for (unsigned i = 0; i < e->n_outlets; i++)
+				n += ring_peek(&e->outlets[i].ring) > 0;
+			if (n || atomic_load(&e->finish) || atomic_load(&e->stats_wanted) != e->stats_done)
+				gate_disarm(&e->gate);
+			else
+				gate_sleep(&e->gate, tick_ns);
+			now = clock_now();
+		}
+	}
+	exporter_finish(e->exporter, &now);
+	exporting_copy_stats(e);
+	return NULL;
+}
+
+int exporting_start(struct exporting *e, struct diag *diag)
+{
+	int r = pthread_create(&e->thread, NULL, exporting_main, e);
+
+	if (r)
+		return diag_set(diag, -r, "exporting process: cannot start its thread: %s", strerror(r));
+	e->started = true;
+	return 0;
+}
+
+void exporting_finish(struct exporting *e)
+{
+	if (!e->started)
+		return;
+	atomic_store(&e->finish, true);
+	gate_wake_sleeper(&e->gate);
+	pthread_join(e->thread, NULL);
+	e->started = false;
+}
+
+void exporting_refresh(struct exporting *e)
+{
+	atomic_store(&e->refresh, true);
+	gate_wake_sleeper(&e->gate);
+}
+
+void exporting_get_stats(struct exporting *e, struct exporting_stats *stats)
+{
+	uint32_t mine = atomic_fetch_add(&e->stats_wanted, 1) + 1;
+
+	gate_wake_sleeper(&e->gate);
+	if (!e->started) /* nobody else touches the exporter */
+		exporting_copy_stats(e);
+	pthread_mutex_lock(&e->mutex);
+	while ((int32_t)(e->stats_done - mine) < 0)
+		pthread_cond_wait(&e->copied, &e->mutex);
+	*stats = e->stats;
+	pthread_mutex_unlock(&e->mutex);
+}

@@ -1,0 +1,47 @@
+/*
+ * exporting: the exporting process's thread.  It drains a ring of flow records from each metering process,
+ * hands them to the exporter and drives its timers.
+ *
+ * A metering process writes through its outlet and never waits for a collector: live a full ring is a counted
+ * loss, offline it waits for room.
+ */
+#ifndef EXPORTING_H
+#define EXPORTING_H
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "pitot/exporter.h"
+#include "pitot/gate.h"
+#include "pitot/ring.h"
+
+struct outlet {
+	struct ring ring;
+	struct gate room;        /* the metering process sleeps here when it may wait */
+	struct gate *consumer;   /* the exporting process sleeps there */
+	uint64_t wake_at;        /* records that are worth waking it for */
+};
+
+struct exporting;
+
+int exporting_new(struct exporting **ep, struct exporter *exporter, unsigned n_outlets, size_t ring_records,
+		  struct diag *diag);
+struct outlet *exporting_outlet(struct exporting *e, unsigned i);
+int exporting_start(struct exporting *e, struct diag *diag);
+/* All outlets are done: drains them, finishes the exporter, ends the thread. */
+void exporting_finish(struct exporting *e);
+void exporting_free(struct exporting *e);
+
+/* SIGHUP: templates again, names resolved again. */
+void exporting_refresh(struct exporting *e);
+
+/* A copy of the statistics, not older than this call. */
+#define EXPORTING_COLLECTORS_MAX 64
+struct exporting_stats {
+	struct exporter_stats exporter;
+	unsigned n_collectors;
+	struct collector_stats collectors[EXPORTING_COLLECTORS_MAX];
+};
+void exporting_get_stats(struct exporting *e, struct exporting_stats *stats);
+
+#endif
