@@ -1,0 +1,512 @@
+/* Options: command line, configuration file, defaults, and the sentence for each mistake. */
+#include <errno.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "config/config_internal.h"
+#include "failalloc.h"
+#include "pitot/capture.h"
+#include "pitot/clock.h"
+#include "pitot/config.h"
+#include "pitot/exporter.h"
+
+_Static_assert((int)CONFIG_CAPTURE_AUTO == (int)CAPTURE_AUTO, "main passes it on");
+_Static_assert((int)CONFIG_CAPTURE_AFPACKET == (int)CAPTURE_AFPACKET, "main passes it on");
+_Static_assert((int)CONFIG_CAPTURE_PCAP == (int)CAPTURE_PCAP, "main passes it on");
+_Static_assert((int)CONFIG_DIRECTION_BOTH == (int)CAPTURE_BOTH, "main passes it on");
+_Static_assert((int)CONFIG_DIRECTION_IN == (int)CAPTURE_IN, "main passes it on");
+_Static_assert((int)CONFIG_DIRECTION_OUT == (int)CAPTURE_OUT, "main passes it on");
+_Static_assert((int)CONFIG_KEY_TOS == (int)FLOW_KEY_TOS, "main passes it on");
+_Static_assert((int)CONFIG_KEY_VLAN == (int)FLOW_KEY_VLAN, "main passes it on");
+_Static_assert((int)CONFIG_KEY_MAC == (int)FLOW_KEY_MAC, "main passes it on");
+
+static struct config config;
+static struct diag diag;
+
+/* Parses "pitot" and the words of a line; | stands for a blank inside a word. */
+static int parse(const char *line)
+{
+	static char text[8192];
+	char *argv[256], *save = NULL;
+	int argc = 0;
+
+	argv[argc++] = (char *)"pitot";
+	snprintf(text, sizeof(text), "%s", line);
+	for (char *word = strtok_r(text, " ", &save); word; word = strtok_r(NULL, " ", &save)) {
+		for (char *p = word; *p; p++)
+			*p = *p == '|' ? ' ' : *p;
+		argv[argc++] = word;
+	}
+	argv[argc] = NULL;
+	diag.text[0] = '\0';
+	return config_parse(&config, argc, argv, &diag);
+}
+
+static void good(const char *line)
+{
+	int r = parse(line);
+
+	if (r)
+		fail_msg("'%s': %d: %s", line, r, diag.text);
+}
+
+/* The sentence has both parts. */
+static void bad(const char *line, const char *names, const char *says)
+{
+	if (parse(line) != CONFIG_E_USAGE)
+		fail_msg("'%s' is taken", line);
+	if (!strstr(diag.text, names) || !strstr(diag.text, says))
+		fail_msg("'%s': %s", line, diag.text);
+	if (strchr(diag.text, '\n'))
+		fail_msg("'%s': two lines: %s", line, diag.text);
+}
+
+static int parse_file(const char *text)
+{
+	diag.text[0] = '\0';
+	return config_parse_text(&config, "pitot.conf", text, strlen(text), &diag);
+}
+
+static void bad_file(const char *text, const char *sentence)
+{
+	assert_int_equal(parse_file(text), CONFIG_E_USAGE);
+	if (!strstr(diag.text, sentence))
+		fail_msg("'%s': %s", text, diag.text);
+}
+
+static void test_defaults(void **state)
+{
+	(void)state;
+	good("-r a.pcap");
+	assert_int_equal(config.action, CONFIG_RUN);
+	assert_int_equal(config.n_files, 1);
+	assert_string_equal(config.files[0], "a.pcap");
+	assert_int_equal(config.n_interfaces, 0);
+	assert_null(config.filter);
+	assert_int_equal(config.capture, CAPTURE_AUTO);
+	assert_int_equal(config.direction, CAPTURE_BOTH);
+	assert_int_equal(config.buffer_octets, 64 << 20);
+	assert_int_equal(config.snap_len, 256);
+	assert_false(config.no_promiscuous);
+	assert_false(config.include_own);
+	assert_int_equal(config.active_ns, 60 * NS_PER_SEC);
+	assert_int_equal(config.inactive_ns, 15 * NS_PER_SEC);
+	assert_int_equal(config.tcp_end_ns, 2 * NS_PER_SEC);
+	assert_int_equal(config.max_flows, 1048576);
+	assert_int_equal(config.flow_key, 0);
+	assert_false(config.no_fragment_tracking);
+	assert_int_equal(config.max_fragments, 65536);
+	assert_int_equal(config.fragment_timeout_ns, 60 * NS_PER_SEC);
+	assert_int_equal(config.max_layers, 16);
+	assert_int_equal(config.workers, 1);
+	assert_int_equal(config.n_collectors, 1);
+	assert_int_equal(config.collectors[0].format, FORMAT_TEXT);
+	assert_string_equal(config.collectors[0].path, "-");
+	assert_int_equal(config.format, FORMAT_IPFIX);
+	assert_null(config.source_host);
+	assert_int_equal(config.ttl, 0);
+	assert_int_equal(config.mtu, 0);
+	assert_int_equal(config.domain, 0);
+	assert_int_equal(config.template_ns, 60 * NS_PER_SEC);
+	assert_int_equal(config.template_messages, 20);
+	assert_int_equal(config.flush_ns, NS_PER_SEC);
+	assert_null(config.fields);
+	assert_null(config.stats_path);
+	assert_false(config.quiet || config.daemon || config.debug || config.foreground);
+	config_deinit(&config);
+}
+
+static void test_every_option(void **state)
+{
+	(void)state;
+	good("-i eth0 --interface 7:eth1 -f tcp|port|80 --capture pcap -B 2M -C 128 -N --direction in --include-own "
+	     "-n 10.0.0.5 --collector=json:out.json -v 9 --source [2001:db8::1]:99 --bind-device eth2 -L 3 --mtu 1400 "
+	     "--domain 77 --template-refresh 5 --template-packets 7 --flush-interval 0.25 --fields 1,2,octetDeltaCount "
+	     "-t active=1.5 -t inactive=2m,tcp-end=off -m 10 -T tos,mac --no-fragment-tracking --max-fragments 5 "
+	     "--fragment-timeout 1 --max-layers 4 -w auto --stats - -q --daemon -p p.pid -u nobody:nogroup -D "
+	     "--dry-run");
+	assert_int_equal(config.action, CONFIG_DRY_RUN);
+	assert_int_equal(config.n_interfaces, 2);
+	assert_string_equal(config.interfaces[0].name, "eth0");
+	assert_int_equal(config.interfaces[0].ifindex, 0);
+	assert_string_equal(config.interfaces[1].name, "eth1");
+	assert_int_equal(config.interfaces[1].ifindex, 7);
+	assert_string_equal(config.filter, "tcp port 80");
+	assert_int_equal(config.capture, CAPTURE_PCAP);
+	assert_int_equal(config.direction, CAPTURE_IN);
+	assert_int_equal(config.buffer_octets, 2 << 20);
+	assert_int_equal(config.snap_len, 128);
+	assert_true(config.no_promiscuous && config.include_own);
+	assert_int_equal(config.n_collectors, 2);
+	assert_string_equal(config.collectors[0].url, "netflow9://10.0.0.5:2055");
+	assert_string_equal(config.collectors[1].url, "json:out.json");
+	assert_string_equal(config.source_host, "2001:db8::1");
+	assert_int_equal(config.source_port, 99);
+	assert_string_equal(config.bind_device, "eth2");
+	assert_int_equal(config.ttl, 3);
+	assert_int_equal(config.mtu, 1400);
+	assert_int_equal(config.domain, 77);
+	assert_int_equal(config.template_ns, 5 * NS_PER_SEC);
+	assert_int_equal(config.template_messages, 7);
+	assert_int_equal(config.flush_ns, NS_PER_SEC / 4);
+	assert_string_equal(config.fields, "1,2,octetDeltaCount");
+	assert_int_equal(config.active_ns, 1500 * NS_PER_MSEC);
+	assert_int_equal(config.inactive_ns, 120 * NS_PER_SEC);
+	assert_true(config.tcp_end_ns == UINT64_MAX);
+	assert_int_equal(config.max_flows, 10);
+	assert_int_equal(config.flow_key, FLOW_KEY_TOS | FLOW_KEY_MAC);
+	assert_true(config.no_fragment_tracking);
+	assert_int_equal(config.max_fragments, 5);
+	assert_int_equal(config.fragment_timeout_ns, NS_PER_SEC);
+	assert_int_equal(config.max_layers, 4);
+	assert_int_equal(config.workers, 0);
+	assert_string_equal(config.stats_path, "-");
+	assert_true(config.quiet && config.daemon && config.debug);
+	assert_string_equal(config.pidfile, "p.pid");
+	assert_string_equal(config.user, "nobody:nogroup");
+	config_deinit(&config);
+}
+
+static void test_ways_to_write(void **state)
+{
+	(void)state;
+	good("-Nqi eth0 -m5 not port 22");
+	assert_true(config.no_promiscuous && config.quiet);
+	assert_int_equal(config.max_flows, 5);
+	assert_string_equal(config.filter, "not port 22");
+	config_deinit(&config);
+
+	good("udp -i eth0 -- -q");
+	assert_string_equal(config.filter, "udp -q");
+	assert_false(config.quiet);
+	config_deinit(&config);
+
+	good("-r - -r a -r b");
+	assert_int_equal(config.n_files, 3);
+	config_deinit(&config);
+
+	good("-r a -q --quiet=no --daemon -d --active-timeout 5 -t active=6 -m 1 -m 2");
+	assert_false(config.quiet);
+	assert_false(config.daemon);
+	assert_true(config.foreground);
+	assert_int_equal(config.active_ns, 6 * NS_PER_SEC);
+	assert_int_equal(config.max_flows, 2);
+	config_deinit(&config);
+
+	good("-r a -v 10 -n h");
+	assert_int_equal(config.collectors[0].format, FORMAT_IPFIX);
+	config_deinit(&config);
+	good("-n h -r a -v netflow5");
+	assert_string_equal(config.collectors[0].url, "netflow5://h:2055");
+	config_deinit(&config);
+	good("-r a --filter |");
+	assert_null(config.filter);
+	config_deinit(&config);
+	good("-r a --source 10.0.0.1");
+	assert_int_equal(config.source_port, 0);
+	config_deinit(&config);
+	good("-r a --source ::1");
+	assert_string_equal(config.source_host, "::1");
+	config_deinit(&config);
+}
+
+static void test_actions(void **state)
+{
+	(void)state;
+	good("--help");
+	assert_int_equal(config.action, CONFIG_HELP);
+	good("-V");
+	assert_int_equal(config.action, CONFIG_VERSION);
+	good("-m 0 -h");
+	assert_int_equal(config.action, CONFIG_HELP);
+	good("--list-fields");
+	assert_int_equal(config.action, CONFIG_LIST_FIELDS);
+	config_deinit(&config);
+	good("--print-template -v 9");
+	assert_int_equal(config.action, CONFIG_PRINT_TEMPLATE);
+	assert_int_equal(config.format, FORMAT_NETFLOW9);
+	config_deinit(&config);
+	bad("--list-fields=yes", "--list-fields", "no value");
+	bad("--dry-run", "--interface", "nothing to measure");
+}
+
+static void test_timeouts(void **state)
+{
+	static const struct {
+		const char *text;
+		uint64_t ns;
+	} values[] = { { "30", 30 * NS_PER_SEC },      { "0.001", NS_PER_MSEC },
+		       { "1.000000001", NS_PER_SEC + 1 }, { "1h30m", 5400 * NS_PER_SEC },
+		       { "1.5h", 5400 * NS_PER_SEC },     { "2D", 172800 * NS_PER_SEC },
+		       { "1w", 604800 * NS_PER_SEC },     { "10s", 10 * NS_PER_SEC } };
+	static const char *const wrong[] = { "",    "0",	"-1", "1e3",  "1.",  ".5",	   "1s|", "0x10", "inf",
+					     "nan", "99999999", "1y", "1.5.5", "off", "0.0000000001",
+					     "18446744073709551616" };
+	char line[128];
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
+		snprintf(line, sizeof(line), "-r a -t maxlife=%s,general=%s", values[i].text, values[i].text);
+		good(line);
+		assert_int_equal(config.active_ns, values[i].ns);
+		assert_int_equal(config.inactive_ns, values[i].ns);
+		config_deinit(&config);
+	}
+	for (unsigned i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		snprintf(line, sizeof(line), "-r a -t active=%s", wrong[i]);
+		bad(line, "--timeout (-t): active", "is not a time");
+	}
+	good("-r a -t tcp.fin=7");
+	assert_int_equal(config.tcp_end_ns, 7 * NS_PER_SEC);
+	config_deinit(&config);
+	good("-r a -t tcp.rst=9 -t tcp-end=off");
+	assert_true(config.tcp_end_ns == UINT64_MAX);
+	config_deinit(&config);
+	bad("-r a -t 30", "--timeout (-t)", "active=SECONDS");
+	bad("-r a -t active=1,30", "--timeout (-t)", "'30'");
+	bad("-r a -t active=1,", "--timeout (-t)", "empty part");
+	bad("-r a -t lifetime=30", "--timeout (-t)", "'lifetime'");
+	bad("-r a -t udp=30", "--timeout (-t)", "use inactive");
+	bad("-r a -t tcp=30", "--timeout (-t)", "tcp-end");
+	bad("-r a -t icmp=30", "--timeout (-t)", "use inactive");
+	bad("-r a -t expint=0", "--timeout (-t)", "leave it out");
+	bad("-r a --active-timeout off", "--active-timeout", "is not a time");
+}
+
+static void test_mistakes(void **state)
+{
+	(void)state;
+	bad("", "--read (-r)", "nothing to measure");
+	bad("-i eth0 -r a", "--read (-r)", "do not go together");
+	bad("-r - -r -", "--read (-r)", "only once");
+	bad("-r", "--read (-r)", "missing");
+	bad("-i eth0 -i 3:eth0", "--interface (-i)", "twice");
+	bad("-i eth0 -i any", "--interface (-i)", "twice");
+	bad("-i 0:eth0", "--interface (-i)", "from 1 to 4294967295");
+	bad("-i 4294967296:eth0", "--interface (-i)", "from 1 to 4294967295");
+	bad("-i 5:", "--interface (-i)", "not the name");
+	bad("-r a -m 0", "--max-flows (-m)", "'0'");
+	bad("-r a -m 1k", "--max-flows (-m)", "'1k'");
+	bad("-r a -m -1", "--max-flows (-m)", "'-1'");
+	bad("-r a -m 99999999999999999999", "--max-flows (-m)", "not a number");
+	bad("-r a -B 64X", "--buffer (-B)", "K, M or G");
+	bad("-r a -B 1", "--buffer (-B)", "256K");
+	bad("-r a -B 1T", "--buffer (-B)", "16G");
+	bad("-r a -B 18446744073709551615G", "--buffer (-B)", "not a size");
+	bad("-r a -C 0", "--snaplen (-C)", "64");
+	bad("-r a -v 1", "--format (-v)", "netflow9");
+	bad("-r a --capture xyz", "--capture", "afpacket");
+	bad("-r a --direction up", "--direction", "in|out|both");
+	bad("-r a --mtu 10", "--mtu", "auto");
+	bad("-r a -w 0", "--workers (-w)", "auto");
+	bad("-r a -L 256", "--ttl (-L)", "255");
+	bad("-r a --domain x", "--domain", "'x'");
+	bad("-r a -T ether", "--flow-key (-T)", "vlan,mac");
+	bad("-r a -T tos,,mac", "--flow-key (-T)", "''");
+	bad("-r a --source host", "--source", "'host'");
+	bad("-r a --source [10.0.0.1]:5", "--source", "address");
+	bad("-r a --source 10.0.0.1:70000", "--source", "65535");
+	bad("-r a --quiet=perhaps", "--quiet (-q)", "neither yes nor no");
+	bad("-r a --template-refresh 0", "--template-refresh", "not a time");
+	bad("-r a --template-packets 0", "--template-packets", "'0'");
+	bad("-r a --stats=", "--stats", "empty");
+	bad("-r a -n 10.0.0.1:0", "--collector (-n)", "'0' is not a port");
+	bad("-r a -n json:- -n text:-", "--collector (-n)", "same destination");
+	bad("-r a -n h -n ipfix://H:4739", "--collector (-n)", "same destination");
+	bad("-r a -f udp tcp", "--filter (-f)", "tcp");
+	bad("-r a.pcap b.pcap", "--read (-r)", "b.pcap");
+	bad("-r a --daemon", "--daemon", "text:-");
+	bad("-r - --daemon -n h", "--daemon", "standard input");
+	bad("-r a --max-flow 5", "--max-flow ", "--max-flows meant");
+	bad("-r a --colector h", "--colector", "--collector meant");
+	bad("-r a --templ 5", "--templ", "--template-refresh meant");
+	bad("-r a --zzzzzzzz", "--zzzzzzzz", "--help");
+	bad("-r a -Z", "-Z", "--help");
+	bad("-r a -s 100", "-s", "softflowd");
+	bad("-r a -P tcp", "-P", "URL");
+}
+
+static void test_file(void **state)
+{
+	(void)state;
+	assert_int_equal(parse_file("# comment\n"
+				    "\n"
+				    "interface = eth0\r\n"
+				    "  interface=9:eth1   # the other\n"
+				    "filter = \"not port 22 # no comment\"   # comment\n"
+				    "collector = ipfix://[2001:db8::5]:4739\n"
+				    "collector = netflow9://h\n"
+				    "timeout = active=5,inactive=6\n"
+				    "timeout = tcp-end=off\n"
+				    "no-promiscuous = yes\n"
+				    "quiet = off\n"
+				    "max-flows = 17"),
+			 0);
+	assert_int_equal(config.n_interfaces, 2);
+	assert_string_equal(config.interfaces[1].name, "eth1");
+	assert_string_equal(config.filter, "not port 22 # no comment");
+	assert_int_equal(config.n_collectors, 2);
+	assert_int_equal(config.active_ns, 5 * NS_PER_SEC);
+	assert_true(config.tcp_end_ns == UINT64_MAX);
+	assert_true(config.no_promiscuous);
+	assert_false(config.quiet);
+	assert_int_equal(config.max_flows, 17);
+	config_deinit(&config);
+
+	bad_file("interface = eth0\n\nmax-flow = 5\n", "pitot.conf:3: 'max-flow' is not an option; is max-flows meant?");
+	bad_file("xyzzyxyzzy = 5\n", "pitot.conf:1: 'xyzzyxyzzy' is not an option");
+	bad_file("max-flows = 0\n", "pitot.conf:1: max-flows: '0'");
+	bad_file("max-flows = 1\nmax-flows = 2\n", "pitot.conf:2: max-flows was already set in line 1");
+	bad_file("max-flows\n", "pitot.conf:1: 'max-flows' is not a NAME = VALUE line");
+	bad_file("max-flows =\n", "pitot.conf:1: max-flows: the value is missing");
+	bad_file("filter = \"x\n", "pitot.conf:1: filter: the closing quote");
+	bad_file("filter = \"x\" y\n", "pitot.conf:1: filter: text after");
+	bad_file("help = yes\n", "pitot.conf:1: help belongs on the command line");
+	bad_file("config = x\n", "pitot.conf:1: config belongs on the command line");
+	bad_file("read = a\ncollector = h:99999\n", "pitot.conf:2: collector: '99999' is not a port");
+	bad_file("read = -\nread = -\n", "pitot.conf:2: read: standard input");
+	assert_int_equal(config_parse_text(&config, "x", "a\0b", 3, &diag), CONFIG_E_USAGE);
+	assert_non_null(strstr(diag.text, "x:1: the line has a NUL"));
+}
+
+static void test_command_line_wins(void **state)
+{
+	char path[] = "/tmp/pitot_test_configXXXXXX";
+	static const char text[] = "interface = eth9\ncollector = a\ncollector = b\nmax-flows = 3\nquiet = yes\n"
+				   "timeout = active=5,inactive=6\nfilter = udp\ndaemon = yes\n";
+	char line[256];
+	int fd = mkstemp(path);
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, text, sizeof(text) - 1), sizeof(text) - 1);
+	close(fd);
+
+	snprintf(line, sizeof(line), "--config %s", path);
+	good(line);
+	assert_int_equal(config.n_interfaces, 1);
+	assert_int_equal(config.n_collectors, 2);
+	assert_true(config.quiet && config.daemon);
+	config_deinit(&config);
+
+	snprintf(line, sizeof(line), "-r a -n c -m 4 --quiet=no -t active=7 -d --config %s tcp", path);
+	good(line);
+	assert_int_equal(config.n_interfaces, 0);
+	assert_int_equal(config.n_files, 1);
+	assert_int_equal(config.n_collectors, 1);
+	assert_string_equal(config.collectors[0].host, "c");
+	assert_int_equal(config.max_flows, 4);
+	assert_false(config.quiet || config.daemon);
+	assert_int_equal(config.active_ns, 7 * NS_PER_SEC);
+	assert_int_equal(config.inactive_ns, 6 * NS_PER_SEC);
+	assert_string_equal(config.filter, "tcp");
+	config_deinit(&config);
+	unlink(path);
+
+	assert_int_equal(parse("--config /nonexistent/pitot.conf"), -ENOENT);
+	assert_non_null(strstr(diag.text, "--config: /nonexistent/pitot.conf: No such file"));
+	assert_int_equal(parse("--config /tmp"), -EISDIR);
+}
+
+/* Every default is what its row says: what the user writes when they write it out. */
+static void test_presets_parse(void **state)
+{
+	char text[256];
+
+	(void)state;
+	for (unsigned i = 0; i < config_rows_count; i++) {
+		const struct config_row *row = &config_rows[i];
+
+		if (row->kind == KIND_GROUP)
+			continue;
+		assert_true(strlen(row->help) > 5);
+		if (row->letter)
+			assert_ptr_equal(config_row_by_letter(row->letter), row);
+		assert_ptr_equal(config_row_by_name(row->name, strlen(row->name)), row);
+		if (!row->preset[0])
+			continue;
+		snprintf(text, sizeof(text), "read = a\n%s = %s\n", row->name, row->preset);
+		if (parse_file(text))
+			fail_msg("%s: %s", row->name, diag.text);
+		config_deinit(&config);
+	}
+}
+
+static unsigned help_lines;
+static char help_text[16384];
+
+static void help_line(void *ctx, const char *line)
+{
+	size_t n = strlen(help_text);
+
+	assert_ptr_equal(ctx, &config);
+	assert_true(strlen(line) < 80);
+	assert_true(!line[0] || line[strlen(line) - 1] != ' ');
+	snprintf(help_text + n, sizeof(help_text) - n, "%s\n", line);
+	help_lines++;
+}
+
+static void test_help(void **state)
+{
+	char head[64];
+
+	(void)state;
+	help_text[0] = '\0';
+	config_help(help_line, &config);
+	assert_true(help_lines > config_rows_count);
+	for (unsigned i = 0; i < config_rows_count; i++) {
+		if (config_rows[i].kind == KIND_GROUP)
+			continue;
+		snprintf(head, sizeof(head), "--%s", config_rows[i].name);
+		assert_non_null(strstr(help_text, head));
+	}
+}
+
+static void test_failing_allocations(void **state)
+{
+	unsigned n;
+
+	(void)state;
+	for (n = 1; n < 1000; n++) {
+		bool failed;
+		int r;
+
+		failalloc_start(n);
+		r = parse("-i eth0 -i eth1 -n a -n json:x -f udp --source 10.0.0.1 --bind-device e --fields 1 --stats s "
+			  "-p p -u u -t active=3");
+		failed = failalloc_stop();
+		if (!failed) {
+			assert_int_equal(r, 0);
+			break;
+		}
+		assert_int_equal(r, -ENOMEM);
+		assert_non_null(strstr(diag.text, "memory"));
+	}
+	assert_true(n > 10);
+	config_deinit(&config);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_defaults),
+		cmocka_unit_test(test_every_option),
+		cmocka_unit_test(test_ways_to_write),
+		cmocka_unit_test(test_actions),
+		cmocka_unit_test(test_timeouts),
+		cmocka_unit_test(test_mistakes),
+		cmocka_unit_test(test_file),
+		cmocka_unit_test(test_command_line_wins),
+		cmocka_unit_test(test_presets_parse),
+		cmocka_unit_test(test_help),
+		cmocka_unit_test(test_failing_allocations),
+	};
+
+	return cmocka_run_group_tests_name("config", tests, NULL, NULL);
+}
