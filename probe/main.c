@@ -1,0 +1,92 @@
+/*
+ * pitot: a flow exporter.  argv -> config -> run -> exit status.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "pitot/capture.h"
+#include "pitot/config.h"
+#include "pitot/exporter.h"
+#include "pitot/log.h"
+#include "run.h"
+
+static void main_print(void *ctx, const char *line)
+{
+	fprintf(ctx, "%s\n", line);
+}
+
+/* What can be said of the options without opening anything. */
+static int main_check(const struct config *c, struct diag *diag)
+{
+	if (c->fields && exporter_check_fields(c->fields, diag) < 0)
+		return -1;
+	if (c->filter && capture_check_filter(c->filter, diag) < 0)
+		return -1;
+	return 0;
+}
+
+static int main_print_template(const struct config *c, struct diag *diag)
+{
+	struct exporter_config e = { .collectors = c->collectors,
+				     .n_collectors = c->n_collectors,
+				     .domain = c->domain,
+				     .fields = c->fields,
+				     .flow_key = c->flow_key,
+				     .has_ethernet = true,
+				     .has_direction = c->n_interfaces > 0,
+				     .offline = c->n_interfaces == 0 };
+
+	return exporter_print_templates(&e, main_print, stdout, diag) < 0 ? 1 : 0;
+}
+
+static int main_act(const struct config *c, struct diag *diag)
+{
+	switch (c->action) {
+	case CONFIG_HELP:
+		config_help(main_print, stdout);
+		return 0;
+	case CONFIG_VERSION:
+		printf("pitot %s\n", PITOT_VERSION);
+		return 0;
+	case CONFIG_LIST_FIELDS:
+		exporter_list_fields(main_print, stdout);
+		return 0;
+	default:
+		break;
+	}
+	if (main_check(c, diag) < 0) {
+		log_error("%s", diag->text);
+		return 2;
+	}
+	switch (c->action) {
+	case CONFIG_PRINT_TEMPLATE:
+		if (main_print_template(c, diag) == 0)
+			return 0;
+		log_error("%s", diag->text);
+		return 2;
+	case CONFIG_DRY_RUN:
+		return 0;
+	default:
+		return run(c);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	struct config config;
+	struct diag diag = { "" };
+	int status, r = config_parse(&config, argc, argv, &diag);
+
+	if (r) {
+		log_error("%s", diag.text);
+		exit(r == CONFIG_E_USAGE ? 2 : 1);
+	}
+	if (config.debug)
+		log_set_level(LOG_LEVEL_DEBUG);
+	status = main_act(&config, &diag);
+	config_deinit(&config);
+	if (fflush(stdout) != 0 && status == 0)
+		status = 1;
+	exit(status);
+}

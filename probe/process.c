@@ -1,0 +1,155 @@
+/* process: see process.h. */
+#include "process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static int ready_fd = -1;
+
+int process_daemonize(struct diag *diag)
+{
+	int fds[2], status = 1;
+	pid_t pid;
+	char byte;
+
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return diag_set(diag, -errno, "--daemon: %s", strerror(errno));
+	pid = fork();
+	if (pid < 0) {
+		int r = diag_set(diag, -errno, "--daemon: %s", strerror(errno));
+
+		close(fds[0]);
+		close(fds[1]);
+		return r;
+	}
+	if (pid > 0) {
+		close(fds[1]);
+		if (read(fds[0], &byte, 1) == 1)
+			_exit(0);
+		if (waitpid(pid, &status, 0) == pid && WIFEXITED(status))
+			_exit(WEXITSTATUS(status));
+		_exit(1);
+	}
+	close(fds[0]);
+	setsid();
+	ready_fd = fds[1];
+	return 0;
+}
+
+void process_ready(void)
+{
+	int null;
+
+	if (ready_fd < 0)
+		return;
+	null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (null >= 0) {
+		for (int fd = 0; fd <= 2; fd++)
+			dup2(null, fd);
+		if (null > 2)
+			close(null);
+	}
+	if (write(ready_fd, "", 1) != 1)
+		return; /* the parent was killed: nobody waits */
+	close(ready_fd);
+	ready_fd = -1;
+}
+
+int process_write_pidfile(const char *path, struct diag *diag)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+	char text[32];
+	int n = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
+
+	if (fd < 0 || write(fd, text, (size_t)n) != n) {
+		int r = diag_set(diag, -errno, "--pidfile %s: %s", path, strerror(errno));
+
+		if (fd >= 0)
+			close(fd);
+		return r;
+	}
+	close(fd);
+	return 0;
+}
+
+void process_remove_pidfile(const char *path)
+{
+	unlink(path);
+}
+
+static bool parse_id(const char *text, unsigned *id)
+{
+	char *end;
+	unsigned long v = strtoul(text, &end, 10);
+
+	if (*text < '0' || *text > '9' || *end || v > 0xfffffffe)
+		return false;
+	*id = (unsigned)v;
+	return true;
+}
+
+int process_become(const char *user, struct diag *diag)
+{
+	char name[256];
+	const char *group = strchr(user, ':');
+	const struct passwd *pw;
+	unsigned uid, gid;
+
+	snprintf(name, sizeof(name), "%.*s", (int)(group ? group - user : (ptrdiff_t)strlen(user)), user);
+	pw = getpwnam(name);
+	if (pw) {
+		uid = pw->pw_uid;
+		gid = pw->pw_gid;
+	} else if (parse_id(name, &uid)) {
+		gid = uid;
+	} else {
+		return diag_set(diag, -ENOENT, "--user %s: there is no user \"%s\"", user, name);
+	}
+	if (group && group[1]) {
+		const struct group *gr = getgrnam(group + 1);
+
+		if (gr)
+			gid = gr->gr_gid;
+		else if (!parse_id(group + 1, &gid))
+			return diag_set(diag, -ENOENT, "--user %s: there is no group \"%s\"", user, group + 1);
+	}
+	if (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
+		return diag_set(diag, -errno, "--user %s: cannot become this user: %s", user, strerror(errno));
+	if (uid != 0 && setuid(0) == 0)
+		return diag_set(diag, -EPERM, "--user %s: root can be had back", user);
+	return 0;
+}
+
+int process_signals(struct diag *diag)
+{
+	sigset_t set;
+	int fd;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+	return fd < 0 ? diag_set(diag, -errno, "signals: %s", strerror(errno)) : fd;
+}
+
+int process_next_signal(int fd)
+{
+	struct signalfd_siginfo info;
+
+	return read(fd, &info, sizeof(info)) == sizeof(info) ? (int)info.ssi_signo : 0;
+}

@@ -1,0 +1,28 @@
+/*
+ * process: what makes a program a daemon: background, pid file, another user, signals.
+ */
+#ifndef PROCESS_H
+#define PROCESS_H
+
+#include "pitot/diag.h"
+
+/*
+ * Forks; the child returns 0 and goes on, the parent waits until process_ready() and never returns: it leaves
+ * by _exit() with the child's status.  Negative errno when there is no child.
+ */
+int process_daemonize(struct diag *diag);
+/* Everything is open: the parent may leave, and the standard streams go to /dev/null. */
+void process_ready(void);
+
+int process_write_pidfile(const char *path, struct diag *diag);
+void process_remove_pidfile(const char *path);
+
+/* USER[:GROUP], by name or number. */
+int process_become(const char *user, struct diag *diag);
+
+/* Blocks the signals that the program answers and returns a descriptor to read them from. */
+int process_signals(struct diag *diag);
+/* The next signal's number, or 0 when there is none. */
+int process_next_signal(int fd);
+
+#endif

@@ -1,0 +1,245 @@
+/* report: see report.h. */
+#include "report.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "pitot/clock.h"
+#include "pitot/log.h"
+
+static const struct ignored_reason {
+	const char *name;
+	const char *text;
+} ignored_reasons[PACKET_VERDICTS] = {
+#define IGNORED(name, text) [PACKET_##name] = { #name, text },
+#include "pitot/ignored.def"
+#undef IGNORED
+};
+
+static const char *const end_names[FLOW_END_COUNT] = { NULL, "idle", "active", "end", "forced", "resources" };
+
+static const char *const note_names[] = { "transport_header_cut", "length_zero", "length_beyond_frame",
+					  "extension_headers_cut", "jumbogram" };
+
+void report_add(struct worker_stats *sum, const struct worker_stats *one)
+{
+	/* both are nothing but counters, except two times */
+	uint64_t first = sum->meter.first_ignored_ns, last = sum->meter.last_ignored_ns;
+	uint64_t *to = (uint64_t *)sum;
+	const uint64_t *from = (const uint64_t *)one;
+
+	static_assert(sizeof(*sum) % sizeof(uint64_t) == 0, "counters only");
+	for (size_t i = 0; i < sizeof(*sum) / sizeof(uint64_t); i++)
+		to[i] += from[i];
+	if (first == 0 || (one->meter.first_ignored_ns && one->meter.first_ignored_ns < first))
+		first = one->meter.first_ignored_ns;
+	if (one->meter.last_ignored_ns > last)
+		last = one->meter.last_ignored_ns;
+	sum->meter.first_ignored_ns = first;
+	sum->meter.last_ignored_ns = last;
+}
+
+static uint64_t report_ignored(const struct report *r)
+{
+	uint64_t n = 0;
+
+	for (unsigned i = 0; i < PACKET_VERDICTS; i++)
+		n += r->metering.meter.ignored[i];
+	return n;
+}
+
+static uint64_t report_ended(const struct report *r)
+{
+	uint64_t n = 0;
+
+	for (unsigned i = 0; i < FLOW_END_COUNT; i++)
+		n += r->metering.flows.ended[i];
+	return n;
+}
+
+struct report_queue report_queued(const struct report *r)
+{
+	const struct worker_stats *m = &r->metering;
+	const struct exporter_stats *e = &r->exporting.exporter;
+
+	return (struct report_queue){ .records = report_ended(r) - m->lost_records - e->records,
+				      .packets = m->flows.ended_packets - m->lost_packets - e->packets,
+				      .octets = m->flows.ended_octets - m->lost_octets - e->octets };
+}
+
+bool report_balanced(const struct report *r)
+{
+	const struct meter_stats *m = &r->metering.meter;
+	const struct flow_stats *f = &r->metering.flows;
+	const struct exporter_stats *e = &r->exporting.exporter;
+	struct report_queue q = report_queued(r);
+
+	return m->received_packets == m->metered_packets + report_ignored(r) + m->unselected_packets &&
+	       m->received_octets == m->metered_link_octets + m->ignored_octets + m->unselected_octets &&
+	       m->metered_packets == f->active_packets + f->ended_packets &&
+	       m->metered_octets == f->active_octets + f->ended_octets &&
+	       f->created == f->active + report_ended(r) &&
+	       (int64_t)q.records >= 0 && (int64_t)q.packets >= 0 && (int64_t)q.octets >= 0 &&
+	       e->records == e->exported + e->not_sent &&
+	       (!r->final || (q.records == 0 && q.packets == 0 && q.octets == 0 && f->active == 0));
+}
+
+static void json_name(FILE *out, const char *name)
+{
+	for (; *name; name++)
+		fputc(*name >= 'A' && *name <= 'Z' ? *name + ('a' - 'A') : *name, out);
+}
+
+static void json_string(FILE *out, const char *s)
+{
+	char text[2048];
+
+	log_escape(text, sizeof(text), s);
+	fputc('"', out);
+	for (const char *p = text; *p; p++) {
+		if (*p == '"' || *p == '\\')
+			fputc('\\', out);
+		fputc(*p, out);
+	}
+	fputc('"', out);
+}
+
+static void json_packets(FILE *out, const struct report *r)
+{
+	const struct meter_stats *m = &r->metering.meter;
+	const char *comma = "";
+
+	fprintf(out, "  \"packets\": {\"received\": %" PRIu64 ", \"metered\": %" PRIu64 ", \"ignored\": {",
+		m->received_packets, m->metered_packets);
+	for (unsigned i = 0; i < PACKET_VERDICTS; i++) {
+		if (!ignored_reasons[i].name)
+			continue;
+		fprintf(out, "%s\"", comma);
+		json_name(out, ignored_reasons[i].name);
+		fprintf(out, "\": %" PRIu64, m->ignored[i]);
+		comma = ", ";
+	}
+	fprintf(out,
+		"}, \"unselected\": %" PRIu64 ", \"dropped_by_kernel\": %" PRIu64 ", \"filtered\": %" PRIu64
+		", \"oversized\": %" PRIu64 ",\n    \"in_table\": %" PRIu64 ", \"queued\": %" PRIu64
+		", \"not_sent\": %" PRIu64 "},\n",
+		m->unselected_packets, m->kernel_dropped, m->filtered_packets, m->oversized,
+		r->metering.flows.active_packets, report_queued(r).packets,
+		r->metering.lost_packets + r->exporting.exporter.not_sent_packets);
+	fprintf(out,
+		"  \"octets\": {\"received\": %" PRIu64 ", \"metered\": %" PRIu64 ", \"ignored\": %" PRIu64
+		", \"metered_on_the_wire\": %" PRIu64 ", \"in_table\": %" PRIu64 ", \"queued\": %" PRIu64
+		", \"not_sent\": %" PRIu64 "},\n",
+		m->received_octets, m->metered_octets, m->ignored_octets, m->metered_link_octets,
+		r->metering.flows.active_octets, report_queued(r).octets,
+		r->metering.lost_octets + r->exporting.exporter.not_sent_octets);
+	fprintf(out, "  \"notes\": {");
+	for (unsigned i = 0; i < sizeof(note_names) / sizeof(note_names[0]); i++)
+		fprintf(out, "%s\"%s\": %" PRIu64, i ? ", " : "", note_names[i], m->notes[i]);
+	fprintf(out, "},\n");
+}
+
+static void json_flows(FILE *out, const struct report *r)
+{
+	const struct flow_stats *f = &r->metering.flows;
+	const struct exporter_stats *e = &r->exporting.exporter;
+
+	fprintf(out,
+		"  \"flows\": {\"created\": %" PRIu64 ", \"active\": %" PRIu64 ", \"queued\": %" PRIu64
+		", \"exported\": %" PRIu64 ", \"not_sent\": %" PRIu64 ", \"ended\": {",
+		f->created, f->active, report_queued(r).records, e->exported, e->not_sent + r->metering.lost_records);
+	for (unsigned i = FLOW_END_IDLE; i < FLOW_END_COUNT; i++)
+		fprintf(out, "%s\"%s\": %" PRIu64, i > FLOW_END_IDLE ? ", " : "", end_names[i], f->ended[i]);
+	fprintf(out,
+		"}},\n  \"fragments\": {\"tracked\": %" PRIu64 ", \"joined\": %" PRIu64 ", \"evicted\": %" PRIu64 "},\n",
+		f->fragments_tracked, f->fragments_joined, f->fragments_evicted);
+}
+
+static void json_collectors(FILE *out, const struct report *r)
+{
+	static const char *const states[] = { [TRANSPORT_STATE_CONNECTING] = "connecting",
+					      [TRANSPORT_STATE_UP] = "up",
+					      [TRANSPORT_STATE_FAILED] = "failed" };
+
+	fprintf(out, "  \"collectors\": [");
+	for (unsigned i = 0; i < r->exporting.n_collectors; i++) {
+		const struct collector_stats *c = &r->exporting.collectors[i];
+
+		fprintf(out, "%s\n    {\"url\": ", i ? "," : "");
+		json_string(out, c->url);
+		fprintf(out,
+			", \"state\": \"%s\", \"messages\": %" PRIu64 ", \"octets\": %" PRIu64 ", \"records\": %" PRIu64
+			", \"templates\": %" PRIu64 ", \"option_records\": %" PRIu64 ", \"errors\": %" PRIu64
+			",\n     \"not_sent\": {\"records\": %" PRIu64 ", \"packets\": %" PRIu64 ", \"octets\": %" PRIu64
+			"}, \"not_exportable\": {\"records\": %" PRIu64 ", \"packets\": %" PRIu64 ", \"octets\": %" PRIu64
+			"}, \"saturated\": %" PRIu64,
+			states[c->state], c->messages, c->octets, c->records, c->templates, c->option_records, c->errors,
+			c->lost_records, c->lost_packets, c->lost_octets_total, c->unfit_records, c->unfit_packets,
+			c->unfit_octets, c->saturated);
+		if (c->last_error) {
+			fprintf(out, ", \"last_error\": ");
+			json_string(out, strerror(c->last_error));
+		}
+		fprintf(out, "}");
+	}
+	fprintf(out, "%s],\n", r->exporting.n_collectors ? "\n  " : "");
+}
+
+void report_json(FILE *out, const struct report *r)
+{
+	fprintf(out, "{\n  \"version\": \"%s\", \"seconds\": %" PRIu64 ".%03" PRIu64 ", \"final\": %s,\n", PITOT_VERSION,
+		r->duration_ns / NS_PER_SEC, r->duration_ns / NS_PER_MSEC % 1000, r->final ? "true" : "false");
+	json_packets(out, r);
+	json_flows(out, r);
+	json_collectors(out, r);
+	fprintf(out, "  \"ledger\": {\"balanced\": %s}\n}\n", report_balanced(r) ? "true" : "false");
+}
+
+static void summary_collector(FILE *out, const struct collector_stats *c)
+{
+	char url[1024];
+
+	log_escape(url, sizeof(url), c->url);
+	fprintf(out, "  %s: %" PRIu64 " flows in %" PRIu64 " messages, %" PRIu64 " octets", url, c->records, c->messages,
+		c->octets);
+	if (c->lost_records)
+		fprintf(out, "; %" PRIu64 " flows not sent", c->lost_records);
+	if (c->unfit_records)
+		fprintf(out, "; %" PRIu64 " flows (%" PRIu64 " packets) that the format cannot carry", c->unfit_records,
+			c->unfit_packets);
+	if (c->errors)
+		fprintf(out, "; %" PRIu64 " errors, the last one: %s", c->errors, strerror(c->last_error));
+	fputc('\n', out);
+}
+
+void report_summary(FILE *out, const struct report *r)
+{
+	const struct meter_stats *m = &r->metering.meter;
+	const struct exporter_stats *e = &r->exporting.exporter;
+	uint64_t not_sent = e->not_sent + r->metering.lost_records;
+
+	fprintf(out, "packets: %" PRIu64 " received = %" PRIu64 " metered + %" PRIu64 " ignored", m->received_packets,
+		m->metered_packets, report_ignored(r));
+	if (m->unselected_packets)
+		fprintf(out, " + %" PRIu64 " unselected", m->unselected_packets);
+	if (m->filtered_packets)
+		fprintf(out, "; %" PRIu64 " filtered", m->filtered_packets);
+	if (m->kernel_dropped)
+		fprintf(out, "; %" PRIu64 " DROPPED by the kernel", m->kernel_dropped);
+	fputc('\n', out);
+	for (unsigned i = 0; i < PACKET_VERDICTS; i++)
+		if (m->ignored[i])
+			fprintf(out, "  %" PRIu64 " ignored: %s\n", m->ignored[i], ignored_reasons[i].text);
+	fprintf(out, "flows: %" PRIu64 " created = %" PRIu64 " exported", r->metering.flows.created, e->exported);
+	if (not_sent)
+		fprintf(out, " + %" PRIu64 " NOT SENT", not_sent);
+	if (r->metering.flows.active)
+		fprintf(out, " + %" PRIu64 " in the table", r->metering.flows.active);
+	if (report_queued(r).records)
+		fprintf(out, " + %" PRIu64 " queued", report_queued(r).records);
+	fprintf(out, "; %" PRIu64 " octets metered\n", m->metered_octets);
+	for (unsigned i = 0; i < r->exporting.n_collectors; i++)
+		summary_collector(out, &r->exporting.collectors[i]);
+	if (!report_balanced(r))
+		fprintf(out, "LEDGER NOT BALANCED: please report this as a bug, with the statistics of --stats\n");
+}

@@ -1,0 +1,35 @@
+/*
+ * report: the ledger in words and in JSON (pitot(8), LEDGER).
+ */
+#ifndef REPORT_H
+#define REPORT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "exporting.h"
+#include "pitot/stats.h"
+
+struct report {
+	struct worker_stats metering; /* sum over all workers */
+	struct exporting_stats exporting;
+	uint64_t duration_ns;
+	bool final; /* everything was flushed: nothing may be under way */
+};
+
+void report_add(struct worker_stats *sum, const struct worker_stats *one);
+
+/* Records, packets and octets between the metering processes and the exporting process. */
+struct report_queue {
+	uint64_t records, packets, octets;
+};
+struct report_queue report_queued(const struct report *r);
+
+/* Whether every identity of the ledger holds. */
+bool report_balanced(const struct report *r);
+
+void report_json(FILE *out, const struct report *r);
+void report_summary(FILE *out, const struct report *r);
+
+#endif

@@ -1,0 +1,380 @@
+/*
+ * run: see run.h.  Opens captures, then collectors, then becomes another user, then starts the threads; waits
+ * for signals and for the metering processes; flushes, and reports.
+ */
+#include "run.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "exporting.h"
+#include "pitot/clock.h"
+#include "pitot/log.h"
+#include "pitot/netif.h"
+#include "process.h"
+#include "report.h"
+#include "worker.h"
+
+enum {
+	QUEUE_LIVE = 32768,   /* records: a burst of expiry */
+	QUEUE_OFFLINE = 4096, /* stays in the cache; the metering process waits for room */
+	WAIT_MS = 200,
+};
+
+struct run {
+	const struct config *config;
+	bool live;
+	struct clock_time start;
+	struct capture_config *captures;
+	struct export_interface *interfaces;
+	unsigned n_interfaces;
+	struct worker **workers;
+	unsigned n_workers;
+	struct exporter *exporter;
+	struct exporting *exporting;
+	struct own_flows own;
+	int signal_fd, done_fd;
+	bool pidfile_written;
+};
+
+/* ---- opening */
+
+static int run_interfaces(struct run *r, struct diag *diag)
+{
+	const struct config *c = r->config;
+
+	r->interfaces = calloc(c->n_interfaces ? c->n_interfaces : 1, sizeof(*r->interfaces));
+	if (!r->interfaces)
+		return diag_set(diag, -ENOMEM, "out of memory");
+	for (unsigned i = 0; i < c->n_interfaces; i++) {
+		struct export_interface *e = &r->interfaces[r->n_interfaces];
+		struct netif n;
+		int ret;
+
+		if (!strcmp(c->interfaces[i].name, "any"))
+			continue; /* each packet tells its own */
+		ret = netif_get(&n, c->interfaces[i].name, diag);
+		if (ret < 0) {
+			struct diag why = *diag;
+
+			return diag_set(diag, ret, "--interface %s: %.440s", c->interfaces[i].name, why.text);
+		}
+		e->ifindex = c->interfaces[i].ifindex ? c->interfaces[i].ifindex : n.index;
+		memcpy(e->name, n.name, sizeof(e->name));
+		memcpy(e->description, n.alias[0] ? n.alias : n.name, n.alias[0] ? sizeof(n.alias) : sizeof(n.name));
+		r->n_interfaces++;
+	}
+	return 0;
+}
+
+static int run_captures(struct run *r, struct diag *diag)
+{
+	const struct config *c = r->config;
+	unsigned n = r->live ? c->n_interfaces : c->n_files;
+
+	r->captures = calloc(n, sizeof(*r->captures));
+	if (!r->captures)
+		return diag_set(diag, -ENOMEM, "out of memory");
+	for (unsigned i = 0; i < n; i++)
+		r->captures[i] = (struct capture_config){
+			.interface = r->live ? c->interfaces[i].name : NULL,
+			.ifindex = r->live ? c->interfaces[i].ifindex : 0,
+			.path = r->live ? NULL : c->files[i],
+			.point = r->live && n > 1 ? (uint16_t)(i + 1) : 0,
+			.method = (enum capture_method)c->capture,
+			.direction = (enum capture_direction)c->direction,
+			.filter = c->filter,
+			.buffer_octets = c->buffer_octets,
+			.snap_len = c->snap_len,
+			.promiscuous = !c->no_promiscuous,
+			.fanout_group = -1,
+		};
+	return 0;
+}
+
+static int run_workers(struct run *r, struct diag *diag)
+{
+	const struct config *c = r->config;
+	struct worker_config w = {
+		.captures = r->captures,
+		.n_captures = r->live ? c->n_interfaces : c->n_files,
+		.live = r->live,
+		.decode = { .key_tos = c->flow_key & FLOW_KEY_TOS,
+			    .key_vlan = c->flow_key & FLOW_KEY_VLAN,
+			    .max_layers = c->max_layers },
+		.table = { .max_flows = c->max_flows,
+			   .active_ns = c->active_ns,
+			   .inactive_ns = c->inactive_ns,
+			   .tcp_end_ns = c->tcp_end_ns,
+			   .key_size = c->flow_key & FLOW_KEY_MAC ? FLOW_KEY_SIZE_MAC : FLOW_KEY_SIZE },
+		.track_fragments = !c->no_fragment_tracking,
+		.max_fragments = c->max_fragments,
+		.fragment_timeout_ns = c->fragment_timeout_ns,
+		.done_fd = r->done_fd,
+	};
+	int ret = hash_seed_random(&w.table.seed);
+
+	if (ret < 0)
+		return diag_set(diag, ret, "no random numbers: %s", strerror(-ret));
+	r->workers = calloc(1, sizeof(*r->workers));
+	if (!r->workers)
+		return diag_set(diag, -ENOMEM, "out of memory");
+	ret = worker_new(&r->workers[0], &w, diag);
+	if (ret == 0)
+		r->n_workers = 1;
+	return ret;
+}
+
+static bool run_has_ethernet(const struct run *r)
+{
+	for (unsigned i = 0; i < r->n_workers; i++)
+		for (unsigned k = 0; k < worker_captures(r->workers[i]); k++)
+			if (worker_capture(r->workers[i], k)->link_type == 1)
+				return true;
+	return false;
+}
+
+static int run_exporter(struct run *r, struct diag *diag)
+{
+	const struct config *c = r->config;
+	struct exporter_config e = {
+		.collectors = c->collectors,
+		.n_collectors = c->n_collectors,
+		.transport = { .source_host = c->source_host,
+			       .source_port = c->source_port,
+			       .bind_device = c->bind_device,
+			       .ttl = c->ttl,
+			       .mtu = c->mtu,
+			       .offline = !r->live },
+		.domain = c->domain,
+		.template_ns = c->template_ns,
+		.template_messages = c->template_messages,
+		.flush_ns = c->flush_ns,
+		.active_ns = c->active_ns,
+		.inactive_ns = c->inactive_ns,
+		.fields = c->fields,
+		.flow_key = c->flow_key,
+		.has_ethernet = run_has_ethernet(r),
+		.has_direction = r->live,
+		.offline = !r->live,
+		.interfaces = r->interfaces,
+		.n_interfaces = r->n_interfaces,
+		.start_ns = r->start.realtime_ns,
+		.start_monotonic_ns = r->start.monotonic_ns,
+	};
+	int ret = exporter_new(&r->exporter, &e, diag);
+
+	if (ret == 0)
+		ret = exporting_new(&r->exporting, r->exporter, r->n_workers, r->live ? QUEUE_LIVE : QUEUE_OFFLINE, diag);
+	for (unsigned i = 0; ret == 0 && i < r->n_workers; i++)
+		worker_set_outlet(r->workers[i], exporting_outlet(r->exporting, i));
+	return ret;
+}
+
+static int run_open(struct run *r, struct diag *diag)
+{
+	const struct config *c = r->config;
+	int ret = r->live ? run_interfaces(r, diag) : 0;
+
+	r->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (ret == 0 && r->done_fd < 0)
+		ret = diag_set(diag, -errno, "eventfd: %s", strerror(errno));
+	if (ret == 0)
+		ret = run_captures(r, diag);
+	if (ret == 0)
+		ret = run_workers(r, diag);
+	if (ret == 0)
+		ret = run_exporter(r, diag);
+	if (ret == 0 && c->pidfile) {
+		ret = process_write_pidfile(c->pidfile, diag);
+		r->pidfile_written = ret == 0;
+	}
+	if (ret == 0 && c->user)
+		ret = process_become(c->user, diag);
+	return ret;
+}
+
+/* ---- running */
+
+/* The 5-tuples of the export itself, as they are now: what capture sees of them is not metered. */
+static void run_own_flows(struct run *r)
+{
+	struct own_flows own = { 0 };
+
+	if (!r->live || r->config->include_own)
+		return;
+	for (unsigned i = 0; i < exporter_collectors(r->exporter) && own.n < OWN_FLOWS_MAX; i++) {
+		struct transport_local self = exporter_transport(r->exporter, i)->self;
+		struct flow_key *k = &own.flows[own.n];
+
+		if (!self.family)
+			continue;
+		memcpy(k->src, self.local, sizeof(k->src));
+		memcpy(k->dst, self.remote, sizeof(k->dst));
+		k->src_port = self.local_port;
+		k->dst_port = self.remote_port;
+		k->protocol = self.protocol;
+		own.n++;
+	}
+	if (!memcmp(&own, &r->own, sizeof(own)))
+		return;
+	r->own = own;
+	for (unsigned i = 0; i < r->n_workers; i++)
+		worker_set_own_flows(r->workers[i], &own);
+}
+
+static void run_report(struct run *r, bool final)
+{
+	const struct config *c = r->config;
+	struct report report = { .final = final, .duration_ns = clock_monotonic_ns() - r->start.monotonic_ns };
+	FILE *out;
+
+	exporting_get_stats(r->exporting, &report.exporting); /* first: what is taken later must have been handed on */
+	for (unsigned i = 0; i < r->n_workers; i++) {
+		struct worker_stats one;
+
+		worker_get_stats(r->workers[i], &one);
+		report_add(&report.metering, &one);
+	}
+	if (c->stats_path) {
+		out = strcmp(c->stats_path, "-") ? fopen(c->stats_path, "we") : stderr;
+		if (out)
+			report_json(out, &report);
+		if (!out || (out != stderr && fclose(out) != 0))
+			log_error("--stats %s: %s", c->stats_path, strerror(errno));
+	} else if (!c->quiet) {
+		report_summary(stderr, &report);
+	}
+}
+
+static void run_stop_workers(struct run *r)
+{
+	for (unsigned i = 0; i < r->n_workers; i++)
+		worker_stop(r->workers[i]);
+}
+
+static bool run_all_done(const struct run *r)
+{
+	for (unsigned i = 0; i < r->n_workers; i++)
+		if (!worker_done(r->workers[i]))
+			return false;
+	return true;
+}
+
+/* Until the metering processes have ended.  A second TERM or INT ends the program now: true. */
+static bool run_wait(struct run *r)
+{
+	bool stopping = false;
+
+	while (!run_all_done(r)) {
+		struct pollfd fds[] = { { .fd = r->signal_fd, .events = POLLIN }, { .fd = r->done_fd, .events = POLLIN } };
+		uint64_t drained;
+
+		poll(fds, 2, WAIT_MS);
+		if (read(r->done_fd, &drained, sizeof(drained)) > 0)
+			run_stop_workers(r); /* one that failed ends all; at the end of files all have ended anyway */
+		run_own_flows(r);
+		for (int s = process_next_signal(r->signal_fd); s; s = process_next_signal(r->signal_fd)) {
+			if (s == SIGHUP) {
+				exporting_refresh(r->exporting);
+			} else if (s == SIGUSR1) {
+				run_report(r, false);
+			} else if (stopping) {
+				return true;
+			} else {
+				stopping = true;
+				run_stop_workers(r);
+			}
+		}
+	}
+	return false;
+}
+
+/* What a person must hear of collectors at the end of a savefile: 1 when one got nothing, or not all. */
+static int run_verdict(struct run *r)
+{
+	struct exporting_stats stats;
+	int status = 0;
+
+	if (r->live)
+		return 0;
+	exporting_get_stats(r->exporting, &stats);
+	for (unsigned i = 0; i < stats.n_collectors; i++) {
+		const struct collector_stats *c = &stats.collectors[i];
+
+		if (!c->lost_records && !c->errors)
+			continue;
+		log_error("--collector %s: %s: %llu of %llu flow records were not sent (%llu errors)", c->url,
+			  c->last_error ? strerror(c->last_error) : "not reached", (unsigned long long)c->lost_records,
+			  (unsigned long long)(c->records + c->lost_records), (unsigned long long)c->errors);
+		status = 1;
+	}
+	return status;
+}
+
+static int run_measure(struct run *r, struct diag *diag)
+{
+	int status = 0, ret = exporting_start(r->exporting, diag);
+
+	run_own_flows(r);
+	for (unsigned i = 0; ret == 0 && i < r->n_workers; i++)
+		ret = worker_start(r->workers[i], diag);
+	if (ret < 0)
+		return ret;
+	process_ready();
+	if (run_wait(r))
+		return 1;
+	for (unsigned i = 0; i < r->n_workers; i++) {
+		ret = worker_join(r->workers[i], diag);
+		if (ret < 0) {
+			log_error("%s", diag->text);
+			status = 1;
+		}
+	}
+	exporting_finish(r->exporting);
+	run_report(r, true);
+	return run_verdict(r) ? 1 : status;
+}
+
+static void run_close(struct run *r)
+{
+	for (unsigned i = 0; i < r->n_workers; i++)
+		worker_free(r->workers[i]);
+	exporting_free(r->exporting);
+	exporter_free(r->exporter);
+	if (r->pidfile_written)
+		process_remove_pidfile(r->config->pidfile);
+	if (r->signal_fd >= 0)
+		close(r->signal_fd);
+	if (r->done_fd >= 0)
+		close(r->done_fd);
+	free(r->workers);
+	free(r->captures);
+	free(r->interfaces);
+}
+
+int run(const struct config *config)
+{
+	struct run r = { .config = config, .live = config->n_interfaces > 0, .signal_fd = -1, .done_fd = -1 };
+	struct diag diag = { "" };
+	int ret = config->daemon ? process_daemonize(&diag) : 0;
+
+	r.start = clock_now();
+	if (ret == 0) {
+		r.signal_fd = process_signals(&diag);
+		ret = r.signal_fd < 0 ? r.signal_fd : 0;
+	}
+	if (ret == 0)
+		ret = run_open(&r, &diag);
+	if (ret == 0)
+		ret = run_measure(&r, &diag);
+	if (ret < 0)
+		log_error("%s", diag.text);
+	run_close(&r);
+	return ret ? 1 : 0;
+}

@@ -1,0 +1,506 @@
+/*
+ * worker: see worker.h.  worker_main() is the loop: packets in, records out.
+ */
+#include "worker.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "pitot/clock.h"
+#include "pitot/fragment.h"
+#include "pitot/log.h"
+
+enum {
+	WAIT_MS = 50,
+	AGREEING_PACKETS = 64, /* how many packets must have reached a time before the clock of a savefile does */
+	POLL_MAX = 64,
+};
+
+/* A ring of the kernel's hands out a block late: so much later than packet time runs the clock on a silent link. */
+static const uint64_t silence_lag_ns = 100 * NS_PER_MSEC;
+static const uint64_t expire_every_ns = NS_PER_MSEC;
+
+struct worker {
+	struct worker_config config;
+	struct capture **captures;
+	struct decoder **decoders; /* by capture: link types may differ */
+	unsigned n_captures, current;
+	struct outlet *outlet;
+	struct flow_table *table;
+	struct fragment_table *fragments;
+	struct worker_stats stats; /* flows: only the fragment counters; the rest is the table's */
+	struct own_flows own;
+
+	/* the metering clock (pitot(8), AGEING) */
+	uint64_t now_ns;
+	uint64_t elapsed_ns;
+	uint64_t expired_ns; /* elapsed_ns at the last look for silent keys */
+	uint64_t window_min_ns;
+	unsigned window_packets;
+
+	pthread_t thread;
+	bool started;
+	_Atomic bool stop;
+	_Atomic bool done;
+	bool may_wait; /* for room in the outlet: savefiles, and the flush at the end */
+	int result;
+	struct diag why;
+
+	pthread_mutex_t mutex; /* guards what follows */
+	pthread_cond_t copied;
+	_Atomic uint32_t stats_wanted;
+	uint32_t stats_done;
+	struct worker_stats stats_copy;
+	_Atomic bool own_changed;
+	struct own_flows own_next;
+
+	struct frame_batch batch;
+	struct packet packets[BATCH_MAX];
+};
+
+/* ---- records out */
+
+static struct flow_record *worker_wait_for_room(struct worker *w)
+{
+	struct outlet *o = w->outlet;
+
+	for (;;) {
+		struct flow_record *slot;
+
+		ring_publish(&o->ring);
+		gate_wake(o->consumer);
+		gate_arm(&o->room);
+		slot = ring_reserve(&o->ring);
+		if (slot) {
+			gate_disarm(&o->room);
+			return slot;
+		}
+		gate_sleep(&o->room, NS_PER_MSEC);
+	}
+}
+
+static void worker_on_record(void *ctx, const struct flow_record *record)
+{
+	struct worker *w = ctx;
+	struct flow_record *slot = ring_reserve(&w->outlet->ring);
+
+	if (!slot && w->may_wait)
+		slot = worker_wait_for_room(w);
+	if (!slot) {
+		w->stats.lost_records++;
+		w->stats.lost_packets += record->packets;
+		w->stats.lost_octets += record->octets;
+		return;
+	}
+	*slot = *record;
+}
+
+static void worker_publish(struct worker *w)
+{
+	struct outlet *o = w->outlet;
+
+	if (atomic_load_explicit(&o->ring.head, memory_order_relaxed) == o->ring.filled)
+		return;
+	ring_publish(&o->ring);
+	if (o->ring.filled - o->ring.tail_seen >= o->wake_at)
+		gate_wake(o->consumer);
+}
+
+/* ---- set-up */
+
+static int worker_open_captures(struct worker *w, struct diag *diag)
+{
+	for (unsigned i = 0; i < w->config.n_captures; i++) {
+		int r = capture_open(&w->captures[i], &w->config.captures[i], diag);
+
+		if (r < 0)
+			return r;
+		w->n_captures = i + 1;
+		r = decoder_new(&w->decoders[i], w->captures[i]->link_type, &w->config.decode, diag);
+		if (r < 0) {
+			struct diag why = *diag;
+
+			return diag_set(diag, r, "%s: %.400s", w->captures[i]->name, why.text);
+		}
+	}
+	return 0;
+}
+
+int worker_new(struct worker **wp, const struct worker_config *config, struct diag *diag)
+{
+	struct worker *w = aligned_alloc(64, (sizeof(*w) + 63) & ~(size_t)63);
+	int r = 0;
+
+	if (!w)
+		return diag_set(diag, -ENOMEM, "metering process: out of memory");
+	*w = (struct worker){ .config = *config, .window_min_ns = UINT64_MAX, .may_wait = !config->live };
+	pthread_mutex_init(&w->mutex, NULL);
+	pthread_cond_init(&w->copied, NULL);
+	w->config.table.on_record = worker_on_record;
+	w->config.table.ctx = w;
+	w->config.table.first_id = (uint64_t)config->number << 56;
+	w->config.table.host_clock = config->live;
+	w->captures = calloc(config->n_captures, sizeof(struct capture *));
+	w->decoders = calloc(config->n_captures, sizeof(struct decoder *));
+	if (!w->captures || !w->decoders)
+		r = diag_set(diag, -ENOMEM, "metering process: out of memory");
+	if (r == 0)
+		r = worker_open_captures(w, diag);
+	if (r == 0)
+		r = flow_table_new(&w->table, &w->config.table, diag);
+	if (r == 0 && config->track_fragments)
+		r = fragment_table_new(&w->fragments, config->max_fragments, config->fragment_timeout_ns,
+				       &config->table.seed, diag);
+	if (r < 0) {
+		worker_free(w);
+		return r;
+	}
+	*wp = w;
+	return 0;
+}
+
+void worker_free(struct worker *w)
+{
+	if (!w)
+		return;
+	for (unsigned i = 0; i < w->n_captures; i++) {
+		capture_close(w->captures[i]);
+		decoder_free(w->decoders[i]);
+	}
+	free(w->captures);
+	free(w->decoders);
+	flow_table_free(w->table);
+	fragment_table_free(w->fragments);
+	pthread_mutex_destroy(&w->mutex);
+	pthread_cond_destroy(&w->copied);
+	free(w);
+}
+
+unsigned worker_captures(const struct worker *w)
+{
+	return w->n_captures;
+}
+
+const struct capture *worker_capture(const struct worker *w, unsigned i)
+{
+	return w->captures[i];
+}
+
+void worker_set_own_flows(struct worker *w, const struct own_flows *own)
+{
+	pthread_mutex_lock(&w->mutex);
+	w->own_next = *own;
+	atomic_store(&w->own_changed, true);
+	pthread_mutex_unlock(&w->mutex);
+}
+
+/* ---- packets in */
+
+static bool worker_is_own(const struct worker *w, const struct flow_key *k)
+{
+	for (unsigned i = 0; i < w->own.n; i++) {
+		const struct flow_key *o = &w->own.flows[i];
+
+		if (k->dst_port == o->dst_port && k->src_port == o->src_port && k->protocol == o->protocol &&
+		    !memcmp(k->dst, o->dst, sizeof(k->dst)) && !memcmp(k->src, o->src, sizeof(k->src)))
+			return true;
+	}
+	return false;
+}
+
+static void worker_ignore(struct worker *w, const struct packet *p)
+{
+	struct meter_stats *s = &w->stats.meter;
+
+	s->ignored[p->verdict]++;
+	s->ignored_octets += p->link_octets;
+	if (s->first_ignored_ns == 0 || p->time_ns < s->first_ignored_ns)
+		s->first_ignored_ns = p->time_ns;
+	if (p->time_ns > s->last_ignored_ns)
+		s->last_ignored_ns = p->time_ns;
+}
+
+/* Counts every packet once and moves those that are metered together; their number. */
+static unsigned worker_sort(struct worker *w, unsigned n, uint32_t mtu)
+{
+	struct meter_stats *s = &w->stats.meter;
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		struct packet *p = &w->packets[i];
+
+		s->received_octets += p->link_octets;
+		if (w->own.n && p->verdict == PACKET_METERED && worker_is_own(w, &p->key))
+			p->verdict = PACKET_OWN_EXPORT;
+		if (p->verdict != PACKET_METERED) {
+			worker_ignore(w, p);
+			continue;
+		}
+		if (p->fragment != PACKET_FRAGMENT_NONE && w->fragments)
+			fragment_track(w->fragments, p, &w->stats.flows);
+		for (unsigned notes = p->notes; notes; notes &= notes - 1)
+			s->notes[__builtin_ctz(notes)]++;
+		if (mtu && p->octets > mtu)
+			s->oversized++;
+		s->metered_octets += p->octets;
+		s->metered_link_octets += p->link_octets;
+		if (kept != i)
+			w->packets[kept] = *p;
+		kept++;
+	}
+	s->received_packets += n;
+	s->metered_packets += kept;
+	return kept;
+}
+
+/* ---- the metering clock */
+
+/*
+ * Savefiles: the clock is the earliest time among the last AGREEING_PACKETS packets, so a packet dated far in
+ * the future moves nothing.  It may step back with the packets; only elapsed_ns never does.
+ */
+static void worker_clock_offline(struct worker *w, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (w->packets[i].time_ns < w->window_min_ns)
+			w->window_min_ns = w->packets[i].time_ns;
+	w->window_packets += n;
+	if (w->window_packets < AGREEING_PACKETS)
+		return;
+	if (w->window_min_ns > w->now_ns)
+		w->elapsed_ns += w->now_ns ? w->window_min_ns - w->now_ns : 0;
+	w->now_ns = w->window_min_ns;
+	w->window_packets = 0;
+	w->window_min_ns = UINT64_MAX;
+}
+
+/* Live: the time of the latest packet while packets come, the host's clock when the links are silent. */
+static void worker_clock_live(struct worker *w, uint64_t latest_ns)
+{
+	struct clock_time host = clock_now();
+
+	w->elapsed_ns = host.monotonic_ns;
+	w->now_ns = host.realtime_ns - silence_lag_ns;
+	if (latest_ns && latest_ns < host.realtime_ns)
+		w->now_ns = latest_ns;
+}
+
+/*
+ * An ordinary file will end: records of silent keys are held back while there is room for them, so that
+ * packets that a file has out of order still find their record.
+ */
+static bool worker_holds_back(const struct worker *w)
+{
+	return !w->config.live && w->captures[w->current]->is_file &&
+	       flow_table_stats(w->table)->active < flow_table_capacity(w->table) / 2;
+}
+
+static void worker_expire(struct worker *w)
+{
+	struct ring *ring = &w->outlet->ring;
+	uint64_t room;
+
+	if (w->elapsed_ns - w->expired_ns < expire_every_ns || worker_holds_back(w))
+		return;
+	w->expired_ns = w->elapsed_ns;
+	/* a record that the exporting process has no room for is better kept in the table than lost */
+	room = w->may_wait ? UINT64_MAX : ring->mask + 1 - ring_used(ring);
+	flow_table_expire(w->table, w->elapsed_ns, w->now_ns, room);
+}
+
+/* ---- the loop */
+
+static uint64_t worker_meter(struct worker *w, struct capture *c, const struct decoder *d)
+{
+	uint64_t latest_ns = 0;
+	unsigned n = w->batch.n;
+
+	decode_batch(d, &w->batch, w->packets);
+	capture_release(c, &w->batch); /* after this nobody points into frames */
+	if (w->config.live)
+		latest_ns = n ? w->packets[n - 1].time_ns : 0;
+	else
+		worker_clock_offline(w, n);
+	n = worker_sort(w, n, c->mtu);
+	flow_table_prefetch(w->table, w->packets, n); /* touch every bucket first ... */
+	flow_table_update(w->table, w->packets, n);   /* ... then use them */
+	return latest_ns;
+}
+
+/* One savefile after the other.  0 to go on, positive when there is no more, negative errno. */
+static int worker_read_files(struct worker *w)
+{
+	struct capture *c = w->captures[w->current];
+	int r = capture_recv(c, &w->batch, WAIT_MS, &w->why);
+
+	if (r == 0) {
+		worker_meter(w, c, w->decoders[w->current]);
+		return 0;
+	}
+	if (r == CAPTURE_E_END && w->current + 1 < w->n_captures) {
+		w->current++;
+		return 0;
+	}
+	return r;
+}
+
+/* Sleeps until an interface has frames. */
+static void worker_wait(struct worker *w)
+{
+	struct pollfd fds[POLL_MAX];
+	nfds_t n = 0;
+
+	for (unsigned i = 0; i < w->n_captures && n < POLL_MAX; i++)
+		if (w->captures[i]->fd >= 0)
+			fds[n++] = (struct pollfd){ .fd = w->captures[i]->fd, .events = POLLIN };
+	poll(fds, n, WAIT_MS);
+}
+
+/* One batch from every interface. */
+static int worker_read_interfaces(struct worker *w)
+{
+	uint64_t latest_ns = 0;
+	unsigned frames = 0;
+
+	for (unsigned i = 0; i < w->n_captures; i++) {
+		struct capture *c = w->captures[i];
+		int r = capture_recv(c, &w->batch, 0, &w->why);
+		uint64_t t;
+
+		if (r < 0)
+			return r;
+		if (r > 0 || w->batch.n == 0)
+			continue;
+		frames += w->batch.n;
+		t = worker_meter(w, c, w->decoders[i]);
+		if (latest_ns == 0 || t < latest_ns)
+			latest_ns = t;
+	}
+	if (frames == 0) {
+		worker_publish(w);
+		worker_wait(w);
+	}
+	worker_clock_live(w, frames ? latest_ns : 0);
+	return 0;
+}
+
+static void worker_capture_totals(struct worker *w)
+{
+	struct meter_stats *s = &w->stats.meter;
+
+	s->kernel_dropped = s->filtered_packets = s->filtered_octets = 0;
+	for (unsigned i = 0; i < w->n_captures; i++) {
+		struct capture_stats c = { 0 };
+
+		capture_get_stats(w->captures[i], &c);
+		s->kernel_dropped += c.kernel_dropped;
+		s->filtered_packets += c.filtered;
+		s->filtered_octets += c.filtered_octets;
+	}
+}
+
+static void worker_assemble_stats(struct worker *w, struct worker_stats *out)
+{
+	const struct flow_stats *t = flow_table_stats(w->table), *f = &w->stats.flows;
+
+	worker_capture_totals(w);
+	*out = w->stats;
+	out->flows = *t;
+	out->flows.fragments_tracked = f->fragments_tracked;
+	out->flows.fragments_joined = f->fragments_joined;
+	out->flows.fragments_evicted = f->fragments_evicted;
+}
+
+/* What other threads asked for, between two batches. */
+static void worker_answer(struct worker *w)
+{
+	uint32_t wanted = atomic_load_explicit(&w->stats_wanted, memory_order_relaxed);
+
+	if (wanted == w->stats_done && !atomic_load_explicit(&w->own_changed, memory_order_relaxed))
+		return;
+	pthread_mutex_lock(&w->mutex);
+	if (atomic_exchange(&w->own_changed, false))
+		w->own = w->own_next;
+	if (wanted != w->stats_done) {
+		worker_assemble_stats(w, &w->stats_copy);
+		w->stats_done = wanted;
+		pthread_cond_broadcast(&w->copied);
+	}
+	pthread_mutex_unlock(&w->mutex);
+}
+
+static void *worker_main(void *arg)
+{
+	struct worker *w = arg;
+	int r = 0;
+
+	while (r == 0 && !atomic_load_explicit(&w->stop, memory_order_relaxed)) {
+		worker_answer(w);
+		r = w->config.live ? worker_read_interfaces(w) : worker_read_files(w);
+		worker_expire(w);
+		worker_publish(w);
+	}
+	w->may_wait = true;
+	flow_table_flush(w->table, FLOW_END_FORCED);
+	ring_publish(&w->outlet->ring);
+	gate_wake(w->outlet->consumer);
+	w->result = r < 0 ? r : 0;
+	pthread_mutex_lock(&w->mutex);
+	worker_assemble_stats(w, &w->stats_copy);
+	atomic_store(&w->done, true);
+	pthread_cond_broadcast(&w->copied);
+	pthread_mutex_unlock(&w->mutex);
+	if (write(w->config.done_fd, &(uint64_t){ 1 }, sizeof(uint64_t)) < 0)
+		return NULL; /* whoever waits looks at worker_done() from time to time */
+	return NULL;
+}
+
+void worker_set_outlet(struct worker *w, struct outlet *outlet)
+{
+	w->outlet = outlet;
+}
+
+int worker_start(struct worker *w, struct diag *diag)
+{
+	int r = pthread_create(&w->thread, NULL, worker_main, w);
+
+	if (r)
+		return diag_set(diag, -r, "metering process: cannot start its thread: %s", strerror(r));
+	w->started = true;
+	return 0;
+}
+
+void worker_stop(struct worker *w)
+{
+	atomic_store(&w->stop, true);
+}
+
+bool worker_done(const struct worker *w)
+{
+	return atomic_load(&w->done);
+}
+
+int worker_join(struct worker *w, struct diag *diag)
+{
+	if (w->started)
+		pthread_join(w->thread, NULL);
+	w->started = false;
+	if (w->result < 0)
+		*diag = w->why;
+	return w->result;
+}
+
+void worker_get_stats(struct worker *w, struct worker_stats *stats)
+{
+	uint32_t mine = atomic_fetch_add(&w->stats_wanted, 1) + 1;
+
+	pthread_mutex_lock(&w->mutex);
+	while (w->started && !atomic_load(&w->done) && (int32_t)(w->stats_done - mine) < 0)
+		pthread_cond_wait(&w->copied, &w->mutex);
+	*stats = w->stats_copy;
+	pthread_mutex_unlock(&w->mutex);
+}

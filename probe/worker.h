@@ -1,0 +1,63 @@
+/*
+ * worker: one metering process (RFC 5470 §5.1) on a thread of its own.  It shares nothing: it owns its
+ * captures, its flow table and its counters, and writes ended records to its outlet.
+ */
+#ifndef WORKER_H
+#define WORKER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "exporting.h"
+#include "pitot/capture.h"
+#include "pitot/decode.h"
+#include "pitot/diag.h"
+#include "pitot/flow_table.h"
+#include "pitot/stats.h"
+
+/* Export traffic of this process, to be left out of the metering (--include-own). */
+#define OWN_FLOWS_MAX 64
+struct own_flows {
+	unsigned n;
+	struct flow_key flows[OWN_FLOWS_MAX]; /* addresses, ports, protocol, version */
+};
+
+struct worker_config {
+	unsigned number;
+	const struct capture_config *captures; /* live: all at once; savefiles: one after the other */
+	unsigned n_captures;
+	bool live;
+	struct decode_config decode;
+	struct flow_table_config table; /* on_record, ctx and first_id are the worker's */
+	bool track_fragments;
+	uint32_t max_fragments;
+	uint64_t fragment_timeout_ns;
+	int done_fd; /* an eventfd that is written to when the thread ends */
+};
+
+struct worker;
+
+/* Opens the captures.  All of them must open. */
+int worker_new(struct worker **wp, const struct worker_config *config, struct diag *diag);
+void worker_free(struct worker *w);
+
+unsigned worker_captures(const struct worker *w);
+const struct capture *worker_capture(const struct worker *w, unsigned i);
+
+/* Takes a copy; may be called again while the worker runs. */
+void worker_set_own_flows(struct worker *w, const struct own_flows *own);
+
+/* Where ended records go; before worker_start(). */
+void worker_set_outlet(struct worker *w, struct outlet *outlet);
+
+int worker_start(struct worker *w, struct diag *diag);
+/* Asks it to flush and end.  Safe from any thread, any number of times. */
+void worker_stop(struct worker *w);
+bool worker_done(const struct worker *w);
+/* 0, or why it ended: negative errno and the sentence. */
+int worker_join(struct worker *w, struct diag *diag);
+
+/* Counters that agree with each other, from the end of a batch. */
+void worker_get_stats(struct worker *w, struct worker_stats *stats);
+
+#endif
