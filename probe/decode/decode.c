@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "decode/decode_internal.h"
+#include "decode/decode_hot.h"
 
 /* https://www.tcpdump.org/linktypes.html; DLT_RAW has other numbers on some systems */
 static const struct link_type {
@@ -70,7 +70,20 @@ void decoder_free(struct decoder *d)
 	free(d);
 }
 
-void decode_frame(const struct decoder *d, const struct frame *f, struct packet *p)
+/* From layer to layer, as the table says. */
+__attribute__((noinline)) static void decode_layers(const struct decoder *d, struct cursor c, enum decode_layer layer)
+{
+	while (layer != LAYER_DONE) {
+		if (c.packet->layers++ >= d->max_layers && layer < LAYER_IP) {
+			c.packet->verdict = PACKET_TOO_DEEP;
+			return;
+		}
+		layer = layers[layer](&c);
+	}
+}
+
+static inline void decode_one(const struct decoder *restrict d, const struct frame *restrict f,
+			      struct packet *restrict p)
 {
 	struct cursor c = { .at = f->data, .end = f->data + f->cap_len, .frame = f, .packet = p };
 	enum decode_layer layer = d->first;
@@ -78,26 +91,41 @@ void decode_frame(const struct decoder *d, const struct frame *f, struct packet 
 	*p = (struct packet){ .time_ns = f->time_ns, .link_octets = f->wire_len };
 	p->key.point = f->point;
 	p->direction = FLOW_DIRECTION_UNKNOWN;
-	if (f->flags & FRAME_INGRESS) {
-		p->direction = FLOW_DIRECTION_INGRESS;
-		p->ingress = f->ifindex;
-	} else if (f->flags & FRAME_EGRESS) {
-		p->direction = FLOW_DIRECTION_EGRESS;
-		p->egress = f->ifindex;
-	}
-	if (f->flags & FRAME_VLAN) { /* the kernel took the outermost tag out */
-		p->vlan = f->vlan_tci & 0xfff;
-		c.outermost_vlan_seen = true;
-	}
-	while (layer != LAYER_DONE) {
-		if (p->layers++ >= d->max_layers && layer < LAYER_IP) {
-			p->verdict = PACKET_TOO_DEEP;
-			return;
+	if (f->flags) {
+		if (f->flags & FRAME_INGRESS) {
+			p->direction = FLOW_DIRECTION_INGRESS;
+			p->ingress = f->ifindex;
+		} else if (f->flags & FRAME_EGRESS) {
+			p->direction = FLOW_DIRECTION_EGRESS;
+			p->egress = f->ifindex;
 		}
-		layer = layers[layer](&c);
+		if (f->flags & FRAME_VLAN) { /* the kernel took the outermost tag out */
+			p->vlan = f->vlan_tci & 0xfff;
+			c.outermost_vlan_seen = true;
+		}
+	}
+	if (layer == LAYER_ETHERNET) {
+		p->layers = 1;
+		layer = decode_ethernet_header(&c);
+	}
+	if (layer == LAYER_IP4) {
+		p->layers++;
+		decode_ip4_header(&c);
+	} else if (layer == LAYER_IP6) {
+		struct cursor six = c; /* a copy escapes, so that c need not be in memory */
+
+		p->layers++;
+		decode_ip6(&six);
+	} else if (layer != LAYER_DONE) {
+		decode_layers(d, c, layer);
 	}
 	p->key.tos = p->tos & d->key_tos_mask;
 	p->key.vlan = p->vlan & d->key_vlan_mask;
+}
+
+void decode_frame(const struct decoder *d, const struct frame *f, struct packet *p)
+{
+	decode_one(d, f, p);
 }
 
 void decode_batch(const struct decoder *d, const struct frame_batch *b, struct packet *packets)
@@ -107,6 +135,6 @@ void decode_batch(const struct decoder *d, const struct frame_batch *b, struct p
 			__builtin_prefetch(b->frames[i + 4].data);
 			__builtin_prefetch(b->frames[i + 4].data + 64);
 		}
-		decode_frame(d, &b->frames[i], &packets[i]);
+		decode_one(d, &b->frames[i], &packets[i]);
 	}
 }

@@ -2,31 +2,13 @@
  * Ethernet and what is stacked on it before an IP header: VLAN tags, LLC/SNAP, MPLS, PPPoE, provider backbone
  * bridging, service headers and port extender tags.
  */
-#include <string.h>
+#include "decode/decode_hot.h"
 
-#include "decode/decode_internal.h"
-
-enum {
-	ETHERTYPE_MIN = 0x600, /* IEEE 802.3 §3.2.6: below it is a length */
-	ETHERNET_HEADER = 14,
-};
+enum { ETHERTYPE_MIN = 0x600 }; /* IEEE 802.3 §3.2.6: below it is a length */
 
 enum decode_layer decode_ethernet(struct cursor *c)
 {
-	struct packet *p = c->packet;
-	uint16_t type;
-
-	if (cursor_left(c) < ETHERNET_HEADER)
-		return decode_stop(c, PACKET_CUT_LINK);
-	if (p->layers == 1) { /* those of the frame, not of one that it carries */
-		memcpy(p->key.dst_mac, c->at, 6);
-		memcpy(p->key.src_mac, c->at + 6, 6);
-	}
-	type = load16(c->at + 12);
-	c->at += ETHERNET_HEADER;
-	if (type == 0x0800)
-		return LAYER_IP4;
-	return decode_to_ethertype(c, type);
+	return decode_ethernet_header(c);
 }
 
 enum decode_layer decode_ethertype(struct cursor *c)

@@ -1,0 +1,123 @@
+/*
+ * The headers that nearly every packet has, inline: Ethernet, IPv4, TCP and UDP.  decode.c calls them one after
+ * the other with the cursor in registers; the table of layers calls the same code through decode_*.c.
+ */
+#ifndef DECODE_HOT_H
+#define DECODE_HOT_H
+
+#include <string.h>
+
+#include "decode/decode_internal.h"
+
+enum {
+	ETHERNET_HEADER = 14,
+	IP4_HEADER_MIN = 20,
+	PROTO_ICMP = 1,
+	PROTO_TCP = 6,
+	PROTO_UDP = 17,
+	PROTO_DCCP = 33,
+	PROTO_ICMP6 = 58,
+	PROTO_SCTP = 132,
+	PROTO_UDPLITE = 136,
+};
+
+/*
+ * Transport headers: TCP (RFC 9293 §3.1), UDP, UDP-Lite, SCTP, DCCP ports; ICMP and ICMPv6 type and code.
+ *
+ * Only the octets that are both captured and inside the IP length count; without them ports stay 0.
+ */
+static inline void decode_transport_header(struct packet *p, const uint8_t *at, const uint8_t *end)
+{
+	/* 1: ports, 2: ports and flags, 3: type and code */
+	static const uint8_t kinds[256] = { [PROTO_UDP] = 1, [PROTO_DCCP] = 1, [PROTO_SCTP] = 1, [PROTO_UDPLITE] = 1,
+					    [PROTO_TCP] = 2, [PROTO_ICMP] = 3, [PROTO_ICMP6] = 3 };
+	size_t left = end > at ? (size_t)(end - at) : 0;
+	uint8_t kind = kinds[p->key.protocol];
+
+	if (left >= 14 && (kind == 1 || kind == 2)) { /* nearly every packet; no branch between the two */
+		p->key.src_port = load16(at);
+		p->key.dst_port = load16(at + 2);
+		/* RFC 9565 §3: the data offset is no control bit */
+		p->tcp_flags = load16(at + 12) & (kind == 2 ? 0x0fff : 0);
+	} else if (kind == 3 && left >= 2) {
+		p->key.dst_port = load16(at);
+	} else if (kind && kind < 3 && left >= 4) {
+		p->key.src_port = load16(at);
+		p->key.dst_port = load16(at + 2);
+		if (kind == 2)
+			p->notes |= PACKET_NOTE_CUT_TRANSPORT;
+	} else if (kind) {
+		p->notes |= PACKET_NOTE_CUT_TRANSPORT;
+	}
+}
+
+static inline enum decode_layer decode_ethernet_header(struct cursor *c)
+{
+	struct packet *p = c->packet;
+	uint16_t type;
+
+	if (cursor_left(c) < ETHERNET_HEADER)
+		return decode_stop(c, PACKET_CUT_LINK);
+	if (p->layers == 1) { /* those of the frame, not of one that it carries */
+		memcpy(p->key.dst_mac, c->at, 6);
+		memcpy(p->key.src_mac, c->at + 6, 6);
+	}
+	type = load16(c->at + 12);
+	c->at += ETHERNET_HEADER;
+	if (type == 0x0800)
+		return LAYER_IP4;
+	if (type == 0x86dd)
+		return LAYER_IP6;
+	return decode_to_ethertype(c, type);
+}
+
+static inline enum decode_layer decode_ip4_header(struct cursor *c)
+{
+	const uint8_t *h = c->at, *end = c->end;
+	struct packet *p = c->packet;
+	size_t header_len, left = cursor_left(c);
+	uint64_t total, wire_left = cursor_wire_left(c);
+	uint16_t offset;
+
+	if (left < 1)
+		return decode_stop(c, PACKET_CUT_IP);
+	if (h[0] >> 4 != 4)
+		return decode_stop(c, PACKET_BAD_VERSION);
+	if (left < IP4_HEADER_MIN)
+		return decode_stop(c, PACKET_CUT_IP);
+	header_len = (size_t)(h[0] & 15) * 4;
+	if (header_len < IP4_HEADER_MIN)
+		return decode_stop(c, PACKET_BAD_HEADER_LENGTH);
+	total = load16(h + 2);
+	if (total == 0) { /* segmentation offload: the hardware would have filled it in */
+		total = wire_left;
+		p->notes |= PACKET_NOTE_LENGTH_ZERO;
+	} else if (total > wire_left) {
+		p->notes |= PACKET_NOTE_LENGTH_BEYOND;
+	}
+	if (total < header_len)
+		return decode_stop(c, PACKET_BAD_TOTAL_LENGTH);
+
+	p->verdict = PACKET_METERED;
+	p->octets = total;
+	p->tos = h[1];
+	p->ttl = h[8];
+	p->key.ip_version = 4;
+	p->key.protocol = h[9];
+	memcpy(p->key.src, h + 12, 4);
+	memcpy(p->key.dst, h + 16, 4);
+
+	if (total < left)
+		end = h + total;
+	offset = load16(h + 6);
+	if (offset & 0x3fff) { /* more fragments, or an offset */
+		p->fragment = offset & 0x1fff ? PACKET_FRAGMENT_LATER : PACKET_FRAGMENT_FIRST;
+		p->fragment_id = load16(h + 4);
+		if (p->fragment == PACKET_FRAGMENT_LATER)
+			return LAYER_DONE;
+	}
+	decode_transport_header(p, h + (header_len < left ? header_len : left), end);
+	return LAYER_DONE;
+}
+
+#endif
