@@ -1,0 +1,753 @@
+/*
+ * flow_table: ageing to the nanosecond, TCP end, steps of the clock, reuse, eviction, conservation.
+ * Covers flow/flow_table.c, flow/flow_update.c, flow/flow_expire.c, flow/flow_wheel.c.
+ */
+#include "cm.h"
+
+#include <inttypes.h>
+
+#include "model.h"
+#include "pitot/clock.h"
+#include "pitot/flow_table.h"
+
+#define T0       (UINT64_C(1700000000) * NS_PER_SEC)
+#define ACTIVE   (60 * NS_PER_SEC)
+#define INACTIVE (15 * NS_PER_SEC)
+#define TCP_END  (2 * NS_PER_SEC)
+
+enum { FIN = 1, SYN = 2, RST = 4, ACK = 16 };
+
+struct fixture {
+	struct flow_table *table;
+	struct record_list out;
+	uint64_t packets, octets;         /* put in */
+	uint64_t out_packets, out_octets; /* handed on */
+	uint64_t elapsed_ns;
+};
+
+static void fixture_on_record(void *ctx, const struct flow_record *r)
+{
+	struct fixture *f = ctx;
+
+	f->out_packets += r->packets;
+	f->out_octets += r->octets;
+	record_list_add(&f->out, r);
+}
+
+static struct fixture *open_table(uint32_t max_flows, uint64_t active_ns, uint64_t inactive_ns, uint64_t tcp_end_ns)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	struct diag diag = { "" };
+	struct flow_table_config config = { .max_flows = max_flows,
+					    .active_ns = active_ns,
+					    .inactive_ns = inactive_ns,
+					    .tcp_end_ns = tcp_end_ns,
+					    .key_size = FLOW_KEY_SIZE,
+					    .on_record = fixture_on_record,
+					    .ctx = f };
+
+	hash_seed_fixed(&config.seed, 1);
+	assert_int_equal(flow_table_new(&f->table, &config, &diag), 0);
+	return f;
+}
+
+static void check_ledger(const struct fixture *f)
+{
+	const struct flow_stats *s = flow_table_stats(f->table);
+	uint64_t ended = 0;
+
+	for (unsigned i = 0; i < FLOW_END_COUNT; i++)
+		ended += s->ended[i];
+	assert_int_equal(s->created, s->active + ended);
+	assert_int_equal(ended, f->out.n);
+	assert_int_equal(s->ended_packets, f->out_packets);
+	assert_int_equal(s->ended_octets, f->out_octets);
+	assert_int_equal(f->packets, s->active_packets + s->ended_packets);
+	assert_int_equal(f->octets, s->active_octets + s->ended_octets);
+	assert_true(s->active <= flow_table_capacity(f->table));
+}
+
+static void close_table(struct fixture *f)
+{
+	check_ledger(f);
+	flow_table_free(f->table);
+	record_list_free(&f->out);
+	free(f);
+}
+
+static void put_batch(struct fixture *f, struct packet *p, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		f->packets++;
+		f->octets += p[i].octets;
+	}
+	flow_table_prefetch(f->table, p, n);
+	flow_table_update(f->table, p, n);
+	check_ledger(f);
+}
+
+static struct packet make(uint32_t key, uint64_t time_ns, uint16_t tcp_flags)
+{
+	struct packet p = { .time_ns = time_ns,
+			    .octets = 100,
+			    .tcp_flags = tcp_flags,
+			    .ttl = 64,
+			    .direction = FLOW_DIRECTION_UNKNOWN };
+
+	memcpy(p.key.src, &key, 4);
+	p.key.dst[0] = 10;
+	p.key.src_port = (uint16_t)key;
+	p.key.dst_port = 80;
+	p.key.protocol = 6;
+	p.key.ip_version = 4;
+	return p;
+}
+
+static void put(struct fixture *f, uint32_t key, uint64_t time_ns, uint16_t tcp_flags)
+{
+	struct packet p = make(key, time_ns, tcp_flags);
+
+	put_batch(f, &p, 1);
+}
+
+/* Turns the wheels further by far more than any time-out and looks with the clock at now_ns. */
+static void expire(struct fixture *f, uint64_t now_ns)
+{
+	for (unsigned i = 0; i < 4; i++) {
+		f->elapsed_ns += 100 * NS_PER_SEC;
+		flow_table_expire(f->table, f->elapsed_ns, now_ns, UINT64_MAX);
+	}
+	check_ledger(f);
+}
+
+static void test_idle_at_arrival(void **state)
+{
+	struct fixture *f = open_table(16, ACTIVE, INACTIVE, TCP_END);
+
+	(void)state;
+	put(f, 1, T0, 0);
+	put(f, 1, T0 + INACTIVE, 0); /* not more than the time-out: the same record */
+	assert_int_equal(f->out.n, 0);
+	put(f, 1, T0 + 2 * INACTIVE + 1, 0);
+	assert_int_equal(f->out.n, 1);
+	assert_int_equal(f->out.records[0].end_reason, FLOW_END_IDLE);
+	assert_int_equal(f->out.records[0].packets, 2);
+	assert_int_equal(f->out.records[0].octets, 200);
+	assert_int_equal(f->out.records[0].first_ns, T0);
+	assert_int_equal(f->out.records[0].last_ns, T0 + INACTIVE);
+	assert_int_equal(flow_table_stats(f->table)->active, 1); /* a new record with that packet */
+	close_table(f);
+}
+
+static void test_active_at_arrival(void **state)
+{
+	struct fixture *f = open_table(16, ACTIVE, INACTIVE, TCP_END);
+	uint64_t t;
+
+	(void)state;
+	for (t = T0; t <= T0 + ACTIVE; t += 10 * NS_PER_SEC)
+		put(f, 1, t, 0);
+	assert_int_equal(f->out.n, 0); /* t - first == active */
+	put(f, 1, T0 + ACTIVE + 1, 0);
+	assert_int_equal(f->out.n, 1);
+	assert_int_equal(f->out.records[0].end_reason, FLOW_END_ACTIVE);
+	assert_int_equal(f->out.records[0].packets, 7);
+	put(f, 1, T0 + ACTIVE + 2, 0);
+	flow_table_flush(f->table, FLOW_END_FORCED);
+	assert_int_equal(f->out.n, 2);
+	assert_int_equal(f->out.records[1].end_reason, FLOW_END_FORCED);
+	assert_int_equal(f->out.records[1].first_ns, T0 + ACTIVE + 1);
+	assert_int_equal(f->out.records[1].packets, 2);
+	close_table(f);
+}
+
+/* Both rules hold: it is the idle one that is asked first. */
+static void test_idle_before_active(void **state)
+{
+	struct fixture *f = open_table(16, ACTIVE, INACTIVE, TCP_END);
+
+	(void)state;
+	put(f, 1, T0, 0);
+	put(f, 1, T0 + 10 * ACTIVE, 0);
+	assert_int_equal(f->out.records[0].end_reason, FLOW_END_IDLE);
+	close_table(f);
+}
+
+static void test_idle_by_the_clock(void **state)
+{
+	struct fixture *f = open_table(16, ACTIVE, INACTIVE, TCP_END);
+
+	(void)state;
+	put(f, 1, T0, 0);
+	put(f, 2, T0 + 5, 0);
+	expire(f, T0 + INACTIVE);
+	assert_int_equal(f->out.n, 0);
+	expire(f, T0 + INACTIVE + 1);
+	assert_int_equal(f->out.n, 1);
+	assert_int_equal(f->out.records[0].key.src_port, 1);
+	assert_int_equal(f->out.records[0].end_reason, FLOW_END_IDLE);
+	expire(f, T0 + INACTIVE + 5);
+	assert_int_equal(f->out.n, 1);
+	expire(f, T0 + INACTIVE + 6);
+	assert_int_equal(f->out.n, 2);
+	assert_int_equal(flow_table_stats(f->table)->active, 0);
+	close_table(f);
+}
+
+static void test_active_by_the_clock(void **state)
+{
+	struct fixture *f = open_table(16, 20 * NS_PER_SEC, INACTIVE, TCP_END);
+
+	(void)state;
+	put(f, 1, T0, 0);
+	put(f, 1, T0 + 10 * NS_PER_SEC, 0);
+	expire(f, T0 + 20 * NS_PER_SEC);
+	assert_int_equal(f->out.n, 0);
+	expire(f, T0 + 20 * NS_PER_SEC + 1);
+	assert_int_equal(f->out.n, 1);
+	assert_int_equal(f->out.records[0].end_reason, FLOW_END_ACTIVE);
+	close_table(f);
+}
+
+/* A silent record is found within a slot of the wheel after its time, not only after many turns. */
+static void test_expiry_is_prompt(void **state)
+{
+	struct fixture *f = open_table(1000, ACTIVE, INACTIVE, TCP_END);
+	uint64_t t;
+
+	(void)state;
+	for (uint32_t key = 0; key < 500; key++)
+		put(f, key, T0 + key, 0);
+	for (t = 0; t <= INACTIVE + NS_PER_SEC; t += 100 * NS_PER_MSEC) {
+		flow_table_expire(f->table, t, T0 + t, UINT64_MAX);
+		if (t <= INACTIVE)
+			assert_int_equal(f->out.n, 0);
+	}
+	assert_int_equal(f->out.n, 500);
+	close_table(f);
+}
+
+static void test_tcp_end(void **state)
+{
+	static const uint16_t ends[] = { FIN | ACK, RST, RST | ACK, FIN };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
+		struct fixture *f = open_table(16, ACTIVE, INACTIVE, TCP_END);
+
+		put(f, 1, T0, SYN);
+		put(f, 1, T0 + 1, ends[i]);
+		put(f, 1, T0 + 1 + TCP_END, ACK); /* not more than tcp-end: still the same record */
+		assert_int_equal(f->out.n, 0);
+		expire(f, T0 + 1 + 2 * TCP_END);
+		assert_int_equal(f->out.n, 0);
+		put(f, 1, T0 + 2 + 2 * TCP_END, ACK);
+		assert_int_equal(f->out.n, 1);
+		assert_int_equal(f->out.records[0].end_reason, FLOW_END_DETECTED);
+		assert_int_equal(f->out.records[0].packets, 3);
+		assert_int_equal(f->out.records[0].tcp_flags, SYN | ends[i] | ACK);
+		/* the new record is not ended: its flags have no FIN */
+		expire(f, T0 + 2 + 2 * TCP_END + INACTIVE);
+		assert_int_equal(f->out.n, 1);
+		expire(f, T0 + 3 + 2 * TCP_END + INACTIVE);
+		assert_int_equal(f->out.n, 2);
+		assert_int_equal(f->out.records[1].end_reason, FLOW_END_IDLE);
+		assert_int_equal(f->out.records[1].tcp_flags, ACK);
+		close_table(f);
+	}
+}
+
+static void test_tcp_end_by_the_clock(void **state)
+{
+	struct fixture *f = open_table(16, ACTIVE, INACTIVE, TCP_END);
+
+	(void)state;
+	put(f, 1, T0, FIN);
+	put(f, 2, T0, SYN);
+	expire(f, T0 + TCP_END);
+	assert_int_equal(f->out.n, 0);
+	expire(f, T0 + TCP_END + 1);
+	assert_int_equal(f->out.n, 1);
+	assert_int_equal(f->out.records[0].end_reason, FLOW_END_DETECTED);
+	close_table(f);
+}
+
+static void test_tcp_end_off(void **state)
+{
+	struct fixture *f = open_table(16, ACTIVE, INACTIVE, UINT64_MAX);
+
+	(void)state;
+	put(f, 1, T0, FIN);
+	expire(f, T0 + INACTIVE);
+	assert_int_equal(f->out.n, 0);
+	expire(f, T0 + INACTIVE + 1);
+	assert_int_equal(f->out.n, 1);
+	assert_int_equal(f->out.records[0].end_reason, FLOW_END_IDLE);
+	close_table(f);
+}
+
+static void test_step_back(void **state)
+{
+	struct fixture *f = open_table(16, ACTIVE, INACTIVE, TCP_END);
+
+	(void)state;
+	put(f, 1, T0, 0);
+	put(f, 1, T0 - 3600 * NS_PER_SEC, 0); /* closes nothing, discards nothing */
+	assert_int_equal(f->out.n, 0);
+	flow_table_expire(f->table, NS_PER_SEC, T0 - 3600 * NS_PER_SEC, UINT64_MAX);
+	assert_int_equal(f->out.n, 0);
+	flow_table_flush(f->table, FLOW_END_FORCED);
+	assert_int_equal(f->out.n, 1);
+	assert_int_equal(f->out.records[0].packets, 2);
+	assert_int_equal(f->out.records[0].first_ns, T0 - 3600 * NS_PER_SEC);
+	assert_int_equal(f->out.records[0].last_ns, T0);
+	close_table(f);
+}
+
+/* After a step back the first time is older: the active time-out is measured from there. */
+static void test_step_back_then_on(void **state)
+{
+	struct fixture *f = open_table(16, ACTIVE, INACTIVE, TCP_END);
+
+	(void)state;
+	put(f, 1, T0, 0);
+	put(f, 1, T0 - 50 * NS_PER_SEC, 0);
+	put(f, 1, T0 + 10 * NS_PER_SEC, 0);
+	assert_int_equal(f->out.n, 0);
+	put(f, 1, T0 + 10 * NS_PER_SEC + 1, 0);
+	assert_int_equal(f->out.n, 1);
+	assert_int_equal(f->out.records[0].end_reason, FLOW_END_ACTIVE);
+	close_table(f);
+}
+
+/* Times at both ends of what 64 bits hold. */
+static void test_extreme_times(void **state)
+{
+	struct fixture *f = open_table(16, UINT64_MAX, UINT64_MAX, UINT64_MAX);
+
+	(void)state;
+	put(f, 1, 0, 0);
+	put(f, 1, UINT64_MAX, 0);
+	put(f, 1, 5, FIN);
+	expire(f, UINT64_MAX);
+	flow_table_flush(f->table, FLOW_END_FORCED);
+	assert_int_equal(f->out.n, 1);
+	assert_int_equal(f->out.records[0].packets, 3);
+	assert_int_equal(f->out.records[0].first_ns, 0);
+	assert_int_equal(f->out.records[0].last_ns, UINT64_MAX);
+	close_table(f);
+
+	f = open_table(16, 1, 1, 1);
+	put(f, 1, UINT64_MAX - 1, 0);
+	put(f, 1, UINT64_MAX, 0);
+	assert_int_equal(f->out.n, 0);
+	close_table(f);
+}
+
+static void check_fresh(const struct flow_record *r, const struct packet *p)
+{
+	struct flow_record expected;
+
+	model_start(&expected, p);
+	expected.id = r->id;
+	expected.end_reason = r->end_reason;
+	expected.state = r->state;
+	assert_memory_equal(r, &expected, sizeof(expected));
+}
+
+/* A record that begins in a used entry has nothing of what was there. */
+static void test_reuse_carries_nothing_over(void **state)
+{
+	struct fixture *f = open_table(1, ACTIVE, INACTIVE, TCP_END);
+	struct packet big = make(1, T0, FIN | RST | 0xff0), small = make(2, T0 + 100, SYN);
+
+	(void)state;
+	big.octets = UINT32_MAX + UINT64_C(5);
+	big.ingress = 3;
+	big.egress = 4;
+	big.flow_label = 0xfffff;
+	big.vlan = 4095;
+	big.tos = 255;
+	big.ttl = 255;
+	big.direction = FLOW_DIRECTION_EGRESS;
+	memset(big.key.src_mac, 0xff, 12);
+	put_batch(f, &big, 1);
+	assert_int_equal(f->out.n, 0);
+	small.ttl = 1;
+	put_batch(f, &small, 1); /* evicts the first */
+	assert_int_equal(f->out.n, 1);
+	assert_int_equal(f->out.records[0].end_reason, FLOW_END_RESOURCES);
+	assert_int_equal(f->out.records[0].min_octets, UINT32_MAX);
+	assert_int_equal(f->out.records[0].max_octets, UINT32_MAX);
+	small.time_ns += INACTIVE + 1;
+	put_batch(f, &small, 1); /* restarts in place */
+	flow_table_flush(f->table, FLOW_END_FORCED);
+	assert_int_equal(f->out.n, 3);
+	check_fresh(&f->out.records[2], &small);
+	small.time_ns -= INACTIVE + 1;
+	check_fresh(&f->out.records[1], &small);
+	assert_true(f->out.records[0].id != f->out.records[1].id);
+	assert_true(f->out.records[1].id != f->out.records[2].id);
+	close_table(f);
+}
+
+static size_t count_reason(const struct fixture *f, enum flow_end_reason reason)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < f->out.n; i++)
+		n += f->out.records[i].end_reason == reason;
+	return n;
+}
+
+/* The record nearest to its time-out goes first. */
+static void test_eviction_order(void **state)
+{
+	enum { N = 1000 };
+	struct fixture *f = open_table(N, ACTIVE, INACTIVE, TCP_END);
+
+	(void)state;
+	for (uint32_t i = 0; i < 2 * N; i++) { /* a second each 100 flows: the wheel turns along */
+		uint64_t since = i * 10 * NS_PER_MSEC;
+
+		put(f, i, T0 + since, 0);
+		flow_table_expire(f->table, since, T0 + since, 0);
+	}
+	assert_int_equal(f->out.n, N);
+	assert_int_equal(count_reason(f, FLOW_END_RESOURCES), N);
+	/* within the width of a slot of the wheel (15 s / 1020) the order is free: two flows */
+	for (size_t i = 0; i < f->out.n; i++) {
+		int64_t off = (int64_t)(f->out.records[i].first_ns - (T0 + i * 10 * NS_PER_MSEC));
+
+		assert_in_range((uint64_t)(off + (int64_t)(100 * NS_PER_MSEC)), 0, 200 * NS_PER_MSEC);
+	}
+	close_table(f);
+}
+
+/* A flood of single-packet flows ends single-packet flows, as long as there are any. */
+static void test_flood_spares_established(void **state)
+{
+	enum { MAX = 2048, ESTABLISHED = 1000, FLOOD = 20000 };
+	struct fixture *f = open_table(MAX, ACTIVE, INACTIVE, TCP_END);
+
+	(void)state;
+	for (uint32_t i = 0; i < ESTABLISHED; i++) {
+		put(f, i, T0 + i, SYN);
+		put(f, i, T0 + i + 1, ACK);
+	}
+	for (uint32_t i = 0; i < FLOOD; i++)
+		put(f, 100000 + i, T0 + 2000 + i * NS_PER_USEC, SYN);
+	assert_int_equal(flow_table_stats(f->table)->active, MAX);
+	for (size_t i = 0; i < f->out.n; i++)
+		if (f->out.records[i].packets > 1)
+			fail_msg("an established flow was ended: record %zu of %zu", i, f->out.n);
+	assert_int_equal(count_reason(f, FLOW_END_RESOURCES), ESTABLISHED + FLOOD - MAX);
+	close_table(f);
+}
+
+/* Nor does a record that has only just begun again count as a flood. */
+static void test_flood_with_time(void **state)
+{
+	enum { MAX = 512, ESTABLISHED = 100 };
+	struct fixture *f = open_table(MAX, ACTIVE, INACTIVE, TCP_END);
+	uint64_t t = 0;
+	uint32_t next = 100000;
+	uint64_t established_packets = 0, seen = 0;
+
+	(void)state;
+	for (unsigned round = 0; round < 200; round++) {
+		t += 500 * NS_PER_MSEC;
+		for (uint32_t i = 0; i < ESTABLISHED; i++, established_packets++)
+			put(f, i, T0 + t + i, ACK);
+		for (unsigned i = 0; i < 1000; i++)
+			put(f, next++, T0 + t + 1000 + i, SYN);
+		flow_table_expire(f->table, t, T0 + t + 2000, UINT64_MAX);
+	}
+	flow_table_flush(f->table, FLOW_END_FORCED);
+	for (size_t i = 0; i < f->out.n; i++) {
+		const struct flow_record *r = &f->out.records[i];
+
+		if (r->key.src_port >= ESTABLISHED || r->key.src[2] || r->key.src[1])
+			continue;
+		seen += r->packets;
+		if (r->end_reason == FLOW_END_RESOURCES && r->packets > 1)
+			fail_msg("established flow %u gave way to a flood", r->key.src_port);
+	}
+	assert_int_equal(seen, established_packets);
+	close_table(f);
+}
+
+/* -m N is room for N flows, not for about N. */
+static void test_holds_as_many_as_it_says(void **state)
+{
+	static const uint32_t sizes[] = { 1, 5, 16, 1000, 2048, 5000, 16384 };
+
+	(void)state;
+	for (size_t s = 0; s < ARRAY_SIZE(sizes); s++) {
+		struct fixture *f = open_table(sizes[s], ACTIVE, INACTIVE, TCP_END);
+
+		for (uint32_t i = 0; i < sizes[s]; i++)
+			put(f, i, T0 + i, ACK);
+		assert_int_equal(f->out.n, 0);
+		assert_int_equal(flow_table_stats(f->table)->active, sizes[s]);
+		put(f, 1000000, T0, ACK);
+		assert_int_equal(f->out.n, 1);
+		close_table(f);
+	}
+}
+
+static void test_only_established(void **state)
+{
+	enum { MAX = 300 };
+	struct fixture *f = open_table(MAX, ACTIVE, INACTIVE, TCP_END);
+
+	(void)state;
+	for (uint32_t i = 0; i < 4 * MAX; i++) {
+		put(f, i, T0 + i * NS_PER_MSEC, ACK);
+		put(f, i, T0 + i * NS_PER_MSEC + 1, ACK);
+	}
+	assert_int_equal(count_reason(f, FLOW_END_RESOURCES), 3 * MAX);
+	assert_int_equal(flow_table_stats(f->table)->active, MAX);
+	close_table(f);
+}
+
+static void test_flush(void **state)
+{
+	struct fixture *f = open_table(100, ACTIVE, INACTIVE, TCP_END);
+
+	(void)state;
+	flow_table_flush(f->table, FLOW_END_FORCED); /* of nothing */
+	assert_int_equal(f->out.n, 0);
+	for (uint32_t i = 0; i < 100; i++)
+		put(f, i, T0, 0);
+	flow_table_flush(f->table, FLOW_END_FORCED);
+	assert_int_equal(f->out.n, 100);
+	assert_int_equal(count_reason(f, FLOW_END_FORCED), 100);
+	assert_int_equal(flow_table_stats(f->table)->active, 0);
+	flow_table_flush(f->table, FLOW_END_FORCED);
+	assert_int_equal(f->out.n, 100);
+	for (uint32_t i = 0; i < 100; i++) /* and it is of use afterwards */
+		put(f, i, T0 + 1, 0);
+	assert_int_equal(flow_table_stats(f->table)->active, 100);
+	close_table(f);
+}
+
+static void test_budget(void **state)
+{
+	struct fixture *f = open_table(1000, ACTIVE, INACTIVE, TCP_END);
+	size_t before;
+
+	(void)state;
+	for (uint32_t i = 0; i < 1000; i++)
+		put(f, i, T0, 0);
+	flow_table_expire(f->table, 10 * INACTIVE, T0 + 10 * INACTIVE, 0);
+	assert_int_equal(f->out.n, 0);
+	flow_table_expire(f->table, 10 * INACTIVE, T0 + 10 * INACTIVE, 100);
+	assert_in_range(f->out.n, 1, 100);
+	for (unsigned i = 0; i < 40; i++) {
+		before = f->out.n;
+		flow_table_expire(f->table, 10 * INACTIVE, T0 + 10 * INACTIVE, 100);
+		assert_in_range(f->out.n - before, 0, 100);
+	}
+	assert_int_equal(f->out.n, 1000);
+	close_table(f);
+}
+
+static void test_set_timeouts(void **state)
+{
+	struct fixture *f = open_table(16, ACTIVE, INACTIVE, TCP_END);
+
+	(void)state;
+	put(f, 1, T0, 0);
+	flow_table_set_timeouts(f->table, ACTIVE, NS_PER_SEC, UINT64_MAX);
+	flow_table_expire(f->table, 2 * NS_PER_SEC, T0 + NS_PER_SEC, UINT64_MAX);
+	assert_int_equal(f->out.n, 0);
+	flow_table_expire(f->table, 4 * NS_PER_SEC, T0 + NS_PER_SEC + 1, UINT64_MAX);
+	assert_int_equal(f->out.n, 1);
+	close_table(f);
+}
+
+/* The MAC addresses make two flows only where they are in the key. */
+static void test_key_size(void **state)
+{
+	(void)state;
+	for (unsigned with_mac = 0; with_mac < 2; with_mac++) {
+		struct record_list out = { 0 };
+		struct flow_table_config config = { .max_flows = 16,
+						    .active_ns = ACTIVE,
+						    .inactive_ns = INACTIVE,
+						    .tcp_end_ns = TCP_END,
+						    .key_size = with_mac ? FLOW_KEY_SIZE_MAC : FLOW_KEY_SIZE,
+						    .first_id = UINT64_C(3) << 56,
+						    .on_record = record_list_add,
+						    .ctx = &out };
+		struct packet p[2] = { make(1, T0, 0), make(1, T0, 0) };
+		struct flow_table *t;
+		struct diag diag;
+
+		hash_seed_fixed(&config.seed, 9);
+		p[1].key.dst_mac[5] = 1;
+		assert_int_equal(flow_table_new(&t, &config, &diag), 0);
+		flow_table_prefetch(t, p, 2);
+		flow_table_update(t, p, 2);
+		assert_int_equal(flow_table_stats(t)->active, 1 + with_mac);
+		flow_table_flush(t, FLOW_END_FORCED);
+		assert_int_equal(out.records[0].id >> 56, 3);
+		flow_table_free(t);
+		record_list_free(&out);
+	}
+}
+
+/* Every octet of the key tells flows apart. */
+static void test_every_key_octet(void **state)
+{
+	struct fixture *f = open_table(1000, ACTIVE, INACTIVE, TCP_END);
+	struct packet base = make(1, T0, 0);
+
+	(void)state;
+	put_batch(f, &base, 1);
+	for (size_t i = 0; i < FLOW_KEY_SIZE; i++) {
+		struct packet p = base;
+
+		((uint8_t *)&p.key)[i] ^= 0x10;
+		put_batch(f, &p, 1);
+		put_batch(f, &p, 1);
+	}
+	assert_int_equal(flow_table_stats(f->table)->active, 1 + FLOW_KEY_SIZE);
+	close_table(f);
+}
+
+static struct packet random_packet(uint64_t *random, unsigned keys, uint64_t time_ns)
+{
+	static const uint16_t flags[] = { ACK, ACK, ACK, SYN, FIN | ACK, RST };
+	struct packet p = make((uint32_t)(test_random(random) % keys), time_ns,
+			       flags[test_random(random) % ARRAY_SIZE(flags)]);
+
+	p.octets = 20 + test_random(random) % 1500;
+	p.ttl = (uint8_t)test_random(random);
+	return p;
+}
+
+static void compare_lists(struct record_list *a, struct record_list *b, bool reasons)
+{
+	assert_int_equal(a->n, b->n);
+	qsort(a->records, a->n, sizeof(*a->records), record_compare);
+	qsort(b->records, b->n, sizeof(*b->records), record_compare);
+	for (size_t i = 0; i < a->n; i++) {
+		struct flow_record x = a->records[i], y = b->records[i];
+
+		x.id = y.id = 0;
+		x.state = y.state = 0;
+		if (!reasons)
+			x.end_reason = y.end_reason = 0;
+		if (memcmp(&x, &y, sizeof(x)))
+			fail_msg("record %zu: packets %" PRIu64 "/%" PRIu64 " first %" PRIu64 "/%" PRIu64 " last %" PRIu64
+				 "/%" PRIu64 " reason %u/%u", i, x.packets, y.packets, x.first_ns, y.first_ns, x.last_ns,
+				 y.last_ns, x.end_reason, y.end_reason);
+	}
+}
+
+/* Random packets, times that step back and forth: exactly the records of the model. */
+static void test_against_model(void **state)
+{
+	uint64_t random = 42;
+
+	(void)state;
+	for (unsigned round = 0; round < 60; round++) {
+		bool by_clock = round % 2;
+		unsigned keys = 1 + (unsigned)(test_random(&random) % 200);
+		struct model m = { ACTIVE, INACTIVE, round % 3 ? TCP_END : UINT64_MAX, { 0 }, { 0 } };
+		struct fixture *f = open_table(1000, m.active_ns, m.inactive_ns, m.tcp_end_ns);
+		uint64_t t = T0;
+
+		for (unsigned batches = 0; batches < 60; batches++) {
+			struct packet p[BATCH_MAX];
+			unsigned n = 1 + (unsigned)(test_random(&random) % BATCH_MAX);
+
+			for (unsigned i = 0; i < n; i++) {
+				t += test_random(&random) % 10 == 0 ? test_random(&random) % (5 * NS_PER_SEC)
+								    : test_random(&random) % NS_PER_MSEC;
+				if (!by_clock && test_random(&random) % 20 == 0)
+					t -= test_random(&random) % (30 * NS_PER_SEC);
+				p[i] = random_packet(&random, keys, t);
+				model_packet(&m, &p[i]);
+			}
+			put_batch(f, p, n);
+			if (by_clock)
+				flow_table_expire(f->table, t - T0, t, UINT64_MAX);
+		}
+		flow_table_flush(f->table, FLOW_END_FORCED);
+		model_flush(&m);
+		compare_lists(&f->out, &m.ended, !by_clock);
+		model_free(&m);
+		close_table(f);
+	}
+}
+
+/* Tables that are far too small: what is handed on is complete all the same, key by key. */
+static void test_tiny_tables(void **state)
+{
+	static const uint32_t sizes[] = { 1, 2, 3, 7, 8, 9, 16, 17, 33, 64 };
+	uint64_t random = 7;
+
+	(void)state;
+	for (size_t s = 0; s < ARRAY_SIZE(sizes); s++) {
+		enum { KEYS = 200 };
+		struct fixture *f = open_table(sizes[s], ACTIVE, INACTIVE, TCP_END);
+		uint64_t packets[KEYS] = { 0 }, t = 0;
+
+		for (unsigned batches = 0; batches < 400; batches++) {
+			struct packet p[BATCH_MAX];
+			unsigned n = 1 + (unsigned)(test_random(&random) % BATCH_MAX);
+
+			for (unsigned i = 0; i < n; i++) {
+				t += test_random(&random) % (20 * NS_PER_MSEC);
+				p[i] = random_packet(&random, KEYS, T0 + t);
+				packets[p[i].key.src_port]++;
+			}
+			put_batch(f, p, n);
+			flow_table_expire(f->table, t, T0 + t, test_random(&random) % 100);
+			check_ledger(f);
+		}
+		flow_table_flush(f->table, FLOW_END_FORCED);
+		for (size_t i = 0; i < f->out.n; i++)
+			packets[f->out.records[i].key.src_port] -= f->out.records[i].packets;
+		for (unsigned i = 0; i < KEYS; i++)
+			assert_int_equal(packets[i], 0);
+		assert_true(count_reason(f, FLOW_END_RESOURCES) > 0);
+		close_table(f);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_idle_at_arrival),
+		cmocka_unit_test(test_active_at_arrival),
+		cmocka_unit_test(test_idle_before_active),
+		cmocka_unit_test(test_idle_by_the_clock),
+		cmocka_unit_test(test_active_by_the_clock),
+		cmocka_unit_test(test_expiry_is_prompt),
+		cmocka_unit_test(test_tcp_end),
+		cmocka_unit_test(test_tcp_end_by_the_clock),
+		cmocka_unit_test(test_tcp_end_off),
+		cmocka_unit_test(test_step_back),
+		cmocka_unit_test(test_step_back_then_on),
+		cmocka_unit_test(test_extreme_times),
+		cmocka_unit_test(test_reuse_carries_nothing_over),
+		cmocka_unit_test(test_eviction_order),
+		cmocka_unit_test(test_flood_spares_established),
+		cmocka_unit_test(test_flood_with_time),
+		cmocka_unit_test(test_holds_as_many_as_it_says),
+		cmocka_unit_test(test_only_established),
+		cmocka_unit_test(test_flush),
+		cmocka_unit_test(test_budget),
+		cmocka_unit_test(test_set_timeouts),
+		cmocka_unit_test(test_key_size),
+		cmocka_unit_test(test_every_key_octet),
+		cmocka_unit_test(test_against_model),
+		cmocka_unit_test(test_tiny_tables),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
