@@ -32,6 +32,7 @@ struct exporter_config {
 	uint32_t domain;            /* observation domain id, source id, engine */
 	uint64_t template_ns;       /* refresh by time */
 	uint32_t template_messages; /* and by count */
+	uint64_t stats_ns;          /* period of the statistics options (RFC 7011 §4); 0: template_ns */
 	uint64_t flush_ns;          /* a partly filled message leaves after this long */
 	uint64_t active_ns;         /* announced with the sampling option */
 	uint64_t inactive_ns;
@@ -50,11 +51,16 @@ struct exporter_config {
 
 enum flow_key_extra { FLOW_KEY_TOS = 1, FLOW_KEY_VLAN = 2, FLOW_KEY_MAC = 4 };
 
-/* One collector's ledger.  records = sent + lost, each record of the exporter counts once here. */
+/*
+ * One collector's ledger: each record of the exporter counts once here.
+ *
+ *   exporter_stats.records = records + lost_records + unfit_records + pending_records
+ */
 struct collector_stats {
 	const char *url;
 	uint64_t messages, octets;
 	uint64_t records;            /* flow records in messages that were handed to the system */
+	uint64_t pending_records;    /* in messages that are not full or not sent yet */
 	uint64_t templates;          /* template and options template records sent */
 	uint64_t option_records;
 	uint64_t lost_records;       /* flow records not sent: transport */
@@ -71,10 +77,18 @@ struct exporter_stats {
 	uint64_t records; /* taken */
 	uint64_t packets;
 	uint64_t octets;
-	uint64_t exported;         /* records that at least one collector was sent */
-	uint64_t not_sent;         /* records that none was sent */
+	uint64_t exported;         /* records that at least one collector was sent, or that are pending */
+	uint64_t not_sent;         /* records that none was sent: exported + not_sent = records */
 	uint64_t not_sent_packets;
 	uint64_t not_sent_octets;
+};
+
+/* What other processes know and the statistics options report; totals since start. */
+struct export_process_facts {
+	uint64_t ignored_packets, ignored_octets; /* by the metering process */
+	uint64_t first_ignored_ns, last_ignored_ns;
+	uint64_t dropped_packets;                 /* by the kernel, before the metering process */
+	uint64_t lost_records, lost_packets, lost_octets; /* between metering and exporter: full ring */
 };
 
 struct exporter;
@@ -89,6 +103,11 @@ void exporter_refresh(struct exporter *e, const struct clock_time *now);
 /* Sends what is pending and closes.  Statistics stay readable until exporter_free(). */
 void exporter_finish(struct exporter *e, const struct clock_time *now);
 void exporter_free(struct exporter *e);
+/*
+ * Before a tick.  lost_records also move the sequence numbers, so that collectors see them (RFC 7011 §10.3.2);
+ * they are the caller's loss and in none of the statistics here.
+ */
+void exporter_set_facts(struct exporter *e, const struct export_process_facts *facts);
 
 void exporter_get_stats(const struct exporter *e, struct exporter_stats *stats);
 unsigned exporter_collectors(const struct exporter *e);

@@ -40,6 +40,22 @@ struct transport_stats {
 	uint64_t sessions;      /* connections made; 1 for UDP and files */
 };
 
+/*
+ * What one message carries.  The encoder hands it over with commit and gets it back with the message's outcome;
+ * a transport only keeps it, and reads records for its statistics.
+ */
+struct transport_load {
+	uint32_t records;   /* flow records */
+	uint32_t options;   /* options data records */
+	uint32_t templates; /* template and options template records */
+	uint64_t packets;   /* of the flow records */
+	uint64_t octets;
+	uint64_t first, end; /* the exporter's numbers of the records: [first, end) */
+	struct transport_lost {
+		uint64_t records, packets, octets;
+	} lost; /* known to be lost when the message was begun: its sequence number shows them */
+};
+
 struct transport;
 
 enum transport_state {
@@ -59,15 +75,23 @@ struct transport_ops {
 	int (*open)(struct transport **tp, const struct transport_config *config, struct diag *diag);
 	/*
 	 * Room for one message of at most limits.max_message octets, or NULL: the message will be lost; the
-	 * encoder then encodes into scratch memory of its own and reports it by lose().
+	 * encoder then encodes into scratch memory of its own and counts it as lost itself.  Room that was not
+	 * committed is lent again.
 	 */
 	uint8_t *(*reserve)(struct transport *t);
-	void (*commit)(struct transport *t, size_t size, uint32_t records);
+	/* Takes the message over.  Its outcome is told exactly once, by transport_resolve(), here or later. */
+	void (*commit)(struct transport *t, size_t size, const struct transport_load *load);
+	/* What is lent and not committed yet stays where it is. */
 	void (*flush)(struct transport *t);
-	/* Timers, connecting, pending errors.  *session grows whenever a new session began. */
+	/* Timers, connecting, pending errors.  session grows whenever a new session began. */
 	void (*tick)(struct transport *t, const struct clock_time *now);
-	/* Ends in good order (FIN after the last message) within deadline_ns of monotonic time, then frees. */
-	void (*close)(struct transport *t, uint64_t deadline_ns);
+	/* Resolves the collector's name again (SIGHUP).  May be NULL. */
+	void (*refresh)(struct transport *t);
+	/*
+	 * Ends in good order (FIN after the last message) within deadline_ns of monotonic time, resolves every
+	 * message that is left, leaves the last statistics in *last, frees.
+	 */
+	void (*close)(struct transport *t, uint64_t deadline_ns, struct transport_stats *last);
 };
 
 /* Each transport's struct begins with this. */
@@ -75,7 +99,11 @@ struct transport {
 	const struct transport_ops *ops;
 	enum transport_state state;
 	struct transport_limits limits;
-	uint64_t session; /* counts sessions: when it changes the encoder starts anew (RFC 7011 §8, §10) */
+	/* counts sessions; 0 before the first.  When it changes the encoder starts anew (RFC 7011 §8, §10). */
+	uint64_t session;
+	/* what became of a message: set by the encoder after open, called by transport_resolve() only */
+	void (*outcome)(void *context, const struct transport_load *load, size_t size, bool sent);
+	void *context;
 	struct transport_stats stats;
 	int fd; /* to poll for writing or errors; -1 none */
 	/* own address, when connected: the exporting process leaves it out of capture; family 0: unknown */
@@ -87,6 +115,13 @@ struct transport {
 	} self;
 };
 
+/* By a transport, once for each committed message: counts it and tells the encoder. */
+void transport_resolve(struct transport *t, const struct transport_load *load, size_t size, bool sent);
+
+/*
+ * Opens the transport that config->collector asks for.  A kind that this build lacks is a clear sentence and
+ * -EPROTONOSUPPORT.  A collector that cannot be reached or resolved is no error here: it is tried again.
+ */
 int transport_open(struct transport **tp, const struct transport_config *config, struct diag *diag);
 
 extern const struct transport_ops transport_udp_ops;

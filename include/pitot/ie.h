@@ -1,0 +1,122 @@
+/*
+ * ie: information elements, the table that ie.def expands to.
+ *
+ * Templates, data records, --fields, --list-fields and JSON member names all come from these rows.
+ */
+#ifndef PITOT_IE_H
+#define PITOT_IE_H
+
+#include <stdint.h>
+
+/* Formats: bits of a row's protocols. */
+enum ie_protocol { P5 = 1, P9 = 2, PX = 4 };
+
+/* A length that stands before each value (RFC 7011 §7). */
+#define IE_VARIABLE 65535
+
+enum ie_encode {
+	IE_ENCODE_UINT,      /* big-endian; saturates and is counted where the width is too small */
+	IE_ENCODE_INDEX,     /* likewise, but 0 (unknown) where it does not fit: never another interface */
+	IE_ENCODE_BYTES,     /* as they stand */
+	IE_ENCODE_UPTIME,    /* instant -> ms of sysUptime, mod 2^32 */
+	IE_ENCODE_SEC,       /* dateTimeSeconds: mod 2^32 */
+	IE_ENCODE_MSEC,      /* dateTimeMilliseconds */
+	IE_ENCODE_USEC,      /* dateTimeMicroseconds: NTP, low 11 bits of the fraction zero */
+	IE_ENCODE_NSEC,      /* dateTimeNanoseconds: NTP */
+	IE_ENCODE_DURATION,  /* last - first in ms */
+	IE_ENCODE_TCP_BITS,  /* of TCP only, data offset bits zero (RFC 9565) */
+	IE_ENCODE_ICMP,      /* type * 256 + code, of protocol 1 only */
+	IE_ENCODE_ICMP6,     /* of protocol 58 only */
+	IE_ENCODE_DIRECTION, /* 0 or 1, nothing else (RFC 5102 §5.11.6) */
+	IE_ENCODE_STRING,    /* UTF-8; fixed lengths are padded with zeros */
+	IE_ENCODE_INTERFACE, /* ifIndex -> the interface's name */
+	IE_ENCODE_CONST,
+};
+
+enum ie_group {
+	IE_GROUP_BASE = 1,
+	IE_GROUP_IP4 = 2,
+	IE_GROUP_IP6 = 4,
+	IE_GROUP_ETHERNET = 8,
+	IE_GROUP_DIRECTION = 16,
+};
+
+struct ie {
+	const char *name;
+	uint32_t pen;
+	uint16_t id;
+	uint16_t length;   /* IPFIX; IE_VARIABLE */
+	uint16_t length9;  /* NetFlow v9 */
+	uint16_t offset;   /* of the member in its struct */
+	uint16_t size;     /* of the member */
+	uint8_t encode;    /* enum ie_encode */
+	uint8_t group;     /* enum ie_group */
+	uint8_t protocols; /* enum ie_protocol bits */
+	uint64_t constant;
+};
+
+/* Rows of flow records, by name. */
+enum ie_index {
+#define IE(name, ...)       IE_##name,
+#define IE_CONST(name, ...) IE_##name,
+#define IE_FACT(...)
+#define IE_PAIR(...)
+#include "pitot/ie.def"
+	IE_COUNT
+};
+
+/* Rows of options data, by member of struct export_facts. */
+enum ie_fact {
+#define IE(...)
+#define IE_CONST(...)
+#define IE_FACT(name, pen, id, len, len9, encode, member) FACT_##member,
+#define IE_PAIR(...)
+#include "pitot/ie.def"
+	FACT_COUNT
+};
+
+/* What options data are made of; filled anew before each use. */
+struct export_facts {
+	uint32_t domain;
+	uint32_t process_id;
+	uint32_t sampling_interval;
+	uint8_t sampling_algorithm;
+	uint32_t active_s;
+	uint32_t inactive_s;
+	uint64_t selector_id;
+	uint16_t selector_algorithm;
+	uint32_t selector_size;
+	uint32_t selector_population;
+	uint32_t ifindex;
+	char ifname[64];
+	char ifdescription[128];
+	uint64_t start_ns;
+	uint64_t messages;
+	uint64_t records;
+	uint64_t octets;
+	uint64_t ignored_packets;
+	uint64_t ignored_octets;
+	uint64_t first_ignored_ns;
+	uint64_t last_ignored_ns;
+	uint64_t dropped_packets;
+	uint64_t not_sent_records;
+	uint64_t not_sent_packets;
+	uint64_t not_sent_octets;
+	uint64_t first_not_sent_ns;
+	uint64_t last_not_sent_ns;
+	uint16_t template_id;
+	uint64_t flow_key_indicator;
+};
+
+extern const struct ie ie_table[IE_COUNT];
+extern const struct ie ie_facts[FACT_COUNT];
+
+/* By IANA name (length octets of text, case-insensitive) or number; NULL if there is none. */
+const struct ie *ie_find(const char *text, unsigned length);
+/* The row that says the same where this one cannot be; NULL if there is none. */
+const struct ie *ie_counterpart(const struct ie *ie);
+/* Field length and number in the templates of a format. */
+uint16_t ie_wire_length(const struct ie *ie, enum ie_protocol protocol);
+uint16_t ie_wire_id(const struct ie *ie, enum ie_protocol protocol);
+
+#endif

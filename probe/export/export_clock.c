@@ -1,0 +1,151 @@
+/* export_clock: see export_clock.h. */
+#include "export_clock.h"
+
+#define HOUR_MS   (INT64_C(3600) * 1000)
+#define DAY_MS    (24 * HOUR_MS)
+#define MARGIN_MS HOUR_MS /* boot before the start: flows may begin a little earlier */
+#define STEP_MS   500     /* wall against monotonic: more than slewing is a step */
+
+void export_clock_init(struct export_clock *c, enum export_clock_kind kind, bool offline, uint64_t start_monotonic_ns)
+{
+	*c = (struct export_clock){ .kind = kind,
+				    .offline = offline,
+				    .start_monotonic_ns = start_monotonic_ns,
+				    .fresh = true };
+}
+
+/* What a header can say: the instant itself, or the end of its second. */
+static int64_t header_time(const struct export_clock *c, int64_t ms)
+{
+	return c->kind == EXPORT_CLOCK_UPTIME ? ms : (ms + 999) / 1000 * 1000;
+}
+
+static int64_t elapsed_ms(const struct export_clock *c, const struct clock_time *now)
+{
+	return (int64_t)(now->monotonic_ns - c->start_monotonic_ns) / (int64_t)NS_PER_MSEC + MARGIN_MS;
+}
+
+static int64_t ms(uint64_t ns)
+{
+	return (int64_t)(ns / NS_PER_MSEC);
+}
+
+static int64_t duration(const struct flow_record *r)
+{
+	int64_t d = ms(r->last_ns) - ms(r->first_ns);
+
+	return d < EXPORT_CLOCK_SPAN_MS ? d : EXPORT_CLOCK_SPAN_MS;
+}
+
+/* Offline: is r on the line that boot and the last header draw, together with what the message has? */
+static bool on_line(const struct export_clock *c, const struct flow_record *r)
+{
+	int64_t last = ms(r->last_ns), first = last - duration(r);
+	int64_t header = header_time(c, last), oldest = c->fresh || first < c->oldest_ms ? first : c->oldest_ms;
+
+	if (header < c->header_ms)
+		header = c->header_ms;
+	return first >= c->boot_ms && header - oldest <= EXPORT_CLOCK_SPAN_MS &&
+	       header - c->boot_ms - c->sent_uptime_ms <= EXPORT_CLOCK_SPAN_MS;
+}
+
+static bool stepped(const struct export_clock *c, const struct clock_time *now)
+{
+	int64_t moved = ms(now->realtime_ns) - elapsed_ms(c, now) - c->offset_ms;
+
+	return moved > STEP_MS || moved < -STEP_MS;
+}
+
+bool export_clock_fits(const struct export_clock *c, const struct flow_record *r, const struct clock_time *now)
+{
+	if (c->kind == EXPORT_CLOCK_SECONDS)
+		return true;
+	if (c->offline)
+		return !r || on_line(c, r);
+	return !stepped(c, now);
+}
+
+static void live_line(struct export_clock *c, const struct clock_time *now)
+{
+	int64_t wall = ms(now->realtime_ns), header = header_time(c, wall);
+	int64_t uptime = elapsed_ms(c, now) + (header - wall);
+
+	if (uptime < c->sent_uptime_ms)
+		uptime = c->sent_uptime_ms;
+	c->offset_ms = wall - elapsed_ms(c, now);
+	c->header_ms = header;
+	c->boot_ms = header - uptime;
+}
+
+static void offline_line(struct export_clock *c, const struct flow_record *r, const struct clock_time *now)
+{
+	c->header_ms = header_time(c, ms(r ? r->last_ns : now->realtime_ns));
+	c->boot_ms = c->header_ms - c->sent_uptime_ms - (c->has_line ? HOUR_MS : DAY_MS) - (r ? duration(r) : 0);
+}
+
+void export_clock_begin(struct export_clock *c, const struct flow_record *r, const struct clock_time *now)
+{
+	c->fresh = true;
+	c->oldest_ms = c->header_ms;
+	if (c->kind == EXPORT_CLOCK_SECONDS) {
+		if (c->offline && !r && !c->has_line)
+			c->header_ms = header_time(c, ms(now->realtime_ns));
+		c->has_line = true;
+		return;
+	}
+	if (c->has_line && export_clock_fits(c, r, now))
+		return;
+	if (c->offline)
+		offline_line(c, r, now);
+	else
+		live_line(c, now);
+	c->oldest_ms = c->header_ms;
+	c->has_line = true;
+}
+
+void export_clock_add(struct export_clock *c, const struct flow_record *r, const struct clock_time *now)
+{
+	int64_t header, first;
+
+	if (c->offline && !r)
+		return;
+	header = header_time(c, ms(c->offline ? r->last_ns : now->realtime_ns));
+	if (c->kind == EXPORT_CLOCK_SECONDS && !c->offline)
+		header = ms(now->realtime_ns); /* the running second: RFC 7011 §3.1 */
+	if (header > c->header_ms)
+		c->header_ms = header;
+	if (c->offline) {
+		first = ms(r->last_ns) - duration(r);
+		if (c->fresh || first < c->oldest_ms)
+			c->oldest_ms = first;
+	}
+	if (r)
+		c->fresh = false;
+}
+
+int64_t export_clock_earliest(const struct export_clock *c)
+{
+	int64_t earliest = c->header_ms - EXPORT_CLOCK_SPAN_MS;
+
+	if (c->offline && !c->fresh && c->oldest_ms < earliest)
+		return c->oldest_ms;
+	return earliest > c->boot_ms ? earliest : c->boot_ms;
+}
+
+struct export_clock_header export_clock_finish(struct export_clock *c)
+{
+	struct export_clock_header h = { 0 };
+
+	if (c->kind == EXPORT_CLOCK_SECONDS) {
+		if (c->header_ms / 1000 > c->sent_s) /* held after a step back: RFC 7011 §5.1, §8.2 */
+			c->sent_s = c->header_ms / 1000;
+		h.seconds = (uint32_t)c->sent_s;
+		return h;
+	}
+	c->sent_uptime_ms = c->header_ms - c->boot_ms;
+	h.seconds = (uint32_t)(c->header_ms / 1000);
+	h.nanoseconds = (uint32_t)(c->header_ms % 1000) * (uint32_t)NS_PER_MSEC;
+	h.uptime_ms = (uint32_t)c->sent_uptime_ms;
+	c->fresh = true;
+	return h;
+}

@@ -1,0 +1,425 @@
+/*
+ * exporter: see include/pitot/exporter.h.  Here: set-up, the loop over collectors, the ledger.
+ */
+#include "pitot/exporter.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "format.h"
+#include "outcome.h"
+
+#define CALM_NS     NS_PER_SEC       /* after the last ICMP error templates are sent again */
+#define DEADLINE_NS (5 * NS_PER_SEC) /* for transports to end in good order */
+
+static const struct format_ops *const formats[FORMAT_COUNT] = {
+	[FORMAT_NETFLOW5] = &netflow5_ops, [FORMAT_NETFLOW9] = &netflow9_ops, [FORMAT_IPFIX] = &ipfix_ops,
+	[FORMAT_JSON] = &json_ops,	   [FORMAT_TEXT] = &text_ops,
+};
+
+uint64_t exporter_number(const struct exporter *e)
+{
+	/* the record that is being exported is counted already; between records: the next one's */
+	return e->record ? e->stats.records - 1 : e->stats.records;
+}
+
+/* ---- the ledger */
+
+static uint64_t loss_time(const struct exporter *e)
+{
+	return e->config.offline && e->latest_ns ? e->latest_ns : e->now.realtime_ns;
+}
+
+static void add_loss(struct collector *c, uint64_t records, uint64_t packets, uint64_t octets)
+{
+	if (records == 0)
+		return;
+	c->lost.records += records;
+	c->lost.packets += packets;
+	c->lost.octets += octets;
+	c->last_lost_ns = loss_time(c->exporter);
+	if (c->last_lost_ns < c->first_lost_ns)
+		c->last_lost_ns = c->first_lost_ns;
+	if (!c->first_lost_ns)
+		c->first_lost_ns = c->last_lost_ns;
+}
+
+static void on_outcome(void *context, const struct transport_load *load, size_t size, bool sent)
+{
+	struct collector *c = context;
+
+	if (!sent) {
+		collector_lose(c, load);
+		return;
+	}
+	c->stats.messages++;
+	c->stats.octets += size;
+	c->stats.records += load->records;
+	c->stats.option_records += load->options;
+	c->stats.templates += load->templates;
+	c->shown = load->lost;
+	outcome_tell(c->exporter->outcomes, load->first, load->end, c->format->fits != NULL, true, &c->exporter->stats);
+}
+
+void collector_lose(struct collector *c, const struct transport_load *load)
+{
+	c->stats.lost_records += load->records;
+	c->stats.lost_packets += load->packets;
+	c->stats.lost_octets_total += load->octets;
+	add_loss(c, load->records, load->packets, load->octets);
+	if (load->templates)
+		c->started = false; /* nobody may have them: announce anew */
+	outcome_tell(c->exporter->outcomes, load->first, load->end, c->format->fits != NULL, false,
+		     &c->exporter->stats);
+}
+
+void collector_unfit(struct collector *c, const struct flow_record *r)
+{
+	uint64_t number = exporter_number(c->exporter);
+
+	c->stats.unfit_records++;
+	c->stats.unfit_packets += r->packets;
+	c->stats.unfit_octets += r->octets;
+	outcome_tell(c->exporter->outcomes, number, number + 1, false, false, &c->exporter->stats);
+}
+
+/* ---- set-up */
+
+/* RFC 7011 §6.1.6: strings are UTF-8; what the system has may be any octets. */
+static void copy_utf8(char *out, size_t size, const char *in)
+{
+	size_t n = 0;
+
+	while (*in && n + 1 < size) {
+		unsigned char ch = (unsigned char)*in;
+		unsigned more = ch < 0x80 ? 0 : ch >= 0xc2 && ch < 0xe0 ? 1 : ch >= 0xe0 && ch < 0xf0 ? 2
+				      : ch >= 0xf0 && ch < 0xf5			      ? 3
+										      : 9;
+		bool good = more < 9 && n + more + 1 < size;
+
+		for (unsigned i = 1; good && i <= more; i++)
+			good = ((unsigned char)in[i] & 0xc0) == 0x80;
+		if (good && ((ch == 0xe0 && (unsigned char)in[1] < 0xa0) || (ch == 0xed && (unsigned char)in[1] > 0x9f) ||
+			     (ch == 0xf0 && (unsigned char)in[1] < 0x90) || (ch == 0xf4 && (unsigned char)in[1] > 0x8f)))
+			good = false; /* overlong, surrogates, beyond U+10FFFF */
+		if (!good || ch < 0x20 || ch == 0x7f) {
+			out[n++] = '?';
+			in++;
+			continue;
+		}
+		for (unsigned i = 0; i <= more; i++)
+			out[n++] = *in++;
+	}
+	out[n] = '\0';
+}
+
+static int copy_config(struct exporter *e, const struct exporter_config *config, struct diag *diag)
+{
+	e->config = *config;
+	e->collectors = calloc(config->n_collectors ? config->n_collectors : 1, sizeof(*e->collectors));
+	e->interfaces = calloc(config->n_interfaces ? config->n_interfaces : 1, sizeof(*e->interfaces));
+	if (config->fields) {
+		e->fields = strdup(config->fields);
+		e->config.fields = e->fields;
+	}
+	if (!e->collectors || !e->interfaces || (config->fields && !e->fields))
+		return diag_set(diag, -ENOMEM, "exporter: out of memory");
+	for (unsigned i = 0; i < config->n_interfaces; i++) {
+		e->interfaces[i].ifindex = config->interfaces[i].ifindex;
+		copy_utf8(e->interfaces[i].name, sizeof(e->interfaces[i].name), config->interfaces[i].name);
+		copy_utf8(e->interfaces[i].description, sizeof(e->interfaces[i].description),
+			  config->interfaces[i].description);
+	}
+	e->config.interfaces = e->interfaces;
+	e->config.collectors = NULL;
+	return 0;
+}
+
+static int collector_open(struct exporter *e, struct collector *c, const struct collector_config *config,
+			  struct diag *diag)
+{
+	struct transport_config tc = e->config.transport;
+	int r;
+
+	c->exporter = e;
+	c->config = *config;
+	c->format = formats[config->format];
+	c->context.interfaces = e->interfaces;
+	c->context.n_interfaces = e->config.n_interfaces;
+	export_clock_init(&c->clock, c->format->clock, e->config.offline, e->config.start_monotonic_ns);
+	if (c->format->setup) {
+		r = c->format->setup(c, diag);
+		if (r)
+			return r;
+	}
+	tc.collector = &c->config;
+	tc.offline = e->config.offline;
+	r = transport_open(&c->transport, &tc, diag);
+	if (r)
+		return r;
+	c->transport->outcome = on_outcome;
+	c->transport->context = c;
+	return 0;
+}
+
+int exporter_new(struct exporter **ep, const struct exporter_config *config, struct diag *diag)
+{
+	struct exporter *e = calloc(1, sizeof(*e));
+	int r;
+
+	if (!e)
+		return diag_set(diag, -ENOMEM, "exporter: out of memory");
+	r = copy_config(e, config, diag);
+	if (r == 0 && outcome_new(&e->outcomes))
+		r = diag_set(diag, -ENOMEM, "exporter: out of memory");
+	for (unsigned i = 0; r == 0 && i < config->n_collectors; i++) {
+		e->n_collectors = i + 1; /* what was half opened is freed */
+		r = collector_open(e, &e->collectors[i], &config->collectors[i], diag);
+	}
+	if (r) {
+		exporter_free(e);
+		return r;
+	}
+	*ep = e;
+	return 0;
+}
+
+static void close_transport(struct collector *c, uint64_t deadline_ns)
+{
+	struct transport_stats last = { 0 };
+
+	if (!c->transport)
+		return;
+	c->stats.state = c->transport->state;
+	c->transport->ops->close(c->transport, deadline_ns, &last);
+	c->transport = NULL;
+	c->stats.errors += last.errors;
+	c->stats.last_error = last.last_error;
+}
+
+void exporter_free(struct exporter *e)
+{
+	if (!e)
+		return;
+	for (unsigned i = 0; i < e->n_collectors; i++) {
+		struct collector *c = &e->collectors[i];
+
+		if (c->transport && e->outcomes)
+			message_abandon(c);
+		close_transport(c, 0);
+		free(c->announced);
+		free(c->plain);
+	}
+	outcome_free(e->outcomes);
+	free(e->collectors);
+	free(e->interfaces);
+	free(e->fields);
+	free(e);
+}
+
+/* ---- running */
+
+/* Everything before the record is told of, or as much as can be. */
+static void make_place(struct exporter *e)
+{
+	for (unsigned i = 0; i < e->n_collectors; i++)
+		message_flush(&e->collectors[i]);
+}
+
+void exporter_record(struct exporter *e, const struct flow_record *r, const struct clock_time *now)
+{
+	e->now = *now;
+	if (outcome_is_crowded(e->outcomes, e->stats.records))
+		make_place(e);
+	outcome_add(e->outcomes, e->stats.records, r, e->n_collectors);
+	e->stats.records++;
+	e->stats.packets += r->packets;
+	e->stats.octets += r->octets;
+	e->record = r;
+	if (r->last_ns > e->latest_ns)
+		e->latest_ns = r->last_ns;
+	for (unsigned i = 0; i < e->n_collectors; i++) {
+		struct collector *c = &e->collectors[i];
+
+		if (e->config.offline && c->transport->session == 0)
+			c->transport->ops->tick(c->transport, now); /* may wait for a name */
+		if (c->format->fits && !c->format->fits(r))
+			collector_unfit(c, r);
+		else
+			c->format->record(c, r, now);
+	}
+	if (e->n_collectors == 0) {
+		e->stats.not_sent++;
+		e->stats.not_sent_packets += r->packets;
+		e->stats.not_sent_octets += r->octets;
+	}
+	e->record = NULL;
+}
+
+/* Templates again once a collector that refused datagrams takes them: it may have been started just now. */
+static void watch_errors(struct collector *c, const struct clock_time *now)
+{
+	uint64_t errors = c->transport->stats.errors;
+
+	if (errors > c->error_count) {
+		c->error_count = errors;
+		c->error_ns = now->monotonic_ns;
+		c->error_messages = c->stats.messages;
+	} else if (c->error_ns && now->monotonic_ns - c->error_ns > CALM_NS &&
+		   c->stats.messages > c->error_messages) {
+		c->error_ns = 0;
+		if (c->format->refresh)
+			c->format->refresh(c);
+	}
+}
+
+void exporter_tick(struct exporter *e, const struct clock_time *now)
+{
+	e->now = *now;
+	for (unsigned i = 0; i < e->n_collectors; i++) {
+		struct collector *c = &e->collectors[i];
+		struct message *m = &c->message;
+		/* offline a message is only sent early when records have stopped coming (a pipe): else where
+		 * messages end would depend on the machine's speed */
+		uint64_t since = e->config.offline ? m->touched_ns : m->begun_ns;
+
+		if (!c->transport)
+			continue;
+		c->transport->ops->tick(c->transport, now);
+		watch_errors(c, now);
+		if (c->format->tick)
+			c->format->tick(c, now);
+		if (m->open && now->monotonic_ns - since >= e->config.flush_ns)
+			message_finish(c);
+		c->transport->ops->flush(c->transport);
+	}
+}
+
+void exporter_set_facts(struct exporter *e, const struct export_process_facts *facts)
+{
+	uint64_t records = facts->lost_records - e->facts.lost_records;
+	uint64_t packets = facts->lost_packets - e->facts.lost_packets;
+	uint64_t octets = facts->lost_octets - e->facts.lost_octets;
+
+	e->facts = *facts;
+	if (records == 0)
+		return;
+	for (unsigned i = 0; i < e->n_collectors; i++) {
+		struct collector *c = &e->collectors[i];
+
+		add_loss(c, records, packets, octets);
+		if (c->format->protocol != P9) /* which counts messages */
+			c->sequence += (uint32_t)records;
+	}
+}
+
+void exporter_refresh(struct exporter *e, const struct clock_time *now)
+{
+	e->now = *now;
+	for (unsigned i = 0; i < e->n_collectors; i++) {
+		struct collector *c = &e->collectors[i];
+
+		if (!c->transport)
+			continue;
+		message_flush(c);
+		if (c->transport->ops->refresh)
+			c->transport->ops->refresh(c->transport);
+		if (c->format->refresh)
+			c->format->refresh(c);
+	}
+	exporter_tick(e, now);
+}
+
+void exporter_finish(struct exporter *e, const struct clock_time *now)
+{
+	if (e->finished)
+		return;
+	e->finished = true;
+	e->now = *now;
+	for (unsigned i = 0; i < e->n_collectors; i++) {
+		struct collector *c = &e->collectors[i];
+
+		c->transport->ops->tick(c->transport, now);
+		if (c->format->finish)
+			c->format->finish(c, now);
+		message_flush(c);
+	}
+	for (unsigned i = 0; i < e->n_collectors; i++)
+		close_transport(&e->collectors[i], now->monotonic_ns + DEADLINE_NS);
+}
+
+/* ---- reading */
+
+void exporter_get_stats(const struct exporter *e, struct exporter_stats *stats)
+{
+	*stats = e->stats;
+	stats->exported = stats->records - stats->not_sent;
+}
+
+unsigned exporter_collectors(const struct exporter *e)
+{
+	return e->n_collectors;
+}
+
+void exporter_get_collector_stats(const struct exporter *e, unsigned i, struct collector_stats *stats)
+{
+	const struct collector *c = &e->collectors[i];
+
+	*stats = c->stats;
+	stats->url = c->config.url;
+	stats->saturated = c->context.saturated;
+	stats->pending_records = e->stats.records - stats->records - stats->lost_records - stats->unfit_records;
+	if (c->transport) {
+		stats->errors += c->transport->stats.errors;
+		stats->last_error = c->transport->stats.last_error;
+		stats->state = c->transport->state;
+	}
+}
+
+const struct transport *exporter_transport(const struct exporter *e, unsigned i)
+{
+	return e->collectors[i].transport;
+}
+
+static void print_template(const struct template *t, const char *what, void (*print)(void *ctx, const char *line),
+			   void *ctx)
+{
+	char line[160];
+
+	snprintf(line, sizeof(line), "  %u %s: %u fields, %u%s octets", t->id, what, t->n_fields, t->min_size,
+		 t->min_size == t->max_size ? "" : " or more");
+	print(ctx, line);
+	for (unsigned i = 0; i < t->n_fields; i++) {
+		const struct template_field *f = &t->fields[i];
+
+		if (f->length == IE_VARIABLE)
+			snprintf(line, sizeof(line), "    %5u  %-30s varies", f->id, f->ie->name);
+		else
+			snprintf(line, sizeof(line), "    %5u  %-30s %u", f->id, f->ie->name, f->length);
+		print(ctx, line);
+	}
+}
+
+int exporter_print_templates(const struct exporter_config *config, void (*print)(void *ctx, const char *line),
+			     void *ctx, struct diag *diag)
+{
+	for (unsigned i = 0; i < config->n_collectors; i++) {
+		const struct format_ops *format = formats[config->collectors[i].format];
+		struct template v4, v6;
+		int r;
+
+		print(ctx, config->collectors[i].url);
+		if (!(format->protocol & (P9 | PX))) {
+			print(ctx, "  a fixed layout without templates");
+			continue;
+		}
+		r = fields_templates(&v4, &v6, format->protocol, config, diag);
+		if (r)
+			return r;
+		print_template(&v4, "IPv4", print, ctx);
+		print_template(&v6, "IPv6", print, ctx);
+	}
+	return 0;
+}

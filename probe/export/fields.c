@@ -1,0 +1,139 @@
+/*
+ * fields: --fields and the standard list become templates.
+ *
+ * A list names elements by IANA name or number, separated by commas; "standard" stands for the standard list.
+ * An element that only one family has brings its counterpart into the other family's template (8 and 27, 12
+ * and 28, 32 and 139), and one that only one format has brings its counterpart there (22 and 152, 21 and 153).
+ * Elements that nothing is known of (MAC addresses without Ethernet, direction of a savefile) are left out.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "format.h"
+
+#define FLOW4_ID 256
+#define FLOW6_ID 257
+
+struct field_choice {
+	const struct ie *ie;
+	uint8_t protocols; /* in which it stands */
+};
+
+static const struct field_choice standard[] = {
+#define FIELD(name, p) { &ie_table[IE_##name], p },
+#include "pitot/fields.def"
+};
+#define STANDARD (sizeof(standard) / sizeof(standard[0]))
+
+/* The row for this element in a template of these groups and protocol, or NULL. */
+static const struct ie *placed(const struct ie *ie, unsigned groups, enum ie_protocol protocol)
+{
+	if ((ie->group & groups) && (ie->protocols & protocol))
+		return ie;
+	ie = ie_counterpart(ie);
+	return ie && (ie->group & groups) && (ie->protocols & protocol) ? ie : NULL;
+}
+
+static int add_field(struct template *t, const struct ie *ie, unsigned groups, struct diag *diag)
+{
+	ie = placed(ie, groups, (enum ie_protocol)t->protocol);
+	if (!ie || template_has(t, ie))
+		return 0;
+	if (template_add(t, ie, 0))
+		return diag_set(diag, -EINVAL, "--fields: more than %d elements; name fewer", TEMPLATE_FIELDS);
+	return 0;
+}
+
+static int add_standard(struct template *t, unsigned groups, struct diag *diag)
+{
+	int r = 0;
+
+	/* each row stands by itself here: both families and formats are in the list */
+	for (unsigned i = 0; i < STANDARD && r == 0; i++)
+		if ((standard[i].protocols & t->protocol) && (standard[i].ie->group & groups))
+			r = add_field(t, standard[i].ie, groups, diag);
+	return r;
+}
+
+static int add_list(struct template *t, unsigned groups, const char *list, struct diag *diag)
+{
+	for (const char *at = list; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL) {
+		const struct ie *ie;
+		unsigned n;
+		int r;
+
+		at += strspn(at, " \t");
+		n = (unsigned)strcspn(at, ", \t");
+		if (n == 8 && strncmp(at, "standard", 8) == 0) {
+			r = add_standard(t, groups, diag);
+		} else {
+			if (n == 0)
+				return diag_set(diag, -EINVAL, "--fields: an element is missing before or after a comma");
+			ie = ie_find(at, n);
+			if (!ie)
+				return diag_set(diag, -EINVAL, "--fields: no element is called \"%.*s\"; see --list-fields",
+						(int)n, at);
+			r = add_field(t, ie, groups, diag);
+		}
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+int fields_templates(struct template *v4, struct template *v6, enum ie_protocol protocol,
+		     const struct exporter_config *config, struct diag *diag)
+{
+	unsigned known = IE_GROUP_BASE | (config->has_ethernet ? IE_GROUP_ETHERNET : 0) |
+			 (config->has_direction ? IE_GROUP_DIRECTION : 0);
+	struct template *both[] = { v4, v6 };
+
+	template_init(v4, FLOW4_ID, protocol);
+	template_init(v6, FLOW6_ID, protocol);
+	for (unsigned i = 0; i < 2; i++) {
+		unsigned groups = known | (i ? IE_GROUP_IP6 : IE_GROUP_IP4);
+		int r = config->fields ? add_list(both[i], groups, config->fields, diag)
+				       : add_standard(both[i], groups, diag);
+
+		if (r)
+			return r;
+		if (both[i]->n_fields == 0)
+			return diag_set(diag, -EINVAL, "--fields %s: none of these is known of %s flows here; add others",
+					config->fields, i ? "IPv6" : "IPv4");
+	}
+	return 0;
+}
+
+int exporter_check_fields(const char *fields, struct diag *diag)
+{
+	struct exporter_config config = { .fields = fields, .has_ethernet = true, .has_direction = true };
+	struct template v4, v6;
+
+	return fields_templates(&v4, &v6, PX, &config, diag);
+}
+
+void exporter_list_fields(void (*print)(void *ctx, const char *line), void *ctx)
+{
+	char line[128];
+
+	snprintf(line, sizeof(line), "%6s  %-28s %-6s %-14s %s", "number", "name", "octets", "formats", "in");
+	print(ctx, line);
+	for (unsigned i = 0; i < IE_COUNT; i++) {
+		const struct ie *ie = &ie_table[i];
+		char octets[8] = "varies";
+
+		if (!(ie->protocols & (P9 | PX)))
+			continue;
+		if (ie->length != IE_VARIABLE)
+			snprintf(octets, sizeof(octets), "%u", ie->length);
+		snprintf(line, sizeof(line), "%6u  %-28s %-6s %-14s %s", ie->id, ie->name, octets,
+			 !(ie->protocols & PX) ? "netflow9" : !(ie->protocols & P9) ? "ipfix" : "netflow9 ipfix",
+			 ie->group == IE_GROUP_IP4	 ? "IPv4"
+			 : ie->group == IE_GROUP_IP6	 ? "IPv6"
+			 : ie->group == IE_GROUP_ETHERNET ? "all, on Ethernet"
+			 : ie->group == IE_GROUP_DIRECTION ? "all, live"
+							   : "all");
+		print(ctx, line);
+	}
+}

@@ -1,0 +1,141 @@
+/*
+ * format: one collector inside the exporter, and what an export format is: a row of format_ops in a file.
+ *
+ * Every format builds messages by message_begin(), the cursor message.wire and message_finish(), so the ledger,
+ * lost messages and record numbers are kept in one place (message.c).
+ */
+#ifndef PITOT_EXPORT_FORMAT_H
+#define PITOT_EXPORT_FORMAT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "export_clock.h"
+#include "options.h"
+#include "pitot/exporter.h"
+#include "pitot/wire.h"
+#include "template.h"
+
+#define FORMAT_MAX_MESSAGE 65535
+
+struct collector;
+
+/* All but record may be NULL.  Times are the exporter's. */
+struct format_ops {
+	const char *name;
+	enum ie_protocol protocol;
+	enum export_clock_kind clock;
+	int (*setup)(struct collector *c, struct diag *diag);
+	bool (*fits)(const struct flow_record *r); /* can the format carry it at all?  NULL: yes */
+	void (*record)(struct collector *c, const struct flow_record *r, const struct clock_time *now);
+	/* writes the header of a message that is complete */
+	void (*header)(struct collector *c);
+	/* what is due without records */
+	void (*tick)(struct collector *c, const struct clock_time *now);
+	void (*refresh)(struct collector *c);
+	/* the last messages; a format that has sent nothing yet sends its beginning */
+	void (*finish)(struct collector *c, const struct clock_time *now);
+};
+
+extern const struct format_ops netflow5_ops, netflow9_ops, ipfix_ops, json_ops, text_ops;
+
+struct message {
+	struct wire wire;
+	bool open;
+	bool lent; /* the transport's memory; else scratch, and the message will be lost */
+	struct transport_load load;
+	uint8_t *set; /* header of the set that is being filled; NULL none */
+	uint16_t set_id;
+	uint16_t set_records;
+	uint64_t begun_ns;   /* monotonic */
+	uint64_t touched_ns; /* monotonic, of the last record */
+};
+
+/* What the templates of one collector are made of: netflow9 and ipfix. */
+struct announced {
+	struct template flow4, flow6;
+	struct option_set options[OPTION_SETS];
+};
+
+struct collector {
+	struct exporter *exporter;
+	struct collector_config config;
+	const struct format_ops *format;
+	struct transport *transport;
+	struct collector_stats stats;
+	struct message message;
+	struct export_clock clock;
+	struct template_context context;
+	struct announced *announced; /* NULL: a format without templates */
+	struct template *plain;      /* the fields of JSON and NetFlow v5: 4, 6 */
+
+	uint64_t session;       /* the transport's, in which this is */
+	bool started;           /* templates, or the header line, are out */
+	bool templates_due;
+	uint32_t sequence;
+	uint64_t next_template_ns; /* monotonic */
+	uint64_t next_stats_ns;
+	uint32_t since_templates;  /* messages since the last one with templates, that one included */
+	uint64_t error_count;      /* of the transport, when last looked */
+	uint64_t error_ns;         /* when it last grew; 0: templates were sent since */
+	uint64_t error_messages;   /* sent then */
+
+	struct transport_lost lost;  /* not sent, all causes but unfit ones; includes losses before the exporter */
+	struct transport_lost shown; /* of those, what a message that was sent has shown by its sequence number */
+	uint64_t first_lost_ns, last_lost_ns;
+	unsigned columns[2]; /* text: widths */
+};
+
+struct exporter {
+	struct exporter_config config; /* own copies of what it points to, below */
+	char *fields;
+	struct export_interface *interfaces;
+	struct collector *collectors;
+	unsigned n_collectors;
+	struct exporter_stats stats;
+	struct export_process_facts facts;
+	struct outcome_ring *outcomes;
+	struct clock_time now; /* of the call that is running */
+	const struct flow_record *record; /* that is being exported; NULL */
+	uint64_t latest_ns;    /* latest record end: the clock of offline losses */
+	bool finished;
+	uint8_t scratch[FORMAT_MAX_MESSAGE + 64]; /* messages that will be lost: nobody reads them */
+};
+
+/* Opens a message; header_size octets are left for ops->header.  Does nothing if one is open. */
+void message_begin(struct collector *c, unsigned header_size, unsigned reserve_at_end);
+/* Counts r, which was just written, as one of the message. */
+static inline void message_count(struct message *m, uint64_t number, uint64_t packets, uint64_t octets, uint64_t now_ns)
+{
+	if (m->load.records++ == 0)
+		m->load.first = number;
+	m->load.end = number + 1;
+	m->load.packets += packets;
+	m->load.octets += octets;
+	m->touched_ns = now_ns;
+}
+/* Writes the header and hands the message over.  Does nothing if none is open. */
+void message_finish(struct collector *c);
+/* Hands over and pushes out: afterwards everything that can be resolved is. */
+void message_flush(struct collector *c);
+/* The session that the open message was written for is gone: its records are lost. */
+void message_abandon(struct collector *c);
+
+/*
+ * Makes room for size octets in a set of this id, in this message or the next one; false: not even an empty
+ * message has it.  begin opens a message of the format.
+ */
+bool message_room(struct collector *c, uint16_t set_id, unsigned size, void (*begin)(struct collector *c));
+void message_close_set(struct collector *c);
+
+/* A record was lost on the way to the exporter, or does not fit: see exporter.c. */
+void collector_lose(struct collector *c, const struct transport_load *load);
+void collector_unfit(struct collector *c, const struct flow_record *r);
+/* The number of the record that is being exported. */
+uint64_t exporter_number(const struct exporter *e);
+
+/* The templates of flow records in one format, by --fields or the standard list. */
+int fields_templates(struct template *v4, struct template *v6, enum ie_protocol protocol,
+		     const struct exporter_config *config, struct diag *diag);
+
+#endif

@@ -1,0 +1,111 @@
+/* ie: see include/pitot/ie.h. */
+#include "pitot/ie.h"
+
+#include <ctype.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+#include <strings.h>
+
+#include "pitot/flow_record.h"
+
+#define VARIABLE         IE_VARIABLE
+#define SIZE_OF(type, m) sizeof(((const type *)0)->m)
+
+const struct ie ie_table[IE_COUNT] = {
+#define IE(n, p, i, len, len9, enc, m, g, proto) \
+	[IE_##n] = { .name = #n,                    \
+		     .pen = p,                      \
+		     .id = i,                       \
+		     .length = len,                 \
+		     .length9 = len9,               \
+		     .offset = offsetof(struct flow_record, m), \
+		     .size = SIZE_OF(struct flow_record, m),    \
+		     .encode = IE_ENCODE_##enc,     \
+		     .group = IE_GROUP_##g,         \
+		     .protocols = proto },
+#define IE_CONST(n, p, i, len, len9, value, g, proto) \
+	[IE_##n] = { .name = #n,                         \
+		     .pen = p,                           \
+		     .id = i,                            \
+		     .length = len,                      \
+		     .length9 = len9,                    \
+		     .encode = IE_ENCODE_CONST,          \
+		     .group = IE_GROUP_##g,              \
+		     .protocols = proto,                 \
+		     .constant = value },
+#define IE_FACT(...)
+#define IE_PAIR(...)
+#include "pitot/ie.def"
+};
+
+const struct ie ie_facts[FACT_COUNT] = {
+#define IE(...)
+#define IE_CONST(...)
+#define IE_FACT(n, p, i, len, len9, enc, m)                     \
+	[FACT_##m] = { .name = #n,                              \
+		       .pen = p,                                \
+		       .id = i,                                 \
+		       .length = len,                           \
+		       .length9 = len9,                         \
+		       .offset = offsetof(struct export_facts, m), \
+		       .size = SIZE_OF(struct export_facts, m),    \
+		       .encode = IE_ENCODE_##enc,               \
+		       .group = IE_GROUP_BASE,                  \
+		       .protocols = P9 | PX },
+#define IE_PAIR(...)
+#include "pitot/ie.def"
+};
+
+static const enum ie_index ie_pairs[][2] = {
+#define IE(...)
+#define IE_CONST(...)
+#define IE_FACT(...)
+#define IE_PAIR(one, other) { IE_##one, IE_##other },
+#include "pitot/ie.def"
+};
+
+const struct ie *ie_find(const char *text, unsigned length)
+{
+	uint32_t number = 0;
+	bool numeric = length > 0 && length <= 5;
+
+	for (unsigned i = 0; i < length; i++) {
+		numeric = numeric && isdigit((unsigned char)text[i]);
+		number = number * 10 + (uint32_t)(text[i] - '0');
+	}
+	for (unsigned i = 0; i < IE_COUNT; i++) {
+		const struct ie *ie = &ie_table[i];
+
+		if (!(ie->protocols & (P9 | PX)))
+			continue;
+		if (numeric ? ie->id == number
+			    : strlen(ie->name) == length && strncasecmp(ie->name, text, length) == 0)
+			return ie;
+	}
+	return NULL;
+}
+
+const struct ie *ie_counterpart(const struct ie *ie)
+{
+	for (unsigned i = 0; i < sizeof(ie_pairs) / sizeof(ie_pairs[0]); i++) {
+		if (ie == &ie_table[ie_pairs[i][0]])
+			return &ie_table[ie_pairs[i][1]];
+		if (ie == &ie_table[ie_pairs[i][1]])
+			return &ie_table[ie_pairs[i][0]];
+	}
+	return NULL;
+}
+
+uint16_t ie_wire_length(const struct ie *ie, enum ie_protocol protocol)
+{
+	return protocol == PX ? ie->length : ie->length9;
+}
+
+uint16_t ie_wire_id(const struct ie *ie, enum ie_protocol protocol)
+{
+	/* v9 collectors (nfdump, goflow2) take ICMP type and code of both families from 32 only */
+	if (protocol == P9 && ie == &ie_table[IE_icmpTypeCodeIPv6])
+		return ie_table[IE_icmpTypeCodeIPv4].id;
+	return ie->id;
+}

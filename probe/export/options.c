@@ -1,0 +1,123 @@
+/* options: see options.h. */
+#include "options.h"
+
+#include <unistd.h>
+
+#include "pitot/clock.h"
+
+/* Scope types of NetFlow v9 (RFC 3954 §6.1) */
+enum { SCOPE9_SYSTEM = 1, SCOPE9_INTERFACE = 2, SCOPE9_TEMPLATE = 5 };
+
+#define FIELDS 6
+
+struct option_row {
+	uint8_t protocols;
+	uint8_t scope9;
+	enum option_when when;
+	enum ie_fact scope;
+	unsigned n;
+	enum ie_fact fields[FIELDS];
+};
+
+static const struct option_row option_rows[OPTION_SETS] = {
+	/* 34 and 35 are deprecated by RFC 7270, yet they are what collectors read; the selector stands beside them */
+	[OPTION_SAMPLING] = { P9 | PX, SCOPE9_SYSTEM, OPTION_REFRESH, FACT_domain, 4,
+			      { FACT_sampling_interval, FACT_sampling_algorithm, FACT_active_s, FACT_inactive_s } },
+	[OPTION_SELECTOR] = { PX, 0, OPTION_REFRESH, FACT_selector_id, 3,
+			      { FACT_selector_algorithm, FACT_selector_size, FACT_selector_population } },
+	[OPTION_INTERFACES] = { P9 | PX, SCOPE9_INTERFACE, OPTION_REFRESH, FACT_ifindex, 2,
+				{ FACT_ifname, FACT_ifdescription } },
+	[OPTION_EXPORTER] = { P9 | PX, SCOPE9_SYSTEM, OPTION_REFRESH, FACT_domain, 1, { FACT_start_ns } },
+	[OPTION_METERING_STATISTICS] = { PX, 0, OPTION_STATISTICS, FACT_domain, 3,
+					 { FACT_messages, FACT_records, FACT_octets } },
+	[OPTION_METERING_RELIABILITY] = { PX, 0, OPTION_STATISTICS, FACT_domain, 5,
+					  { FACT_ignored_packets, FACT_ignored_octets, FACT_first_ignored_ns,
+					    FACT_last_ignored_ns, FACT_dropped_packets } },
+	[OPTION_EXPORTING_RELIABILITY] = { PX, 0, OPTION_STATISTICS, FACT_process_id, 5,
+					   { FACT_not_sent_records, FACT_not_sent_packets, FACT_not_sent_octets,
+					     FACT_first_not_sent_ns, FACT_last_not_sent_ns } },
+	[OPTION_FLOW_KEYS] = { PX, SCOPE9_TEMPLATE, OPTION_WITH_TEMPLATES, FACT_template_id, 1,
+			       { FACT_flow_key_indicator } },
+};
+
+static bool wanted(enum option_index i, const struct exporter_config *config)
+{
+	if (i == OPTION_INTERFACES)
+		return config->n_interfaces > 0;
+	if (i == OPTION_EXPORTER) /* a savefile's time has no system that was started */
+		return !config->offline;
+	return true;
+}
+
+void options_init(struct option_set sets[OPTION_SETS], enum ie_protocol protocol, const struct exporter_config *config)
+{
+	for (unsigned i = 0; i < OPTION_SETS; i++) {
+		const struct option_row *row = &option_rows[i];
+		struct template *t = &sets[i].template;
+
+		sets[i].used = (row->protocols & protocol) && wanted((enum option_index)i, config);
+		sets[i].when = row->when;
+		template_init(t, (uint16_t)(OPTION_FIRST_ID + i), protocol);
+		template_add_scope(t, &ie_facts[row->scope], row->scope9);
+		for (unsigned f = 0; f < row->n; f++)
+			template_add(t, &ie_facts[row->fields[f]], 0);
+	}
+}
+
+static uint32_t whole_seconds(uint64_t ns)
+{
+	uint64_t s = ns / NS_PER_SEC + (ns % NS_PER_SEC != 0);
+
+	return s < 65535 ? (uint32_t)s : 65535;
+}
+
+void options_facts(struct export_facts *facts, const struct exporter_config *config, enum ie_protocol protocol)
+{
+	*facts = (struct export_facts){
+		/* the scope System of v9 is the whole exporter */
+		.domain = protocol == P9 ? 0 : config->domain,
+		.process_id = config->offline ? 1 : (uint32_t)getpid(),
+		.sampling_interval = 1,
+		.sampling_algorithm = 1, /* deterministic */
+		.active_s = whole_seconds(config->active_ns),
+		.inactive_s = whole_seconds(config->inactive_ns),
+		.selector_id = 1,
+		.selector_algorithm = 3, /* random n-out-of-N (RFC 5477 §8.2.1): 1 of 1 */
+		.selector_size = 1,
+		.selector_population = 1,
+		.start_ns = config->start_ns,
+	};
+}
+
+uint64_t options_flow_keys(const struct template *t, const struct exporter_config *config)
+{
+	static const struct {
+		enum ie_index ie;
+		uint32_t when; /* enum flow_key_extra; 0 always */
+	} keys[] = {
+		{ IE_sourceIPv4Address, 0 },
+		{ IE_destinationIPv4Address, 0 },
+		{ IE_sourceIPv6Address, 0 },
+		{ IE_destinationIPv6Address, 0 },
+		{ IE_protocolIdentifier, 0 },
+		{ IE_sourceTransportPort, 0 },
+		{ IE_destinationTransportPort, 0 },
+		{ IE_ipClassOfService, FLOW_KEY_TOS },
+		{ IE_vlanId, FLOW_KEY_VLAN },
+		{ IE_dot1qVlanId, FLOW_KEY_VLAN },
+		{ IE_sourceMacAddress, FLOW_KEY_MAC },
+		{ IE_destinationMacAddress, FLOW_KEY_MAC },
+	};
+	uint64_t bits = 0;
+
+	for (unsigned i = 0; i < t->n_fields; i++) {
+		for (unsigned k = 0; k < sizeof(keys) / sizeof(keys[0]); k++)
+			if (t->fields[i].ie == &ie_table[keys[k].ie] &&
+			    (keys[k].when == 0 || (config->flow_key & keys[k].when)))
+				bits |= UINT64_C(1) << i;
+		/* several observation points: the interface is part of the key */
+		if (t->fields[i].ie == &ie_table[IE_ingressInterface] && config->n_interfaces > 1)
+			bits |= UINT64_C(1) << i;
+	}
+	return bits;
+}

@@ -1,0 +1,71 @@
+/*
+ * template: an ordered list of fields, and the small program that turns a record into octets by it.
+ *
+ * What is announced (fields) and what is encoded (ops) are added by one call, so they cannot disagree.
+ */
+#ifndef PITOT_EXPORT_TEMPLATE_H
+#define PITOT_EXPORT_TEMPLATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "pitot/exporter.h"
+#include "pitot/ie.h"
+
+#define TEMPLATE_FIELDS 64 /* flowKeyIndicator has as many bits */
+
+struct template_field {
+	const struct ie *ie;
+	uint32_t pen;
+	uint16_t id;     /* on the wire; a scope type in NetFlow v9 */
+	uint16_t length; /* on the wire; IE_VARIABLE */
+};
+
+struct template_op {
+	uint8_t op;   /* enum template_code */
+	uint8_t size; /* of the member */
+	uint16_t offset;
+	uint16_t length; /* on the wire */
+	uint64_t constant;
+};
+
+struct template {
+	uint16_t id;
+	uint8_t protocol; /* enum ie_protocol */
+	uint16_t n_fields;
+	uint16_t n_scope;  /* the first fields are the scope; 0: flow records */
+	uint16_t min_size; /* octets of the shortest record */
+	uint16_t max_size; /* and of the longest: the same unless a field is variable */
+	struct template_field fields[TEMPLATE_FIELDS];
+	struct template_op ops[TEMPLATE_FIELDS];
+};
+
+/* What encoding needs beside the record. */
+struct template_context {
+	int64_t boot_ms;     /* sysUptime 0, ms since 1970 */
+	int64_t earliest_ms; /* instants outside these are moved to them */
+	int64_t latest_ms;
+	const struct export_interface *interfaces;
+	unsigned n_interfaces;
+	uint64_t saturated; /* counts values that did not fit */
+};
+
+enum { TEMPLATE_E_FULL = 1 };
+
+void template_init(struct template *t, uint16_t id, enum ie_protocol protocol);
+/* length 0: the row's own in this protocol. */
+int template_add(struct template *t, const struct ie *ie, uint16_t length);
+/* A scope field; scope9 is its scope type in NetFlow v9 (RFC 3954 §6.1). */
+int template_add_scope(struct template *t, const struct ie *ie, uint16_t scope9);
+bool template_has(const struct template *t, const struct ie *ie);
+
+/*
+ * Writes one record at at, where there is room for max_size octets; returns its end.  record is a struct
+ * flow_record or a struct export_facts, as the rows that were added.
+ */
+uint8_t *template_encode(const struct template *t, const void *record, struct template_context *ctx, uint8_t *at);
+
+/* Octets of src, at most size, that do not end inside a UTF-8 sequence. */
+unsigned template_utf8_fit(const char *src, unsigned size);
+
+#endif

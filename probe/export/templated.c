@@ -1,0 +1,336 @@
+/*
+ * templated: see templated.h.
+ *
+ * A session begins with the templates, over UDP twice in messages of their own (RFC 7011 §8.4), then what they
+ * describe about the exporter itself, then data.  Over UDP templates and options are sent again every
+ * template_ns, also on an idle link, and every template_messages messages; reliable transports keep templates
+ * for the session (§8.1) and get options data by time only.
+ */
+#include "templated.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define COPIES 2 /* of templates before the first data, in different messages */
+
+struct dialect {
+	unsigned header_size;
+	unsigned reserve;              /* at the end: padding of the last set */
+	uint16_t template_set;
+	uint16_t options_template_set;
+};
+
+static struct dialect dialect_of(const struct collector *c)
+{
+	if (c->format->protocol == P9)
+		return (struct dialect){ 20, 3, 0, 1 }; /* RFC 3954 §5.1, §5.2, §6.1 */
+	return (struct dialect){ 16, 0, 2, 3 };         /* RFC 7011 §3.1, §3.3.2 */
+}
+
+int templated_setup(struct collector *c, struct diag *diag)
+{
+	c->announced = calloc(1, sizeof(*c->announced));
+	if (!c->announced)
+		return diag_set(diag, -ENOMEM, "%s: no memory for templates", c->config.url);
+	options_init(c->announced->options, c->format->protocol, &c->exporter->config);
+	return fields_templates(&c->announced->flow4, &c->announced->flow6, c->format->protocol,
+				&c->exporter->config, diag);
+}
+
+/* Opens a message whose clock is on its line; data and announcements alike. */
+static void open_message(struct collector *c)
+{
+	struct dialect d = dialect_of(c);
+
+	message_begin(c, d.header_size, d.reserve);
+	export_clock_begin(&c->clock, NULL, &c->exporter->now);
+	export_clock_add(&c->clock, NULL, &c->exporter->now);
+}
+
+static void put_template(struct collector *c, const struct template *t)
+{
+	struct dialect d = dialect_of(c);
+	struct wire *w = &c->message.wire;
+	unsigned head = t->n_scope ? 6 : 4, size = head + 4u * t->n_fields;
+
+	for (unsigned i = 0; i < t->n_fields; i++)
+		size += t->fields[i].pen ? 4 : 0;
+	if (!message_room(c, t->n_scope ? d.options_template_set : d.template_set, size, open_message)) {
+		c->stats.errors++; /* larger than the path takes: nothing of this template can be exported */
+		return;
+	}
+	wire_put_u16(w, t->id);
+	if (t->n_scope && t->protocol == P9) { /* RFC 3954 §6.1: lengths in octets */
+		wire_put_u16(w, (uint16_t)(4 * t->n_scope));
+		wire_put_u16(w, (uint16_t)(4 * (t->n_fields - t->n_scope)));
+	} else {
+		wire_put_u16(w, t->n_fields);
+		if (t->n_scope) /* RFC 7011 §3.4.2.2: a count */
+			wire_put_u16(w, t->n_scope);
+	}
+	for (unsigned i = 0; i < t->n_fields; i++) {
+		const struct template_field *f = &t->fields[i];
+
+		wire_put_u16(w, (uint16_t)(f->id | (f->pen ? 0x8000 : 0))); /* RFC 7011 §3.2 */
+		wire_put_u16(w, f->length);
+		if (f->pen)
+			wire_put_u32(w, f->pen);
+	}
+	c->message.load.templates++;
+}
+
+static void put_templates(struct collector *c)
+{
+	struct announced *a = c->announced;
+
+	put_template(c, &a->flow4);
+	put_template(c, &a->flow6);
+	for (unsigned i = OPTION_SETS; i-- > 0;) /* flow keys next to what they describe: RFC 7011 §8 */
+		if (a->options[i].used)
+			put_template(c, &a->options[i].template);
+}
+
+static void put_option(struct collector *c, enum option_index i, const struct export_facts *facts)
+{
+	const struct option_set *set = &c->announced->options[i];
+	struct message *m = &c->message;
+	struct template_context ctx = { 0 }; /* facts that saturate are no lost values of flows */
+
+	if (!set->used || !message_room(c, set->template.id, set->template.max_size, open_message))
+		return;
+	m->wire.at = template_encode(&set->template, facts, &ctx, m->wire.at);
+	m->load.options++;
+}
+
+static void put_flow_keys(struct collector *c, struct export_facts *facts)
+{
+	const struct template *flow[] = { &c->announced->flow4, &c->announced->flow6 };
+
+	for (unsigned i = 0; i < 2; i++) {
+		facts->template_id = flow[i]->id;
+		facts->flow_key_indicator = options_flow_keys(flow[i], &c->exporter->config);
+		put_option(c, OPTION_FLOW_KEYS, facts);
+	}
+}
+
+static void put_interfaces(struct collector *c, struct export_facts *facts)
+{
+	const struct exporter_config *config = &c->exporter->config;
+
+	for (unsigned i = 0; i < config->n_interfaces; i++) {
+		const struct export_interface *n = &config->interfaces[i];
+
+		if (!n->ifindex || !n->name[0])
+			continue;
+		facts->ifindex = n->ifindex;
+		memcpy(facts->ifname, n->name, sizeof(facts->ifname));
+		memcpy(facts->ifdescription, n->description, sizeof(facts->ifdescription));
+		put_option(c, OPTION_INTERFACES, facts);
+	}
+}
+
+/* Templates, and what is due with them. */
+static void announce(struct collector *c, unsigned copies)
+{
+	const struct exporter_config *config = &c->exporter->config;
+	struct export_facts facts;
+
+	options_facts(&facts, config, c->format->protocol);
+	message_finish(c);
+	for (unsigned i = 0; i < copies; i++) {
+		message_finish(c);
+		c->since_templates = 0;
+		put_templates(c);
+	}
+	c->templates_due = false;
+	c->next_template_ns = c->exporter->now.monotonic_ns + config->template_ns;
+	put_flow_keys(c, &facts);
+	put_option(c, OPTION_SAMPLING, &facts);
+	put_option(c, OPTION_SELECTOR, &facts);
+	put_option(c, OPTION_EXPORTER, &facts);
+	put_interfaces(c, &facts);
+}
+
+/*
+ * RFC 7011 §4: totals of what was sent before the message that says so; hence everything before it is out.  Losses
+ * are those that an earlier message's sequence number has shown (§10.3.2).
+ */
+static void put_statistics(struct collector *c)
+{
+	const struct exporter *e = c->exporter;
+	struct export_facts facts;
+
+	c->next_stats_ns = e->now.monotonic_ns + (e->config.stats_ns ? e->config.stats_ns : e->config.template_ns);
+	if (!c->announced->options[OPTION_METERING_STATISTICS].used)
+		return;
+	message_flush(c);
+	if (c->lost.records != c->shown.records && !c->transport->limits.reliable) {
+		put_templates(c); /* a message that shows them */
+		message_flush(c);
+	}
+	options_facts(&facts, &e->config, c->format->protocol);
+	facts.messages = c->stats.messages;
+	facts.octets = c->stats.octets;
+	facts.records = c->stats.records;
+	facts.ignored_packets = e->facts.ignored_packets;
+	facts.ignored_octets = e->facts.ignored_octets;
+	facts.first_ignored_ns = e->facts.first_ignored_ns;
+	facts.last_ignored_ns = e->facts.last_ignored_ns;
+	facts.dropped_packets = e->facts.dropped_packets;
+	facts.not_sent_records = c->shown.records;
+	facts.not_sent_packets = c->shown.packets;
+	facts.not_sent_octets = c->shown.octets;
+	facts.first_not_sent_ns = c->first_lost_ns;
+	facts.last_not_sent_ns = c->last_lost_ns;
+	put_option(c, OPTION_METERING_STATISTICS, &facts);
+	put_option(c, OPTION_METERING_RELIABILITY, &facts);
+	put_option(c, OPTION_EXPORTING_RELIABILITY, &facts);
+}
+
+static bool templates_due(const struct collector *c)
+{
+	const struct exporter_config *config = &c->exporter->config;
+
+	if (!c->started)
+		return false;
+	return c->templates_due || c->exporter->now.monotonic_ns >= c->next_template_ns ||
+	       (config->template_messages && c->since_templates >= config->template_messages &&
+		!c->transport->limits.reliable);
+}
+
+/* A new session has its own sequence and knows no template (RFC 7011 §3.1, §8). */
+static void enter_session(struct collector *c)
+{
+	if (c->session == c->transport->session)
+		return;
+	message_abandon(c);
+	c->session = c->transport->session;
+	c->sequence = 0;
+	c->started = false;
+}
+
+static void start(struct collector *c)
+{
+	c->started = true;
+	announce(c, c->transport->limits.reliable ? 1 : COPIES);
+	put_statistics(c);
+}
+
+/* Refresh over UDP: everything.  Reliable transports know the templates: options data only. */
+static void refresh(struct collector *c)
+{
+	struct export_facts facts;
+
+	if (!c->transport->limits.reliable) {
+		announce(c, 1);
+		return;
+	}
+	options_facts(&facts, &c->exporter->config, c->format->protocol);
+	c->templates_due = false;
+	c->next_template_ns = c->exporter->now.monotonic_ns + c->exporter->config.template_ns;
+	if (c->exporter->config.offline)
+		return; /* a file: at its beginning and its end */
+	put_option(c, OPTION_SAMPLING, &facts);
+	put_interfaces(c, &facts);
+}
+
+/* What must stand before more data; afterwards a message may be open. */
+static void prepare(struct collector *c)
+{
+	enter_session(c);
+	if (!c->session)
+		return;
+	if (!c->started)
+		start(c);
+	else if (templates_due(c))
+		refresh(c);
+}
+
+/* Ends the message if r (NULL: whatever comes) does not fit the line that its clock is on. */
+static void follow_clock(struct collector *c, const struct flow_record *r, const struct clock_time *now)
+{
+	if (!c->message.open || export_clock_fits(&c->clock, r, now))
+		return;
+	message_finish(c);
+	if (!c->exporter->config.offline)
+		c->templates_due = true; /* the wall clock stepped: RFC 3954 §7 */
+}
+
+/* A message for the record that is being exported, behind what must precede it. */
+static void open_for_data(struct collector *c)
+{
+	const struct flow_record *r = c->exporter->record;
+	const struct clock_time *now = &c->exporter->now;
+	struct dialect d = dialect_of(c);
+
+	if (c->exporter->config.offline) {
+		/* what is announced is dated by the record that it is announced for */
+		export_clock_begin(&c->clock, r, now);
+		export_clock_add(&c->clock, r, now);
+	}
+	prepare(c);
+	follow_clock(c, r, now);
+	if (c->message.open)
+		return;
+	message_begin(c, d.header_size, d.reserve);
+	export_clock_begin(&c->clock, r, now);
+}
+
+void templated_record(struct collector *c, const struct flow_record *r, const struct clock_time *now)
+{
+	const struct template *t = r->key.ip_version == 6 ? &c->announced->flow6 : &c->announced->flow4;
+	struct message *m = &c->message;
+
+	follow_clock(c, r, now);
+	if (m->open && m->set && m->set_id == t->id && wire_room(&m->wire) >= t->max_size) {
+		m->set_records++;
+	} else if (!message_room(c, t->id, t->max_size, open_for_data)) {
+		collector_unfit(c, r);
+		return;
+	}
+	export_clock_add(&c->clock, r, now);
+	c->context.boot_ms = c->clock.boot_ms;
+	c->context.latest_ms = c->clock.header_ms;
+	c->context.earliest_ms = export_clock_earliest(&c->clock);
+	m->wire.at = template_encode(t, r, &c->context, m->wire.at);
+	message_count(m, exporter_number(c->exporter), r->packets, r->octets, now->monotonic_ns);
+}
+
+void templated_tick(struct collector *c, const struct clock_time *now)
+{
+	const struct exporter_config *config = &c->exporter->config;
+
+	if (config->offline && !c->started)
+		return; /* times are not known before the first record */
+	follow_clock(c, NULL, now);
+	enter_session(c);
+	if (!c->session)
+		return;
+	if (!c->started || templates_due(c)) {
+		message_finish(c);
+		prepare(c);
+		message_flush(c);
+	}
+	if (now->monotonic_ns >= c->next_stats_ns && !(config->offline && c->transport->limits.reliable)) {
+		put_statistics(c);
+		message_flush(c);
+	}
+}
+
+void templated_refresh(struct collector *c)
+{
+	c->templates_due = true;
+}
+
+void templated_finish(struct collector *c, const struct clock_time *now)
+{
+	(void)now;
+	enter_session(c);
+	if (c->session && !c->started)
+		start(c);
+	message_flush(c);
+	if (c->session)
+		put_statistics(c);
+	message_flush(c);
+}
