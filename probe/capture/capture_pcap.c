@@ -33,7 +33,6 @@ struct pcap_live {
 	size_t stride;
 	uint16_t point;
 	uint16_t flags;
-	bool down;
 	bool stopping;
 	bool shut;
 	uint64_t stop_ns;  /* stopping: since when */
@@ -216,14 +215,10 @@ static void pcap_live_on_frame(u_char *user, const struct pcap_pkthdr *h, const 
 	};
 }
 
-/* libpcap says in words only that the interface is down, and the words differ. */
+/* libpcap 1.10 is silent about an interface that is down, and older ones say it in words that differ. */
 static bool pcap_live_is_down(struct pcap_live *p)
 {
-	const char *text = pcap_geterr(p->pcap);
-
-	if (p->has_interface && !capture_interface_is_up(pcap_fileno(p->pcap), p->interface.index))
-		return true;
-	return strstr(text, "disappeared") || strstr(text, "went down") || strstr(text, "is down");
+	return p->has_interface && !capture_interface_is_up(pcap_fileno(p->pcap), p->interface.index);
 }
 
 static int pcap_live_read(struct pcap_live *p, struct frame_batch *b, struct diag *diag)
@@ -238,15 +233,10 @@ static int pcap_live_read(struct pcap_live *p, struct frame_batch *b, struct dia
 	b->n = 0;
 	n = pcap_dispatch(p->pcap, BATCH_MAX, pcap_live_on_frame, (u_char *)&fill);
 	/* frames before an error are frames all the same; the error comes again */
-	if (n >= 0 || b->n > 0 || n == PCAP_ERROR_BREAK) {
-		if (b->n)
-			p->down = false;
+	if (n >= 0 || b->n > 0 || n == PCAP_ERROR_BREAK)
 		return 0;
-	}
-	if (pcap_live_is_down(p)) {
-		p->down = true;
+	if (pcap_live_is_down(p) || strstr(pcap_geterr(p->pcap), "went down"))
 		return CAPTURE_E_DOWN;
-	}
 	return pcap_live_fail(p, -EIO, "capture", diag);
 }
 
@@ -268,11 +258,7 @@ static int pcap_live_idle(struct pcap_live *p)
 {
 	if (p->stopping && clock_monotonic_ns() - p->quiet_ns > STOP_QUIET_NS)
 		return CAPTURE_E_END;
-	if (p->down && p->has_interface) {
-		p->down = !capture_interface_is_up(pcap_fileno(p->pcap), p->interface.index);
-		return p->down ? CAPTURE_E_DOWN : 0;
-	}
-	return 0;
+	return pcap_live_is_down(p) ? CAPTURE_E_DOWN : 0;
 }
 
 static int pcap_live_recv(struct capture *c, struct frame_batch *b, int wait_ms, struct diag *diag)

@@ -1,0 +1,121 @@
+/* netif_watch: what happens to links is told as it happens. */
+#include "cm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "netns.h"
+#include "pitot/netif.h"
+
+struct heard {
+	unsigned n;
+	bool gone;
+	bool up;
+	uint32_t index;
+};
+
+static void on_link(void *ctx, const struct netif *n, bool gone)
+{
+	struct heard *heard = ctx;
+
+	if (strcmp(n->name, "pwa") != 0)
+		return;
+	heard->n++;
+	heard->gone = gone;
+	heard->up = n->up;
+	heard->index = n->index;
+}
+
+static struct heard hear(struct netif_watch *w)
+{
+	struct pollfd pfd = { .fd = netif_watch_fd(w), .events = POLLIN };
+	struct heard heard = { 0 };
+
+	while (poll(&pfd, 1, 50) > 0)
+		assert_int_equal(netif_watch_read(w, on_link, &heard), 0);
+	return heard;
+}
+
+static struct netif_watch *open_watch(void)
+{
+	struct netif_watch *w = NULL;
+	struct diag diag = { "" };
+
+	assert_int_equal(netif_watch_open(&w, &diag), 0);
+	return w;
+}
+
+static void watch_tells(void **state)
+{
+	struct netif_watch *w = open_watch();
+	struct diag diag;
+	struct netif n;
+	struct heard heard;
+
+	(void)state;
+	assert_int_equal(hear(w).n, 0);
+	netns_veth("pwa", "pwb");
+	heard = hear(w);
+	assert_true(heard.n > 0 && heard.up && !heard.gone);
+	assert_int_equal(netif_get(&n, "pwa", &diag), 0);
+	assert_int_equal(heard.index, n.index);
+	netns_set_up("pwa", false);
+	heard = hear(w);
+	assert_true(heard.n > 0 && !heard.up && !heard.gone);
+	netns_delete("pwa");
+	heard = hear(w);
+	assert_true(heard.n > 0 && heard.gone);
+	assert_int_equal(heard.index, n.index);
+	netif_watch_close(w);
+	netif_watch_close(NULL);
+}
+
+static void watch_read_does_not_wait(void **state)
+{
+	struct netif_watch *w = open_watch();
+	struct heard heard = { 0 };
+
+	(void)state;
+	assert_int_equal(netif_watch_read(w, on_link, &heard), 0);
+	netif_watch_close(w);
+}
+
+static void watch_tells_that_it_lost(void **state)
+{
+	struct netif_watch *w = open_watch();
+	struct heard heard = { 0 };
+	int small = 1, large = 100000;
+
+	(void)state;
+	netns_veth("pwa", "pwb");
+	assert_int_equal(setsockopt(netif_watch_fd(w), SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)), 0);
+	for (unsigned i = 0; i < 200; i++)
+		netns_set_up("pwa", i & 1);
+	assert_int_equal(netif_watch_read(w, on_link, &heard), NETIF_E_LOST);
+	/* and it goes on, given room; the kernel may still be telling of what was lost before */
+	assert_int_equal(setsockopt(netif_watch_fd(w), SOL_SOCKET, SO_RCVBUF, &large, sizeof(large)), 0);
+	while (netif_watch_read(w, on_link, &heard) == NETIF_E_LOST)
+		;
+	hear(w);
+	netns_set_up("pwa", false);
+	heard = hear(w);
+	assert_true(heard.n > 0 && !heard.up);
+	netif_watch_close(w);
+	netns_delete("pwa");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(watch_tells),
+		cmocka_unit_test(watch_read_does_not_wait),
+		cmocka_unit_test(watch_tells_that_it_lost),
+	};
+	int r = netns_enter();
+
+	return r ? r : cmocka_run_group_tests(tests, NULL, NULL);
+}
