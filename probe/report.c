@@ -228,7 +228,7 @@ void report_summary(FILE *out, const struct report *r)
 		fprintf(out, "; %" PRIu64 " DROPPED by the kernel", m->kernel_dropped);
 	fputc('\n', out);
 	for (unsigned i = 0; i < PACKET_VERDICTS; i++)
-		if (m->ignored[i])
+		if (m->ignored[i] && ignored_reasons[i].text)
 			fprintf(out, "  %" PRIu64 " ignored: %s\n", m->ignored[i], ignored_reasons[i].text);
 	fprintf(out, "flows: %" PRIu64 " created = %" PRIu64 " exported", r->metering.flows.created, e->exported);
 	if (not_sent)

@@ -26,12 +26,12 @@ enum flow_direction { FLOW_DIRECTION_INGRESS = 0, FLOW_DIRECTION_EGRESS = 1, FLO
 
 struct flow_record {
 	struct flow_key key;
+	uint64_t id;         /* unique among all records of this run (IE 148) */
+	/* ---- 64: only what follows changes after the first packet, so that line stays clean */
 	uint64_t packets;
-	/* ---- 64 */
 	uint64_t octets;     /* IP total lengths */
 	uint64_t first_ns;   /* earliest packet */
 	uint64_t last_ns;    /* latest packet */
-	uint64_t id;         /* unique among all records of this run (IE 148) */
 	uint32_t ingress;    /* ifIndex of the first packet; 0 unknown */
 	uint32_t egress;     /* likewise */
 	uint32_t min_octets; /* shortest and longest IP total length, saturating at 2^32-1 */
@@ -49,6 +49,6 @@ struct flow_record {
 };
 
 static_assert(sizeof(struct flow_record) == 128, "an entry is two cache lines");
-static_assert(offsetof(struct flow_record, octets) == 64, "the key and the packet count share a line");
+static_assert(offsetof(struct flow_record, packets) == 64, "what packets change is one line");
 
 #endif

@@ -9,7 +9,7 @@ void flow_table_prefetch(struct flow_table *t, struct packet *packets, unsigned 
 {
 	for (unsigned i = 0; i < n; i++) {
 		packets[i].hash = flow_hash(t, &packets[i].key);
-		__builtin_prefetch(flow_bucket(t, packets[i].hash), 1);
+		__builtin_prefetch(flow_bucket(t, packets[i].hash));
 	}
 }
 
@@ -152,6 +152,16 @@ static inline void flow_packet(struct flow_table *t, struct packet *p)
 	}
 }
 
+/*
+ * Loads both lines for real: a prefetch that misses the TLB is slow or dropped, most of all in a virtual machine,
+ * while independent loads overlap.
+ */
+static inline void flow_touch(const struct flow_record *e)
+{
+	(void)*(volatile const uint64_t *)&e->id;
+	(void)*(volatile const uint64_t *)&e->packets;
+}
+
 void flow_table_update(struct flow_table *t, struct packet *packets, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++) {
@@ -159,9 +169,8 @@ void flow_table_update(struct flow_table *t, struct packet *packets, unsigned n)
 
 		packets[i].entry = entry;
 		if (entry == ENTRY_NONE) /* a new flow will take this one, if it is the first of the batch */
-			entry = t->free != ENTRY_NONE ? t->free : t->used;
-		__builtin_prefetch(&t->entries[entry], 1);
-		__builtin_prefetch((uint8_t *)&t->entries[entry] + 64, 1);
+			entry = t->free != ENTRY_NONE ? t->free : t->used < t->config.max_flows ? t->used : 0;
+		flow_touch(&t->entries[entry]);
 	}
 	for (unsigned i = 0; i < n; i++) {
 		t->stats.active_packets++;
