@@ -1,0 +1,125 @@
+#!/usr/bin/env python3
+"""Who may include what: lint_includes.py SRCROOT.
+
+A packet goes down one staircase; no step knows the one above it.  The table says which contracts a folder may
+see, whether it includes them itself or gets them by another header.  `stages` of the table is the rule; change it
+when a contract is new, never to get an include through.
+"""
+import re
+
+from lintlib import code, error, finish, line_of, name, root
+
+BASE = {"clock.h", "diag.h", "gate.h", "hash.h", "log.h", "ring.h"}
+PACKET = {"packet.h", "flow_key.h", "flow_record.h", "ignored.def"}
+
+STAGES = {
+    "base": set(),
+    "config": {"config.h", "collector.h", "options.def"},
+    "capture": {"capture.h"} | PACKET,
+    "decode": {"decode.h"} | PACKET,
+    "flow": {"flow_table.h", "fragment.h", "stats.h"} | PACKET,
+    "sample": {"sampler.h", "packet_sample.h", "stats.h"} | PACKET,
+    "export": {"exporter.h", "flow_record.h", "flow_key.h", "packet_sample.h", "ie.h", "ie.def", "fields.def",
+               "transport.h", "collector.h", "wire.h"},
+    "transport": {"transport.h", "collector.h"},
+    "netif": {"netif.h"},
+    "sandbox": {"sandbox.h"},
+}
+
+# What a contract may be built of.  It keeps the edges that people want, and must not get, out of the headers too.
+NEVER = [  # folder, header, why
+    ("flow", "exporter.h", "expiry hands records to a callback"),
+    ("flow", "ie.h", "the flow table knows no protocol"),
+    ("export", "flow_table.h", "an exporter sees finished records only"),
+    ("export", "capture.h", "an exporter sees finished records only"),
+    ("export", "decode.h", "an exporter sees finished records only"),
+    ("transport", "exporter.h", "a transport carries messages and knows no format"),
+    ("transport", "ie.h", "a transport carries messages and knows no format"),
+    ("capture", "decode.h", "capture lends frames"),
+    ("decode", "capture.h", "decode sees frames, not where they come from"),
+    ("decode", "flow_table.h", "decode fills packets"),
+]
+
+# Only these see the parts of the program above the stages, and the user's wishes.
+TOP = {  # header: the files that may include it
+    "config.h": {"main.c", "run.c", "run.h", "process.c", "process.h", "report.c", "report.h"},
+    "worker.h": {"main.c", "run.c", "run.h", "worker.c", "report.c", "report.h"},
+}
+
+# Libraries: system headers that belong to one folder.
+LIBRARIES = {
+    r"pcap(/.*)?\.h": {"capture"},
+    r"netlink/.*": {"netif"},
+    r"openssl/.*": {"transport"},
+    r"linux/if_packet\.h": {"capture"},
+    r"seccomp\.h": {"sandbox"},
+}
+
+INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(["<])([^">]+)[">]', re.M)
+
+
+def includes(path):
+    text = code(path, keep_strings=True)
+    for match in INCLUDE.finditer(text):
+        yield line_of(text, match.start()), match.group(1), match.group(2)
+
+
+def closure(header, seen):
+    """All contracts that including pitot/<header> brings in."""
+    if header in seen:
+        return seen
+    seen.add(header)
+    path = root() / "include/pitot" / header
+    if not path.exists():
+        error(header, "is included and is not in include/pitot")
+        return seen
+    for _, kind, target in includes(path):
+        if kind == '"' and target.startswith("pitot/"):
+            closure(target[len("pitot/"):], seen)
+    return seen
+
+
+def check_stage(path, folder, line, target):
+    where = f"{name(path)}:{line}"
+    if target.startswith("pitot/"):
+        header = target[len("pitot/"):]
+        for got in sorted(closure(header, set())):
+            for stage, never, why in NEVER:
+                if (stage, never) == (folder, got):
+                    error(where, f"{folder}/ must never see {got}: {why}")
+            if got not in STAGES[folder] | BASE:
+                by = "" if got == header else f" (by {header})"
+                error(where, f"{folder}/ may not see {got}{by}")
+    elif "/" in target and target.split("/")[0] != folder:
+        error(where, f"{target} is private to another folder: a header for two folders goes into include/pitot")
+    elif ".." in target:
+        error(where, f"{target} leaves its folder")
+
+
+def main():
+    probe = root() / "probe"
+    for path in sorted(probe.rglob("*.[ch]")):
+        parts = path.relative_to(probe).parts
+        folder = parts[0] if len(parts) > 1 else ""
+        if folder and folder not in STAGES:
+            error(name(path), f"folder {folder}/ has no row in the table of this lint")
+            continue
+        for line, kind, target in includes(path):
+            if kind == "<":
+                for pattern, owners in LIBRARIES.items():
+                    if re.fullmatch(pattern, target) and folder not in owners:
+                        error(f"{name(path)}:{line}", f"<{target}> belongs to {', '.join(sorted(owners))}/")
+                continue
+            if folder:
+                check_stage(path, folder, line, target)
+            short = target.rsplit("/", 1)[-1]
+            if short in TOP and folder != "config" and path.name not in TOP[short]:
+                error(f"{name(path)}:{line}", f"only {', '.join(sorted(TOP[short]))} may include {short}")
+    for path in sorted((root() / "include/pitot").iterdir()):
+        for line, kind, target in includes(path):
+            if kind == '"' and not target.startswith("pitot/"):
+                error(f"{name(path)}:{line}", "a contract includes contracts only")
+    finish()
+
+
+main()

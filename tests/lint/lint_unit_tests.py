@@ -1,0 +1,47 @@
+#!/usr/bin/env python3
+"""Every source of probe/ has a unit test that names it: lint_unit_tests.py SRCROOT.
+
+tests/unit/test_NAME.c (or tests/golden/golden_NAME.c) covers NAME.c, and every FOLDER/NAME.c that its first
+comment names.
+"""
+import re
+
+from lintlib import error, finish, name, root
+
+# Not worth a unit test of their own, and why.
+EXCEPTIONS = {
+    "main.c": "end to end: tests/e2e",
+    "run.c": "end to end: tests/e2e",
+    "process.c": "end to end: tests/e2e",
+}
+
+
+def main():
+    probe = root() / "probe"
+    stems, heads = set(), ""
+    listed = (root() / "tests/unit/meson.build").read_text() + (root() / "tests/golden/meson.build").read_text()
+    for path in sorted((root() / "tests").glob("*/*.c")):
+        match = re.fullmatch(r"(?:test|golden)_(\w+)\.c", path.name)
+        if not match:
+            continue
+        if f"'{match.group(1)}'" not in listed:
+            error(name(path), "is in no list of its meson.build: it never runs")
+            continue
+        stems.add(match.group(1))
+        comment = re.match(r"\s*/\*.*?\*/", path.read_text(encoding="utf-8"), re.S)
+        heads += comment.group() if comment else ""
+    covered = set(re.findall(r"[\w/]+\.c\b", heads))
+    for path in sorted(probe.rglob("*.c")):
+        short = str(path.relative_to(probe))
+        if path.stem in stems or short in covered or f"probe/{short}" in covered:
+            if short in EXCEPTIONS:
+                error(short, "has a unit test: take it off the exceptions of this lint")
+        elif short not in EXCEPTIONS:
+            error(name(path), "no unit test names it")
+    for short in EXCEPTIONS:
+        if not (probe / short).exists():
+            error(short, "is an exception of this lint and does not exist")
+    finish()
+
+
+main()
