@@ -30,11 +30,18 @@ static int64_t ms(uint64_t ns)
 	return (int64_t)(ns / NS_PER_MSEC);
 }
 
+/* As far as it can be shown. */
 static int64_t duration(const struct flow_record *r)
 {
 	int64_t d = ms(r->last_ns) - ms(r->first_ns);
 
 	return d < EXPORT_CLOCK_SPAN_MS ? d : EXPORT_CLOCK_SPAN_MS;
+}
+
+/* Do these two lie on both sides of a wrap of the 32-bit sysUptime?  Some collectors then compute wrong times. */
+static bool wraps(int64_t first_uptime, int64_t uptime)
+{
+	return first_uptime >> 32 != uptime >> 32;
 }
 
 /* Offline: is r on the line that boot and the last header draw, together with what the message has? */
@@ -46,7 +53,8 @@ static bool on_line(const struct export_clock *c, const struct flow_record *r)
 	if (header < c->header_ms)
 		header = c->header_ms;
 	return first >= c->boot_ms && header - oldest <= EXPORT_CLOCK_SPAN_MS &&
-	       header - c->boot_ms - c->sent_uptime_ms <= EXPORT_CLOCK_SPAN_MS;
+	       header - c->boot_ms - c->sent_uptime_ms <= EXPORT_CLOCK_SPAN_MS &&
+	       !wraps(oldest - c->boot_ms, header - c->boot_ms);
 }
 
 static bool stepped(const struct export_clock *c, const struct clock_time *now)
@@ -79,8 +87,14 @@ static void live_line(struct export_clock *c, const struct clock_time *now)
 
 static void offline_line(struct export_clock *c, const struct flow_record *r, const struct clock_time *now)
 {
+	int64_t before = r ? duration(r) + 1000 : 0; /* First, from a header at the end of its second */
+	int64_t uptime = c->sent_uptime_ms + (c->has_line ? HOUR_MS : DAY_MS) + before;
+	int64_t behind = (uptime >> 32 << 32) + HOUR_MS + before; /* the wrap, all of it */
+
+	if (wraps(uptime - before, uptime) && behind - c->sent_uptime_ms <= EXPORT_CLOCK_SPAN_MS)
+		uptime = behind;
 	c->header_ms = header_time(c, ms(r ? r->last_ns : now->realtime_ns));
-	c->boot_ms = c->header_ms - c->sent_uptime_ms - (c->has_line ? HOUR_MS : DAY_MS) - (r ? duration(r) : 0);
+	c->boot_ms = c->header_ms - uptime;
 }
 
 void export_clock_begin(struct export_clock *c, const struct flow_record *r, const struct clock_time *now)
