@@ -19,9 +19,11 @@ static const struct {
 	const char *name;
 	uint16_t port;
 } url_formats[FORMAT_COUNT] = {
-	[FORMAT_NETFLOW5] = { "netflow5", 2055 }, [FORMAT_NETFLOW9] = { "netflow9", 2055 },
-	[FORMAT_IPFIX] = { "ipfix", 4739 },	  [FORMAT_JSON] = { "json", 0 },
-	[FORMAT_TEXT] = { "text", 0 },
+	[FORMAT_NETFLOW5] = {"netflow5", 2055},
+	[FORMAT_NETFLOW9] = {"netflow9", 2055},
+	[FORMAT_IPFIX] = {"ipfix", 4739},
+	[FORMAT_JSON] = {"json", 0},
+	[FORMAT_TEXT] = {"text", 0},
 };
 
 static const char *const url_transports[TRANSPORT_COUNT] = {
@@ -50,7 +52,8 @@ static int url_parse_scheme(struct collector_config *c, const char *text, size_t
 	for (f = 0; f < FORMAT_COUNT && !url_is(text, name, url_formats[f].name); f++)
 		;
 	if (f == FORMAT_COUNT)
-		return diag_set(diag, -EINVAL, "'%.*s' is not a format; there are netflow5, netflow9, ipfix, json and text",
+		return diag_set(diag, -EINVAL,
+				"'%.*s' is not a format; there are netflow5, netflow9, ipfix, json and text",
 				(int)(name < 40 ? name : 40), text);
 	c->format = (enum export_format)f;
 	if (plus) {
@@ -58,14 +61,16 @@ static int url_parse_scheme(struct collector_config *c, const char *text, size_t
 			;
 		if (t == TRANSPORT_COUNT)
 			return diag_set(diag, -EINVAL,
-					"'%.*s' has no known transport after the +; there are udp, tcp, tls, dtls, sctp and file",
+					"'%.*s' has no known transport after the +; there are udp, tcp, tls, "
+					"dtls, sctp and file",
 					shown, text);
 	} else if (url_is_to_file(c->format)) {
 		t = TRANSPORT_FILE;
 	}
 	c->transport = (enum transport_kind)t;
 	if (url_is_to_file(c->format) && t != TRANSPORT_FILE)
-		return diag_set(diag, -EINVAL, "%s goes to a file: %s:FILE", url_formats[f].name, url_formats[f].name);
+		return diag_set(diag, -EINVAL, "%s goes to a file: %s:FILE", url_formats[f].name,
+				url_formats[f].name);
 	if (c->format == FORMAT_NETFLOW5 && t != TRANSPORT_UDP && t != TRANSPORT_FILE)
 		return diag_set(diag, -EINVAL, "'%.*s': NetFlow v5 goes over UDP only", shown, text);
 	if (c->format == FORMAT_NETFLOW9 && (t == TRANSPORT_TCP || t == TRANSPORT_TLS || t == TRANSPORT_DTLS))
@@ -78,8 +83,8 @@ static int url_parse_file(struct collector_config *c, const char *path, struct d
 	const char *plus = url_is_to_file(c->format) ? "" : "+file";
 
 	if (!path[0])
-		return diag_set(diag, -EINVAL, "%s%s: names no file; - is standard output", url_formats[c->format].name,
-				plus);
+		return diag_set(diag, -EINVAL, "%s%s: names no file; - is standard output",
+				url_formats[c->format].name, plus);
 	if (path[0] == '/' && path[1] == '/' && path[2] != '/')
 		return diag_set(diag, -EINVAL, "'%.80s' is not a file: write %s%s:FILE, without //", path,
 				url_formats[c->format].name, plus);
@@ -126,7 +131,8 @@ static int url_check_name(const char *host, struct diag *diag)
 	const char *bad = host + strspn(host, HOST_CHARS);
 
 	if (*bad == ',')
-		return diag_set(diag, -EINVAL, "'%.80s...' has a comma: each collector needs a --collector (-n) of its own",
+		return diag_set(diag, -EINVAL,
+				"'%.80s...' has a comma: each collector needs a --collector (-n) of its own",
 				host);
 	if (*bad || host[0] == '-' || host[0] == '.' || strstr(host, ".."))
 		return diag_set(diag, -EINVAL, "'%.80s' is not the name or address of a host", host);
@@ -152,7 +158,9 @@ static int url_parse_host(struct collector_config *c, const char *text, const ch
 		*rest = text + len;
 		if (strchr(*rest, ':') != strrchr(*rest, ':'))
 			return diag_set(diag, -EINVAL,
-					"'%.80s' has several colons: an IPv6 address stands in brackets, [2001:db8::5]:4739", text);
+					"'%.80s' has several colons: an IPv6 address stands in brackets, "
+					"[2001:db8::5]:4739",
+					text);
 	}
 	if (!len)
 		return diag_set(diag, -EINVAL, "'%.80s' names no host", text);
@@ -200,7 +208,7 @@ int collector_parse(struct collector_config *c, const char *text, enum export_fo
 	const char *rest = text[scheme] ? text + scheme + 1 : NULL;
 	int r;
 
-	*c = (struct collector_config){ .format = default_format, .transport = TRANSPORT_UDP };
+	*c = (struct collector_config){.format = default_format, .transport = TRANSPORT_UDP};
 	if (!rest || text[0] == '[')
 		return url_parse_address(c, text, diag);
 	if (strncmp(rest, "//", 2) != 0 && !memchr(text, '+', scheme) && !url_is(text, scheme, "json") &&

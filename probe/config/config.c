@@ -37,7 +37,7 @@ static int config_add_word(struct config_build *b, const char *word, struct diag
 /* First a look for what comes before everything else: --help, --version, the configuration file. */
 static int config_scan(struct config_build *b, int argc, char **argv, struct diag *diag)
 {
-	struct config_args args = { .argc = argc, .argv = argv, .i = 1 };
+	struct config_args args = {.argc = argc, .argv = argv, .i = 1};
 	struct config_arg arg;
 	int r;
 
@@ -53,7 +53,7 @@ static int config_scan(struct config_build *b, int argc, char **argv, struct dia
 
 static int config_apply(struct config_build *b, int argc, char **argv, struct diag *diag)
 {
-	struct config_args args = { .argc = argc, .argv = argv, .i = 1 };
+	struct config_args args = {.argc = argc, .argv = argv, .i = 1};
 	struct config_arg arg;
 	int r;
 
@@ -84,10 +84,10 @@ static int config_finish_build(struct config_build *b, int r, struct diag *diag)
 
 int config_parse(struct config *c, int argc, char **argv, struct diag *diag)
 {
-	struct config_build b = { .c = c };
+	struct config_build b = {.c = c};
 	int r;
 
-	*c = (struct config){ .action = CONFIG_RUN };
+	*c = (struct config){.action = CONFIG_RUN};
 	r = config_scan(&b, argc, argv, diag);
 	if (!r && !b.help)
 		r = config_defaults(&b, diag);
@@ -100,10 +100,10 @@ int config_parse(struct config *c, int argc, char **argv, struct diag *diag)
 
 int config_parse_text(struct config *c, const char *name, const char *text, size_t size, struct diag *diag)
 {
-	struct config_build b = { .c = c };
+	struct config_build b = {.c = c};
 	int r;
 
-	*c = (struct config){ .action = CONFIG_RUN };
+	*c = (struct config){.action = CONFIG_RUN};
 	r = config_defaults(&b, diag);
 	if (!r)
 		r = config_file_apply(&b, name, text, size, diag);
@@ -122,5 +122,5 @@ void config_deinit(struct config *c)
 	free(c->pidfile);
 	free(c->user);
 	free(c->config_path);
-	*c = (struct config){ .action = CONFIG_RUN };
+	*c = (struct config){.action = CONFIG_RUN};
 }

@@ -15,26 +15,27 @@ static const struct {
 	char letter;
 	const char *instead;
 } args_softflowd[] = {
-	{ '6', "IPv6 is always measured; leave it out" },
-	{ 'a', "packets of a file are always measured by their own time; leave it out" },
-	{ 'A', "times are exported in milliseconds; --fields takes other elements" },
-	{ 'b', "pitot exports each direction as a flow of its own" },
-	{ 'c', "pitot has no control socket; SIGUSR1 writes statistics" },
-	{ 'l', "every collector gets every record" },
-	{ 'P', "the collector's URL names the transport: -n FORMAT+TRANSPORT://HOST:PORT" },
-	{ 'R', "pitot does not receive PSAMP" },
-	{ 's', "pitot measures every packet and does not sample" },
-	{ 'S', "use --bind-device DEV, or --source ADDR" },
-	{ 'x', "MPLS labels are among the elements of --list-fields, if at all" },
+	{'6', "IPv6 is always measured; leave it out"},
+	{'a', "packets of a file are always measured by their own time; leave it out"},
+	{'A', "times are exported in milliseconds; --fields takes other elements"},
+	{'b', "pitot exports each direction as a flow of its own"},
+	{'c', "pitot has no control socket; SIGUSR1 writes statistics"},
+	{'l', "every collector gets every record"},
+	{'P', "the collector's URL names the transport: -n FORMAT+TRANSPORT://HOST:PORT"},
+	{'R', "pitot does not receive PSAMP"},
+	{'s', "pitot measures every packet and does not sample"},
+	{'S', "use --bind-device DEV, or --source ADDR"},
+	{'x', "MPLS labels are among the elements of --list-fields, if at all"},
 };
 
 static int args_unknown_letter(char letter, struct diag *diag)
 {
-	char text[2] = { letter, '\0' };
+	char text[2] = {letter, '\0'};
 
 	for (unsigned i = 0; i < sizeof(args_softflowd) / sizeof(args_softflowd[0]); i++) {
 		if (args_softflowd[i].letter == letter)
-			return diag_set(diag, CONFIG_E_USAGE, "-%c is softflowd's: %s", letter, args_softflowd[i].instead);
+			return diag_set(diag, CONFIG_E_USAGE, "-%c is softflowd's: %s", letter,
+					args_softflowd[i].instead);
 	}
 	return diag_set(diag, CONFIG_E_USAGE, "-%s is not an option; --help lists them", text);
 }
@@ -53,7 +54,8 @@ static void args_label(struct config_arg *arg)
 static int args_take_value(struct config_args *a, struct config_arg *arg, struct diag *diag)
 {
 	if (a->i >= a->argc)
-		return diag_set(diag, CONFIG_E_USAGE, "%s: the value (%s) is missing", arg->label, arg->row->argument);
+		return diag_set(diag, CONFIG_E_USAGE, "%s: the value (%s) is missing", arg->label,
+				arg->row->argument);
 	arg->value = a->argv[a->i++];
 	return 0;
 }
@@ -100,7 +102,7 @@ int config_args_next(struct config_args *a, struct config_arg *arg, struct diag 
 {
 	const char *text;
 
-	*arg = (struct config_arg){ .row = NULL };
+	*arg = (struct config_arg){.row = NULL};
 	if (a->cluster && *a->cluster)
 		return args_short(a, arg, diag);
 	if (a->i >= a->argc)

@@ -39,13 +39,15 @@ static int file_unquote(struct file_line *l, struct diag *diag)
 	if (value[0] == '"') {
 		end = strchr(value + 1, '"');
 		if (!end)
-			return diag_set(diag, CONFIG_E_USAGE, "%.200s:%u: %.40s: the closing quote is missing", l->file,
-					l->number, l->name);
+			return diag_set(diag, CONFIG_E_USAGE,
+					"%.200s:%u: %.40s: the closing quote is missing", l->file, l->number,
+					l->name);
 		*end = '\0';
 		end += 1 + strspn(end + 1, " \t");
 		if (*end && *end != '#')
-			return diag_set(diag, CONFIG_E_USAGE, "%.200s:%u: %.40s: text after the closing quote", l->file,
-					l->number, l->name);
+			return diag_set(diag, CONFIG_E_USAGE,
+					"%.200s:%u: %.40s: text after the closing quote", l->file, l->number,
+					l->name);
 		l->value = value + 1;
 		return 0;
 	}
@@ -57,8 +59,8 @@ static int file_unquote(struct file_line *l, struct diag *diag)
 	}
 	l->value = file_trim(value);
 	if (!l->value[0])
-		return diag_set(diag, CONFIG_E_USAGE, "%.200s:%u: %.40s: the value is missing", l->file, l->number,
-				l->name);
+		return diag_set(diag, CONFIG_E_USAGE, "%.200s:%u: %.40s: the value is missing", l->file,
+				l->number, l->name);
 	return 0;
 }
 
@@ -67,10 +69,10 @@ static int file_unknown(const struct file_line *l, struct diag *diag)
 	const struct config_row *near = config_row_nearest(l->name, strlen(l->name));
 
 	if (near && !(near->flags & FLAG_CLI))
-		return diag_set(diag, CONFIG_E_USAGE, "%.200s:%u: '%.80s' is not an option; is %s meant?", l->file,
-				l->number, l->name, near->name);
-	return diag_set(diag, CONFIG_E_USAGE, "%.200s:%u: '%.80s' is not an option; pitot.conf(5) lists them", l->file,
-			l->number, l->name);
+		return diag_set(diag, CONFIG_E_USAGE, "%.200s:%u: '%.80s' is not an option; is %s meant?",
+				l->file, l->number, l->name, near->name);
+	return diag_set(diag, CONFIG_E_USAGE, "%.200s:%u: '%.80s' is not an option; pitot.conf(5) lists them",
+			l->file, l->number, l->name);
 }
 
 /* One line; seen[row] is the line that set it. */
@@ -86,8 +88,8 @@ static int file_apply_line(struct config_build *b, struct file_line *l, char *te
 		return 0;
 	equals = strchr(text, '=');
 	if (!equals)
-		return diag_set(diag, CONFIG_E_USAGE, "%.200s:%u: '%.80s' is not a NAME = VALUE line", l->file, l->number,
-				text);
+		return diag_set(diag, CONFIG_E_USAGE, "%.200s:%u: '%.80s' is not a NAME = VALUE line",
+				l->file, l->number, text);
 	*equals = '\0';
 	l->name = file_trim(text);
 	l->value = equals + 1;
@@ -95,11 +97,11 @@ static int file_apply_line(struct config_build *b, struct file_line *l, char *te
 	if (!row)
 		return file_unknown(l, diag);
 	if (row->flags & FLAG_CLI)
-		return diag_set(diag, CONFIG_E_USAGE, "%.200s:%u: %s belongs on the command line", l->file, l->number,
-				row->name);
+		return diag_set(diag, CONFIG_E_USAGE, "%.200s:%u: %s belongs on the command line", l->file,
+				l->number, row->name);
 	if (seen[row - config_rows] && !(row->flags & FLAG_MANY))
-		return diag_set(diag, CONFIG_E_USAGE, "%.200s:%u: %s was already set in line %u", l->file, l->number,
-				row->name, seen[row - config_rows]);
+		return diag_set(diag, CONFIG_E_USAGE, "%.200s:%u: %s was already set in line %u", l->file,
+				l->number, row->name, seen[row - config_rows]);
 	seen[row - config_rows] = l->number;
 	r = file_unquote(l, diag);
 	if (r)
@@ -108,10 +110,11 @@ static int file_apply_line(struct config_build *b, struct file_line *l, char *te
 	return config_set(b, row, l->value, label, diag);
 }
 
-int config_file_apply(struct config_build *b, const char *name, const char *text, size_t size, struct diag *diag)
+int config_file_apply(struct config_build *b, const char *name, const char *text, size_t size,
+		      struct diag *diag)
 {
-	struct file_line l = { .file = name };
-	unsigned seen[FILE_ROWS_MAX] = { 0 };
+	struct file_line l = {.file = name};
+	unsigned seen[FILE_ROWS_MAX] = {0};
 	const char *end = text + size;
 	char line[FILE_LINE_MAX];
 
@@ -124,11 +127,12 @@ int config_file_apply(struct config_build *b, const char *name, const char *text
 
 		l.number++;
 		if (len >= sizeof(line))
-			return diag_set(diag, CONFIG_E_USAGE, "%.200s:%u: the line is longer than %d octets", name, l.number,
-					FILE_LINE_MAX - 1);
+			return diag_set(diag, CONFIG_E_USAGE, "%.200s:%u: the line is longer than %d octets",
+					name, l.number, FILE_LINE_MAX - 1);
 		if (memchr(text, '\0', len))
-			return diag_set(diag, CONFIG_E_USAGE, "%.200s:%u: the line has a NUL octet: this is not a text file",
-					name, l.number);
+			return diag_set(diag, CONFIG_E_USAGE,
+					"%.200s:%u: the line has a NUL octet: this is not a text file", name,
+					l.number);
 		memcpy(line, text, len);
 		line[len] = '\0';
 		r = file_apply_line(b, &l, line, seen, diag);
@@ -158,9 +162,10 @@ int config_file_read(struct config_build *b, const char *path, struct diag *diag
 		return diag_set(diag, -ENOMEM, "--config: %.200s: %s", path, strerror(ENOMEM));
 	size = fread(text, 1, FILE_MAX + 1, f);
 	if (ferror(f))
-		return diag_set(diag, errno ? -errno : -EIO, "--config: %.200s: %s", path, strerror(errno ? errno : EIO));
+		return diag_set(diag, errno ? -errno : -EIO, "--config: %.200s: %s", path,
+				strerror(errno ? errno : EIO));
 	if (size > FILE_MAX)
-		return diag_set(diag, CONFIG_E_USAGE, "--config: %.200s is longer than 1 MiB: this is no configuration",
-				path);
+		return diag_set(diag, CONFIG_E_USAGE,
+				"--config: %.200s is longer than 1 MiB: this is no configuration", path);
 	return config_file_apply(b, path, text, size, diag);
 }

@@ -56,8 +56,8 @@ static void help_option(struct help *h, const struct config_row *row)
 {
 	char head[96], preset[80];
 
-	snprintf(head, sizeof(head), row->letter ? "  -%c, --%s %s" : "  %c   --%s %s", row->letter ? row->letter : ' ',
-		 row->name, row->argument);
+	snprintf(head, sizeof(head), row->letter ? "  -%c, --%s %s" : "  %c   --%s %s",
+		 row->letter ? row->letter : ' ', row->name, row->argument);
 	help_append(h, head, strlen(head));
 	while (h->len && h->line[h->len - 1] == ' ')
 		h->line[--h->len] = '\0';
@@ -74,7 +74,7 @@ static void help_option(struct help *h, const struct config_row *row)
 
 void config_help(void (*print)(void *ctx, const char *line), void *ctx)
 {
-	struct help h = { .print = print, .ctx = ctx };
+	struct help h = {.print = print, .ctx = ctx};
 
 	print(ctx, "Usage: pitot [OPTION]... [FILTER...]");
 	print(ctx, "Measures packets and exports flow records: IPFIX, NetFlow v9, NetFlow v5.");

@@ -105,8 +105,8 @@ int config_value_number(uint64_t *out, const char *text, uint64_t min, uint64_t 
 			struct diag *diag);
 int config_value_size(uint64_t *out, const char *text, uint64_t min, uint64_t max, const char *label,
 		      struct diag *diag);
-int config_value_seconds(uint64_t *out_ns, const char *text, uint64_t min_ns, uint64_t max_ns, const char *label,
-			 struct diag *diag);
+int config_value_seconds(uint64_t *out_ns, const char *text, uint64_t min_ns, uint64_t max_ns,
+			 const char *label, struct diag *diag);
 int config_value_switch(bool *out, const char *text, const char *label, struct diag *diag);
 
 /* The command line: settings one after the other, then the words. */
@@ -120,7 +120,7 @@ struct config_args {
 
 struct config_arg {
 	const struct config_row *row; /* NULL: a word */
-	const char *value;            /* of the option; NULL for a switch without one; or the word */
+	const char *value;	      /* of the option; NULL for a switch without one; or the word */
 	char label[64];
 };
 
@@ -128,7 +128,8 @@ struct config_arg {
 int config_args_next(struct config_args *a, struct config_arg *arg, struct diag *diag);
 
 /* Files. */
-int config_file_apply(struct config_build *b, const char *name, const char *text, size_t size, struct diag *diag);
+int config_file_apply(struct config_build *b, const char *name, const char *text, size_t size,
+		      struct diag *diag);
 int config_file_read(struct config_build *b, const char *path, struct diag *diag);
 
 /* The collectors, then every check that needs more than one option. */

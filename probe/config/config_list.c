@@ -73,7 +73,8 @@ int config_add_file(struct config_build *b, const char *value, const char *label
 		return diag_set(diag, CONFIG_E_USAGE, "%s: the file has no name", label);
 	for (unsigned i = 0; i < c->n_files; i++) {
 		if (strcmp(value, "-") == 0 && strcmp(c->files[i], "-") == 0)
-			return diag_set(diag, CONFIG_E_USAGE, "%s: standard input (-) can be read only once", label);
+			return diag_set(diag, CONFIG_E_USAGE, "%s: standard input (-) can be read only once",
+					label);
 	}
 	files = list_grow(c->files, c->n_files, LIST_FILES, sizeof(*files), &r, label, diag);
 	if (!files)
@@ -101,23 +102,27 @@ int config_add_interface(struct config_build *b, const char *value, const char *
 	if (digits && value[digits] == ':') {
 		snprintf(number, sizeof(number), "%.*s", (int)(digits < 20 ? digits : 20), value);
 		if (config_value_number(&index, number, 1, UINT32_MAX, label, diag))
-			return diag_set(diag, CONFIG_E_USAGE,
-					"%s: the index before the colon of '%.80s' is not from 1 to 4294967295", label,
-					value);
+			return diag_set(
+				diag, CONFIG_E_USAGE,
+				"%s: the index before the colon of '%.80s' is not from 1 to 4294967295",
+				label, value);
 		name = value + digits + 1;
 	}
 	if (!name[0] || strlen(name) >= sizeof(c->interfaces->name))
-		return diag_set(diag, CONFIG_E_USAGE, "%s: '%.80s' is not the name of an interface", label, value);
+		return diag_set(diag, CONFIG_E_USAGE, "%s: '%.80s' is not the name of an interface", label,
+				value);
 	for (unsigned i = 0; i < c->n_interfaces; i++) {
 		if (strcmp(c->interfaces[i].name, name) == 0)
 			return diag_set(diag, CONFIG_E_USAGE,
-					"%s: %s is given twice, and every packet would count twice", label, name);
+					"%s: %s is given twice, and every packet would count twice", label,
+					name);
 	}
-	interfaces = list_grow(c->interfaces, c->n_interfaces, LIST_INTERFACES, sizeof(*interfaces), &r, label, diag);
+	interfaces = list_grow(c->interfaces, c->n_interfaces, LIST_INTERFACES, sizeof(*interfaces), &r,
+			       label, diag);
 	if (!interfaces)
 		return r;
 	c->interfaces = interfaces;
-	c->interfaces[c->n_interfaces] = (struct config_interface){ .ifindex = (uint32_t)index };
+	c->interfaces[c->n_interfaces] = (struct config_interface){.ifindex = (uint32_t)index};
 	snprintf(c->interfaces[c->n_interfaces].name, sizeof(c->interfaces->name), "%s", name);
 	c->n_interfaces++;
 	return 0;
@@ -137,7 +142,7 @@ int config_add_url(struct config_build *b, const char *value, const char *label,
 	if (!urls)
 		return r;
 	b->urls = urls;
-	b->urls[b->n_urls] = (struct config_text){ .text = NULL };
+	b->urls[b->n_urls] = (struct config_text){.text = NULL};
 	r = config_copy(&b->urls[b->n_urls].text, value, diag);
 	if (r)
 		return r;
@@ -152,17 +157,17 @@ static const struct timeout_name {
 	size_t offset;
 	const char *instead;
 } timeout_names[] = {
-	{ "active", offsetof(struct config, active_ns), NULL },
-	{ "inactive", offsetof(struct config, inactive_ns), NULL },
-	{ "tcp-end", offsetof(struct config, tcp_end_ns), NULL },
-	{ "maxlife", offsetof(struct config, active_ns), NULL },
-	{ "general", offsetof(struct config, inactive_ns), NULL },
-	{ "tcp.fin", offsetof(struct config, tcp_end_ns), NULL },
-	{ "tcp.rst", offsetof(struct config, tcp_end_ns), NULL },
-	{ "tcp", 0, "one idle time-out holds for all protocols: use inactive (and tcp-end after FIN or RST)" },
-	{ "udp", 0, "one idle time-out holds for all protocols: use inactive" },
-	{ "icmp", 0, "one idle time-out holds for all protocols: use inactive" },
-	{ "expint", 0, "records leave as soon as they end: leave it out" },
+	{"active", offsetof(struct config, active_ns), NULL},
+	{"inactive", offsetof(struct config, inactive_ns), NULL},
+	{"tcp-end", offsetof(struct config, tcp_end_ns), NULL},
+	{"maxlife", offsetof(struct config, active_ns), NULL},
+	{"general", offsetof(struct config, inactive_ns), NULL},
+	{"tcp.fin", offsetof(struct config, tcp_end_ns), NULL},
+	{"tcp.rst", offsetof(struct config, tcp_end_ns), NULL},
+	{"tcp", 0, "one idle time-out holds for all protocols: use inactive (and tcp-end after FIN or RST)"},
+	{"udp", 0, "one idle time-out holds for all protocols: use inactive"},
+	{"icmp", 0, "one idle time-out holds for all protocols: use inactive"},
+	{"expint", 0, "records leave as soon as they end: leave it out"},
 };
 
 static int timeout_set_one(struct config *c, const char *name, const char *value, const char *label,
@@ -177,7 +182,8 @@ static int timeout_set_one(struct config *c, const char *name, const char *value
 			t = &timeout_names[i];
 	}
 	if (!t)
-		return diag_set(diag, CONFIG_E_USAGE, "%s: '%.80s' is not a time-out; there are active, inactive and tcp-end",
+		return diag_set(diag, CONFIG_E_USAGE,
+				"%s: '%.80s' is not a time-out; there are active, inactive and tcp-end",
 				label, name);
 	if (t->instead)
 		return diag_set(diag, CONFIG_E_USAGE, "%s: %s is softflowd's: %s", label, name, t->instead);
@@ -200,14 +206,15 @@ int config_set_timeout(struct config *c, const char *value, const char *label, s
 	if (r)
 		return r;
 	if (!value[0] || value[0] == ',' || value[strlen(value) - 1] == ',' || strstr(value, ",,"))
-		return diag_set(diag, CONFIG_E_USAGE, "%s: '%.80s' has an empty part; write NAME=SECONDS[,...]", label,
-				value);
+		return diag_set(diag, CONFIG_E_USAGE,
+				"%s: '%.80s' has an empty part; write NAME=SECONDS[,...]", label, value);
 	for (char *part = strtok_r(list, ",", &save); part; part = strtok_r(NULL, ",", &save)) {
 		char *equals = strchr(part, '=');
 
 		if (!equals)
 			return diag_set(diag, CONFIG_E_USAGE,
-					"%s: '%.80s' does not say which time-out: write active=SECONDS, inactive=SECONDS or "
+					"%s: '%.80s' does not say which time-out: write active=SECONDS, "
+					"inactive=SECONDS or "
 					"tcp-end=SECONDS",
 					label, part);
 		*equals = '\0';
@@ -223,7 +230,7 @@ int config_set_flow_key(struct config *c, const char *value, const char *label, 
 	static const struct {
 		const char *name;
 		uint32_t bits;
-	} keys[] = { { "none", 0 }, { "tos", CONFIG_KEY_TOS }, { "vlan", CONFIG_KEY_VLAN }, { "mac", CONFIG_KEY_MAC } };
+	} keys[] = {{"none", 0}, {"tos", CONFIG_KEY_TOS}, {"vlan", CONFIG_KEY_VLAN}, {"mac", CONFIG_KEY_MAC}};
 	uint32_t bits = 0;
 
 	for (const char *p = value;; p++) {
@@ -236,9 +243,11 @@ int config_set_flow_key(struct config *c, const char *value, const char *label, 
 		}
 		if (i == 4)
 			return diag_set(diag, CONFIG_E_USAGE,
-					"%s: '%.*s' cannot be added to the flow key; tos, vlan and mac can%s", label,
-					(int)(len < 80 ? len : 80), p,
-					len == 5 && memcmp(p, "ether", 5) == 0 ? " (softflowd's ether is vlan,mac)" : "");
+					"%s: '%.*s' cannot be added to the flow key; tos, vlan and mac can%s",
+					label, (int)(len < 80 ? len : 80), p,
+					len == 5 && memcmp(p, "ether", 5) == 0
+						? " (softflowd's ether is vlan,mac)"
+						: "");
 		bits |= keys[i].bits;
 		p += len;
 		if (!*p)
@@ -282,7 +291,8 @@ int config_set_source(struct config *c, const char *value, const char *label, st
 	if (!source_split(host, sizeof(host), &port, value))
 		goto bad;
 	snprintf(bare, sizeof(bare), "%.*s", (int)strcspn(host, "%"), host);
-	if ((value[0] == '[' || inet_pton(AF_INET, host, address) != 1) && inet_pton(AF_INET6, bare, address) != 1)
+	if ((value[0] == '[' || inet_pton(AF_INET, host, address) != 1) &&
+	    inet_pton(AF_INET6, bare, address) != 1)
 		goto bad;
 	if (port) {
 		r = config_value_number(&number, port, 0, 65535, label, diag);
@@ -296,5 +306,6 @@ int config_set_source(struct config *c, const char *value, const char *label, st
 	return 0;
 bad:
 	return diag_set(diag, CONFIG_E_USAGE,
-			"%s: '%.80s' is not an address of this host as ADDR, ADDR:PORT or [ADDR6]:PORT", label, value);
+			"%s: '%.80s' is not an address of this host as ADDR, ADDR:PORT or [ADDR6]:PORT",
+			label, value);
 }

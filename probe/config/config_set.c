@@ -11,17 +11,19 @@ struct choice {
 	int value;
 };
 
-static const struct choice capture_choices[] = {
-	{ "auto", CONFIG_CAPTURE_AUTO }, { "afpacket", CONFIG_CAPTURE_AFPACKET }, { "pcap", CONFIG_CAPTURE_PCAP }, { 0 }
-};
+static const struct choice capture_choices[] = {{"auto", CONFIG_CAPTURE_AUTO},
+						{"afpacket", CONFIG_CAPTURE_AFPACKET},
+						{"pcap", CONFIG_CAPTURE_PCAP},
+						{0}};
 static const struct choice direction_choices[] = {
-	{ "in", CONFIG_DIRECTION_IN }, { "out", CONFIG_DIRECTION_OUT }, { "both", CONFIG_DIRECTION_BOTH }, { 0 }
-};
-static const struct choice format_choices[] = {
-	{ "5", FORMAT_NETFLOW5 },	 { "9", FORMAT_NETFLOW9 },	  { "10", FORMAT_IPFIX },
-	{ "netflow5", FORMAT_NETFLOW5 }, { "netflow9", FORMAT_NETFLOW9 }, { "ipfix", FORMAT_IPFIX },
-	{ 0 }
-};
+	{"in", CONFIG_DIRECTION_IN}, {"out", CONFIG_DIRECTION_OUT}, {"both", CONFIG_DIRECTION_BOTH}, {0}};
+static const struct choice format_choices[] = {{"5", FORMAT_NETFLOW5},
+					       {"9", FORMAT_NETFLOW9},
+					       {"10", FORMAT_IPFIX},
+					       {"netflow5", FORMAT_NETFLOW5},
+					       {"netflow9", FORMAT_NETFLOW9},
+					       {"ipfix", FORMAT_IPFIX},
+					       {0}};
 
 static int set_choice(int *out, const struct choice *choices, const char *value, const struct config_row *row,
 		      const char *label, struct diag *diag)
@@ -42,8 +44,9 @@ static int set_number_or(uint32_t *out, const char *word, const char *value, con
 	uint64_t n = 0;
 
 	if (strcmp(value, word) != 0 && config_value_number(&n, value, row->min, row->max, label, diag))
-		return diag_set(diag, CONFIG_E_USAGE, "%s: '%.80s' is neither %s nor a number from %llu to %llu", label,
-				value, word, (unsigned long long)row->min, (unsigned long long)row->max);
+		return diag_set(diag, CONFIG_E_USAGE,
+				"%s: '%.80s' is neither %s nor a number from %llu to %llu", label, value,
+				word, (unsigned long long)row->min, (unsigned long long)row->max);
 	*out = (uint32_t)n;
 	return 0;
 }
@@ -82,7 +85,8 @@ static int set_value(struct config_build *b, const struct config_row *row, void 
 	case KIND_SIZE:
 		return config_value_size(member, value, row->min, row->max, label, diag);
 	case KIND_SECONDS:
-		return config_value_seconds(member, value, row->min * NS_PER_SEC, row->max * NS_PER_SEC, label, diag);
+		return config_value_seconds(member, value, row->min * NS_PER_SEC, row->max * NS_PER_SEC,
+					    label, diag);
 	case KIND_ACTIVE:
 	case KIND_INACTIVE:
 		return config_value_seconds(member, value, NS_PER_MSEC, 31536000 * NS_PER_SEC, label, diag);

@@ -36,8 +36,9 @@ int config_value_number(uint64_t *out, const char *text, uint64_t min, uint64_t 
 	uint64_t n;
 
 	if (!value_digits(&n, &p) || *p || n < min || n > max)
-		return diag_set(diag, CONFIG_E_USAGE, "%s: '%.80s' is not a number from %" PRIu64 " to %" PRIu64,
-				label, text, min, max);
+		return diag_set(diag, CONFIG_E_USAGE,
+				"%s: '%.80s' is not a number from %" PRIu64 " to %" PRIu64, label, text, min,
+				max);
 	*out = n;
 	return 0;
 }
@@ -63,7 +64,10 @@ int config_value_size(uint64_t *out, const char *text, uint64_t min, uint64_t ma
 	bool good = value_digits(&n, &p);
 
 	if (good && *p) {
-		unit = strchr("kK", *p) ? 1024 : strchr("mM", *p) ? 1048576 : strchr("gG", *p) ? 1073741824 : 0;
+		unit = strchr("kK", *p)	  ? 1024
+		       : strchr("mM", *p) ? 1048576
+		       : strchr("gG", *p) ? 1073741824
+					  : 0;
 		good = unit && !p[1];
 	}
 	if (good && !__builtin_mul_overflow(n, unit, &n) && n >= min && n <= max) {
@@ -73,8 +77,8 @@ int config_value_size(uint64_t *out, const char *text, uint64_t min, uint64_t ma
 	value_size_text(least, sizeof(least), min);
 	value_size_text(most, sizeof(most), max);
 	return diag_set(diag, CONFIG_E_USAGE,
-			"%s: '%.80s' is not a size from %s to %s (a number of octets, or one with K, M or G)", label,
-			text, least, most);
+			"%s: '%.80s' is not a size from %s to %s (a number of octets, or one with K, M or G)",
+			label, text, least, most);
 }
 
 /* Digits after a point, at most nine, as billionths. */
@@ -102,7 +106,7 @@ static bool value_duration(uint64_t *ns, const char **text)
 	static const struct {
 		char name;
 		uint64_t seconds;
-	} units[] = { { 's', 1 }, { 'm', 60 }, { 'h', 3600 }, { 'd', 86400 }, { 'w', 604800 } };
+	} units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}, {'w', 604800}};
 	uint64_t whole, part = 0, unit = 1;
 
 	if (!value_digits(&whole, text))
@@ -119,12 +123,12 @@ static bool value_duration(uint64_t *ns, const char **text)
 			break;
 		}
 	}
-	return !__builtin_mul_overflow(whole, NS_PER_SEC, &whole) && !__builtin_add_overflow(whole, part, &whole) &&
-	       !__builtin_mul_overflow(whole, unit, ns);
+	return !__builtin_mul_overflow(whole, NS_PER_SEC, &whole) &&
+	       !__builtin_add_overflow(whole, part, &whole) && !__builtin_mul_overflow(whole, unit, ns);
 }
 
-int config_value_seconds(uint64_t *out_ns, const char *text, uint64_t min_ns, uint64_t max_ns, const char *label,
-			 struct diag *diag)
+int config_value_seconds(uint64_t *out_ns, const char *text, uint64_t min_ns, uint64_t max_ns,
+			 const char *label, struct diag *diag)
 {
 	const char *p = text;
 	uint64_t sum = 0, one;
@@ -139,14 +143,14 @@ int config_value_seconds(uint64_t *out_ns, const char *text, uint64_t min_ns, ui
 	return 0;
 bad:
 	return diag_set(diag, CONFIG_E_USAGE,
-			"%s: '%.80s' is not a time from %g to %g seconds (such as 30, 1.5, 90s, 5m or 1h30m)", label,
-			text, (double)min_ns / 1e9, (double)max_ns / 1e9);
+			"%s: '%.80s' is not a time from %g to %g seconds (such as 30, 1.5, 90s, 5m or 1h30m)",
+			label, text, (double)min_ns / 1e9, (double)max_ns / 1e9);
 }
 
 int config_value_switch(bool *out, const char *text, const char *label, struct diag *diag)
 {
-	static const char *const yes[] = { "yes", "true", "on", "1" };
-	static const char *const no[] = { "no", "false", "off", "0" };
+	static const char *const yes[] = {"yes", "true", "on", "1"};
+	static const char *const no[] = {"no", "false", "off", "0"};
 
 	*out = true;
 	if (!text)

@@ -5,7 +5,6 @@ lint_options.py SRCROOT [PITOT]: every option of options.def, with its letter an
 and none of them has another.  Without PITOT, --help is not looked at.
 """
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -144,24 +143,12 @@ def check_help(pitot, rows):
         compare_entry("--help", rows[name], *found[name])
 
 
-def check_mandoc(root):
-    if not shutil.which("mandoc"):
-        error("mandoc is not installed")
-        return
-    for page in ("man/pitot.8", "man/pitot.conf.5"):
-        lint = subprocess.run(["mandoc", "-Tlint", "-Wwarning", root / page], capture_output=True, text=True,
-                              check=False)
-        for line in lint.stdout.splitlines():
-            error(line)
-
-
 def main(argv):
     root = Path(argv[1])
     rows = read_rows(root)
     check_man8(root, rows)
     check_man5(root, rows)
     check_readme(root, rows)
-    check_mandoc(root)
     if len(argv) > 2:
         check_help(argv[2], rows)
     for text in errors:

@@ -1,4 +1,7 @@
-/* Collector URLs: what they mean, and the sentence for each that means nothing. */
+/*
+ * Collector URLs: what they mean, and the sentence for each that means nothing.
+ * Covers config/collector_parse.c.
+ */
 #include <errno.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -20,24 +23,30 @@ static void test_addresses(void **state)
 		uint16_t port;
 		const char *url;
 	} rows[] = {
-		{ "h", FORMAT_IPFIX, FORMAT_IPFIX, TRANSPORT_UDP, "h", 4739, "ipfix://h:4739" },
-		{ "h:1", FORMAT_NETFLOW9, FORMAT_NETFLOW9, TRANSPORT_UDP, "h", 1, "netflow9://h:1" },
-		{ "10.0.0.5", FORMAT_NETFLOW5, FORMAT_NETFLOW5, TRANSPORT_UDP, "10.0.0.5", 2055,
-		  "netflow5://10.0.0.5:2055" },
-		{ "[2001:db8::5]", FORMAT_NETFLOW9, FORMAT_NETFLOW9, TRANSPORT_UDP, "2001:db8::5", 2055,
-		  "netflow9://[2001:db8::5]:2055" },
-		{ "[fe80::1%eth0]:65535", FORMAT_IPFIX, FORMAT_IPFIX, TRANSPORT_UDP, "fe80::1%eth0", 65535,
-		  "ipfix://[fe80::1%eth0]:65535" },
-		{ "ipfix://[::1]:4739", FORMAT_NETFLOW5, FORMAT_IPFIX, TRANSPORT_UDP, "::1", 4739, "ipfix://[::1]:4739" },
-		{ "NetFlow9://Host.Example/", FORMAT_IPFIX, FORMAT_NETFLOW9, TRANSPORT_UDP, "Host.Example", 2055,
-		  "netflow9://Host.Example:2055" },
-		{ "netflow5+udp://h:2056/", FORMAT_IPFIX, FORMAT_NETFLOW5, TRANSPORT_UDP, "h", 2056, "netflow5://h:2056" },
-		{ "ipfix+tcp://h", FORMAT_NETFLOW9, FORMAT_IPFIX, TRANSPORT_TCP, "h", 4739, "ipfix+tcp://h:4739" },
-		{ "ipfix+tls://h", FORMAT_NETFLOW9, FORMAT_IPFIX, TRANSPORT_TLS, "h", 4740, "ipfix+tls://h:4740" },
-		{ "ipfix+dtls://h:99", FORMAT_IPFIX, FORMAT_IPFIX, TRANSPORT_DTLS, "h", 99, "ipfix+dtls://h:99" },
-		{ "netflow9+sctp://h", FORMAT_IPFIX, FORMAT_NETFLOW9, TRANSPORT_SCTP, "h", 2055,
-		  "netflow9+sctp://h:2055" },
-		{ "ipfix:5", FORMAT_NETFLOW9, FORMAT_NETFLOW9, TRANSPORT_UDP, "ipfix", 5, "netflow9://ipfix:5" },
+		{"h", FORMAT_IPFIX, FORMAT_IPFIX, TRANSPORT_UDP, "h", 4739, "ipfix://h:4739"},
+		{"h:1", FORMAT_NETFLOW9, FORMAT_NETFLOW9, TRANSPORT_UDP, "h", 1, "netflow9://h:1"},
+		{"10.0.0.5", FORMAT_NETFLOW5, FORMAT_NETFLOW5, TRANSPORT_UDP, "10.0.0.5", 2055,
+		 "netflow5://10.0.0.5:2055"},
+		{"[2001:db8::5]", FORMAT_NETFLOW9, FORMAT_NETFLOW9, TRANSPORT_UDP, "2001:db8::5", 2055,
+		 "netflow9://[2001:db8::5]:2055"},
+		{"[fe80::1%eth0]:65535", FORMAT_IPFIX, FORMAT_IPFIX, TRANSPORT_UDP, "fe80::1%eth0", 65535,
+		 "ipfix://[fe80::1%eth0]:65535"},
+		{"ipfix://[::1]:4739", FORMAT_NETFLOW5, FORMAT_IPFIX, TRANSPORT_UDP, "::1", 4739,
+		 "ipfix://[::1]:4739"},
+		{"NetFlow9://Host.Example/", FORMAT_IPFIX, FORMAT_NETFLOW9, TRANSPORT_UDP, "Host.Example",
+		 2055, "netflow9://Host.Example:2055"},
+		{"netflow5+udp://h:2056/", FORMAT_IPFIX, FORMAT_NETFLOW5, TRANSPORT_UDP, "h", 2056,
+		 "netflow5://h:2056"},
+		{"ipfix+tcp://h", FORMAT_NETFLOW9, FORMAT_IPFIX, TRANSPORT_TCP, "h", 4739,
+		 "ipfix+tcp://h:4739"},
+		{"ipfix+tls://h", FORMAT_NETFLOW9, FORMAT_IPFIX, TRANSPORT_TLS, "h", 4740,
+		 "ipfix+tls://h:4740"},
+		{"ipfix+dtls://h:99", FORMAT_IPFIX, FORMAT_IPFIX, TRANSPORT_DTLS, "h", 99,
+		 "ipfix+dtls://h:99"},
+		{"netflow9+sctp://h", FORMAT_IPFIX, FORMAT_NETFLOW9, TRANSPORT_SCTP, "h", 2055,
+		 "netflow9+sctp://h:2055"},
+		{"ipfix:5", FORMAT_NETFLOW9, FORMAT_NETFLOW9, TRANSPORT_UDP, "ipfix", 5,
+		 "netflow9://ipfix:5"},
 	};
 	struct collector_config c;
 	struct diag diag;
@@ -62,14 +71,14 @@ static void test_files(void **state)
 		enum export_format format;
 		const char *path, *url;
 	} rows[] = {
-		{ "json:-", FORMAT_JSON, "-", "json:-" },
-		{ "JSON:a:b", FORMAT_JSON, "a:b", "json:a:b" },
-		{ "text:/tmp/x y", FORMAT_TEXT, "/tmp/x y", "text:/tmp/x y" },
-		{ "text:///tmp/x", FORMAT_TEXT, "///tmp/x", "text:///tmp/x" },
-		{ "ipfix+file:out", FORMAT_IPFIX, "out", "ipfix+file:out" },
-		{ "netflow9+file:out", FORMAT_NETFLOW9, "out", "netflow9+file:out" },
-		{ "netflow5+file:-", FORMAT_NETFLOW5, "-", "netflow5+file:-" },
-		{ "json+file:x", FORMAT_JSON, "x", "json:x" },
+		{"json:-", FORMAT_JSON, "-", "json:-"},
+		{"JSON:a:b", FORMAT_JSON, "a:b", "json:a:b"},
+		{"text:/tmp/x y", FORMAT_TEXT, "/tmp/x y", "text:/tmp/x y"},
+		{"text:///tmp/x", FORMAT_TEXT, "///tmp/x", "text:///tmp/x"},
+		{"ipfix+file:out", FORMAT_IPFIX, "out", "ipfix+file:out"},
+		{"netflow9+file:out", FORMAT_NETFLOW9, "out", "netflow9+file:out"},
+		{"netflow5+file:-", FORMAT_NETFLOW5, "-", "netflow5+file:-"},
+		{"json+file:x", FORMAT_JSON, "x", "json:x"},
 	};
 	struct collector_config c;
 	struct diag diag;
@@ -91,48 +100,48 @@ static void test_mistakes(void **state)
 	static const struct {
 		const char *text, *says;
 	} rows[] = {
-		{ "", "names no host" },
-		{ ":4739", "names no host" },
-		{ "[]", "names no host" },
-		{ "ipfix://", "names no host" },
-		{ "ipfix://:4739", "names no host" },
-		{ "h:", "'' is not a port" },
-		{ "h:0", "'0' is not a port" },
-		{ "h:65536", "'65536' is not a port" },
-		{ "h:99999999999999999999999", "is not a port" },
-		{ "h:47a", "'47a' is not a port" },
-		{ "h:-5", "'-5' is not a port" },
-		{ "h: 5", "' 5' is not a port" },
-		{ "h/x", "'/x' after the host" },
-		{ "[::1]x", "'x' after the host" },
-		{ "[::1", "closing bracket" },
-		{ "[10.0.0.1]:5", "'[10.0.0.1]' is not an IPv6 address" },
-		{ "[fe80::1%]", "is not an IPv6 address" },
-		{ "[fe80::1%a b]", "is not an IPv6 address" },
-		{ "2001:db8::5:4739", "brackets" },
-		{ "ipfix://2001:db8::5", "brackets" },
-		{ "10.0.0", "'10.0.0' is not an IPv4 address" },
-		{ "10.0.0.256:99", "'10.0.0.256' is not an IPv4 address" },
-		{ "4739", "'4739' is not an IPv4 address" },
-		{ "a,b", "comma" },
-		{ "-x", "'-x' is not the name" },
-		{ "a..b", "'a..b' is not the name" },
-		{ "user@h", "'user@h' is not the name" },
-		{ "h\n", "is not the name" },
-		{ "\xff\xfe", "is not the name" },
-		{ "sflow://h", "'sflow' is not a format" },
-		{ "ipfix+quic://h", "no known transport" },
-		{ "ipfix+://h", "no known transport" },
-		{ "+tcp://h", "'' is not a format" },
-		{ "json://h", "'//h' is not a file" },
-		{ "ipfix+file://h", "'//h' is not a file" },
-		{ "json+tcp://h", "json goes to a file" },
-		{ "json:", "names no file" },
-		{ "ipfix+file:", "names no file" },
-		{ "netflow5+tcp://h", "NetFlow v5 goes over UDP only" },
-		{ "netflow5+sctp://h", "NetFlow v5 goes over UDP only" },
-		{ "netflow9+tls://h", "NetFlow v9 goes over UDP or SCTP only" },
-		{ "ipfix+tcp:h:4739", "lacks the //" },
+		{"", "names no host"},
+		{":4739", "names no host"},
+		{"[]", "names no host"},
+		{"ipfix://", "names no host"},
+		{"ipfix://:4739", "names no host"},
+		{"h:", "'' is not a port"},
+		{"h:0", "'0' is not a port"},
+		{"h:65536", "'65536' is not a port"},
+		{"h:99999999999999999999999", "is not a port"},
+		{"h:47a", "'47a' is not a port"},
+		{"h:-5", "'-5' is not a port"},
+		{"h: 5", "' 5' is not a port"},
+		{"h/x", "'/x' after the host"},
+		{"[::1]x", "'x' after the host"},
+		{"[::1", "closing bracket"},
+		{"[10.0.0.1]:5", "'[10.0.0.1]' is not an IPv6 address"},
+		{"[fe80::1%]", "is not an IPv6 address"},
+		{"[fe80::1%a b]", "is not an IPv6 address"},
+		{"2001:db8::5:4739", "brackets"},
+		{"ipfix://2001:db8::5", "brackets"},
+		{"10.0.0", "'10.0.0' is not an IPv4 address"},
+		{"10.0.0.256:99", "'10.0.0.256' is not an IPv4 address"},
+		{"4739", "'4739' is not an IPv4 address"},
+		{"a,b", "comma"},
+		{"-x", "'-x' is not the name"},
+		{"a..b", "'a..b' is not the name"},
+		{"user@h", "'user@h' is not the name"},
+		{"h\n", "is not the name"},
+		{"\xff\xfe", "is not the name"},
+		{"sflow://h", "'sflow' is not a format"},
+		{"ipfix+quic://h", "no known transport"},
+		{"ipfix+://h", "no known transport"},
+		{"+tcp://h", "'' is not a format"},
+		{"json://h", "'//h' is not a file"},
+		{"ipfix+file://h", "'//h' is not a file"},
+		{"json+tcp://h", "json goes to a file"},
+		{"json:", "names no file"},
+		{"ipfix+file:", "names no file"},
+		{"netflow5+tcp://h", "NetFlow v5 goes over UDP only"},
+		{"netflow5+sctp://h", "NetFlow v5 goes over UDP only"},
+		{"netflow9+tls://h", "NetFlow v9 goes over UDP or SCTP only"},
+		{"ipfix+tcp:h:4739", "lacks the //"},
 	};
 	struct collector_config c;
 	struct diag diag;
@@ -176,8 +185,9 @@ static void test_lengths(void **state)
 /* Every prefix of a URL, in a block of exactly its size: a sanitizer sees a read past its end. */
 static void test_prefixes(void **state)
 {
-	static const char *const urls[] = { "ipfix+dtls://[2001:db8::5%eth0]:4739/", "netflow9+sctp://host.example:2055/",
-					    "ipfix+file:///var/x", "json:-", "[fe80::1%e]:1" };
+	static const char *const urls[] = {"ipfix+dtls://[2001:db8::5%eth0]:4739/",
+					   "netflow9+sctp://host.example:2055/", "ipfix+file:///var/x",
+					   "json:-", "[fe80::1%e]:1"};
 
 	(void)state;
 	for (unsigned i = 0; i < sizeof(urls) / sizeof(urls[0]); i++) {
@@ -200,8 +210,9 @@ static void test_prefixes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_addresses), cmocka_unit_test(test_files),	   cmocka_unit_test(test_mistakes),
-		cmocka_unit_test(test_lengths),	  cmocka_unit_test(test_prefixes),
+		cmocka_unit_test(test_addresses), cmocka_unit_test(test_files),
+		cmocka_unit_test(test_mistakes),  cmocka_unit_test(test_lengths),
+		cmocka_unit_test(test_prefixes),
 	};
 
 	return cmocka_run_group_tests_name("collector", tests, NULL, NULL);

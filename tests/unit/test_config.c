@@ -1,4 +1,8 @@
-/* Options: command line, configuration file, defaults, and the sentence for each mistake. */
+/*
+ * Options: command line, configuration file, defaults, and the sentence for each mistake.
+ * Covers config/config_args.c, config/config_check.c, config/config_file.c, config/config_help.c,
+ * config/config_list.c, config/config_rows.c, config/config_set.c, config/config_value.c.
+ */
 #include <errno.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -125,11 +129,16 @@ static void test_defaults(void **state)
 static void test_every_option(void **state)
 {
 	(void)state;
-	good("-i eth0 --interface 7:eth1 -f tcp|port|80 --capture pcap -B 2M -C 128 -N --direction in --include-own "
-	     "-n 10.0.0.5 --collector=json:out.json -v 9 --source [2001:db8::1]:99 --bind-device eth2 -L 3 --mtu 1400 "
-	     "--domain 77 --template-refresh 5 --template-packets 7 --flush-interval 0.25 --fields 1,2,octetDeltaCount "
-	     "-t active=1.5 -t inactive=2m,tcp-end=off -m 10 -T tos,mac --no-fragment-tracking --max-fragments 5 "
-	     "--fragment-timeout 1 --max-layers 4 -w auto --stats - -q --daemon -p p.pid -u nobody:nogroup -D "
+	good("-i eth0 --interface 7:eth1 -f tcp|port|80 --capture pcap -B 2M -C 128 -N --direction in "
+	     "--include-own "
+	     "-n 10.0.0.5 --collector=json:out.json -v 9 --source [2001:db8::1]:99 --bind-device eth2 -L 3 "
+	     "--mtu 1400 "
+	     "--domain 77 --template-refresh 5 --template-packets 7 --flush-interval 0.25 --fields "
+	     "1,2,octetDeltaCount "
+	     "-t active=1.5 -t inactive=2m,tcp-end=off -m 10 -T tos,mac --no-fragment-tracking "
+	     "--max-fragments 5 "
+	     "--fragment-timeout 1 --max-layers 4 -w auto --stats - -q --daemon -p p.pid -u nobody:nogroup "
+	     "-D "
 	     "--dry-run");
 	assert_int_equal(config.action, CONFIG_DRY_RUN);
 	assert_int_equal(config.n_interfaces, 2);
@@ -241,13 +250,13 @@ static void test_timeouts(void **state)
 	static const struct {
 		const char *text;
 		uint64_t ns;
-	} values[] = { { "30", 30 * NS_PER_SEC },      { "0.001", NS_PER_MSEC },
-		       { "1.000000001", NS_PER_SEC + 1 }, { "1h30m", 5400 * NS_PER_SEC },
-		       { "1.5h", 5400 * NS_PER_SEC },     { "2D", 172800 * NS_PER_SEC },
-		       { "1w", 604800 * NS_PER_SEC },     { "10s", 10 * NS_PER_SEC } };
-	static const char *const wrong[] = { "",    "0",	"-1", "1e3",  "1.",  ".5",	   "1s|", "0x10", "inf",
-					     "nan", "99999999", "1y", "1.5.5", "off", "0.0000000001",
-					     "18446744073709551616" };
+	} values[] = {{"30", 30 * NS_PER_SEC},	       {"0.001", NS_PER_MSEC},
+		      {"1.000000001", NS_PER_SEC + 1}, {"1h30m", 5400 * NS_PER_SEC},
+		      {"1.5h", 5400 * NS_PER_SEC},     {"2D", 172800 * NS_PER_SEC},
+		      {"1w", 604800 * NS_PER_SEC},     {"10s", 10 * NS_PER_SEC}};
+	static const char *const wrong[] = {
+		"",    "0",   "-1",	  "1e3", "1.",	  ".5",	 "1s|",		 "0x10",
+		"inf", "nan", "99999999", "1y",	 "1.5.5", "off", "0.0000000001", "18446744073709551616"};
 	char line[128];
 
 	(void)state;
@@ -359,7 +368,8 @@ static void test_file(void **state)
 	assert_int_equal(config.max_flows, 17);
 	config_deinit(&config);
 
-	bad_file("interface = eth0\n\nmax-flow = 5\n", "pitot.conf:3: 'max-flow' is not an option; is max-flows meant?");
+	bad_file("interface = eth0\n\nmax-flow = 5\n",
+		 "pitot.conf:3: 'max-flow' is not an option; is max-flows meant?");
 	bad_file("xyzzyxyzzy = 5\n", "pitot.conf:1: 'xyzzyxyzzy' is not an option");
 	bad_file("max-flows = 0\n", "pitot.conf:1: max-flows: '0'");
 	bad_file("max-flows = 1\nmax-flows = 2\n", "pitot.conf:2: max-flows was already set in line 1");
@@ -378,8 +388,9 @@ static void test_file(void **state)
 static void test_command_line_wins(void **state)
 {
 	char path[] = "/tmp/pitot_test_configXXXXXX";
-	static const char text[] = "interface = eth9\ncollector = a\ncollector = b\nmax-flows = 3\nquiet = yes\n"
-				   "timeout = active=5,inactive=6\nfilter = udp\ndaemon = yes\n";
+	static const char text[] =
+		"interface = eth9\ncollector = a\ncollector = b\nmax-flows = 3\nquiet = yes\n"
+		"timeout = active=5,inactive=6\nfilter = udp\ndaemon = yes\n";
 	char line[256];
 	int fd = mkstemp(path);
 
@@ -478,7 +489,8 @@ static void test_failing_allocations(void **state)
 		int r;
 
 		failalloc_start(n);
-		r = parse("-i eth0 -i eth1 -n a -n json:x -f udp --source 10.0.0.1 --bind-device e --fields 1 --stats s "
+		r = parse("-i eth0 -i eth1 -n a -n json:x -f udp --source 10.0.0.1 --bind-device e --fields "
+			  "1 --stats s "
 			  "-p p -u u -t active=3");
 		failed = failalloc_stop();
 		if (!failed) {
