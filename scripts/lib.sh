@@ -45,8 +45,8 @@ install_packages() {
     say "installing $missing"
     log=$(mktemp)
     # shellcheck disable=SC2086
-    if $as_root env DEBIAN_FRONTEND=noninteractive apt-get -q update >"$log" 2>&1 </dev/null &&
-        $as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install $missing \
+    if $as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o Acquire::Retries=3 update >"$log" 2>&1 </dev/null &&
+        $as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Acquire::Retries=3 --no-install-recommends install $missing \
             >>"$log" 2>&1 </dev/null; then
         rm -f "$log"
     else
