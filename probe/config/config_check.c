@@ -27,8 +27,9 @@ static int check_collectors(struct config_build *b, struct diag *diag)
 	if (!c->collectors)
 		return diag_set(diag, -ENOMEM, "--collector: %s", strerror(ENOMEM));
 	c->n_collectors = n;
-	if (!b->n_urls)
-		return collector_parse(&c->collectors[0], "text:-", c->format, diag);
+	if (!b->n_urls) /* the template of a table would tell nothing */
+		return collector_parse(&c->collectors[0], c->action == CONFIG_PRINT_TEMPLATE ? "localhost" : "text:-",
+				       c->format, diag);
 	for (unsigned i = 0; i < n; i++) {
 		if (collector_parse(&c->collectors[i], b->urls[i].text, c->format, &why))
 			return diag_set(diag, CONFIG_E_USAGE, "%s: %s", b->urls[i].label, why.text);

@@ -239,7 +239,7 @@ static void test_actions(void **state)
 	config_deinit(&config);
 	good("--print-template -v 9");
 	assert_int_equal(config.action, CONFIG_PRINT_TEMPLATE);
-	assert_int_equal(config.format, FORMAT_NETFLOW9);
+	assert_int_equal(config.collectors[0].format, FORMAT_NETFLOW9);
 	config_deinit(&config);
 	bad("--list-fields=yes", "--list-fields", "no value");
 	bad("--dry-run", "--interface", "nothing to measure");
