@@ -1,0 +1,259 @@
+#!/usr/bin/env python3
+"""The command line from outside: every mistake is one clear sentence and the right exit status, and what can go on
+goes on.  0 success, 1 something could not be done, 2 the command line or configuration file is wrong."""
+import os
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import e2elib as e
+import flows
+
+WEB = e.DATA / "web.pcap"
+
+
+def sentence(got, status, *words):
+    """One line on stderr that has all the words, nothing else, and the exit status."""
+    what = " ".join(str(a) for a in got.args[1:])
+    text = got.stderr.decode(errors="replace")
+    e.check(got.returncode == status, f"{what}: exit status {got.returncode} instead of {status}: {text}")
+    e.check(len(text.splitlines()) == 1, f"{what}: not one sentence: {text!r}")
+    for word in words:
+        e.check(word in text, f"{what}: '{word}' is not in {text!r}")
+
+
+def usage():
+    sentence(e.run("-t", "30", "-r", WEB), 2, "--timeout", "30", "active")
+    sentence(e.run("-m", "0", "-r", WEB), 2, "--max-flows", "0")
+    sentence(e.run("-r", "-", "-r", "-"), 2, "--read", "-")
+    sentence(e.run("-r", WEB, "--no-such-option"), 2, "no-such-option")
+    sentence(e.run("-r", WEB, "-v", "7"), 2, "--format", "7")
+    sentence(e.run("-r", WEB, "-n", "netflow5+tcp://127.0.0.1"), 2, "--collector", "netflow5")
+    sentence(e.run("-r", WEB, "-n", "ipfix://127.0.0.1:99999"), 2, "--collector", "99999")
+    sentence(e.run("-r", WEB, "-n", "gopher://127.0.0.1"), 2, "--collector", "gopher")
+    sentence(e.run("-r", WEB, "-T", "tos,colour"), 2, "--flow-key", "colour")
+    sentence(e.run("-r", WEB, "--fields", "octetDeltaCount,noSuchElement"), 2, "--fields", "noSuchElement")
+    sentence(e.run("-r", WEB, "-B", "many"), 2, "--buffer", "many")
+    sentence(e.run("-r", WEB, "--capture", "magic"), 2, "--capture", "magic")
+    sentence(e.run("-r", WEB, "--config", "/does/not/exist"), 1, "--config", "/does/not/exist")
+    for got in (e.run(), e.run("-n", "127.0.0.1")):
+        e.check(got.returncode == 2 and b"--interface" in got.stderr, f"nothing to read from: {got.stderr!r}")
+
+
+def informing():
+    for option, words in (("--help", [b"--interface", b"--read"]), ("-V", [b"pitot"]),
+                          ("--list-fields", [b"octetDeltaCount"])):
+        got = e.run(option)
+        e.check(got.returncode == 0 and all(w in got.stdout for w in words) and not got.stderr, f"{option}: {got}")
+    got = e.run("--print-template", "-v", "ipfix")
+    e.check(got.returncode == 0 and b"octetDeltaCount" in got.stdout, f"--print-template: {got}")
+    got = e.run("--dry-run", "-r", WEB, "-n", "127.0.0.1")
+    e.check(got.returncode == 0, f"--dry-run: {got}")
+    sentence(e.run("--dry-run", "-r", WEB, "not port twentytwo or"), 2, "filter")
+
+
+def filters():
+    sentence(e.run("-r", WEB, "-f", "tpc port 80"), 2, "filter", "tpc")
+    sentence(e.run("-r", WEB, "tcp port"), 2, "filter")
+    expected = {k: v for k, v in flows.flows(WEB)[0].items() if k[2] == 6}
+    for arguments in (["-f", "tcp"], ["tcp"], ["ip or ip6", "and", "tcp"]):
+        with e.workdir() as d:
+            got = e.run("-q", "-r", WEB, *e.NO_AGEING, "-n", "json:-", "--stats", f"{d}/s", *arguments)
+            s = e.statistics(f"{d}/s")
+        e.check(not e.differences(expected, e.json_flows(got.stdout)), f"{arguments}: {got.stderr!r}")
+        e.check_ledger(str(arguments), s)
+
+
+def files():
+    sentence(e.run("-r", "/does/not/exist"), 1, "/does/not/exist", "No such file")
+    sentence(e.run("-q", "-r", e.DATA), 1, "irectory")
+    for name in ("bad-empty.pcap", "bad-short-header.pcap", "bad-magic.pcap"):
+        sentence(e.run("-q", "-r", e.DATA / name), 1, name)
+    sentence(e.run("-q", "-r", e.DATA / "link-unknown.pcap"), 1, "147")
+    # what is good before the end is exported
+    for name in ("bad-truncated.pcap", "bad-truncated-record.pcap", "bad-truncated.pcapng", "bad-record-length.pcap"):
+        with e.workdir() as d:
+            got = e.run("-q", "-r", e.DATA / name, *e.NO_AGEING, "-n", "json:-", "--stats", f"{d}/s")
+            s = e.statistics(f"{d}/s")
+        sentence(got, 1, name)
+        expected, _ = flows.flows(e.DATA / name) if name != "bad-record-length.pcap" else ({}, 0)
+        difference = e.differences(expected, e.json_flows(got.stdout))
+        e.check(not difference, f"{name}: flows so far\n{difference}")
+        e.check_ledger(name, s)
+    with e.workdir() as d:
+        os.chmod(d, 0o755)
+        secret = Path(d) / "secret.pcap"
+        secret.write_bytes(WEB.read_bytes())
+        secret.chmod(0)
+        if os.getuid() != 0:
+            sentence(e.run("-r", secret), 1, "secret.pcap", "ermission")
+        elif e.have("setpriv"):
+            sentence(e.run("-r", secret, user="65534"), 1, "secret.pcap", "ermission")
+    sentence(e.run("-q", "-r", WEB, "-n", "json:/does/not/exist/x"), 1, "/does/not/exist/x")
+
+
+def several():
+    """Several files, several collectors, a pipe."""
+    one, two = flows.flows(WEB)[0], flows.flows(e.DATA / "icmp.pcap")[0]
+    got = e.run("-q", "-r", WEB, "-r", e.DATA / "icmp.pcap", *e.NO_AGEING, "-n", "json:-")
+    e.check(not e.differences({**one, **two}, e.json_flows(got.stdout)), f"two files: {got.stderr!r}")
+    for name in ("web.pcap", "mixed.pcapng", "mixed-be.pcap"):
+        data = (e.DATA / name).read_bytes()
+        got = e.run("-q", "-r", "-", *e.NO_AGEING, "-n", "json:-", stdin=data)
+        difference = e.differences(flows.flows(e.DATA / name)[0], e.json_flows(got.stdout))
+        e.check(got.returncode == 0 and not difference, f"{name} by a pipe: {got.stderr!r} {difference}")
+    sentence(e.run("-q", "-r", "-", stdin=b""), 1, "empty")
+    sentence(e.run("-q", "-r", "-", "-n", "json:/dev/null", stdin=WEB.read_bytes()[:-5]), 1, "cut")
+
+
+def slow_pipe():
+    """Packets that come one by one are measured when they come."""
+    data = WEB.read_bytes()
+    p = subprocess.Popen([e.PITOT, "-q", "-r", "-", *e.NO_AGEING, "-n", "json:-"], stdin=subprocess.PIPE,
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    for at in range(0, len(data), 1500):
+        p.stdin.write(data[at:at + 1500])
+        p.stdin.flush()
+        time.sleep(0.02)
+    out, err = p.communicate(timeout=20)
+    e.check(not e.differences(flows.flows(WEB)[0], e.json_flows(out)), f"a slow pipe: {err!r}")
+
+
+def collectors():
+    """One that refuses, one that does not resolve, one that is well: the well one gets everything."""
+    expected = flows.flows(WEB)[0]
+    dead = e.free_port()
+    sink = e.Sink()
+    with e.workdir() as d:
+        got = e.run("-r", WEB, *e.NO_AGEING, "-n", f"ipfix://127.0.0.1:{dead}", "-n", "no-such-host.invalid",
+                    "-n", f"netflow9://127.0.0.1:{sink.port}", "-n", f"json:{d}/j", "--stats", f"{d}/s", timeout=90)
+        s = e.statistics(f"{d}/s")
+        found = e.json_flows(Path(f"{d}/j").read_bytes())
+    datagrams = sink.stop()
+    e.check(got.returncode in (0, 1), f"dead collectors: status {got.returncode}")
+    e.check(not e.differences(expected, found), "dead collectors harmed the JSON file")
+    e.check(len(datagrams) > 0, "dead collectors harmed the UDP one")
+    e.check(b"no-such-host.invalid" in got.stderr, f"who does not resolve is not said: {got.stderr!r}")
+    by_url = {c["url"]: c for c in s["collectors"]}
+    unresolved = next(c for u, c in by_url.items() if "no-such-host" in u)
+    e.check(unresolved["records"] == 0 and unresolved["not_sent"]["records"] == len(expected),
+            f"records to a host that does not resolve: {unresolved}")
+    e.check_ledger("dead collectors", s)
+
+
+def full_disk():
+    if not os.path.exists("/dev/full"):
+        return e.skip_part("no /dev/full")
+    got = e.run("-q", "-r", WEB, "-n", "json:/dev/full")
+    e.check(got.returncode == 1, f"/dev/full: status {got.returncode}")
+    e.check(b"No space" in got.stderr, f"/dev/full: {got.stderr!r}")
+    r, w = os.pipe()
+    os.close(r)  # the reader of stdout has gone
+    p = subprocess.run([e.PITOT, "-q", "-r", str(WEB), "-n", "json:-"], stdout=w, stderr=subprocess.PIPE, check=False)
+    os.close(w)
+    e.check(p.returncode == 1, f"closed pipe: status {p.returncode}, {p.stderr!r}")
+
+
+def config_file():
+    with e.workdir() as d:
+        conf = Path(d) / "pitot.conf"
+        conf.write_text(f"# a comment\nread = {WEB}\ntimeout = tcp-end=off,active=1000000,inactive=1000000\nquiet = yes\n"
+                        f"collector = json:{d}/a\n", encoding="utf-8")
+        got = e.run("--config", conf)
+        found = e.json_flows(Path(f"{d}/a").read_bytes()) if Path(f"{d}/a").exists() else {}
+        e.check(got.returncode == 0 and not e.differences(flows.flows(WEB)[0], found), f"configuration file: {got.stderr!r}")
+        conf.write_text("read = x\nmax-flow = 5\n", encoding="utf-8")
+        sentence(e.run("--config", conf), 2, "pitot.conf", "2", "max-flow")
+
+
+def live(arguments, do):
+    """Runs pitot on lo of a namespace of its own, calls do(process, namespace) when it is up; its result."""
+    ns = f"pitot-cli-{os.getpid()}"
+    ip = e.find("ip")
+    subprocess.run([ip, "netns", "add", ns], check=True)
+    try:
+        subprocess.run([ip, "-n", ns, "link", "set", "lo", "up"], check=True)
+        p = subprocess.Popen([ip, "netns", "exec", ns, e.PITOT, "-i", "lo", *arguments], stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE)
+        time.sleep(1)
+        do(p, ns)
+        out, err = p.communicate(timeout=30)
+        return p.returncode, out, err
+    finally:
+        subprocess.run([ip, "netns", "del", ns], check=False)
+
+
+SEND = """
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("127.0.0.1", 20000))
+r = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); r.bind(("127.0.0.1", 20001))
+for i in range(500): s.sendto(bytes(100), ("127.0.0.1", 20001))
+"""
+
+
+def send(ns):
+    subprocess.run([e.find("ip"), "netns", "exec", ns, "python3", "-c", SEND], check=True)
+    time.sleep(0.3)
+
+
+def may_capture():
+    if os.getuid() != 0:
+        e.skip_part("live capture needs root")
+        return False
+    if not e.find("ip"):
+        e.skip_part("iproute2 is not installed")
+        return False
+    got = subprocess.run([e.find("ip"), "netns", "add", f"pitot-try-{os.getpid()}"], capture_output=True, check=False)
+    subprocess.run([e.find("ip"), "netns", "del", f"pitot-try-{os.getpid()}"], capture_output=True, check=False)
+    if got.returncode:
+        e.skip_part(f"no network namespaces: {got.stderr.decode().strip()}")
+    return got.returncode == 0
+
+
+def signals():
+    sentence(e.run("-i", "no-such-if"), 1, "--interface", "no-such-if")
+    if not may_capture():
+        return
+    with e.workdir() as d:
+        def stop(p, ns):
+            send(ns)
+            p.send_signal(signal.SIGUSR1)
+            time.sleep(0.5)
+            mid = e.statistics(f"{d}/s")
+            e.check(mid["packets"]["received"] >= 500, f"SIGUSR1: {mid['packets']}")
+            e.check_ledger("SIGUSR1", mid)
+            p.send_signal(signal.SIGHUP)
+            time.sleep(0.3)
+            send(ns)
+            p.send_signal(signal.SIGTERM)
+
+        status, out, err = live(["-q", "-n", "json:-", "--stats", f"{d}/s"], stop)
+        e.check(status == 0, f"SIGTERM: status {status}, {err!r}")
+        found = e.json_flows(out)
+        key = ("127.0.0.1", "127.0.0.1", 17, 20000, 20001)
+        s = e.statistics(f"{d}/s")
+        e.check_ledger("SIGTERM", s)
+        # on lo each packet is seen as sent and as received
+        e.check(found.get(key, [0])[0] in (1000, 2000), f"1000 packets were sent: {found.get(key)}")
+        e.check(found.get(key, [0, 0])[1] == found.get(key, [0])[0] * 128, f"octets: {found.get(key)}")
+
+    def hup(p, ns):
+        sink.append(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        time.sleep(0.2)
+        p.send_signal(signal.SIGINT)
+
+    sink = []
+    status, out, err = live(["-q", "-n", "json:-"], hup)
+    sink[0].close()
+    e.check(status == 0 and not err, f"SIGINT: status {status}, {err!r}")
+
+
+def main():
+    for part in (usage, informing, filters, files, several, slow_pipe, collectors, full_disk, config_file, signals):
+        part()
+    e.finish()
+
+
+main()

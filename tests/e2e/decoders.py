@@ -1,0 +1,200 @@
+#!/usr/bin/env python3
+"""Foreign decoders read what pitot sends: nfdump, tshark and nfacctd, against an independent reader of the captures.
+
+NetFlow v5, v9 and IPFIX over UDP, IPFIX files, JSON and text; packets, octets and TCP flags of every 5-tuple.
+"""
+import csv
+import re
+import signal
+import socket
+import struct
+import subprocess
+import time
+import xml.etree.ElementTree as xml
+from pathlib import Path
+
+import e2elib as e
+import flows
+
+CAPTURES = ["web.pcap", "mixed.pcap", "vlan.pcap", "fragments.pcap", "v6ext.pcap", "icmp.pcap", "sctp.pcap", "broken.pcap",
+            "mixed.pcapng", "mixed-be.pcapng", "mixed-ns.pcap", "mixed-be.pcap", "mixed-snap64.pcap", "link-raw.pcap",
+            "link-ipv4.pcap", "link-ipv6.pcap", "link-null.pcap", "link-loop.pcap", "link-ppp.pcap", "link-pppoe.pcap",
+            "link-sll.pcap", "link-sll2.pcap", "no-ip.pcap", "bad-header-only.pcap"]
+FOREIGN = ["web.pcap", "mixed.pcap", "vlan.pcap", "fragments.pcap", "v6ext.pcap", "icmp.pcap", "sctp.pcap", "link-sll2.pcap"]
+FORMATS = ["netflow5", "netflow9", "ipfix"]
+
+
+def export(capture, scheme):
+    """The datagrams that pitot sends."""
+    sink = e.Sink()
+    got = e.run("-q", "-r", e.DATA / capture, *e.NO_AGEING, "-n", f"{scheme}://127.0.0.1:{sink.port}")
+    time.sleep(0.05)
+    datagrams = sink.stop()
+    e.check(got.returncode == 0 and not got.stderr, f"{capture} {scheme}: status {got.returncode}, {got.stderr!r}")
+    return datagrams
+
+
+def as_pcap(datagrams, port, path):
+    with open(path, "wb") as f:
+        f.write(struct.pack("<IHHiIII", 0xa1b2c3d4, 2, 4, 0, 0, 262144, 101))
+        for i, d in enumerate(datagrams):
+            packet = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 28 + len(d), i & 65535, 0, 64, 17, 0, b"\x7f\0\0\1", b"\x7f\0\0\1")
+            packet += struct.pack("!HHHH", 40000, port, 8 + len(d), 0) + d
+            f.write(struct.pack("<IIII", 1_700_000_000 + i, 0, len(packet), len(packet)) + packet)
+
+
+def pdml_flows(command, where):
+    got = subprocess.run(command, capture_output=True, check=False)
+    found = {}
+    e.check(b"Malformed" not in got.stdout, f"{where}: tshark calls a message malformed")
+    e.check(b"cflow.sequence_analysis" not in got.stdout and b"Unexpected flow sequence" not in got.stdout,
+            f"{where}: tshark sees a gap in the sequence numbers")
+    for flow in xml.fromstring(got.stdout).iter("field"):
+        if not re.fullmatch(r"(Flow|pdu) \d+(/\d+)?.*", flow.get("show") or "") and flow.get("name") != "cflow.pdu":
+            continue
+        v = {}
+        for field in flow.iter("field"):
+            v.setdefault(field.get("name"), field.get("show"))
+        if "cflow.packets" not in v and "cflow.packets64" not in v:
+            continue
+        key = (v.get("cflow.srcaddr") or v.get("cflow.srcaddrv6"), v.get("cflow.dstaddr") or v.get("cflow.dstaddrv6"),
+               int(v["cflow.protocol"]), int(v.get("cflow.srcport", 0)), int(v.get("cflow.dstport", 0)))
+        flags = int(v.get("cflow.tcpflags") or v.get("cflow.tcpflags16") or "0", 0)
+        e.add(found, key, int(v.get("cflow.packets") or v["cflow.packets64"]),
+              int(v.get("cflow.octets") or v["cflow.octets64"]), flags)
+    return found
+
+
+def tshark(datagrams, scheme, where):
+    with e.workdir() as d:
+        as_pcap(datagrams, 2055, f"{d}/x.pcap")
+        return pdml_flows([e.find("tshark"), "-n", "-r", f"{d}/x.pcap", "-d", "udp.port==2055,cflow", "-T", "pdml"],
+                          f"{where} {scheme}")
+
+
+def replay(datagrams, port):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        for d in datagrams:
+            s.sendto(d, ("127.0.0.1", port))
+            time.sleep(0.001)
+
+
+def start(command, port):
+    """A collector that has opened its port."""
+    p = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    want = f":{port:04X} "
+    for _ in range(200):
+        if want in Path("/proc/net/udp").read_text() or want in Path("/proc/net/udp6").read_text():
+            break
+        time.sleep(0.02)
+    time.sleep(0.1)
+    return p
+
+
+def nfdump(datagrams, where):
+    port, found = e.free_port(), {}
+    with e.workdir() as d:
+        p = start([e.find("nfcapd"), "-w", d, "-l", d, "-b", "127.0.0.1", "-p", str(port), "-B", "4000000"], port)
+        replay(datagrams, port)
+        time.sleep(0.4)
+        p.send_signal(signal.SIGTERM)
+        p.wait(10)
+        got = subprocess.run([e.find("nfdump"), "-R", d, "-q", "-N", "-6", "-o",
+                              "fmt:%sa,%da,%pr,%sp,%dp,%pkt,%byt,%flg"], capture_output=True, text=True, check=False)
+    for row in csv.reader(got.stdout.splitlines()):
+        if len(row) != 8:
+            continue
+        src, dst, proto, sport, dport, packets, octets, flags = (c.strip() for c in row)
+        number = int(proto) if proto.isdigit() else PROTOCOLS.get(proto)
+        if not e.check(number is not None, f"{where}: nfdump says protocol {proto!r}"):
+            continue
+        if "." in dport:  # ICMP: type.code
+            kind, code = dport.split(".")
+            dport = int(kind) * 256 + int(code)
+        bits = sum(1 << "FSRPAUEC".index(c) for c in flags if c in "FSRPAUEC") if number == 6 else 0
+        e.add(found, (src, dst, number, int(sport), int(dport)), int(packets), int(octets), bits)
+    return found
+
+
+PROTOCOLS = {"ICMP": 1, "TCP": 6, "UDP": 17, "DCCP": 33, "IPv6": 41, "GRE": 47, "ESP": 50, "AH": 51, "ICMP6": 58, "NoNxt": 59,
+             "SCTP": 132, "UDPLi": 136, "MOBIL": 135, "MobHe": 135, "IPv6-ICMP": 58, "IPv6-NoNxt": 59, "UDPLite": 136}
+
+
+def nfacctd(datagrams):
+    port, found = e.free_port(), {}
+    with e.workdir() as d:
+        Path(f"{d}/conf").write_text(
+            f"daemonize: false\nnfacctd_ip: 127.0.0.1\nnfacctd_port: {port}\nplugins: print\nplugin_buffer_size: 102400\n"
+            f"plugin_pipe_size: 10240000\naggregate: src_host,dst_host,src_port,dst_port,proto,tcpflags\n"
+            f"print_output: csv\nprint_output_file: {d}/out\nprint_refresh_time: 1\nprint_num_protos: true\n"
+            f"print_cache_entries: 16411\nnfacctd_disable_checks: true\n", encoding="utf-8")
+        p = start([e.find("nfacctd"), "-f", f"{d}/conf"], port)
+        replay(datagrams, port)
+        time.sleep(3)
+        p.send_signal(signal.SIGINT)
+        p.wait(10)
+        rows = list(csv.DictReader(Path(f"{d}/out").read_text().splitlines())) if Path(f"{d}/out").exists() else []
+    for row in rows:
+        proto = row["PROTOCOL"]
+        number = int(proto) if proto.isdigit() else {"icmp": 1, "tcp": 6, "udp": 17, "ipv6-icmp": 58, "sctp": 132}.get(proto, -1)
+        e.add(found, (row["SRC_IP"], row["DST_IP"], number, int(row["SRC_PORT"]), int(row["DST_PORT"])),
+              int(row["PACKETS"]), int(row["BYTES"]), int(row["TCP_FLAGS"]) if number == 6 else 0)
+    return found
+
+
+def only4(expected):
+    return {k: v for k, v in expected.items() if ":" not in k[0]}
+
+
+def compare(where, expected, got, mask=0xfff):
+    difference = e.differences(expected, got, mask)
+    e.check(not difference, f"{where}:\n{difference}")
+
+
+def own_outputs():
+    """JSON, text, and the statistics, on every capture."""
+    for capture in CAPTURES:
+        expected, ignored = flows.flows(e.DATA / capture)
+        with e.workdir() as d:
+            got = e.run("-q", "-r", e.DATA / capture, *e.NO_AGEING, "-n", "json:-", "-n", f"text:{d}/t", "--stats", f"{d}/s")
+            e.check(got.returncode == 0 and not got.stderr, f"{capture}: status {got.returncode}, {got.stderr!r}")
+            compare(f"{capture} json", expected, e.json_flows(got.stdout))
+            s = e.statistics(f"{d}/s")
+            rows = Path(f"{d}/t").read_text().splitlines()[1:]
+        e.check_ledger(capture, s)
+        e.check(s["packets"]["metered"] == sum(f[0] for f in expected.values()), f"{capture}: metered packets")
+        e.check(s["octets"]["metered"] == sum(f[1] for f in expected.values()), f"{capture}: metered octets")
+        e.check(sum(s["packets"]["ignored"].values()) == ignored, f"{capture}: {ignored} frames are to be ignored: {s}")
+        e.check(len(rows) == len(expected), f"{capture}: {len(rows)} lines of text for {len(expected)} flows")
+
+
+def foreign():
+    for capture in FOREIGN:
+        expected, _ = flows.flows(e.DATA / capture)
+        for scheme in FORMATS:
+            wanted, mask = (only4(expected), 0xff) if scheme == "netflow5" else (expected, 0xff)
+            datagrams = export(capture, scheme)
+            if e.find("tshark"):
+                compare(f"{capture} {scheme} tshark", wanted, tshark(datagrams, scheme, capture), mask)
+            if e.find("nfcapd") and e.find("nfdump"):
+                compare(f"{capture} {scheme} nfdump", wanted, nfdump(datagrams, f"{capture} {scheme}"), mask)
+            if e.find("nfacctd") and capture in ("web.pcap", "mixed.pcap"):
+                # nfacctd 1.7.7 reads the first of tcpControlBits' two octets
+                compare(f"{capture} {scheme} nfacctd", wanted, nfacctd(datagrams), 0 if scheme == "ipfix" else mask)
+        if e.find("tshark"):
+            with e.workdir() as d:
+                got = e.run("-q", "-r", e.DATA / capture, *e.NO_AGEING, "-n", f"ipfix+file:{d}/x.ipfix")
+                e.check(got.returncode == 0, f"{capture} ipfix+file: {got.stderr!r}")
+                compare(f"{capture} ipfix+file tshark", expected,
+                        pdml_flows([e.find("tshark"), "-n", "-r", f"{d}/x.ipfix", "-T", "pdml"], f"{capture} file"))
+
+
+def main():
+    for programs in (["tshark"], ["nfcapd", "nfdump"], ["nfacctd"]):
+        e.have(*programs)
+    own_outputs()
+    foreign()
+    e.finish()
+
+
+main()

@@ -1,0 +1,167 @@
+"""What the end-to-end tests share.  Each is run as NAME.py PITOT SRCROOT [-v]."""
+import ipaddress
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+PITOT = os.path.abspath(sys.argv[1])
+ROOT = Path(sys.argv[2]).resolve()
+DATA = ROOT / "tests/data"
+NO_AGEING = ["-t", "tcp-end=off,active=1000000,inactive=1000000"]
+
+_checks = _failures = 0
+_skipped = []
+
+
+def check(ok, text):
+    """One expectation; its text is printed when it does not hold."""
+    global _checks, _failures
+    _checks += 1
+    if not ok:
+        _failures += 1
+        print(f"FAILED: {text}", flush=True)
+    return ok
+
+
+def skip_part(reason):
+    """A part of a test cannot run here.  With CI=true that is a failure."""
+    _skipped.append(reason)
+    print(f"skipped: {reason}", flush=True)
+
+
+def finish():
+    ci = os.environ.get("CI") == "true"
+    if _skipped and ci:
+        print("FAILED: with CI=true nothing is skipped")
+    print(f"{_checks} checks, {_failures} failed, {len(_skipped)} parts skipped")
+    if _failures or (_skipped and ci):
+        sys.exit(1)
+    sys.exit(77 if not _checks else 0)
+
+
+def skip(reason):
+    """Nothing of a test can run here."""
+    skip_part(reason)
+    finish()
+
+
+def have(*programs):
+    """Whether all are there; says which is not."""
+    missing = [p for p in programs if not find(p)]
+    if missing:
+        skip_part(f"{', '.join(missing)} not installed")
+    return not missing
+
+
+def find(program):
+    return shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin:/usr/local/sbin")
+
+
+def run(*args, stdin=None, timeout=60, env=None, user=None):
+    """Runs pitot; .returncode, .stdout, .stderr as text.  A hang is a failure with status None."""
+    command = [PITOT, *map(str, args)]
+    if user:
+        command = [find("setpriv"), "--reuid", user, "--regid", user, "--clear-groups", *command]
+    try:
+        return subprocess.run(command, input=stdin, capture_output=True, timeout=timeout, check=False,
+                              env={**os.environ, **(env or {})})
+    except subprocess.TimeoutExpired as late:
+        check(False, f"pitot {' '.join(map(str, args))} did not end within {timeout} s")
+        return subprocess.CompletedProcess(command, None, late.stdout or b"", late.stderr or b"")
+
+
+def sanitizer(stderr):
+    return b"AddressSanitizer" in stderr or b"runtime error" in stderr or b"LeakSanitizer" in stderr
+
+
+def workdir():
+    return tempfile.TemporaryDirectory(prefix="pitot-e2e-")
+
+
+def free_port():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Sink(threading.Thread):
+    """Takes datagrams on loopback and keeps them."""
+
+    def __init__(self, host="127.0.0.1"):
+        super().__init__(daemon=True)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.socket = socket.socket(family, socket.SOCK_DGRAM)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
+        self.socket.bind((host, 0))
+        self.socket.settimeout(0.1)
+        self.port = self.socket.getsockname()[1]
+        self.datagrams = []
+        self.ending = False
+        self.start()
+
+    def run(self):
+        while True:
+            try:
+                self.datagrams.append(self.socket.recv(65535))
+            except socket.timeout:
+                if self.ending:
+                    return
+
+    def stop(self):
+        self.ending = True
+        self.join()
+        self.socket.close()
+        return self.datagrams
+
+
+def json_flows(text):
+    """{key: [packets, octets, flags]} of pitot's JSON output."""
+    found = {}
+    for line in text.decode().splitlines():
+        r = json.loads(line)
+        key = (r.get("sourceIPv4Address") or r["sourceIPv6Address"],
+               r.get("destinationIPv4Address") or r["destinationIPv6Address"], r["protocolIdentifier"],
+               r["sourceTransportPort"], r["destinationTransportPort"])
+        add(found, key, r["packetDeltaCount"], r["octetDeltaCount"], r["tcpControlBits"])
+    return found
+
+
+def add(found, key, packets, octets, flags):
+    key = (str(ipaddress.ip_address(key[0])), str(ipaddress.ip_address(key[1])), *key[2:])
+    f = found.setdefault(key, [0, 0, 0])
+    f[0] += packets
+    f[1] += octets
+    f[2] |= flags
+
+
+def differences(expected, got, flag_mask=0xfff, limit=3):
+    """A few lines about what differs; empty when nothing does."""
+    lines = []
+    for key in sorted(set(expected) | set(got)):
+        e, g = expected.get(key), got.get(key)
+        if not e or not g or e[:2] != g[:2] or (e[2] ^ g[2]) & flag_mask:
+            lines.append(f"  {key}: expected {e}, got {g}")
+    more = [f"  ... and {len(lines) - limit} more"] if len(lines) > limit else []
+    return "\n".join(lines[:limit] + more)
+
+
+def statistics(stderr_or_path):
+    data = Path(stderr_or_path).read_bytes() if isinstance(stderr_or_path, (str, Path)) else stderr_or_path
+    text = data.decode(errors="replace")
+    return json.loads(text[text.index("{"):text.rindex("}") + 1])
+
+
+def check_ledger(where, s):
+    """The identities of pitot(8), LEDGER, recomputed from the statistics."""
+    p, o, f = s["packets"], s["octets"], s["flows"]
+    check(s["ledger"]["balanced"] is True, f"{where}: the ledger is not balanced")
+    check(p["received"] == p["metered"] + sum(p["ignored"].values()) + p["unselected"],
+          f"{where}: received packets are not metered + ignored + unselected: {p}")
+    check(f["created"] == f["active"] + sum(f["ended"].values()), f"{where}: created is not active + ended: {f}")
+    check(o["metered"] >= 0, f"{where}: octets")

@@ -1,0 +1,614 @@
+#!/usr/bin/env python3
+"""Live capture, end to end: packets sent into veth pairs = packets in the exported records = the ledger.
+
+    live.py PITOT [SRCROOT]        live.py --pitot PITOT [--only NAME]
+
+Makes a network namespace of its own and virtual interfaces in it (rtnetlink, no tools needed), runs pitot on
+them, sends frames from the other ends, and counts.  Prints `ok NAME` or `FAIL NAME why` for each scenario.
+Exit status: 0 all ok, 1 not, 77 no privilege for a namespace (1 when CI=true).
+"""
+
+import argparse
+import collections
+import contextlib
+import ctypes
+import fcntl
+import ipaddress
+import json
+import mmap
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+METHODS = ("afpacket", "pcap")
+DEADLINE_S = 30
+
+# ---- the test bed: a namespace, and interfaces in it
+
+
+def enter_namespace():
+    """None, or why there is none."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    clone_newuser, clone_newnet = 0x10000000, 0x40000000
+    uid, gid = os.geteuid(), os.getegid()
+    if libc.unshare(clone_newnet) == 0:
+        return None
+    if libc.unshare(clone_newuser | clone_newnet) != 0:
+        return os.strerror(ctypes.get_errno())
+    for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
+        with open(f"/proc/self/{name}", "w") as f:
+            f.write(text)
+    return None
+
+
+def attribute(kind, data):
+    length = 4 + len(data)
+    return struct.pack("=HH", length, kind) + data + bytes(-length % 4)
+
+
+def rtnetlink(kind, flags, body):
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as s:
+        s.bind((0, 0))
+        s.send(struct.pack("=IHHII", 16 + len(body), kind, flags | 5, 1, 0) + body)  # REQUEST | ACK
+        error = struct.unpack_from("=i", s.recv(65536), 16)[0]
+    if error:
+        raise OSError(-error, os.strerror(-error))
+
+
+def add_veth(a, b):
+    def name(n):
+        return attribute(3, n.encode() + b"\0")  # IFLA_IFNAME
+    peer = attribute(1, bytes(16) + name(b))  # VETH_INFO_PEER
+    info = attribute(1, b"veth") + attribute(2, peer)  # IFLA_INFO_KIND, IFLA_INFO_DATA
+    rtnetlink(16, 0x600, bytes(16) + name(a) + attribute(18, info))  # NEWLINK, CREATE | EXCL, IFLA_LINKINFO
+    set_up(a)
+    set_up(b)
+    wait_running(a, b)
+
+
+def flags_of(name):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        return struct.unpack_from("=H", fcntl.ioctl(s, 0x8913, struct.pack("=16sH22x", name.encode(), 0)), 16)[0]
+
+
+def wait_running(*names):
+    """Until frames pass: the kernel sees to the carrier later, up to a second."""
+    end = time.monotonic() + 5
+    while not all(flags_of(n) & 0x40 for n in names) and time.monotonic() < end:
+        time.sleep(0.01)
+
+
+def delete_link(name):
+    rtnetlink(17, 0, struct.pack("=BxHiII", 0, 0, socket.if_nametoindex(name), 0, 0))
+
+
+def set_up(name, up=True):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        flags = flags_of(name)
+        fcntl.ioctl(s, 0x8914, struct.pack("=16sH22x", name.encode(), flags | 1 if up else flags & ~1))
+
+
+@contextlib.contextmanager
+def links(*pairs):
+    for a, b in pairs:
+        add_veth(a, b)
+    try:
+        yield
+    finally:
+        for a, _ in pairs:
+            with contextlib.suppress(OSError):
+                delete_link(a)
+
+
+# ---- frames and what is expected of them
+
+Flow = collections.namedtuple("Flow", "src dst protocol sport dport vlan")
+
+
+def frame(flow, payload, inner=None):
+    """An Ethernet frame, and its IP length.  flow.vlan is the outermost tag."""
+    if flow.protocol == 17:
+        transport = struct.pack("!HHHH", flow.sport, flow.dport, 8 + payload, 0)
+    else:
+        transport = struct.pack("!HHIIBBHHH", flow.sport, flow.dport, 1, 0, 0x50, 0x18, 512, 0, 0)
+    transport += bytes(payload)
+    src, dst = ipaddress.ip_address(flow.src), ipaddress.ip_address(flow.dst)
+    if src.version == 4:
+        header = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(transport), 1, 0, 64, flow.protocol, 0)
+        ether = 0x0800
+    else:
+        header = struct.pack("!IHBB", 6 << 28, len(transport), flow.protocol, 64)
+        ether = 0x86DD
+    packet = header + src.packed + dst.packed + transport
+    link = b"\x02\0\0\0\0\x02" + b"\x02\0\0\0\0\x01"
+    if flow.vlan:
+        link += struct.pack("!HH", 0x88A8 if inner else 0x8100, flow.vlan)
+    if inner:
+        link += struct.pack("!HH", 0x8100, inner)
+    return link + struct.pack("!H", ether) + packet, len(packet)
+
+
+def mixture(number, flows=40):
+    """Flows of every kind for one interface: (frame, flow, octets) once per flow."""
+    out = []
+    for i in range(flows):
+        kind = i % 6
+        # in turn: IPv4; tagged; IPv6; IPv6 tagged; TCP; double tagged
+        v6, vlan = kind in (2, 3), (0, 5, 0, 7, 0, 9)[kind]
+        net = "2001:db8:%x::%x" if v6 else "10.%d.0.%d"
+        flow = Flow(net % (number, 1 + i), net % (number, 2 + i), 6 if kind == 4 else 17, 1000 + i, 53, vlan)
+        data, octets = frame(flow, 20 + 10 * (i % 40), 6 if kind == 5 else None)
+        out.append((data, flow, octets))
+    return out
+
+
+def sender(name):
+    s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+    s.bind((name, 0))
+    return s
+
+
+def send(name, frames, count):
+    """Sends count frames, round and round; {flow: (packets, octets)}."""
+    expected = collections.defaultdict(lambda: [0, 0])
+    with sender(name) as s:
+        for i in range(count):
+            data, flow, octets = frames[i % len(frames)]
+            s.send(data)
+            expected[flow][0] += 1
+            expected[flow][1] += octets
+    return {k: tuple(v) for k, v in expected.items()}
+
+
+def send_at_once(work):
+    """work: (interface, frames, count); all at the same time; the expectations in the order of work."""
+    children = []
+    for args in work:
+        r, w = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.close(r)
+            status = 1
+            try:
+                expected = send(*args)
+                with os.fdopen(w, "w") as f:
+                    json.dump([[list(k), list(v)] for k, v in expected.items()], f)
+                status = 0
+            finally:
+                os._exit(status)
+        os.close(w)
+        children.append((pid, r))
+    out = []
+    for pid, r in children:
+        with os.fdopen(r) as f:
+            out.append({Flow(*k): tuple(v) for k, v in json.load(f)})
+        os.waitpid(pid, 0)
+    return out
+
+
+# ---- pitot
+
+
+class Failure(Exception):
+    pass
+
+
+def check(condition, why):
+    if not condition:
+        raise Failure(why)
+
+
+class Pitot:
+    FIELDS = ("sourceIPv4Address,destinationIPv4Address,protocolIdentifier,sourceTransportPort,"
+              "destinationTransportPort,vlanId,packetDeltaCount,octetDeltaCount,ingressInterface,"
+              "egressInterface,flowEndReason")
+
+    def __init__(self, program, folder, *args, collectors=None, fields=True):
+        self.folder = folder
+        self.json, self.ipfix = os.path.join(folder, "flows.json"), os.path.join(folder, "flows.ipfix")
+        self.stats = os.path.join(folder, "stats.json")
+        pidfile = os.path.join(folder, "pid")
+        argv = [program, "-p", pidfile, "--stats", self.stats]
+        for c in collectors or (f"json:{self.json}", f"ipfix+file:{self.ipfix}"):
+            argv += ["-n", c]
+        if fields:
+            argv += ["--fields", self.FIELDS, "-T", "vlan"]
+        self.stderr = open(os.path.join(folder, "stderr"), "w+")
+        self.process = subprocess.Popen(argv + list(args), stdout=subprocess.DEVNULL, stderr=self.stderr)
+        end = time.monotonic() + DEADLINE_S
+        # the pid file is written when everything is open
+        while not (os.path.exists(pidfile) and os.path.getsize(pidfile)):
+            if self.process.poll() is not None or time.monotonic() > end:
+                self.kill()
+                raise Failure(f"does not start: {self.said()}")
+            time.sleep(0.01)
+
+    def said(self):
+        self.stderr.seek(0)
+        return self.stderr.read().strip()
+
+    def kill(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+
+    def stop(self):
+        """SIGTERM; the statistics."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.wait()
+
+    def wait(self):
+        try:
+            status = self.process.wait(DEADLINE_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise Failure("does not end after SIGTERM") from None
+        check(status == 0, f"exit status {status}: {self.said()}")
+        with open(self.stats) as f:
+            return json.load(f)
+
+    def rows(self):
+        # a file that is still being written has another name
+        with open(self.json if os.path.exists(self.json) else self.json + ".part") as f:
+            return [json.loads(line) for line in f]
+
+
+@contextlib.contextmanager
+def running(program, *args, **kw):
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        p = Pitot(program, folder, *args, **kw)
+        try:
+            yield p
+        finally:
+            p.kill()
+
+
+def flow_of(row):
+    return Flow(row.get("sourceIPv4Address") or row["sourceIPv6Address"],
+                row.get("destinationIPv4Address") or row["destinationIPv6Address"],
+                row["protocolIdentifier"], row["sourceTransportPort"], row["destinationTransportPort"],
+                row.get("vlanId", 0))
+
+
+def sums(rows, key=flow_of):
+    out = collections.defaultdict(lambda: (0, 0))
+    for row in rows:
+        packets, octets = out[key(row)]
+        out[key(row)] = (packets + row["packetDeltaCount"], octets + row["octetDeltaCount"])
+    return dict(out)
+
+
+NAMES = {1: "octetDeltaCount", 2: "packetDeltaCount", 4: "protocolIdentifier", 7: "sourceTransportPort",
+         11: "destinationTransportPort", 8: "sourceIPv4Address", 12: "destinationIPv4Address",
+         27: "sourceIPv6Address", 28: "destinationIPv6Address", 58: "vlanId", 10: "ingressInterface",
+         14: "egressInterface", 136: "flowEndReason"}
+
+
+def read_ipfix(path):
+    """The data records of an IPFIX file (RFC 7011), by another decoder than pitot's."""
+    with open(path, "rb") as f:
+        octets = f.read()
+    templates, rows, at = {}, [], 0
+    while at < len(octets):
+        version, length = struct.unpack_from("!HH", octets, at)
+        check(version == 10 and length >= 16 and at + length <= len(octets), f"no IPFIX message at {at}")
+        end, at = at + length, at + 16
+        while at < end:
+            set_id, set_length = struct.unpack_from("!HH", octets, at)
+            check(set_length >= 4 and at + set_length <= end, f"no set at {at}")
+            body = octets[at + 4:at + set_length]
+            at += set_length
+            if set_id == 2:
+                read_templates(body, templates)
+            elif set_id >= 256 and set_id in templates:
+                read_records(body, templates[set_id], rows)
+    return rows
+
+
+def read_templates(body, templates):
+    at = 0
+    while at + 4 <= len(body):
+        template, n = struct.unpack_from("!HH", body, at)
+        at += 4
+        fields = []
+        for _ in range(n):
+            element, length = struct.unpack_from("!HH", body, at)
+            at += 4
+            if element & 0x8000:
+                at += 4
+            fields.append((element, length))
+        templates[template] = fields
+
+
+def read_records(body, fields, rows):
+    size = sum(length for _, length in fields)
+    for at in range(0, len(body) - size + 1, size):
+        row = {}
+        for element, length in fields:
+            value = body[at:at + length]
+            at += length
+            if element in (8, 12, 27, 28):
+                value = str(ipaddress.ip_address(value))
+            else:
+                value = int.from_bytes(value, "big")
+            if element in NAMES:
+                row[NAMES[element]] = value
+        rows.append(row)
+
+
+def check_ledger(stats, least=None):
+    packets = stats["packets"]
+    check(stats["ledger"]["balanced"] is True, f"ledger not balanced: {stats}")
+    check(packets["received"] == packets["metered"] + sum(packets["ignored"].values()) + packets["unselected"],
+          f"received is not the sum: {packets}")
+    check(stats["flows"]["active"] == 0 and stats["flows"]["not_sent"] == 0, f"flows left: {stats['flows']}")
+    if least is not None:
+        check(packets["received"] + packets["dropped_by_kernel"] >= least, f"{least} sent: {packets}")
+
+
+def difference(got, expected):
+    lines = [f"{k}: {got.get(k)} for {expected.get(k)}" for k in sorted(set(got) | set(expected), key=str)
+             if got.get(k) != expected.get(k)]
+    return f"{len(lines)} flows differ: " + "; ".join(lines[:3])
+
+
+def check_flows(got, expected):
+    check(got == expected, difference(got, expected))
+
+
+# ---- scenarios
+
+
+def two_interfaces(program, method):
+    """Every kind of packet, both interfaces at once: exact by flow, in both outputs and in the ledger."""
+    count = 20000
+    with links(("pt0", "pt0p"), ("pt1", "pt1p")):
+        with running(program, "--capture", method, "-i", "pt0", "-i", "77:pt1") as p:
+            expected = send_at_once([("pt0p", mixture(1), count), ("pt1p", mixture(2), count)])
+            stats = p.stop()
+            rows = p.rows()
+            check_ledger(stats)
+            check(stats["packets"]["dropped_by_kernel"] == 0, "the kernel dropped packets")
+            check(stats["packets"]["metered"] == 2 * count, f"metered {stats['packets']['metered']} of {2 * count}")
+            check_flows(sums(rows), {**expected[0], **expected[1]})
+            check(sums(read_ipfix(p.ipfix)) == sums(rows), "IPFIX and JSON differ")
+            check(sum(r["packetDeltaCount"] for r in rows) == 2 * count, "packets in records")
+            check(stats["flows"]["exported"] == len(rows), "records exported")
+            if method == "afpacket":
+                index = {1: socket.if_nametoindex("pt0"), 2: 77}
+                for r in rows:
+                    number = int(flow_of(r).src.replace("2001:db8:", "10.").replace(":", ".").split(".")[1])
+                    check((r["ingressInterface"], r["egressInterface"]) == (index[number], 0), f"interface of {r}")
+
+
+def both_ways(program, method):
+    """What an interface sends has it as egress."""
+    with links(("pt0", "pt0p")):
+        with running(program, "--capture", method, "-i", "pt0") as p:
+            expected = send("pt0p", mixture(1), 2000)
+            expected.update(send("pt0", mixture(2), 3000))
+            stats = p.stop()
+            check_ledger(stats)
+            check_flows(sums(p.rows()), expected)
+            index = socket.if_nametoindex("pt0")
+            for r in p.rows() if method == "afpacket" else ():
+                sent = flow_of(r).src.startswith(("10.2.", "2001:db8:2:"))
+                check((r["ingressInterface"], r["egressInterface"]) == ((0, index) if sent else (index, 0)),
+                      f"interface of {r}")
+
+
+def sigterm_under_load(program, method):
+    """What was sent before SIGTERM is in a record, whatever was on its way."""
+    counter = mmap.mmap(-1, 16)
+    for round_ in range(3):
+        counter[0:16] = bytes(16)
+        with links(("pt0", "pt0p")):
+            with running(program, "--capture", method, "-i", "pt0") as p:
+                frames = mixture(1, 200 + round_)
+                pid = os.fork()
+                if pid == 0:
+                    try:
+                        send_until_told(counter, "pt0p", frames)
+                    finally:
+                        os._exit(0)
+                time.sleep(0.7)
+                sent_before = struct.unpack_from("=Q", counter, 0)[0]
+                p.process.send_signal(signal.SIGTERM)
+                stats = p.wait()
+                struct.pack_into("=Q", counter, 8, 1)
+                os.waitpid(pid, 0)
+                sent = struct.unpack_from("=Q", counter, 0)[0]
+                rows = p.rows()
+                records = sum(r["packetDeltaCount"] for r in rows)
+                dropped = stats["packets"]["dropped_by_kernel"]
+                check(sent_before > 1000, f"no load: {sent_before} packets")
+                check_ledger(stats, sent_before)
+                check(records == stats["packets"]["metered"], f"{records} in records: {stats['packets']}")
+                check(sent_before <= records + dropped <= sent,
+                      f"{records} in records + {dropped} dropped, {sent_before} sent before SIGTERM, {sent} in all")
+                check(sums(read_ipfix(p.ipfix)) == sums(rows), "IPFIX and JSON differ")
+
+
+def send_until_told(counter, name, frames):
+    n = 0
+    with sender(name) as s:
+        while not counter[8]:
+            s.send(frames[n % len(frames)][0])
+            n += 1
+            struct.pack_into("=Q", counter, 0, n)
+
+
+def filters(program, method):
+    cases = (
+        ("vlan 5", lambda f: f.vlan == 5),
+        ("not port 53", lambda f: f.vlan == 9),  # behind two tags there is no port where it would be
+        ("ip6", lambda f: ":" in f.src),  # the kernel took the tag out
+        ("udp and host 10.1.0.1", lambda f: "10.1.0.1" in (f.src, f.dst)),
+    )
+    with links(("pt0", "pt0p")):
+        for text, passes in cases:
+            with running(program, "--capture", method, "-i", "pt0", *text.split()) as p:
+                expected = send("pt0p", mixture(1), 4000)
+                stats = p.stop()
+                check_ledger(stats)
+                want = {k: v for k, v in expected.items() if passes(k)}
+                got = sums(p.rows())
+                check(got == want, f"filter {text!r}: {difference(got, want)}")
+
+
+def expires_while_running(program, method):
+    """A record leaves when its flow has been silent, on a link that is silent too, and reaches the file."""
+    with links(("pt0", "pt0p")):
+        with running(program, "--capture", method, "-i", "pt0", "-t", "inactive=0.5") as p:
+            expected = send("pt0p", mixture(1), 400)
+            end = time.monotonic() + 8
+            while sums(p.rows()) != expected:
+                check(time.monotonic() < end, "records do not appear")
+                time.sleep(0.1)
+            check({r["flowEndReason"] for r in p.rows()} == {1}, "end reason")
+            more = send("pt0p", mixture(3), 100)
+            check_ledger(p.stop())
+            check_flows(sums(p.rows()), {**expected, **more})
+
+
+def down_and_up(program, method):
+    with links(("pt0", "pt0p")):
+        with running(program, "--capture", method, "-i", "pt0") as p:
+            expected = send("pt0p", mixture(1), 1000)
+            time.sleep(0.2)
+            set_up("pt0", False)
+            time.sleep(0.5)
+            check(p.process.poll() is None, f"ended when the link went down: {p.said()}")
+            set_up("pt0", True)
+            wait_running("pt0", "pt0p")
+            time.sleep(1)  # as long as metering may take to go on
+            for flow, (packets, octets) in send("pt0p", mixture(1), 1000).items():
+                expected[flow] = (expected[flow][0] + packets, expected[flow][1] + octets)
+            stats = p.stop()
+            check_ledger(stats)
+            check_flows(sums(p.rows()), expected)
+            check(len(p.rows()) == len(expected), "a flow did not survive")
+
+
+def own_export(program, method):
+    """What pitot sends itself is no traffic, unless it is asked for."""
+    for include in (False, True):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as collector, \
+                socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as app:
+            collector.bind(("127.0.0.1", 0))
+            port = collector.getsockname()[1]
+            with running(program, "--capture", method, "-i", "lo", "-t", "inactive=0.3,active=1",
+                         *(["--include-own"] if include else []),
+                         collectors=(f"ipfix://127.0.0.1:{port}", "json:" + "/dev/stdout"), fields=False) as p:
+                for i in range(40):
+                    app.sendto(bytes(50), ("127.0.0.1", port))  # the same address and port, another sender
+                    time.sleep(0.05)
+                stats = p.stop()
+            check_ledger(stats)
+            packets = stats["packets"]
+            own = packets["ignored"].get("own_export", 0)
+            check(stats["collectors"][0]["messages"] > 1, "nothing was exported")
+            if include:
+                check(own == 0 and packets["metered"] > 40, f"not included: {packets}")
+            else:
+                check(packets["metered"] == 40, f"metered {packets['metered']} of 40")
+                check(own > 0, "own export was not seen at all")
+
+
+def any_interface(program, _method):
+    with links(("pt0", "pt0p"), ("pt1", "pt1p")):
+        with running(program, "-i", "any", "inbound") as p:
+            expected = send_at_once([("pt0p", mixture(1), 3000), ("pt1p", mixture(2), 3000)])
+            stats = p.stop()
+            check_ledger(stats)
+
+            def without_vlan(flow):
+                return flow._replace(vlan=0)
+            got = {without_vlan(k): v for k, v in sums(p.rows()).items()}
+            check_flows(got, {without_vlan(k): v for k, v in {**expected[0], **expected[1]}.items()})
+
+
+def refuse(program, args, status, *words, **kw):
+    r = subprocess.run([program, *args], capture_output=True, text=True, timeout=DEADLINE_S, **kw)
+    check(r.returncode == status, f"{args}: exit status {r.returncode} for {status}: {r.stderr!r}")
+    check(r.stderr.count("\n") == 1, f"{args}: not one sentence: {r.stderr!r}")
+    for word in words:
+        check(word in r.stderr, f"{args}: {word!r} is not in {r.stderr!r}")
+
+
+def refusals(program, method):
+    with links(("pt0", "pt0p")):
+        c = ("--capture", method)
+        refuse(program, [*c, "-i", "eth9"], 1, "eth9", "does not exist", "pt0", "lo")
+        refuse(program, [*c, "-i", "pt0", "tcp porrt 5"], 2, "tcp porrt 5")
+        set_up("pt0", False)
+        refuse(program, [*c, "-i", "pt0"], 1, "pt0", "is down")
+        set_up("pt0")
+        if method == "afpacket":
+            refuse(program, [*c, "-i", "any"], 1, "--capture pcap")
+        # the program may lie where nobody else may go
+        with tempfile.TemporaryDirectory() as folder:
+            copy = os.path.join(folder, "pitot")
+            with open(program, "rb") as f, open(copy, "wb") as g:
+                g.write(f.read())
+            os.chmod(copy, 0o755)
+            os.chmod(folder, 0o755)
+            if os.getuid() == 0 and can_become(65534):
+                refuse(copy, [*c, "-i", "pt0"], 1, "pt0", "CAP_NET_RAW", user=65534, group=65534, extra_groups=[])
+
+
+def can_become(uid):
+    return subprocess.run(["true"], user=uid, stderr=subprocess.DEVNULL).returncode == 0 if in_uid_map(uid) else False
+
+
+def in_uid_map(uid):
+    with open("/proc/self/uid_map") as f:
+        return any(int(a) <= uid < int(a) + int(n) for a, _, n in (line.split() for line in f))
+
+
+SCENARIOS = (
+    [(f, m) for f in (two_interfaces, both_ways, sigterm_under_load, filters, expires_while_running, down_and_up,
+                      own_export, refusals) for m in METHODS] + [(any_interface, "auto")]
+)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("program", nargs="?")
+    parser.add_argument("source_root", nargs="?")
+    parser.add_argument("--pitot")
+    parser.add_argument("--only", default="")
+    options = parser.parse_args()
+    program = os.path.abspath(options.pitot or options.program or "pitot")
+    why = enter_namespace()
+    if why:
+        must = os.environ.get("CI") == "true"
+        print(f"{'FAILED' if must else 'skipped'}: no network namespace: {why} (run as root)")
+        return 1 if must else 77
+    for conf in ("default", "all"):  # neighbour discovery would be packets too
+        with contextlib.suppress(OSError):
+            with open(f"/proc/sys/net/ipv6/conf/{conf}/disable_ipv6", "w") as f:
+                f.write("1")
+    set_up("lo")
+    status = 0
+    for scenario, method in SCENARIOS:
+        name = f"{scenario.__name__} {method}"
+        if options.only not in name:
+            continue
+        try:
+            scenario(program, method)
+            print(f"ok {name}", flush=True)
+        except (Failure, OSError, ValueError, KeyError, subprocess.SubprocessError) as e:
+            print(f"FAIL {name} {type(e).__name__ if not isinstance(e, Failure) else ''}{e}", flush=True)
+            status = 1
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
