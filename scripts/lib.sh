@@ -67,15 +67,15 @@ as_owner() {
 
 # build DIRECTORY [MESON-OPTION...]: sets up or updates a build directory and builds it; quiet when all is well
 build() {
-    dir=$root/$1
+    build_dir=$root/$1
     shift
-    as_owner mkdir -p "$dir" || die "cannot write to $root"
+    as_owner mkdir -p "$build_dir" || die "cannot write to $root"
     log=$(as_owner mktemp)
-    if [ -f "$dir/build.ninja" ]; then
-        [ $# -eq 0 ] || as_owner meson configure "$dir" "$@" >"$log" 2>&1
+    if [ -f "$build_dir/build.ninja" ]; then
+        [ $# -eq 0 ] || as_owner meson configure "$build_dir" "$@" >"$log" 2>&1
     else
-        as_owner meson setup "$dir" "$root" "$@" >"$log" 2>&1
-    fi && as_owner ninja -C "$dir" >>"$log" 2>&1
+        as_owner meson setup "$build_dir" "$root" "$@" >"$log" 2>&1
+    fi && as_owner ninja -C "$build_dir" >>"$log" 2>&1
     status=$?
     [ $status -eq 0 ] || cat "$log" >&2
     rm -f "$log"
