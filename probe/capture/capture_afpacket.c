@@ -37,6 +37,7 @@
 #define BLOCK_OCTETS     (256u * 1024)
 #define BLOCKS_MIN       2
 #define FRAME_OCTETS     2048 /* a formality: V3 frames take what they need */
+#define ASK_KERNEL_EVERY 16
 #define STOP_QUIET_NS    (3 * BLOCK_TIMEOUT_MS * NS_PER_MSEC)
 
 #if defined(__x86_64__) || defined(__i386__)
@@ -64,6 +65,7 @@ struct afpacket {
 	const uint8_t *next;    /* the first of those */
 	bool has_block;         /* block is ours */
 	uint16_t point;
+	unsigned n_asked;       /* times without waiting and without a block */
 	bool down;
 	bool stopping;
 	uint64_t stop_ns;       /* stopping: when the last block came */
@@ -355,8 +357,8 @@ static int afpacket_read_error(struct afpacket *a, struct diag *diag)
 /* No block came.  The kernel resumes by itself after down and up, but not after the interface was deleted. */
 static int afpacket_idle(struct afpacket *a)
 {
-	if (a->stopping && clock_monotonic_ns() - a->stop_ns > STOP_QUIET_NS)
-		return CAPTURE_E_END;
+	if (a->stopping)
+		return clock_monotonic_ns() - a->stop_ns > STOP_QUIET_NS ? CAPTURE_E_END : 0;
 	if (a->down) {
 		a->down = !capture_interface_is_up(a->fd, a->interface.index);
 		return a->down ? CAPTURE_E_DOWN : 0;
@@ -372,6 +374,9 @@ static int afpacket_wait(struct afpacket *a, int wait_ms, struct diag *diag)
 
 	if (wait_ms != 0 && afpacket_spin(a))
 		return 0;
+	/* a loop over several interfaces asks the silent ones all the time: a system call now and then will do */
+	if (wait_ms == 0 && !a->stopping && ++a->n_asked % ASK_KERNEL_EVERY)
+		return 0;
 	if (a->stopping && (wait_ms < 0 || wait_ms > BLOCK_TIMEOUT_MS))
 		wait_ms = BLOCK_TIMEOUT_MS;
 	n = poll(&pfd, 1, wait_ms);
@@ -381,7 +386,7 @@ static int afpacket_wait(struct afpacket *a, int wait_ms, struct diag *diag)
 		return 0;
 	if (n > 0 && (pfd.revents & (POLLERR | POLLHUP | POLLNVAL))) {
 		r = afpacket_read_error(a, diag);
-		if (r)
+		if (r < 0 || (r > 0 && !a->stopping))
 			return r;
 	}
 	return afpacket_idle(a);

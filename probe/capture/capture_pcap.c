@@ -236,7 +236,7 @@ static int pcap_live_read(struct pcap_live *p, struct frame_batch *b, struct dia
 	if (n >= 0 || b->n > 0 || n == PCAP_ERROR_BREAK)
 		return 0;
 	if (pcap_live_is_down(p) || strstr(pcap_geterr(p->pcap), "went down"))
-		return CAPTURE_E_DOWN;
+		return p->stopping ? CAPTURE_E_END : CAPTURE_E_DOWN;
 	return pcap_live_fail(p, -EIO, "capture", diag);
 }
 
@@ -256,8 +256,8 @@ static int pcap_live_wait(struct pcap_live *p, int wait_ms, struct diag *diag)
 
 static int pcap_live_idle(struct pcap_live *p)
 {
-	if (p->stopping && clock_monotonic_ns() - p->quiet_ns > STOP_QUIET_NS)
-		return CAPTURE_E_END;
+	if (p->stopping)
+		return clock_monotonic_ns() - p->quiet_ns > STOP_QUIET_NS ? CAPTURE_E_END : 0;
 	return pcap_live_is_down(p) ? CAPTURE_E_DOWN : 0;
 }
 

@@ -522,16 +522,15 @@ def own_export(program, method):
 
 
 def any_interface(program, _method):
+    """All interfaces at once.  Tags that the kernel took out are lost there, and of a double tagged frame new
+    kernels give the protocol of the IP header and the octets of the tag before it: those are left out."""
     with links(("pt0", "pt0p"), ("pt1", "pt1p")):
         with running(program, "-i", "any", "inbound") as p:
-            expected = send_at_once([("pt0p", mixture(1), 3000), ("pt1p", mixture(2), 3000)])
+            frames = [[f for f in mixture(n) if f[1].vlan != 9] for n in (1, 2)]
+            expected = send_at_once([("pt0p", frames[0], 3000), ("pt1p", frames[1], 3000)])
             stats = p.stop()
             check_ledger(stats)
-
-            def without_vlan(flow):
-                return flow._replace(vlan=0)
-            got = {without_vlan(k): v for k, v in sums(p.rows()).items()}
-            check_flows(got, {without_vlan(k): v for k, v in {**expected[0], **expected[1]}.items()})
+            check_flows(sums(p.rows()), {k._replace(vlan=0): v for e in expected for k, v in e.items()})
 
 
 def refuse(program, args, status, *words, **kw):

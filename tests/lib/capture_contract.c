@@ -627,6 +627,7 @@ static void contract_down_and_up(void **state)
 	assert_int_equal(contract_open_error(k->ops, &config, &diag), -ENETDOWN);
 	assert_non_null(strstr(diag.text, CONTRACT_A));
 	netns_set_up(CONTRACT_A, true);
+	netns_wait_running(CONTRACT_B);
 	capture_close(c);
 	c = contract_open(k->ops, &config);
 	contract_frame(&b, 2, 40);
@@ -648,6 +649,7 @@ static void contract_up_again(void **state)
 	netns_set_up(CONTRACT_A, false);
 	assert_int_equal(contract_outcome(c), CAPTURE_E_DOWN);
 	netns_set_up(CONTRACT_A, true);
+	netns_wait_running(CONTRACT_B);
 	assert_int_equal(contract_outcome(c), 0);
 	contract_frame(&b, 3, 40);
 	netns_send(tx, b.at, b.len);

@@ -74,6 +74,25 @@ void netns_veth(const char *a, const char *b)
 	nl_socket_free(sk);
 	netns_set_up(a, true);
 	netns_set_up(b, true);
+	netns_wait_running(a);
+	netns_wait_running(b);
+}
+
+static short netns_flags(const char *name)
+{
+	struct ifreq ifr = { 0 };
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
+	netns_check(fd >= 0 && ioctl(fd, SIOCGIFFLAGS, &ifr) == 0, "flags of", name, strerror(errno));
+	close(fd);
+	return ifr.ifr_flags;
+}
+
+void netns_wait_running(const char *name)
+{
+	for (unsigned i = 0; i < 500 && !(netns_flags(name) & IFF_RUNNING); i++)
+		usleep(10000);
 }
 
 void netns_set_up(const char *name, bool up)
@@ -83,7 +102,7 @@ void netns_set_up(const char *name, bool up)
 
 	netns_check(fd >= 0, "socket", name, strerror(errno));
 	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
-	netns_check(ioctl(fd, SIOCGIFFLAGS, &ifr) == 0, "flags of", name, strerror(errno));
+	ifr.ifr_flags = netns_flags(name);
 	ifr.ifr_flags = (short)(up ? ifr.ifr_flags | IFF_UP : ifr.ifr_flags & ~IFF_UP);
 	netns_check(ioctl(fd, SIOCSIFFLAGS, &ifr) == 0, "up or down", name, strerror(errno));
 	close(fd);

@@ -18,6 +18,8 @@ int netns_enter(void);
 
 void netns_veth(const char *a, const char *b); /* both up */
 void netns_set_up(const char *name, bool up);
+/* Until frames pass: the kernel sees to the carrier some time after the interface is up. */
+void netns_wait_running(const char *name);
 void netns_delete(const char *name);
 void netns_set_alias(const char *name, const char *alias);
 bool netns_has(const char *name);
