@@ -31,7 +31,8 @@ static inline size_t wire_size(const struct wire *w)
 }
 static inline size_t wire_room(const struct wire *w)
 {
-	return (size_t)(w->end - w->at);
+	/* the cursor may stand behind the end: in octets that were kept for padding */
+	return w->at < w->end ? (size_t)(w->end - w->at) : 0;
 }
 static inline bool wire_overflowed(const struct wire *w)
 {

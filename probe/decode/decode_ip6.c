@@ -11,7 +11,7 @@ enum {
 	NEXT_AH = 51,
 	NEXT_NONE = 59,
 	NEXT_DESTINATION = 60,
-	EXTENSIONS_MAX = 64, /* headers walked; what follows is taken for the transport and has no ports */
+	EXTENSIONS_MAX = 8192, /* 8 octets each: more than any packet but a jumbogram can hold */
 };
 
 /* The Jumbo Payload option of a hop-by-hop header at h, or 0. */
