@@ -1,0 +1,74 @@
+#!/usr/bin/env python3
+"""Writes the seeds of the fuzz targets from tests/data: make_corpus.py [DIRECTORY]."""
+import struct
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+DATA = HERE.parent / "data"
+LINKS = [1, 0, 9, 12, 14, 50, 51, 101, 104, 105, 107, 108, 113, 127, 228, 229, 239, 276]  # as fuzz_decode.c
+URLS = ["collector.example", "collector.example:4739", "10.0.0.5", "[2001:db8::5]:4739", "ipfix://[2001:db8::5]:4739",
+        "netflow5://127.0.0.1:2055", "netflow9://c", "ipfix+tcp://c:1", "ipfix+tls://c", "json:-", "text:/tmp/x",
+        "ipfix+file:/tmp/x", "ipfix+udp://c", "netflow5+tcp://c", "ipfix://[fe80::1%eth0]:4739", "://", "[", "ipfix://:0"]
+CONFIGS = ["read = a.pcap\ncollector = 127.0.0.1\ncollector = json:-\n",
+           "# comment\n\ninterface = 3:eth0\ntimeout = active=60,inactive=15.5,tcp-end=off\nmax-flows = 65536\n",
+           "flow-key = tos,vlan\nfields = octetDeltaCount,1,2\nfilter = not port 22\nbuffer = 64M\nquiet = yes\n",
+           "domain = 7\nsource = [2001:db8::1]:99\nmtu = 1400\nttl = 5\ntemplate-refresh = 1\ntemplate-packets = 2\n",
+           "nonsense\n", "max-flows = 0\n", "read = \"a b\"\n", "config = /etc/pitot.conf\n"]
+
+
+def frames(data):
+    order = "<" if data[:1] in (b"\xd4", b"\x4d") else ">"
+    link, at = struct.unpack(order + "I", data[20:24])[0], 24
+    while at + 16 <= len(data):
+        size = struct.unpack(order + "I", data[at + 8:at + 12])[0]
+        yield link, data[at + 16:at + 16 + size]
+        at += 16 + size
+
+
+def shorten(data, packets):
+    """The first packets of a pcap file."""
+    at = 24
+    order = "<" if data[:1] in (b"\xd4", b"\x4d") else ">"
+    for _ in range(packets):
+        if at + 16 > len(data):
+            break
+        at += 16 + struct.unpack(order + "I", data[at + 8:at + 12])[0]
+    return data[:at]
+
+
+def seeds():
+    seen = set()
+    for path in sorted(DATA.glob("*.pcap")):
+        if path.name.startswith("bad-") or path.name in ("link-unknown.pcap", "web.pcap", "long.pcap"):
+            continue
+        for link, frame in frames(path.read_bytes()):
+            shape = (link, len(frame) // 16, frame[12:26])
+            if shape not in seen and len(frame) < 400 and len([s for s in seen if s[0] == link]) < 40:
+                seen.add(shape)
+                yield "decode", bytes([LINKS.index(link), 0x80, 0]) + frame
+    for path in sorted(DATA.glob("*.pcap*")):
+        data = path.read_bytes()
+        if path.suffix == ".pcap" and not path.name.startswith("bad-"):
+            data = shorten(data, 12)
+        elif len(data) > 3000:
+            data = data[:3000]
+        yield "file", data
+        yield "pipeline", b"\x03\x05" + data
+    for url in URLS:
+        yield "collector", url.encode()
+    for text in CONFIGS:
+        yield "config", text.encode()
+
+
+def main():
+    where = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "corpus"
+    count = {}
+    for target, data in seeds():
+        count[target] = count.get(target, 0) + 1
+        folder = where / target
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"seed-{count[target]:03}").write_bytes(data)
+
+
+main()
