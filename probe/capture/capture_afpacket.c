@@ -5,9 +5,10 @@
  * frames were lent and released, so a frame is never copied here.  One batch never spans two blocks.
  *
  * A block is handed over when it is full or after BLOCK_TIMEOUT_MS with a frame in it.  Full blocks carry the
- * load at high rates (a wake-up for more than a thousand frames); the time-out bounds the latency at low ones
- * to two ticks, 20 ms, for at most 100 wake-ups a second.  Blocks are rather small because each time-out uses
- * one up however little is in it: 256 of them let the reader be away for 2.5 s on a slow link.
+ * load at high rates: a wake-up costs as much as hundreds of frames, and a block of 1 MiB is some thousands (of
+ * 256 KiB: 8 ns a frame more at 500,000 frames a second).  The time-out bounds the latency at low rates to two
+ * ticks, 40 ms, for at most 50 wake-ups a second.  It also uses a block up however little is in it: 64 of them
+ * let the reader be away for 1.3 s on a slow link, so a small buffer has smaller blocks and not fewer.
  *
  * Limits: Ethernet and interfaces without a link layer; all else is -EPROTONOSUPPORT, for libpcap to open.
  * On loopback, where the kernel shows each frame twice, only the received copy is taken (the sent one when
@@ -33,8 +34,10 @@
 #include "capture/capture_interface.h"
 #include "pitot/clock.h"
 
-#define BLOCK_TIMEOUT_MS 10
-#define BLOCK_OCTETS     (256u * 1024)
+#define BLOCK_TIMEOUT_MS 20
+#define BLOCK_MAX        (1024u * 1024)
+#define BLOCK_MIN        (64u * 1024)
+#define BLOCKS_WANTED    16
 #define BLOCKS_MIN       2
 #define FRAME_OCTETS     2048 /* a formality: V3 frames take what they need */
 #define ASK_KERNEL_EVERY 16
@@ -119,9 +122,9 @@ static int afpacket_open_socket(struct afpacket *a, int type, struct diag *diag)
 
 static uint32_t afpacket_block_octets(const struct capture_config *config)
 {
-	uint64_t octets = BLOCK_OCTETS;
+	uint64_t octets = BLOCK_MAX;
 
-	while (octets > 65536 && octets * BLOCKS_MIN > config->buffer_octets)
+	while (octets > BLOCK_MIN && octets * BLOCKS_WANTED > config->buffer_octets)
 		octets /= 2;
 	/* the longest frame and what the kernel writes around it must fit: what does not is cut by the kernel */
 	while (octets < (uint64_t)config->snap_len + 4096 && octets < (1u << 30))
