@@ -40,6 +40,8 @@ char *__real_strdup(const char *s);
 char *__wrap_strdup(const char *s);
 void *__real_mmap(void *addr, size_t size, int prot, int flags, int fd, off_t offset);
 void *__wrap_mmap(void *addr, size_t size, int prot, int flags, int fd, off_t offset);
+void *__real_mmap64(void *addr, size_t size, int prot, int flags, int fd, off_t offset);
+void *__wrap_mmap64(void *addr, size_t size, int prot, int flags, int fd, off_t offset);
 int __real_posix_memalign(void **p, size_t align, size_t size);
 int __wrap_posix_memalign(void **p, size_t align, size_t size);
 void *__real_aligned_alloc(size_t align, size_t size);
@@ -68,6 +70,12 @@ char *__wrap_strdup(const char *s)
 void *__wrap_mmap(void *addr, size_t size, int prot, int flags, int fd, off_t offset)
 {
 	return fails() ? MAP_FAILED : __real_mmap(addr, size, prot, flags, fd, offset);
+}
+
+/* what mmap is called when file offsets have 64 bits */
+void *__wrap_mmap64(void *addr, size_t size, int prot, int flags, int fd, off_t offset)
+{
+	return fails() ? MAP_FAILED : __real_mmap64(addr, size, prot, flags, fd, offset);
 }
 
 int __wrap_posix_memalign(void **p, size_t align, size_t size)

@@ -12,13 +12,14 @@ BANNED = {
     "gethostbyname": "getaddrinfo", "inet_ntoa": "inet_ntop", "inet_addr": "inet_pton", "inet_aton": "inet_pton",
     "system": "nothing", "popen": "nothing", "mktemp": "mkstemp", "tmpnam": "mkstemp",
     "perror": "diag_set", "usleep": "poll", "ctime": "strftime", "localtime": "localtime_r", "gmtime": "gmtime_r",
-    "bzero": "an initialiser", "abort": "an error", "longjmp": "an error", "select": "poll",
+    "bzero": "an initialiser", "longjmp": "an error", "select": "poll",
 }
 
 # call: the files of probe/ that may use it, and why nobody else may
 RESERVED = [
-    (r"\bexit\s*\(|\b_exit\s*\(|\bquick_exit\s*\(|\berrx?\s*\(", {"probe/main.c", "probe/process.c"},
-     "only main.c exits (process.c: the parent that --daemon leaves behind)"),
+    (r"\bexit\s*\(|\b_exit\s*\(|\bquick_exit\s*\(|\berrx?\s*\(", {"probe/main.c", "probe/process.c", "probe/sandbox/opener.c"},
+     "only main.c exits (process.c: the parent that --daemon leaves behind; opener.c: its own child)"),
+    (r"\babort\s*\(", {"probe/sandbox/sandbox_hook.c"}, "an error is returned (sandbox_hook.c: has to die)"),
     (r"\bclock_gettime\s*\(|\bgettimeofday\s*\(|\btime\s*\(\s*NULL", {"probe/base/clock.c"}, "time is an argument"),
     (r"\b[hn]to[hn][sl]\s*\(|\bhtobe(16|32|64)\s*\(|\bbe(16|32|64)toh\s*\(",
      {"include/pitot/wire.h", "probe/capture/capture_afpacket.c", "probe/capture/capture_interface.c",
