@@ -34,7 +34,8 @@ enum { NETIF_E_LOST = 1 };
 struct netif_watch;
 int netif_watch_open(struct netif_watch **wp, struct diag *diag);
 int netif_watch_fd(const struct netif_watch *w);
-int netif_watch_read(struct netif_watch *w, void (*on_link)(void *ctx, const struct netif *n, bool gone), void *ctx);
+int netif_watch_read(struct netif_watch *w, void (*on_link)(void *ctx, const struct netif *n, bool gone),
+		     void *ctx);
 void netif_watch_close(struct netif_watch *w);
 
 #endif

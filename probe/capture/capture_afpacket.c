@@ -5,10 +5,11 @@
  * frames were lent and released, so a frame is never copied here.  One batch never spans two blocks.
  *
  * A block is handed over when it is full or after BLOCK_TIMEOUT_MS with a frame in it.  Full blocks carry the
- * load at high rates: a wake-up costs as much as hundreds of frames, and a block of 1 MiB is some thousands (of
- * 256 KiB: 8 ns a frame more at 500,000 frames a second).  The time-out bounds the latency at low rates to two
- * ticks, 40 ms, for at most 50 wake-ups a second.  It also uses a block up however little is in it: 64 of them
- * let the reader be away for 1.3 s on a slow link, so a small buffer has smaller blocks and not fewer.
+ * load at high rates: a wake-up costs as much as hundreds of frames, and a block of 1 MiB is some thousands
+ * (of 256 KiB: 8 ns a frame more at 500,000 frames a second).  The time-out bounds the latency at low rates
+ * to two ticks, 40 ms, for at most 50 wake-ups a second.  It also uses a block up however little is in it: 64
+ * of them let the reader be away for 1.3 s on a slow link, so a small buffer has smaller blocks and not
+ * fewer.
  *
  * Limits: Ethernet and interfaces without a link layer; all else is -EPROTONOSUPPORT, for libpcap to open.
  * On loopback, where the kernel shows each frame twice, only the received copy is taken (the sent one when
@@ -35,13 +36,13 @@
 #include "pitot/clock.h"
 
 #define BLOCK_TIMEOUT_MS 20
-#define BLOCK_MAX        (1024u * 1024)
-#define BLOCK_MIN        (64u * 1024)
-#define BLOCKS_WANTED    16
-#define BLOCKS_MIN       2
-#define FRAME_OCTETS     2048 /* a formality: V3 frames take what they need */
+#define BLOCK_MAX	 (1024u * 1024)
+#define BLOCK_MIN	 (64u * 1024)
+#define BLOCKS_WANTED	 16
+#define BLOCKS_MIN	 2
+#define FRAME_OCTETS	 2048 /* a formality: V3 frames take what they need */
 #define ASK_KERNEL_EVERY 16
-#define STOP_QUIET_NS    (3 * BLOCK_TIMEOUT_MS * NS_PER_MSEC)
+#define STOP_QUIET_NS	 (3 * BLOCK_TIMEOUT_MS * NS_PER_MSEC)
 
 #if defined(__x86_64__) || defined(__i386__)
 #define SPIN_PAUSE() __builtin_ia32_pause()
@@ -50,7 +51,7 @@
 #endif
 
 #define LINKTYPE_ETHERNET 1
-#define LINKTYPE_RAW      101
+#define LINKTYPE_RAW	  101
 
 struct afpacket {
 	struct capture capture;
@@ -63,15 +64,15 @@ struct afpacket {
 	uint32_t n_blocks;
 	uint64_t busy_poll_ns;
 
-	uint32_t block;         /* that is read now, or waited for */
-	uint32_t left;          /* frames of it that were not lent yet */
-	const uint8_t *next;    /* the first of those */
-	bool has_block;         /* block is ours */
+	uint32_t block;	     /* that is read now, or waited for */
+	uint32_t left;	     /* frames of it that were not lent yet */
+	const uint8_t *next; /* the first of those */
+	bool has_block;	     /* block is ours */
 	uint16_t point;
-	unsigned n_asked;       /* times without waiting and without a block */
+	unsigned n_asked; /* times without waiting and without a block */
 	bool down;
 	bool stopping;
-	uint64_t stop_ns;       /* stopping: when the last block came */
+	uint64_t stop_ns; /* stopping: when the last block came */
 	uint64_t kernel_dropped;
 };
 
@@ -126,7 +127,8 @@ static uint32_t afpacket_block_octets(const struct capture_config *config)
 
 	while (octets > BLOCK_MIN && octets * BLOCKS_WANTED > config->buffer_octets)
 		octets /= 2;
-	/* the longest frame and what the kernel writes around it must fit: what does not is cut by the kernel */
+	/* the longest frame and what the kernel writes around it must fit: what does not is cut by the kernel
+	 */
 	while (octets < (uint64_t)config->snap_len + 4096 && octets < (1u << 30))
 		octets *= 2;
 	return (uint32_t)octets;
@@ -134,7 +136,7 @@ static uint32_t afpacket_block_octets(const struct capture_config *config)
 
 static int afpacket_map_ring(struct afpacket *a, const struct capture_config *config, struct diag *diag)
 {
-	struct tpacket_req3 req = { 0 };
+	struct tpacket_req3 req = {0};
 	int version = TPACKET_V3;
 	uint64_t n_blocks;
 
@@ -143,8 +145,10 @@ static int afpacket_map_ring(struct afpacket *a, const struct capture_config *co
 	if (n_blocks < BLOCKS_MIN)
 		n_blocks = BLOCKS_MIN;
 	if (n_blocks * (a->block_octets / FRAME_OCTETS) > UINT32_MAX / 2)
-		return diag_set(diag, -E2BIG, "%s: a buffer of %llu octets is more than the kernel takes: make --buffer "
-				"smaller", a->interface.name, (unsigned long long)config->buffer_octets);
+		return diag_set(diag, -E2BIG,
+				"%s: a buffer of %llu octets is more than the kernel takes: make --buffer "
+				"smaller",
+				a->interface.name, (unsigned long long)config->buffer_octets);
 	a->n_blocks = (uint32_t)n_blocks;
 	a->ring_octets = (size_t)n_blocks * a->block_octets;
 	if (setsockopt(a->fd, SOL_PACKET, PACKET_VERSION, &version, sizeof(version)) < 0)
@@ -157,12 +161,14 @@ static int afpacket_map_ring(struct afpacket *a, const struct capture_config *co
 		.tp_retire_blk_tov = BLOCK_TIMEOUT_MS,
 	};
 	if (setsockopt(a->fd, SOL_PACKET, PACKET_RX_RING, &req, sizeof(req)) < 0)
-		return diag_set(diag, -errno, "%s: a capture buffer of %zu MiB: %s (a smaller --buffer may do)",
+		return diag_set(diag, -errno,
+				"%s: a capture buffer of %zu MiB: %s (a smaller --buffer may do)",
 				a->interface.name, a->ring_octets >> 20, strerror(errno));
 	a->ring = mmap(NULL, a->ring_octets, PROT_READ | PROT_WRITE, MAP_SHARED, a->fd, 0);
 	if (a->ring == MAP_FAILED) {
 		a->ring = NULL;
-		return diag_set(diag, -errno, "%s: mapping a capture buffer of %zu MiB: %s (a smaller --buffer may do)",
+		return diag_set(diag, -errno,
+				"%s: mapping a capture buffer of %zu MiB: %s (a smaller --buffer may do)",
 				a->interface.name, a->ring_octets >> 20, strerror(errno));
 	}
 	return 0;
@@ -170,7 +176,7 @@ static int afpacket_map_ring(struct afpacket *a, const struct capture_config *co
 
 static int afpacket_set_promiscuous(struct afpacket *a, struct diag *diag)
 {
-	struct packet_mreq mreq = { .mr_ifindex = (int)a->interface.index, .mr_type = PACKET_MR_PROMISC };
+	struct packet_mreq mreq = {.mr_ifindex = (int)a->interface.index, .mr_type = PACKET_MR_PROMISC};
 
 	if (setsockopt(a->fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &mreq, sizeof(mreq)) < 0)
 		return afpacket_fail(a, errno, "promiscuous mode (--no-promiscuous does without)", diag);
@@ -178,14 +184,15 @@ static int afpacket_set_promiscuous(struct afpacket *a, struct diag *diag)
 }
 
 /*
- * A socket can join a fan-out group only after it is bound, and until then it gets what the other members get:
- * it is bound with everything shut out.
+ * A socket can join a fan-out group only after it is bound, and until then it gets what the other members
+ * get: it is bound with everything shut out.
  */
 static int afpacket_bind(struct afpacket *a, const struct capture_config *config, struct diag *diag)
 {
 	struct sockaddr_ll sll = {
 		.sll_family = AF_PACKET,
-		.sll_protocol = __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? ETH_P_ALL : __builtin_bswap16(ETH_P_ALL),
+		.sll_protocol =
+			__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? ETH_P_ALL : __builtin_bswap16(ETH_P_ALL),
 		.sll_ifindex = (int)a->interface.index,
 	};
 	int group;
@@ -270,13 +277,14 @@ static int afpacket_open(struct capture **cp, const struct capture_config *confi
 	int r;
 
 	if (strcmp(config->interface, "any") == 0)
-		return diag_set(diag, -EPROTONOSUPPORT, "AF_PACKET capture opens one interface, not \"any\": "
+		return diag_set(diag, -EPROTONOSUPPORT,
+				"AF_PACKET capture opens one interface, not \"any\": "
 				"use --capture pcap");
 	a = calloc(1, sizeof(*a));
 	if (!a)
 		return diag_set(diag, -ENOMEM, "%s: out of memory", config->interface);
 	a->fd = -1;
-	a->interface_drops = (struct capture_interface_drops){ .fds = { -1, -1 } };
+	a->interface_drops = (struct capture_interface_drops){.fds = {-1, -1}};
 	a->point = config->point;
 	a->busy_poll_ns = config->busy_poll_us * NS_PER_USEC;
 	r = afpacket_open_steps(a, config, diag);
@@ -372,12 +380,13 @@ static int afpacket_idle(struct afpacket *a)
 /* 0 whether a block came or not. */
 static int afpacket_wait(struct afpacket *a, int wait_ms, struct diag *diag)
 {
-	struct pollfd pfd = { .fd = a->fd, .events = POLLIN };
+	struct pollfd pfd = {.fd = a->fd, .events = POLLIN};
 	int n, r;
 
 	if (wait_ms != 0 && afpacket_spin(a))
 		return 0;
-	/* a loop over several interfaces asks the silent ones all the time: a system call now and then will do */
+	/* a loop over several interfaces asks the silent ones all the time: a system call now and then will
+	 * do */
 	if (wait_ms == 0 && !a->stopping && ++a->n_asked % ASK_KERNEL_EVERY)
 		return 0;
 	if (a->stopping && (wait_ms < 0 || wait_ms > BLOCK_TIMEOUT_MS))
@@ -481,7 +490,7 @@ static void afpacket_stop(struct capture *c)
 static int afpacket_get_stats(struct capture *c, struct capture_stats *stats)
 {
 	struct afpacket *a = (struct afpacket *)c;
-	struct tpacket_stats_v3 kernel = { 0 };
+	struct tpacket_stats_v3 kernel = {0};
 	socklen_t len = sizeof(kernel);
 
 	/* the kernel's counters start anew with every reading */

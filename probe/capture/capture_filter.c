@@ -27,14 +27,15 @@ static void filter_free_program(struct bpf_program *program)
 	pcap_freecode(program);
 }
 
+/* LINKTYPE_RAW is the one of ours with another number here. */
 static int filter_dlt(int link_type)
 {
-	return link_type == 101 ? DLT_RAW : link_type; /* LINKTYPE_RAW: the one of ours with another number here */
+	return link_type == 101 ? DLT_RAW : link_type;
 }
 
 /*
- * The kernel takes the outermost VLAN tag out of a frame before a filter sees it.  libpcap knows, and tests the
- * tag where the kernel keeps it, but only in programs for an activated handle: a short-lived one it is.
+ * The kernel takes the outermost VLAN tag out of a frame before a filter sees it.  libpcap knows, and tests
+ * the tag where the kernel keeps it, but only in programs for an activated handle: a short-lived one it is.
  */
 static pcap_t *filter_open_live(const struct capture_filter_config *config)
 {
@@ -62,8 +63,10 @@ static unsigned filter_put_direction(struct sock_filter *f, enum capture_directi
 
 	if (direction == CAPTURE_BOTH)
 		return 0;
-	f[0] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_B | BPF_ABS, (uint32_t)(SKF_AD_OFF + SKF_AD_PKTTYPE));
-	f[1] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PACKET_OUTGOING, out ? 1 : 0, out ? 0 : 1);
+	f[0] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_B | BPF_ABS,
+					    (uint32_t)(SKF_AD_OFF + SKF_AD_PKTTYPE));
+	f[1] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PACKET_OUTGOING, out ? 1 : 0,
+					    out ? 0 : 1);
 	f[2] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, 0);
 	return 3;
 }
@@ -80,29 +83,31 @@ static int filter_assemble(struct capture_filter *f, const struct bpf_program *p
 	for (unsigned i = 0; i < program->bf_len; i++) {
 		const struct bpf_insn *in = &program->bf_insns[i];
 
-		insns[n++] = (struct sock_filter){ .code = in->code, .jt = in->jt, .jf = in->jf, .k = in->k };
+		insns[n++] = (struct sock_filter){.code = in->code, .jt = in->jt, .jf = in->jf, .k = in->k};
 	}
 	if (n > BPF_MAXINSNS) {
 		free(insns);
-		return diag_set(diag, -E2BIG, "filter: %u instructions, and the kernel takes %u: make it shorter", n,
+		return diag_set(diag, -E2BIG,
+				"filter: %u instructions, and the kernel takes %u: make it shorter", n,
 				BPF_MAXINSNS);
 	}
-	*f = (struct capture_filter){ .insns = insns, .n = n };
+	*f = (struct capture_filter){.insns = insns, .n = n};
 	return 0;
 }
 
-int capture_filter_compile(struct capture_filter *f, const struct capture_filter_config *config, struct diag *diag)
+int capture_filter_compile(struct capture_filter *f, const struct capture_filter_config *config,
+			   struct diag *diag)
 {
 	const char *expression = config->expression ? config->expression : "";
 	__attribute__((cleanup(filter_close_pcap))) pcap_t *p = NULL;
-	__attribute__((cleanup(filter_free_program))) struct bpf_program program = { 0 };
+	__attribute__((cleanup(filter_free_program))) struct bpf_program program = {0};
 
-	*f = (struct capture_filter){ 0 };
+	*f = (struct capture_filter){0};
 	if (strstr(expression, "vlan") && config->interface) {
 		p = filter_open_live(config);
 		if (!p)
-			return diag_set(diag, -EIO, "filter \"%s\": libpcap cannot open %s to compile it", expression,
-					config->interface);
+			return diag_set(diag, -EIO, "filter \"%s\": libpcap cannot open %s to compile it",
+					expression, config->interface);
 	} else {
 		p = pcap_open_dead(filter_dlt(config->link_type), (int)config->snap_len);
 		if (!p)
@@ -116,12 +121,12 @@ int capture_filter_compile(struct capture_filter *f, const struct capture_filter
 void capture_filter_deinit(struct capture_filter *f)
 {
 	free(f->insns);
-	*f = (struct capture_filter){ 0 };
+	*f = (struct capture_filter){0};
 }
 
 int capture_filter_attach(int fd, const struct capture_filter *f)
 {
-	struct sock_fprog prog = { .len = (unsigned short)f->n, .filter = f->insns };
+	struct sock_fprog prog = {.len = (unsigned short)f->n, .filter = f->insns};
 
 	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &prog, sizeof(prog)) < 0 ? -errno : 0;
 }
@@ -130,7 +135,7 @@ int capture_filter_attach_closed(int fd)
 {
 	struct sock_filter insn = BPF_STMT(BPF_RET | BPF_K, 0);
 
-	return capture_filter_attach(fd, &(struct capture_filter){ .insns = &insn, .n = 1 });
+	return capture_filter_attach(fd, &(struct capture_filter){.insns = &insn, .n = 1});
 }
 
 /*
@@ -140,7 +145,7 @@ int capture_filter_attach_closed(int fd)
 int capture_check_filter(const char *filter, struct diag *diag)
 {
 	__attribute__((cleanup(filter_close_pcap))) pcap_t *p = NULL;
-	__attribute__((cleanup(filter_free_program))) struct bpf_program program = { 0 };
+	__attribute__((cleanup(filter_free_program))) struct bpf_program program = {0};
 
 	if (!filter || !*filter)
 		return 0;

@@ -15,7 +15,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static int interface_ask(int fd, unsigned long request, struct ifreq *ifr, const char *name, struct diag *diag)
+static int interface_ask(int fd, unsigned long request, struct ifreq *ifr, const char *name,
+			 struct diag *diag)
 {
 	int err;
 
@@ -29,7 +30,7 @@ static int interface_ask(int fd, unsigned long request, struct ifreq *ifr, const
 
 static int interface_read(struct capture_interface *itf, int fd, struct diag *diag)
 {
-	struct ifreq ifr = { 0 };
+	struct ifreq ifr = {0};
 	int r;
 
 	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", itf->name);
@@ -57,7 +58,7 @@ int capture_interface_get(struct capture_interface *itf, const char *name, struc
 {
 	int fd, r;
 
-	*itf = (struct capture_interface){ 0 };
+	*itf = (struct capture_interface){0};
 	if (!*name || strlen(name) >= sizeof(itf->name))
 		return diag_set(diag, -ENODEV, "interface \"%s\" does not exist", name);
 	snprintf(itf->name, sizeof(itf->name), "%s", name);
@@ -69,14 +70,15 @@ int capture_interface_get(struct capture_interface *itf, const char *name, struc
 	if (r < 0)
 		return r;
 	if (!itf->up)
-		return diag_set(diag, -ENETDOWN, "interface \"%s\" is down: bring it up first (ip link set %s up)",
-				name, name);
+		return diag_set(diag, -ENETDOWN,
+				"interface \"%s\" is down: bring it up first (ip link set %s up)", name,
+				name);
 	return 0;
 }
 
 bool capture_interface_is_up(int fd, unsigned index)
 {
-	struct ifreq ifr = { .ifr_ifindex = (int)index };
+	struct ifreq ifr = {.ifr_ifindex = (int)index};
 
 	if (ioctl(fd, SIOCGIFNAME, &ifr) < 0 || ioctl(fd, SIOCGIFFLAGS, &ifr) < 0)
 		return false;
@@ -86,7 +88,8 @@ bool capture_interface_is_up(int fd, unsigned index)
 int capture_interface_refused(const char *name, int err, struct diag *diag)
 {
 	return diag_set(diag, err,
-			"%s: capturing needs a privilege that is missing: run as root or give the program CAP_NET_RAW "
+			"%s: capturing needs a privilege that is missing: run as root or give the program "
+			"CAP_NET_RAW "
 			"(setcap cap_net_raw+ep)",
 			name);
 }
@@ -110,10 +113,10 @@ static uint64_t interface_drops_sum(const struct capture_interface_drops *d)
 
 void capture_interface_drops_open(struct capture_interface_drops *d, const char *name)
 {
-	static const char *const counters[2] = { "rx_missed_errors", "rx_fifo_errors" };
+	static const char *const counters[2] = {"rx_missed_errors", "rx_fifo_errors"};
 	char path[128];
 
-	*d = (struct capture_interface_drops){ .fds = { -1, -1 } };
+	*d = (struct capture_interface_drops){.fds = {-1, -1}};
 	for (unsigned i = 0; i < 2; i++) {
 		snprintf(path, sizeof(path), "/sys/class/net/%s/statistics/%s", name, counters[i]);
 		d->fds[i] = open(path, O_RDONLY | O_CLOEXEC);

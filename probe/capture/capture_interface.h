@@ -28,7 +28,8 @@ bool capture_interface_is_up(int fd, unsigned index);
 /* The sentence for a capture that was refused for want of privileges; returns err. */
 int capture_interface_refused(const char *name, int err, struct diag *diag);
 
-/* Frames that the interface itself had no room for, since open; the files are held so that a sandbox may close. */
+/* Frames that the interface itself had no room for, since open; the files are held so that a sandbox may
+ * close. */
 struct capture_interface_drops {
 	int fds[2];
 	uint64_t base;

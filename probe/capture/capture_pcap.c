@@ -88,7 +88,8 @@ static int pcap_live_activate(struct pcap_live *p, struct diag *diag)
 	case PCAP_ERROR_NO_SUCH_DEVICE:
 		return diag_set(diag, -ENODEV, "interface \"%s\" does not exist", p->interface.name);
 	case PCAP_ERROR_IFACE_NOT_UP:
-		return diag_set(diag, -ENETDOWN, "interface \"%s\" is down: bring it up first (ip link set %s up)",
+		return diag_set(diag, -ENETDOWN,
+				"interface \"%s\" is down: bring it up first (ip link set %s up)",
 				p->interface.name, p->interface.name);
 	default: /* positive values are warnings */
 		if (r >= 0)
@@ -139,8 +140,8 @@ static int pcap_live_set_up(struct pcap_live *p, const struct capture_config *co
 	p->stride = ((size_t)config->snap_len + 128) & ~(size_t)63;
 	p->buffer = malloc(BATCH_MAX * p->stride);
 	if (!p->buffer)
-		return diag_set(diag, -ENOMEM, "%s: out of memory for %d frames of --snaplen %u", p->interface.name,
-				BATCH_MAX, config->snap_len);
+		return diag_set(diag, -ENOMEM, "%s: out of memory for %d frames of --snaplen %u",
+				p->interface.name, BATCH_MAX, config->snap_len);
 	return 0;
 }
 
@@ -163,7 +164,8 @@ static int pcap_live_open(struct capture **cp, const struct capture_config *conf
 		return diag_set(diag, -ENOMEM, "%s: out of memory", config->interface);
 	r = pcap_live_find(p, config, diag);
 	if (r == 0 && config->fanout_group >= 0)
-		r = diag_set(diag, -EOPNOTSUPP, "%s: libpcap cannot share an interface among workers: use --workers 1",
+		r = diag_set(diag, -EOPNOTSUPP,
+			     "%s: libpcap cannot share an interface among workers: use --workers 1",
 			     p->interface.name);
 	if (r == 0)
 		r = pcap_live_configure(p, config, diag);
@@ -176,7 +178,9 @@ static int pcap_live_open(struct capture **cp, const struct capture_config *conf
 		return r;
 	}
 	p->point = config->point;
-	p->flags = config->direction == CAPTURE_IN ? FRAME_INGRESS : config->direction == CAPTURE_OUT ? FRAME_EGRESS : 0;
+	p->flags = config->direction == CAPTURE_IN    ? FRAME_INGRESS
+		   : config->direction == CAPTURE_OUT ? FRAME_EGRESS
+						      : 0;
 	p->capture.ops = &capture_pcap_ops;
 	p->capture.is_live = true;
 	p->capture.ifindex = config->ifindex ? config->ifindex : p->interface.index;
@@ -242,7 +246,7 @@ static int pcap_live_read(struct pcap_live *p, struct frame_batch *b, struct dia
 
 static int pcap_live_wait(struct pcap_live *p, int wait_ms, struct diag *diag)
 {
-	struct pollfd pfd = { .fd = p->capture.fd, .events = POLLIN };
+	struct pollfd pfd = {.fd = p->capture.fd, .events = POLLIN};
 
 	/* without a descriptor to poll: sleep as long as a frame may wait anyway */
 	if (p->capture.fd < 0 && (wait_ms < 0 || wait_ms > TIMEOUT_MS))
@@ -301,7 +305,7 @@ static void pcap_live_stop(struct capture *c)
 static int pcap_live_get_stats(struct capture *c, struct capture_stats *stats)
 {
 	struct pcap_live *p = (struct pcap_live *)c;
-	struct pcap_stat ps = { 0 };
+	struct pcap_stat ps = {0};
 
 	if (pcap_stats(p->pcap, &ps) < 0)
 		return -EIO;

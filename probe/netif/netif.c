@@ -61,8 +61,8 @@ int netif_errno(int nl_error)
 /* bit/s; 0 when the driver does not say (virtual interfaces, no carrier). */
 static uint64_t netif_read_speed(const char *name)
 {
-	struct ethtool_cmd cmd = { .cmd = ETHTOOL_GSET };
-	struct ifreq ifr = { .ifr_data = (void *)&cmd };
+	struct ethtool_cmd cmd = {.cmd = ETHTOOL_GSET};
+	struct ifreq ifr = {.ifr_data = (void *)&cmd};
 	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	uint32_t mbit = 0;
 
@@ -133,7 +133,7 @@ int netif_get(struct netif *n, const char *name, struct diag *diag)
 	__attribute__((cleanup(netif_put_link))) struct rtnl_link *link = NULL;
 	int r;
 
-	*n = (struct netif){ 0 };
+	*n = (struct netif){0};
 	if (!sk)
 		return diag_set(diag, -ENOMEM, "rtnetlink: out of memory");
 	r = nl_connect(sk, NETLINK_ROUTE);

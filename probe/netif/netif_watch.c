@@ -88,7 +88,8 @@ int netif_watch_fd(const struct netif_watch *w)
 	return nl_socket_get_fd(w->sk);
 }
 
-int netif_watch_read(struct netif_watch *w, void (*on_link)(void *ctx, const struct netif *n, bool gone), void *ctx)
+int netif_watch_read(struct netif_watch *w, void (*on_link)(void *ctx, const struct netif *n, bool gone),
+		     void *ctx)
 {
 	bool lost = false;
 	int r;

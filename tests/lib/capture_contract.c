@@ -16,7 +16,7 @@
 
 #define SEEN_MAX 8000
 
-static const uint8_t contract_magic[8] = { 'p', 'i', 't', 'o', 't', 'T', 'S', 'T' };
+static const uint8_t contract_magic[8] = {'p', 'i', 't', 'o', 't', 'T', 'S', 'T'};
 static struct fb b;
 static struct seen seen[SEEN_MAX];
 
@@ -61,7 +61,7 @@ int contract_open_error(const struct capture_ops *ops, const struct capture_conf
 
 struct capture *contract_open(const struct capture_ops *ops, const struct capture_config *config)
 {
-	struct diag diag = { "" };
+	struct diag diag = {""};
 	struct capture *c = NULL;
 	int r = ops->open(&c, config, &diag);
 
@@ -131,7 +131,7 @@ static bool contract_find(struct seen *s)
 size_t contract_collect(struct capture *c, struct seen *to, size_t want)
 {
 	uint64_t end_ns = clock_monotonic_ns() + 500 * NS_PER_MSEC;
-	struct diag diag = { "" };
+	struct diag diag = {""};
 	struct frame_batch batch;
 	size_t n = 0;
 
@@ -158,7 +158,7 @@ size_t contract_collect(struct capture *c, struct seen *to, size_t want)
 int contract_outcome(struct capture *c)
 {
 	uint64_t end_ns = clock_monotonic_ns() + 500 * NS_PER_MSEC;
-	struct diag diag = { "" };
+	struct diag diag = {""};
 	struct frame_batch batch;
 
 	while (clock_monotonic_ns() < end_ns) {
@@ -242,7 +242,7 @@ static void contract_waits(void **state)
 	const struct contract *k = *state;
 	struct capture_config config = contract_config();
 	struct capture *c = contract_open(k->ops, &config);
-	struct frame_batch batch = { .n = 7 };
+	struct frame_batch batch = {.n = 7};
 	struct diag diag;
 	uint64_t start_ns = clock_monotonic_ns();
 
@@ -283,7 +283,7 @@ static void contract_latency(void **state)
 
 static void contract_vlan_tags(void **state)
 {
-	static const uint16_t tags[][2] = { { 0x8100, 5 }, { 0x8100, 0x6fff }, { 0x88a8, 0x1007 }, { 0x8100, 0 } };
+	static const uint16_t tags[][2] = {{0x8100, 5}, {0x8100, 0x6fff}, {0x88a8, 0x1007}, {0x8100, 0}};
 	const struct contract *k = *state;
 	struct capture_config config = contract_config();
 	struct capture *c = contract_open(k->ops, &config);
@@ -322,7 +322,7 @@ static void contract_directions(void **state)
 		enum capture_direction direction;
 		size_t n;
 		uint32_t first_seq;
-	} cases[] = { { CAPTURE_BOTH, 2, 1 }, { CAPTURE_IN, 1, 1 }, { CAPTURE_OUT, 1, 2 } };
+	} cases[] = {{CAPTURE_BOTH, 2, 1}, {CAPTURE_IN, 1, 1}, {CAPTURE_OUT, 1, 2}};
 	const struct contract *k = *state;
 
 	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -341,7 +341,7 @@ static void contract_directions(void **state)
 			bool known = k->knows_direction || config.direction != CAPTURE_BOTH;
 
 			assert_int_equal(seen[j].seq, cases[i].first_seq + j);
-			assert_int_equal(seen[j].flags, !known               ? 0
+			assert_int_equal(seen[j].flags, !known		   ? 0
 							: seen[j].seq == 1 ? FRAME_INGRESS
 									   : FRAME_EGRESS);
 		}
@@ -355,7 +355,8 @@ static void contract_loopback_once(void **state)
 {
 	const struct contract *k = *state;
 	struct capture_config config = contract_config();
-	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(9), .sin_addr.s_addr = htonl(0x7f000001) };
+	struct sockaddr_in to = {
+		.sin_family = AF_INET, .sin_port = htons(9), .sin_addr.s_addr = htonl(0x7f000001)};
 	int fd = socket(AF_INET, SOCK_DGRAM, 0);
 	struct capture *c;
 
@@ -405,13 +406,18 @@ static void contract_filters(void **state)
 		const char *filter;
 		unsigned pass;
 	} cases[] = {
-		{ "", 0x3f },         { "ip6", 0x04 },
-		{ "not port 22", 0x1d }, /* one that is double tagged has no port where it would be */
-		{ "tcp port 22", 0x02 }, { "vlan", 0x38 },
-		{ "vlan 5", 0x30 },   { "vlan 6 and udp", 0x08 },
-		{ "vlan 5 and udp port 22", 0x20 },
-		{ "not vlan", 0x07 }, { "vlan 5 and vlan 7 and udp port 53", 0x10 },
-		{ "host 192.0.2.77", 0 }, { "udp or (vlan 5)", 0x3d },
+		{"", 0x3f},
+		{"ip6", 0x04},
+		{"not port 22", 0x1d}, /* one that is double tagged has no port where it would be */
+		{"tcp port 22", 0x02},
+		{"vlan", 0x38},
+		{"vlan 5", 0x30},
+		{"vlan 6 and udp", 0x08},
+		{"vlan 5 and udp port 22", 0x20},
+		{"not vlan", 0x07},
+		{"vlan 5 and vlan 7 and udp port 53", 0x10},
+		{"host 192.0.2.77", 0},
+		{"udp or (vlan 5)", 0x3d},
 	};
 	const struct contract *k = *state;
 	int tx = netns_sender(CONTRACT_B);
@@ -470,7 +476,7 @@ static void contract_counts_drops(void **state)
 {
 	const struct contract *k = *state;
 	struct capture_config config = contract_config();
-	struct capture_stats stats = { 0 };
+	struct capture_stats stats = {0};
 	int tx = netns_sender(CONTRACT_B);
 	struct capture *c;
 	enum { N = 6000 };
@@ -535,7 +541,7 @@ static void contract_lends_until_release(void **state)
 	const struct contract *k = *state;
 	struct capture_config config = contract_config();
 	int tx = netns_sender(CONTRACT_B);
-	struct frame_batch batch = { 0 };
+	struct frame_batch batch = {0};
 	struct diag diag;
 	struct capture *c;
 	struct seen first;
@@ -616,7 +622,7 @@ static void contract_down_and_up(void **state)
 	struct capture_config config = contract_config();
 	struct capture *c = contract_open(k->ops, &config);
 	int tx = netns_sender(CONTRACT_B);
-	struct diag diag = { "" };
+	struct diag diag = {""};
 
 	contract_frame(&b, 1, 40);
 	netns_send(tx, b.at, b.len);
@@ -664,7 +670,7 @@ static void contract_deleted(void **state)
 	struct capture_config config = contract_config();
 	struct capture *c = contract_open(k->ops, &config);
 	struct capture_stats stats;
-	struct diag diag = { "" };
+	struct diag diag = {""};
 	int tx;
 
 	netns_delete(CONTRACT_A);
@@ -688,7 +694,7 @@ static void contract_errors(void **state)
 {
 	const struct contract *k = *state;
 	struct capture_config config = contract_config();
-	struct diag diag = { "" };
+	struct diag diag = {""};
 
 	config.interface = "nosuch0";
 	assert_int_equal(contract_open_error(k->ops, &config, &diag), -ENODEV);
@@ -727,7 +733,8 @@ static void contract_two_at_once(void **state)
 	capture_close(c);
 }
 
-#define CONTRACT_TEST(fn) cmocka_unit_test_prestate_setup_teardown(fn, contract_set_up_keep, contract_tear_down_keep, NULL)
+#define CONTRACT_TEST(fn)                                                                                    \
+	cmocka_unit_test_prestate_setup_teardown(fn, contract_set_up_keep, contract_tear_down_keep, NULL)
 
 /* cmocka gives setup the state that the test gets: the contract passes through. */
 static const struct contract *contract_current;

@@ -37,7 +37,8 @@ int contract_tear_down(void **state);
 
 struct capture_config contract_config(void); /* captures on CONTRACT_A, everything */
 struct capture *contract_open(const struct capture_ops *ops, const struct capture_config *config);
-int contract_open_error(const struct capture_ops *ops, const struct capture_config *config, struct diag *diag);
+int contract_open_error(const struct capture_ops *ops, const struct capture_config *config,
+			struct diag *diag);
 
 /* Builds an Ethernet frame of IPv4 and UDP, marked with a number that contract_collect() finds again. */
 void contract_frame(struct fb *b, uint32_t seq, size_t payload);

@@ -80,7 +80,7 @@ void netns_veth(const char *a, const char *b)
 
 static short netns_flags(const char *name)
 {
-	struct ifreq ifr = { 0 };
+	struct ifreq ifr = {0};
 	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
 	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
@@ -97,7 +97,7 @@ void netns_wait_running(const char *name)
 
 void netns_set_up(const char *name, bool up)
 {
-	struct ifreq ifr = { 0 };
+	struct ifreq ifr = {0};
 	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
 	netns_check(fd >= 0, "socket", name, strerror(errno));
@@ -108,8 +108,8 @@ void netns_set_up(const char *name, bool up)
 	close(fd);
 }
 
-static void netns_change(const char *name, int (*change)(struct nl_sock *sk, struct rtnl_link *link, void *arg),
-			 void *arg)
+static void netns_change(const char *name,
+			 int (*change)(struct nl_sock *sk, struct rtnl_link *link, void *arg), void *arg)
 {
 	struct nl_sock *sk = netns_connect();
 	struct rtnl_link *link = NULL;
@@ -159,7 +159,7 @@ bool netns_has(const char *name)
 
 int netns_tun(const char *name)
 {
-	struct ifreq ifr = { .ifr_flags = IFF_TUN | IFF_NO_PI };
+	struct ifreq ifr = {.ifr_flags = IFF_TUN | IFF_NO_PI};
 	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
 
 	if (fd < 0)
@@ -172,7 +172,7 @@ int netns_tun(const char *name)
 
 int netns_sender(const char *name)
 {
-	struct sockaddr_ll sll = { .sll_family = AF_PACKET, .sll_ifindex = (int)if_nametoindex(name) };
+	struct sockaddr_ll sll = {.sll_family = AF_PACKET, .sll_ifindex = (int)if_nametoindex(name)};
 	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
 
 	netns_check(fd >= 0, "sender", name, strerror(errno));

@@ -11,8 +11,8 @@
 #include <stdint.h>
 
 /*
- * To be called first in main().  0, or the exit status to leave with when there is no way: 77 (skipped) with the
- * reason on stderr, 1 when CI=true.
+ * To be called first in main().  0, or the exit status to leave with when there is no way: 77 (skipped) with
+ * the reason on stderr, 1 when CI=true.
  */
 int netns_enter(void);
 

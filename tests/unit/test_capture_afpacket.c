@@ -43,7 +43,7 @@ static void afpacket_tun_is_raw(void **state)
 	assert_int_equal(seen[0].flags, FRAME_INGRESS);
 	capture_close(c);
 	config.filter = "vlan 5"; /* has no meaning here, and is told */
-	struct diag diag = { "" };
+	struct diag diag = {""};
 
 	assert_true(contract_open_error(&capture_afpacket_ops, &config, &diag) < 0);
 	assert_non_null(strstr(diag.text, "vlan 5"));
@@ -53,7 +53,7 @@ static void afpacket_tun_is_raw(void **state)
 static void afpacket_leaves_any_to_libpcap(void **state)
 {
 	struct capture_config config = contract_config();
-	struct diag diag = { "" };
+	struct diag diag = {""};
 
 	(void)state;
 	config.interface = "any";
@@ -66,7 +66,7 @@ static void afpacket_fans_out(void **state)
 	struct capture_config config = contract_config();
 	struct capture *members[2];
 	int tx = netns_sender(CONTRACT_B);
-	uint8_t member_of[256] = { 0 };
+	uint8_t member_of[256] = {0};
 	size_t n[2];
 	char src[32], dst[32];
 
@@ -104,7 +104,7 @@ static void afpacket_fans_out(void **state)
 static void afpacket_joins_quietly(void **state)
 {
 	struct capture_config config = contract_config();
-	struct capture *members[2] = { NULL };
+	struct capture *members[2] = {NULL};
 	int tx = netns_sender(CONTRACT_B);
 
 	(void)state;
@@ -116,7 +116,8 @@ static void afpacket_joins_quietly(void **state)
 		if (i == 150)
 			members[1] = contract_open(&capture_afpacket_ops, &config);
 	}
-	assert_int_equal(contract_collect(members[0], seen, 301) + contract_collect(members[1], seen, 301), 300);
+	assert_int_equal(contract_collect(members[0], seen, 301) + contract_collect(members[1], seen, 301),
+			 300);
 	for (unsigned i = 0; i < 2; i++)
 		capture_close(members[i]);
 	close(tx);
@@ -125,7 +126,7 @@ static void afpacket_joins_quietly(void **state)
 static void afpacket_busy_polls(void **state)
 {
 	struct capture_config config = contract_config();
-	struct frame_batch batch = { 0 };
+	struct frame_batch batch = {0};
 	int tx = netns_sender(CONTRACT_B);
 	struct capture *c;
 	struct diag diag;
@@ -148,7 +149,7 @@ static void afpacket_descriptor_wakes(void **state)
 {
 	struct capture_config config = contract_config();
 	struct capture *c = contract_open(&capture_afpacket_ops, &config);
-	struct pollfd pfd = { .fd = c->fd, .events = POLLIN };
+	struct pollfd pfd = {.fd = c->fd, .events = POLLIN};
 	int tx = netns_sender(CONTRACT_B);
 
 	(void)state;
@@ -194,14 +195,15 @@ static void afpacket_fills_batches(void **state)
 
 int main(void)
 {
-	static const struct contract contract = { .ops = &capture_afpacket_ops, .knows_direction = true };
+	static const struct contract contract = {.ops = &capture_afpacket_ops, .knows_direction = true};
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(afpacket_tun_is_raw),
 		cmocka_unit_test(afpacket_leaves_any_to_libpcap),
 		cmocka_unit_test_setup_teardown(afpacket_fans_out, contract_set_up, contract_tear_down),
 		cmocka_unit_test_setup_teardown(afpacket_joins_quietly, contract_set_up, contract_tear_down),
 		cmocka_unit_test_setup_teardown(afpacket_busy_polls, contract_set_up, contract_tear_down),
-		cmocka_unit_test_setup_teardown(afpacket_descriptor_wakes, contract_set_up, contract_tear_down),
+		cmocka_unit_test_setup_teardown(afpacket_descriptor_wakes, contract_set_up,
+						contract_tear_down),
 		cmocka_unit_test_setup_teardown(afpacket_fills_batches, contract_set_up, contract_tear_down),
 	};
 	int r = netns_enter();

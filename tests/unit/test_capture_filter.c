@@ -7,12 +7,12 @@
 
 #include "capture/capture_filter.h"
 
-static int compile(struct capture_filter *f, const char *expression, enum capture_direction direction, int link_type)
+static int compile(struct capture_filter *f, const char *expression, enum capture_direction direction,
+		   int link_type)
 {
 	struct capture_filter_config config = {
-		.expression = expression, .link_type = link_type, .snap_len = 96, .direction = direction
-	};
-	struct diag diag = { "" };
+		.expression = expression, .link_type = link_type, .snap_len = 96, .direction = direction};
+	struct diag diag = {""};
 	int r = capture_filter_compile(f, &config, &diag);
 
 	if (r < 0)
@@ -23,7 +23,7 @@ static int compile(struct capture_filter *f, const char *expression, enum captur
 /* The value of every instruction that lets a frame pass is the snap length. */
 static void filter_returns_snap_length(void **state)
 {
-	static const char *const expressions[] = { NULL, "", "ip", "tcp port 80 or udp port 53" };
+	static const char *const expressions[] = {NULL, "", "ip", "tcp port 80 or udp port 53"};
 
 	(void)state;
 	for (unsigned i = 0; i < ARRAY_SIZE(expressions); i++) {
@@ -81,14 +81,15 @@ static void filter_too_long(void **state)
 
 	(void)state;
 	for (unsigned i = 0; i < 5000; i++)
-		n += (size_t)snprintf(expression + n, sizeof(expression) - n, "%slen = %u", i ? " or " : "", i);
+		n += (size_t)snprintf(expression + n, sizeof(expression) - n, "%slen = %u", i ? " or " : "",
+				      i);
 	assert_int_equal(compile(&f, expression, CAPTURE_BOTH, 1), -E2BIG);
 	assert_null(f.insns);
 }
 
 static void check_filter_tells_typos(void **state)
 {
-	struct diag diag = { "" };
+	struct diag diag = {""};
 
 	(void)state;
 	assert_int_equal(capture_check_filter(NULL, &diag), 0);
@@ -109,7 +110,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(filter_returns_snap_length), cmocka_unit_test(filter_direction_is_a_prefix),
-		cmocka_unit_test(filter_knows_raw),           cmocka_unit_test(filter_too_long),
+		cmocka_unit_test(filter_knows_raw),	      cmocka_unit_test(filter_too_long),
 		cmocka_unit_test(check_filter_tells_typos),
 	};
 

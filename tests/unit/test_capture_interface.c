@@ -13,7 +13,7 @@
 static void interface_facts(void **state)
 {
 	struct capture_interface itf;
-	struct diag diag = { "" };
+	struct diag diag = {""};
 
 	(void)state;
 	assert_int_equal(capture_interface_get(&itf, "lo", &diag), 0);
@@ -36,7 +36,7 @@ static void interface_facts(void **state)
 static void interface_up_and_down(void **state)
 {
 	struct capture_interface itf;
-	struct diag diag = { "" };
+	struct diag diag = {""};
 	int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
 
 	(void)state;

@@ -33,7 +33,7 @@ static void pcap_any_is_sll2(void **state)
 static void pcap_knows_no_fanout(void **state)
 {
 	struct capture_config config = contract_config();
-	struct diag diag = { "" };
+	struct diag diag = {""};
 
 	(void)state;
 	config.fanout_group = 1;
@@ -43,7 +43,7 @@ static void pcap_knows_no_fanout(void **state)
 
 int main(void)
 {
-	static const struct contract contract = { .ops = &capture_pcap_ops, .knows_direction = false };
+	static const struct contract contract = {.ops = &capture_pcap_ops, .knows_direction = false};
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(pcap_any_is_sll2, contract_set_up, contract_tear_down),
 		cmocka_unit_test_setup_teardown(pcap_knows_no_fanout, contract_set_up, contract_tear_down),

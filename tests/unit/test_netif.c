@@ -12,7 +12,7 @@
 
 static void netif_loopback(void **state)
 {
-	struct diag diag = { "" };
+	struct diag diag = {""};
 	struct netif n;
 
 	(void)state;
@@ -28,7 +28,7 @@ static void netif_loopback(void **state)
 
 static void netif_veth(void **state)
 {
-	struct diag diag = { "" };
+	struct diag diag = {""};
 	struct netif n;
 
 	(void)state;
@@ -51,7 +51,7 @@ static void netif_veth(void **state)
 
 static void netif_missing_lists_what_there_is(void **state)
 {
-	struct diag diag = { "" };
+	struct diag diag = {""};
 	struct netif n;
 
 	(void)state;
@@ -70,7 +70,7 @@ static void netif_missing_lists_what_there_is(void **state)
 /* More interfaces than a sentence holds. */
 static void netif_missing_with_many(void **state)
 {
-	struct diag diag = { "" };
+	struct diag diag = {""};
 	struct netif n;
 	char a[16], b[16];
 

@@ -32,8 +32,8 @@ static void on_link(void *ctx, const struct netif *n, bool gone)
 
 static struct heard hear(struct netif_watch *w)
 {
-	struct pollfd pfd = { .fd = netif_watch_fd(w), .events = POLLIN };
-	struct heard heard = { 0 };
+	struct pollfd pfd = {.fd = netif_watch_fd(w), .events = POLLIN};
+	struct heard heard = {0};
 
 	while (poll(&pfd, 1, 50) > 0)
 		assert_int_equal(netif_watch_read(w, on_link, &heard), 0);
@@ -43,7 +43,7 @@ static struct heard hear(struct netif_watch *w)
 static struct netif_watch *open_watch(void)
 {
 	struct netif_watch *w = NULL;
-	struct diag diag = { "" };
+	struct diag diag = {""};
 
 	assert_int_equal(netif_watch_open(&w, &diag), 0);
 	return w;
@@ -77,7 +77,7 @@ static void watch_tells(void **state)
 static void watch_read_does_not_wait(void **state)
 {
 	struct netif_watch *w = open_watch();
-	struct heard heard = { 0 };
+	struct heard heard = {0};
 
 	(void)state;
 	assert_int_equal(netif_watch_read(w, on_link, &heard), 0);
@@ -87,7 +87,7 @@ static void watch_read_does_not_wait(void **state)
 static void watch_tells_that_it_lost(void **state)
 {
 	struct netif_watch *w = open_watch();
-	struct heard heard = { 0 };
+	struct heard heard = {0};
 	int small = 1, large = 100000;
 
 	(void)state;
