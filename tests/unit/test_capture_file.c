@@ -1,0 +1,235 @@
+/*
+ * Savefiles: every kind gives the same frames, files that end too early say so after what was good.
+ * Covers capture/capture.c, capture/capture_source.c, capture/capture_file.c, capture/capture_savefile.c.
+ */
+#include "cm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "pitot/capture.h"
+#include "pitot/clock.h"
+
+#define T0 (UINT64_C(1700000000) * NS_PER_SEC)
+
+struct kept {
+	uint32_t cap_len, wire_len;
+	uint64_t time_ns;
+	uint16_t point;
+	uint8_t data[2048];
+};
+
+struct result {
+	size_t n;
+	int link_type;
+	int outcome; /* CAPTURE_E_END, or negative errno */
+	struct capture_stats stats;
+	struct diag diag;
+	struct kept kept[200];
+};
+
+static char path[4096];
+
+static const char *data_file(const char *name)
+{
+	const char *root = getenv("PITOT_SOURCE_ROOT");
+
+	snprintf(path, sizeof(path), "%s/tests/data/%s", root ? root : ".", name);
+	return path;
+}
+
+static struct result *read_config(const struct capture_config *config)
+{
+	static struct result r;
+	struct capture *c = NULL;
+	struct frame_batch b;
+
+	r = (struct result){ .n = 0 };
+	r.outcome = capture_open(&c, config, &r.diag);
+	if (r.outcome < 0) {
+		assert_null(c);
+		return &r;
+	}
+	assert_false(c->is_live);
+	r.link_type = c->link_type;
+	while ((r.outcome = capture_recv(c, &b, 100, &r.diag)) == 0) {
+		assert_in_range(b.n, 1, BATCH_MAX);
+		for (unsigned i = 0; i < b.n; i++) {
+			const struct frame *f = &b.frames[i];
+			struct kept *k = &r.kept[r.n++];
+
+			assert_true(r.n <= ARRAY_SIZE(r.kept) && f->cap_len <= sizeof(k->data));
+			*k = (struct kept){ f->cap_len, f->wire_len, f->time_ns, f->point, { 0 } };
+			memcpy(k->data, f->data, f->cap_len);
+			assert_int_equal(f->segments, 1);
+			assert_int_equal(f->flags, 0);
+			assert_int_equal(f->ifindex, 0);
+		}
+		capture_release(c, &b);
+	}
+	assert_int_equal(capture_get_stats(c, &r.stats), 0);
+	capture_close(c);
+	return &r;
+}
+
+static struct result *read_name(const char *name)
+{
+	return read_config(&(struct capture_config){ .path = data_file(name), .point = 3 });
+}
+
+/* The same 76 frames in six kinds of file. */
+static void test_kinds(void **state)
+{
+	static const struct {
+		const char *name;
+		uint64_t off_ns;
+		uint32_t snap;
+	} kinds[] = { { "mixed.pcap", 0, 65535 },   { "mixed-be.pcap", 0, 65535 }, { "mixed-ns.pcap", 123, 65535 },
+		      { "mixed.pcapng", 0, 65535 }, { "mixed-be.pcapng", 0, 65535 }, { "mixed-snap64.pcap", 0, 64 } };
+	static struct result first;
+
+	(void)state;
+	first = *read_name("mixed.pcap");
+	assert_int_equal(first.n, 76);
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		struct result *r = read_name(kinds[i].name);
+
+		if (r->n != 76 || r->outcome != CAPTURE_E_END || r->link_type != 1)
+			fail_msg("%s: %zu frames, outcome %d", kinds[i].name, r->n, r->outcome);
+		for (size_t n = 0; n < r->n; n++) {
+			uint32_t cap = first.kept[n].cap_len < kinds[i].snap ? first.kept[n].cap_len : kinds[i].snap;
+
+			assert_int_equal(r->kept[n].cap_len, cap);
+			assert_int_equal(r->kept[n].wire_len, first.kept[n].wire_len);
+			assert_int_equal(r->kept[n].time_ns, T0 + n * 10 * NS_PER_MSEC + kinds[i].off_ns);
+			assert_int_equal(r->kept[n].point, 3);
+			assert_memory_equal(r->kept[n].data, first.kept[n].data, cap);
+		}
+	}
+}
+
+static void test_filter(void **state)
+{
+	static const char *const names[] = { "mixed.pcap", "mixed.pcapng" };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		struct capture_config config = { .path = data_file(names[i]), .filter = "ip6" };
+		struct result *r = read_config(&config);
+		uint64_t octets = r->stats.filtered_octets;
+
+		assert_int_equal(r->outcome, CAPTURE_E_END);
+		assert_int_equal(r->n, 21);
+		assert_int_equal(r->stats.filtered, 76 - 21);
+		for (size_t n = 0; n < r->n; n++)
+			octets += r->kept[n].wire_len;
+		assert_int_equal(octets, 12345 - 24 - 76 * 16); /* all that is in the file */
+	}
+}
+
+/* A pipe, which may give a few octets at a time. */
+static void test_pipe(void **state)
+{
+	static const char *const names[] = { "mixed.pcap", "mixed.pcapng" };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		struct capture_config config = { .path = "-" };
+		char command[4200];
+		int saved = dup(STDIN_FILENO);
+		FILE *pipe;
+		struct result *r;
+
+		snprintf(command, sizeof(command), "dd bs=7 status=none if='%s'", data_file(names[i]));
+		pipe = popen(command, "r");
+		assert_non_null(pipe);
+		dup2(fileno(pipe), STDIN_FILENO);
+		r = read_config(&config);
+		dup2(saved, STDIN_FILENO);
+		close(saved);
+		pclose(pipe);
+		assert_int_equal(r->outcome, CAPTURE_E_END);
+		assert_int_equal(r->n, 76);
+	}
+}
+
+static void test_cut_short(void **state)
+{
+	static const struct {
+		const char *name;
+		size_t good;
+	} files[] = { { "bad-truncated.pcap", 75 }, { "bad-truncated-record.pcap", 1 }, { "bad-record-length.pcap", 0 },
+		      { "bad-truncated.pcapng", 75 } };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+		struct result *r = read_name(files[i].name);
+
+		if (r->outcome >= 0 || r->n != files[i].good)
+			fail_msg("%s: outcome %d after %zu frames", files[i].name, r->outcome, r->n);
+		assert_non_null(strstr(r->diag.text, files[i].name));
+	}
+}
+
+static void test_no_savefile(void **state)
+{
+	static const char *const names[] = { "bad-empty.pcap", "bad-short-header.pcap", "bad-magic.pcap", "none.pcap", "." };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		struct result *r = read_name(names[i]);
+
+		assert_true(r->outcome < 0);
+		assert_int_equal(r->n, 0);
+		assert_non_null(strstr(r->diag.text, "--read"));
+	}
+	assert_int_equal(read_name("none.pcap")->outcome, -ENOENT);
+	assert_int_equal(read_name("bad-header-only.pcap")->outcome, CAPTURE_E_END);
+	capture_close(NULL);
+}
+
+/* Cut after every octet: an error or an end, never more frames than are whole. */
+static void test_every_prefix(void **state)
+{
+	static const char *const names[] = { "icmp.pcap", "two-links.pcapng" };
+	static uint8_t octets[8192];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		int in = open(data_file(names[i]), O_RDONLY), fd = memfd_create("prefix", 0);
+		ssize_t size = read(in, octets, sizeof(octets));
+		size_t before = 0;
+
+		assert_true(size > 0 && size < (ssize_t)sizeof(octets));
+		close(in);
+		for (ssize_t cut = 0; cut <= size; cut++) {
+			struct capture_config config = { .path = path };
+			struct result *r;
+
+			assert_int_equal(ftruncate(fd, 0), 0);
+			assert_int_equal(pwrite(fd, octets, (size_t)cut, 0), cut);
+			snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+			r = read_config(&config);
+			assert_true(r->outcome == CAPTURE_E_END || (r->outcome < 0 && r->diag.text[0]));
+			assert_true(r->n >= before && r->n <= before + 1);
+			before = r->n;
+		}
+		close(fd);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_kinds),	  cmocka_unit_test(test_filter),
+		cmocka_unit_test(test_pipe),	  cmocka_unit_test(test_cut_short),
+		cmocka_unit_test(test_no_savefile), cmocka_unit_test(test_every_prefix),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
