@@ -4,6 +4,7 @@
 #define HOUR_MS   (INT64_C(3600) * 1000)
 #define DAY_MS    (24 * HOUR_MS)
 #define MARGIN_MS HOUR_MS /* boot before the start: flows may begin a little earlier */
+#define STEP_MOST_MS INT64_C(0x7fffffff) /* of sysUptime from one header to the next */
 #define STEP_MS   500     /* wall against monotonic: more than slewing is a step */
 
 void export_clock_init(struct export_clock *c, enum export_clock_kind kind, bool offline, uint64_t start_monotonic_ns)
@@ -11,6 +12,7 @@ void export_clock_init(struct export_clock *c, enum export_clock_kind kind, bool
 	*c = (struct export_clock){ .kind = kind,
 				    .offline = offline,
 				    .start_monotonic_ns = start_monotonic_ns,
+				    .sent_uptime_ms = offline ? DAY_MS : 0, /* room for what began earlier */
 				    .fresh = true };
 }
 
@@ -35,7 +37,8 @@ static int64_t duration(const struct flow_record *r)
 {
 	int64_t d = ms(r->last_ns) - ms(r->first_ns);
 
-	return d < EXPORT_CLOCK_SPAN_MS ? d : EXPORT_CLOCK_SPAN_MS;
+	/* a second less: the header may say the end of the last one's second */
+	return d < EXPORT_CLOCK_SPAN_MS - 1000 ? d : EXPORT_CLOCK_SPAN_MS - 1000;
 }
 
 /* Do these two lie on both sides of a wrap of the 32-bit sysUptime?  Some collectors then compute wrong times. */
@@ -53,8 +56,8 @@ static bool on_line(const struct export_clock *c, const struct flow_record *r)
 	if (header < c->header_ms)
 		header = c->header_ms;
 	return first >= c->boot_ms && header - oldest <= EXPORT_CLOCK_SPAN_MS &&
-	       header - c->boot_ms - c->sent_uptime_ms <= EXPORT_CLOCK_SPAN_MS &&
-	       !wraps(oldest - c->boot_ms, header - c->boot_ms);
+	       header - c->boot_ms - c->sent_uptime_ms <= STEP_MOST_MS &&
+	       (c->may_wrap || !wraps(oldest - c->boot_ms, header - c->boot_ms));
 }
 
 static bool stepped(const struct export_clock *c, const struct clock_time *now)
@@ -88,10 +91,11 @@ static void live_line(struct export_clock *c, const struct clock_time *now)
 static void offline_line(struct export_clock *c, const struct flow_record *r, const struct clock_time *now)
 {
 	int64_t before = r ? duration(r) + 1000 : 0; /* First, from a header at the end of its second */
-	int64_t uptime = c->sent_uptime_ms + (c->has_line ? HOUR_MS : DAY_MS) + before;
+	int64_t uptime = c->sent_uptime_ms + HOUR_MS + before;
 	int64_t behind = (uptime >> 32 << 32) + HOUR_MS + before; /* the wrap, all of it */
 
-	if (wraps(uptime - before, uptime) && behind - c->sent_uptime_ms <= EXPORT_CLOCK_SPAN_MS)
+	c->may_wrap = wraps(uptime - before, uptime) && behind - c->sent_uptime_ms > STEP_MOST_MS;
+	if (wraps(uptime - before, uptime) && !c->may_wrap)
 		uptime = behind;
 	c->header_ms = header_time(c, ms(r ? r->last_ns : now->realtime_ns));
 	c->boot_ms = c->header_ms - uptime;

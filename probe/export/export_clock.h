@@ -36,6 +36,7 @@ struct export_clock {
 	bool offline;
 	bool has_line;
 	bool fresh;           /* no record in the message yet */
+	bool may_wrap;        /* offline: a flow of many days leaves no way around the 32-bit wrap */
 	int64_t boot_ms;      /* sysUptime 0 */
 	int64_t header_ms;    /* what a header would say now */
 	int64_t oldest_ms;    /* earliest First of the message */

@@ -130,8 +130,11 @@ static void put_interfaces(struct collector *c, struct export_facts *facts)
 	}
 }
 
-/* Templates, and what is due with them. */
-static void announce(struct collector *c, unsigned copies)
+/*
+ * Templates, and what stands with them.  all: also the tables, which may be long; when templates are due by the
+ * count of messages these would make the next ones due.
+ */
+static void announce(struct collector *c, unsigned copies, bool all)
 {
 	const struct exporter_config *config = &c->exporter->config;
 	struct export_facts facts;
@@ -143,13 +146,27 @@ static void announce(struct collector *c, unsigned copies)
 		c->since_templates = 0;
 		put_templates(c);
 	}
-	c->templates_due = false;
-	c->next_template_ns = c->exporter->now.monotonic_ns + config->template_ns;
 	put_flow_keys(c, &facts);
 	put_option(c, OPTION_SAMPLING, &facts);
 	put_option(c, OPTION_SELECTOR, &facts);
+	if (!all)
+		return;
+	c->templates_due = false;
+	c->next_template_ns = c->exporter->now.monotonic_ns + config->template_ns;
 	put_option(c, OPTION_EXPORTER, &facts);
 	put_interfaces(c, &facts);
+}
+
+static bool due_by_time(const struct collector *c)
+{
+	return c->started && (c->templates_due || c->exporter->now.monotonic_ns >= c->next_template_ns);
+}
+
+static bool due_by_count(const struct collector *c)
+{
+	uint32_t most = c->exporter->config.template_messages;
+
+	return c->started && most && c->since_templates >= most && !c->transport->limits.reliable;
 }
 
 /*
@@ -166,8 +183,12 @@ static void put_statistics(struct collector *c)
 		return;
 	message_flush(c);
 	if (c->lost.records != c->shown.records && !c->transport->limits.reliable) {
-		put_templates(c); /* a message that shows them */
+		announce(c, 1, false); /* a message that shows them */
 		message_flush(c);
+	} else if (due_by_count(c)) {
+		announce(c, 1, false);
+		if (c->since_templates > 0) /* not in this message alone */
+			message_flush(c);
 	}
 	options_facts(&facts, &e->config, c->format->protocol);
 	facts.messages = c->stats.messages;
@@ -188,17 +209,6 @@ static void put_statistics(struct collector *c)
 	put_option(c, OPTION_EXPORTING_RELIABILITY, &facts);
 }
 
-static bool templates_due(const struct collector *c)
-{
-	const struct exporter_config *config = &c->exporter->config;
-
-	if (!c->started)
-		return false;
-	return c->templates_due || c->exporter->now.monotonic_ns >= c->next_template_ns ||
-	       (config->template_messages && c->since_templates >= config->template_messages &&
-		!c->transport->limits.reliable);
-}
-
 /* A new session has its own sequence and knows no template (RFC 7011 §3.1, §8). */
 static void enter_session(struct collector *c)
 {
@@ -213,7 +223,7 @@ static void enter_session(struct collector *c)
 static void start(struct collector *c)
 {
 	c->started = true;
-	announce(c, c->transport->limits.reliable ? 1 : COPIES);
+	announce(c, c->transport->limits.reliable ? 1 : COPIES, true);
 	put_statistics(c);
 }
 
@@ -223,7 +233,7 @@ static void refresh(struct collector *c)
 	struct export_facts facts;
 
 	if (!c->transport->limits.reliable) {
-		announce(c, 1);
+		announce(c, 1, due_by_time(c));
 		return;
 	}
 	options_facts(&facts, &c->exporter->config, c->format->protocol);
@@ -243,7 +253,7 @@ static void prepare(struct collector *c)
 		return;
 	if (!c->started)
 		start(c);
-	else if (templates_due(c))
+	else if (due_by_time(c) || due_by_count(c))
 		refresh(c);
 }
 
@@ -307,7 +317,7 @@ void templated_tick(struct collector *c, const struct clock_time *now)
 	enter_session(c);
 	if (!c->session)
 		return;
-	if (!c->started || templates_due(c)) {
+	if (!c->started || due_by_time(c) || due_by_count(c)) {
 		message_finish(c);
 		prepare(c);
 		message_flush(c);

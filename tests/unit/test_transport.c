@@ -1,0 +1,500 @@
+/*
+ * The transports, each through its ops: transport/transport.c, transport/file.c, transport/udp.c,
+ * transport/resolve.c.  Sockets are on loopback.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cm.h"
+#include "pitot/clock.h"
+#include "pitot/transport.h"
+#include "transport/resolve.h"
+
+static struct transport *t;
+static struct diag diag;
+static struct transport_stats last;
+static uint64_t told_sent, told_lost, told_packets;
+
+static void on_outcome(void *context, const struct transport_load *load, size_t size, bool sent)
+{
+	assert_ptr_equal(context, &diag);
+	assert_true(size > 0);
+	*(sent ? &told_sent : &told_lost) += load->records;
+	told_packets += load->packets;
+}
+
+static int open_with(const struct collector_config *c, struct transport_config config)
+{
+	int r;
+
+	config.collector = c;
+	told_sent = told_lost = told_packets = 0;
+	diag.text[0] = '\0';
+	r = transport_open(&t, &config, &diag);
+	if (r == 0) {
+		t->outcome = on_outcome;
+		t->context = &diag;
+	}
+	return r;
+}
+
+/* A message of n octets of value v with 3 records; false: no room was lent. */
+static bool put(size_t n, int v)
+{
+	struct transport_load load = { .records = 3, .packets = 30 };
+	uint8_t *p = t->ops->reserve(t);
+
+	if (!p)
+		return false;
+	assert_in_range(n, 1, t->limits.max_message);
+	memset(p, v, n);
+	t->ops->commit(t, n, &load);
+	return true;
+}
+
+static void tick(void)
+{
+	struct clock_time now = clock_now();
+
+	t->ops->tick(t, &now);
+}
+
+static void close_transport(void)
+{
+	t->ops->close(t, clock_monotonic_ns() + NS_PER_SEC, &last);
+}
+
+/* ---- file */
+
+static char directory[] = "/tmp/pitot-test-XXXXXX";
+
+static struct collector_config file_collector(const char *name)
+{
+	struct collector_config c = { .url = "ipfix+file:x", .format = FORMAT_IPFIX, .transport = TRANSPORT_FILE };
+
+	snprintf(c.path, sizeof(c.path), name[0] == '/' ? "%s%s" : "%s/%s", name[0] == '/' ? "" : directory, name);
+	return c;
+}
+
+static off_t size_of(const char *path, const char *suffix)
+{
+	char whole[4200];
+	struct stat st;
+
+	snprintf(whole, sizeof(whole), "%s%s", path, suffix);
+	return stat(whole, &st) ? -1 : st.st_size;
+}
+
+static void test_file(void **state)
+{
+	struct collector_config c = file_collector("a.ipfix");
+	uint64_t octets = 0;
+
+	(void)state;
+	assert_int_equal(open_with(&c, (struct transport_config){ 0 }), 0);
+	assert_true(t->limits.reliable);
+	assert_int_equal(t->session, 1);
+	assert_int_equal(t->limits.max_message, 65535);
+	for (unsigned i = 1; i <= 3000; i++) {
+		size_t n = i * 37 % 65535 + 1;
+
+		assert_true(put(n, (int)i));
+		octets += n;
+		if (i % 100 == 0)
+			t->ops->flush(t);
+	}
+	assert_int_equal(size_of(c.path, ""), -1);
+	close_transport();
+	assert_int_equal(last.octets, octets);
+	assert_int_equal(last.messages, 3000);
+	assert_int_equal(told_sent, 9000);
+	assert_int_equal(told_packets, 90000);
+	assert_int_equal(size_of(c.path, ""), octets);
+	assert_int_equal(size_of(c.path, ".part"), -1);
+	/* each message is where it should be */
+	FILE *f = fopen(c.path, "rb");
+	assert_non_null(f);
+	for (unsigned i = 1; i <= 3000; i++)
+		for (size_t k = 0; k < i * 37 % 65535 + 1; k++)
+			if (fgetc(f) != (int)(i & 255))
+				fail_msg("message %u octet %zu", i, k);
+	fclose(f);
+}
+
+/* What is lent stays where it is while older messages are written. */
+static void test_file_flush_between(void **state)
+{
+	struct collector_config c = file_collector("b.ipfix");
+	struct transport_load load = { .records = 3 };
+	char text[16] = "";
+	uint8_t *p;
+	int fd;
+
+	(void)state;
+	assert_int_equal(open_with(&c, (struct transport_config){ 0 }), 0);
+	assert_true(put(2, 'a'));
+	p = t->ops->reserve(t);
+	memcpy(p, "bcd", 3);
+	t->ops->flush(t);
+	p[3] = 'e';
+	t->ops->commit(t, 4, &load);
+	assert_true(put(1, 'f'));
+	close_transport();
+	fd = open(c.path, O_RDONLY);
+	assert_int_equal(read(fd, text, sizeof(text)), 7);
+	assert_string_equal(text, "aabcdef");
+	close(fd);
+}
+
+static void test_file_full(void **state)
+{
+	struct collector_config c = file_collector("/dev/full");
+
+	(void)state;
+	assert_int_equal(open_with(&c, (struct transport_config){ 0 }), 0);
+	assert_true(put(100, 1));
+	assert_true(put(100, 2));
+	t->ops->flush(t);
+	assert_int_equal(t->stats.lost_messages, 2);
+	assert_int_equal(t->stats.last_error, ENOSPC);
+	assert_int_equal(told_lost, 6);
+	close_transport();
+	assert_true(last.errors >= 1);
+}
+
+/* The reader of a pipe goes away: counted, no signal. */
+static void test_file_pipe(void **state)
+{
+	struct collector_config c = file_collector("fifo");
+	char buffer[8];
+	int fd;
+
+	(void)state;
+	assert_int_equal(mkfifo(c.path, 0600), 0);
+	fd = open(c.path, O_RDONLY | O_NONBLOCK);
+	assert_true(fd >= 0);
+	assert_int_equal(open_with(&c, (struct transport_config){ 0 }), 0);
+	assert_true(put(5, 'x'));
+	t->ops->flush(t);
+	assert_int_equal(read(fd, buffer, sizeof(buffer)), 5);
+	close(fd);
+	assert_true(put(5, 'y'));
+	t->ops->flush(t);
+	assert_int_equal(t->stats.last_error, EPIPE);
+	assert_int_equal(told_sent, 3);
+	assert_int_equal(told_lost, 3);
+	close_transport();
+	assert_int_equal(size_of(c.path, ".part"), -1);
+}
+
+static void test_file_errors(void **state)
+{
+	struct collector_config c = file_collector("no/such/folder");
+
+	(void)state;
+	assert_int_equal(open_with(&c, (struct transport_config){ 0 }), -ENOENT);
+	assert_non_null(strstr(diag.text, "no/such/folder"));
+	for (unsigned kind = TRANSPORT_TCP; kind <= TRANSPORT_SCTP; kind++) {
+		c.transport = (enum transport_kind)kind;
+		if (open_with(&c, (struct transport_config){ 0 }) == 0) {
+			close_transport(); /* this build has it */
+			continue;
+		}
+		assert_non_null(strstr(diag.text, c.url));
+	}
+}
+
+/* ---- udp */
+
+static int sink_fd;
+
+static struct collector_config udp_collector(const char *host, bool listening)
+{
+	struct collector_config c = { .url = "ipfix://h", .format = FORMAT_IPFIX, .transport = TRANSPORT_UDP };
+	bool v6 = strchr(host, ':') != NULL;
+	struct sockaddr_storage ss = { .ss_family = v6 ? AF_INET6 : AF_INET };
+	socklen_t size = v6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+	int octets = 8 << 20;
+
+	snprintf(c.host, sizeof(c.host), "%s", host);
+	sink_fd = socket(ss.ss_family, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+	if (v6)
+		((struct sockaddr_in6 *)&ss)->sin6_addr = in6addr_loopback;
+	else
+		((struct sockaddr_in *)&ss)->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	setsockopt(sink_fd, SOL_SOCKET, SO_RCVBUF, &octets, sizeof(octets));
+	if (sink_fd < 0 || bind(sink_fd, (struct sockaddr *)&ss, size))
+		return c; /* no IPv6 here: port 0 */
+	assert_int_equal(getsockname(sink_fd, (struct sockaddr *)&ss, &size), 0);
+	c.port = ntohs(v6 ? ((struct sockaddr_in6 *)&ss)->sin6_port : ((struct sockaddr_in *)&ss)->sin_port);
+	if (!listening)
+		close(sink_fd);
+	return c;
+}
+
+static ssize_t take(uint8_t *buffer, size_t size)
+{
+	struct pollfd p = { .fd = sink_fd, .events = POLLIN };
+
+	poll(&p, 1, 1000);
+	return recv(sink_fd, buffer, size, 0);
+}
+
+static void test_udp(void **state)
+{
+	struct collector_config c = udp_collector("127.0.0.1", true);
+	static uint8_t buffer[65536];
+
+	(void)state;
+	assert_int_equal(open_with(&c, (struct transport_config){ 0 }), 0);
+	assert_int_equal(t->state, TRANSPORT_STATE_UP);
+	assert_int_equal(t->limits.max_message, 1472); /* loopback has more; at most 1500 */
+	assert_false(t->limits.reliable);
+	assert_int_equal(t->self.family, AF_INET);
+	assert_int_equal(t->self.remote_port, c.port);
+	assert_true(t->self.local_port != 0);
+	for (unsigned i = 0; i < 100; i++)
+		assert_true(put(100 + i, (int)i));
+	t->ops->flush(t);
+	assert_int_equal(t->stats.messages, 100);
+	for (unsigned i = 0; i < 100; i++) {
+		assert_int_equal(take(buffer, sizeof(buffer)), 100 + i);
+		assert_int_equal(buffer[0], i);
+		assert_int_equal(buffer[99 + i], i);
+	}
+	assert_int_equal(told_sent, 300);
+	close_transport();
+	close(sink_fd);
+}
+
+/* Bulk: runs in one call arrive as the datagrams that they are. */
+static void test_udp_bulk(void **state)
+{
+	struct collector_config c = udp_collector("127.0.0.1", true);
+	static uint8_t buffer[65536];
+
+	(void)state;
+	assert_int_equal(open_with(&c, (struct transport_config){ 0 }), 0);
+	for (unsigned i = 0; i < 4000; i++) {
+		size_t size = i % 19 == 0 ? 700 : i % 23 == 0 ? 1472 : 1400;
+
+		assert_true(put(size, (int)(i % 251)));
+		if (i % 32 != 31)
+			continue;
+		t->ops->flush(t);
+		for (unsigned k = i - 31; k <= i; k++) {
+			assert_int_equal(take(buffer, sizeof(buffer)), k % 19 == 0 ? 700 : k % 23 == 0 ? 1472 : 1400);
+			assert_int_equal(buffer[0], k % 251);
+			assert_int_equal(buffer[699], k % 251);
+		}
+	}
+	close_transport();
+	assert_int_equal(last.messages, 4000);
+	assert_int_equal(last.lost_messages + last.errors, 0);
+	close(sink_fd);
+}
+
+static void test_udp_flush_between(void **state)
+{
+	struct collector_config c = udp_collector("127.0.0.1", true);
+	struct transport_load load = { .records = 3 };
+	uint8_t buffer[64], *p;
+
+	(void)state;
+	assert_int_equal(open_with(&c, (struct transport_config){ 0 }), 0);
+	for (unsigned i = 0; i < 70; i++) {
+		assert_true(put(10, 'a'));
+		p = t->ops->reserve(t);
+		p[0] = (uint8_t)i;
+		t->ops->flush(t);
+		p[1] = 'z';
+		t->ops->commit(t, 2, &load);
+		t->ops->flush(t);
+		assert_int_equal(take(buffer, sizeof(buffer)), 10);
+		assert_int_equal(take(buffer, sizeof(buffer)), 2);
+		assert_int_equal(buffer[0], i);
+		assert_int_equal(buffer[1], 'z');
+	}
+	close_transport();
+	close(sink_fd);
+}
+
+/* Nobody listens: every datagram is sent, every ICMP error is counted, none stops the next datagram. */
+static void test_udp_refused(void **state)
+{
+	struct collector_config c = udp_collector("127.0.0.1", false);
+
+	(void)state;
+	assert_int_equal(open_with(&c, (struct transport_config){ 0 }), 0);
+	for (unsigned i = 0; i < 20; i++) {
+		assert_true(put(100, 1));
+		t->ops->flush(t);
+	}
+	tick();
+	assert_int_equal(t->stats.messages, 20);
+	assert_int_equal(t->stats.lost_messages, 0);
+	assert_in_range(t->stats.errors, 10, 20);
+	assert_int_equal(t->stats.last_error, ECONNREFUSED);
+	assert_int_equal(t->state, TRANSPORT_STATE_UP);
+	close_transport();
+}
+
+static void test_udp_mtu(void **state)
+{
+	static const struct {
+		uint32_t mtu;
+		size_t v4, v6;
+	} cases[] = { { 0, 1472, 1452 }, { 512, 484, 464 }, { 1400, 1372, 1352 }, { 9000, 8972, 8952 } };
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct collector_config c = udp_collector("127.0.0.1", true);
+
+		assert_int_equal(open_with(&c, (struct transport_config){ .mtu = cases[i].mtu }), 0);
+		assert_int_equal(t->limits.max_message, cases[i].v4);
+		assert_true(put(cases[i].v4, 1));
+		close_transport();
+		assert_int_equal(last.messages, 1);
+		close(sink_fd);
+		c = udp_collector("::1", true);
+		if (c.port == 0)
+			continue;
+		assert_int_equal(open_with(&c, (struct transport_config){ .mtu = cases[i].mtu }), 0);
+		assert_int_equal(t->limits.max_message, cases[i].v6);
+		assert_true(put(cases[i].v6, 1));
+		close_transport();
+		assert_int_equal(last.messages, 1);
+		close(sink_fd);
+	}
+}
+
+static void test_udp_source(void **state)
+{
+	struct collector_config c = udp_collector("127.0.0.1", true);
+	struct sockaddr_in from = { 0 };
+	socklen_t size = sizeof(from);
+	struct pollfd p = { .fd = sink_fd, .events = POLLIN };
+	uint8_t buffer[8];
+
+	(void)state;
+	assert_int_equal(open_with(&c, (struct transport_config){ .source_host = "127.0.0.2", .ttl = 7 }), 0);
+	assert_true(put(4, 1));
+	t->ops->flush(t);
+	poll(&p, 1, 1000);
+	assert_int_equal(recvfrom(sink_fd, buffer, sizeof(buffer), 0, (struct sockaddr *)&from, &size), 4);
+	assert_int_equal(ntohl(from.sin_addr.s_addr), 0x7f000002);
+	assert_int_equal(ntohs(from.sin_port), t->self.local_port);
+	close_transport();
+	assert_int_equal(open_with(&c, (struct transport_config){ .source_host = "not.an.address" }), -EINVAL);
+	assert_non_null(strstr(diag.text, "--source not.an.address"));
+	assert_int_equal(open_with(&c, (struct transport_config){ .source_host = "192.0.2.77" }), -EADDRNOTAVAIL);
+	assert_non_null(strstr(diag.text, "--source 192.0.2.77"));
+	assert_int_equal(open_with(&c, (struct transport_config){ .source_host = "::1" }), -EAFNOSUPPORT);
+	assert_non_null(strstr(diag.text, "--source ::1"));
+	assert_true(open_with(&c, (struct transport_config){ .bind_device = "nosuchdev0" }) < 0);
+	assert_non_null(strstr(diag.text, "--bind-device nosuchdev0"));
+	assert_int_equal(open_with(&c, (struct transport_config){ .mtu = 10 }), -EINVAL);
+	close(sink_fd);
+}
+
+/* A name: the exporting thread never waits; until it resolves nothing is lent. */
+static void test_udp_name(void **state)
+{
+	struct collector_config c = udp_collector("127.0.0.1", true);
+	const struct timespec step = { .tv_nsec = 10000000 };
+	uint64_t begin;
+
+	(void)state;
+	snprintf(c.host, sizeof(c.host), "localhost");
+	assert_int_equal(open_with(&c, (struct transport_config){ 0 }), 0);
+	for (unsigned i = 0; i < 500 && !t->session; i++) {
+		begin = clock_monotonic_ns();
+		tick();
+		assert_true(clock_monotonic_ns() - begin < NS_PER_SEC);
+		nanosleep(&step, NULL);
+	}
+	if (t->session) { /* may be ::1, where nobody listens */
+		assert_true(put(5, 1));
+		t->ops->refresh(t);
+		for (unsigned i = 0; i < 50; i++) {
+			tick();
+			nanosleep(&step, NULL);
+		}
+		assert_int_equal(t->session, 1); /* the same address: the same session */
+	}
+	close_transport();
+	snprintf(c.host, sizeof(c.host), "no-such-host.invalid");
+	begin = clock_monotonic_ns();
+	assert_int_equal(open_with(&c, (struct transport_config){ 0 }), 0);
+	assert_false(put(5, 1));
+	tick();
+	assert_true(clock_monotonic_ns() - begin < NS_PER_SEC);
+	assert_int_equal(t->session, 0);
+	close_transport(); /* while the lookup may still run */
+	close(sink_fd);
+}
+
+static void test_resolve(void **state)
+{
+	struct resolve_result result;
+	struct resolve *r = NULL;
+
+	(void)state;
+	assert_true(resolve_numeric(&result, "2001:db8::1", 4739, SOCK_DGRAM));
+	assert_int_equal(result.n, 1);
+	assert_int_equal(ntohs(((struct sockaddr_in6 *)&result.addresses[0])->sin6_port), 4739);
+	assert_false(resolve_numeric(&result, "localhost", 1, SOCK_DGRAM));
+	assert_int_equal(resolve_start(&r, "127.0.0.1", 5, SOCK_DGRAM), 0);
+	assert_true(resolve_take(&r, &result, 5000));
+	assert_null(r);
+	assert_int_equal(result.error, 0);
+	assert_int_equal(resolve_start(&r, "127.0.0.1", 5, SOCK_DGRAM), 0);
+	resolve_drop(&r);
+	assert_null(r);
+	resolve_drop(&r);
+}
+
+static int make_directory(void **state)
+{
+	(void)state;
+	return mkdtemp(directory) ? 0 : -1;
+}
+
+static int remove_directory(void **state)
+{
+	static const char *const names[] = { "a.ipfix", "b.ipfix", "fifo" };
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
+		char path[256];
+
+		snprintf(path, sizeof(path), "%s/%s", directory, names[i]);
+		unlink(path);
+	}
+	return rmdir(directory);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_file),	    cmocka_unit_test(test_file_flush_between),
+		cmocka_unit_test(test_file_full),   cmocka_unit_test(test_file_pipe),
+		cmocka_unit_test(test_file_errors), cmocka_unit_test(test_udp),
+		cmocka_unit_test(test_udp_bulk),    cmocka_unit_test(test_udp_flush_between),
+		cmocka_unit_test(test_udp_refused), cmocka_unit_test(test_udp_mtu),
+		cmocka_unit_test(test_udp_source),  cmocka_unit_test(test_udp_name),
+		cmocka_unit_test(test_resolve),
+	};
+
+	return cmocka_run_group_tests(tests, make_directory, remove_directory);
+}
