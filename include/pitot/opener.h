@@ -1,0 +1,56 @@
+/*
+ * opener: a small process that keeps the privileges which the program gives up.
+ *
+ * It is forked before the sandbox is entered, runs one thread, has no socket but the one to its parent, and does
+ * what it was told at its start and nothing else: open capture number i again (an interface was deleted and made
+ * anew), and open, rename or remove output file number i.  Requests hold a number, never a name.  It ends when
+ * its parent does.
+ *
+ * opener_file() and the like take a NULL opener and then do it themselves, as far as the user may.  All may be
+ * called from any thread but those that parse packets; they wait for the answer, 5 s at most.
+ */
+#ifndef PITOT_OPENER_H
+#define PITOT_OPENER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "pitot/diag.h"
+
+enum { OPENER_FDS = 4, OPENER_FACTS = 128 };
+
+struct opener_answer {
+	int fds[OPENER_FDS];
+	unsigned n_fds;
+	_Alignas(8) uint8_t facts[OPENER_FACTS]; /* what the two ends agreed on */
+};
+
+struct opener_config {
+	unsigned n_captures;
+	/* Runs in the opener. */
+	int (*open_capture)(void *ctx, unsigned index, struct opener_answer *answer, struct diag *diag);
+	void *ctx;
+	const char *const *files; /* to be written again: opened, renamed to from FILE.part, removed */
+	unsigned n_files;
+	bool sandbox; /* Landlock and a list of system calls for the opener, too */
+	bool detach;  /* it leaves the terminal */
+};
+
+struct opener;
+
+/* Forks.  The strings and ctx must live as long as the caller: the opener has its copy of everything. */
+int opener_start(struct opener **op, const struct opener_config *config, struct diag *diag);
+void opener_stop(struct opener *o); /* NULL is fine */
+int opener_pid(const struct opener *o);
+const char *opener_missing(const struct opener *o); /* layers of the sandbox that it lacks; "" for none */
+
+/* Negative errno and the opener's sentence when it did not work. */
+int opener_capture(struct opener *o, unsigned index, struct opener_answer *answer, struct diag *diag);
+
+/* Opened for writing, made or emptied; a descriptor or negative errno. */
+int opener_file(struct opener *o, const char *path);
+int opener_rename(struct opener *o, const char *path); /* from PATH.part */
+int opener_remove(struct opener *o, const char *path);
+
+#endif

@@ -1,0 +1,76 @@
+/*
+ * sandbox: gives up what the process no longer needs, once everything is open.
+ *
+ * sandbox_enter() is for the whole process and must come before its threads are started: another user, no
+ * capabilities, no way to gain any, no core dumps, no debugger; Landlock for paths and TCP ports, and a list of
+ * system calls.  What the kernel or the build lacks is no error: sandbox_missing() says it.
+ *
+ * sandbox_enter_metering() is for a thread that parses packets, at its start: it keeps what it has open and can
+ * open nothing more - no socket, no file, no thread, no program.
+ *
+ * A thread of name resolution that is at work while sandbox_enter() runs gets the user, the system call list and
+ * "no new privileges" with the others; it ends by itself with the answer.
+ */
+#ifndef PITOT_SANDBOX_H
+#define PITOT_SANDBOX_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "pitot/diag.h"
+
+enum sandbox_mode {
+	SANDBOX_ON,
+	SANDBOX_OFF, /* no Landlock, no list of system calls; user and capabilities are given up all the same */
+	SANDBOX_LOG, /* a call that is not on the list is logged by the kernel and let through */
+};
+
+struct sandbox_config {
+	enum sandbox_mode mode;
+	const char *user; /* USER[:GROUP], by name or number; NULL: root becomes "pitot", or "nobody" */
+	bool stay_root;   /* root stays uid 0, without capabilities */
+	/* Files and directories that will be opened again, with everything below them; ended by NULL. */
+	const char *const *read_paths;
+	const char *const *write_paths; /* directories: files are made, renamed and removed there */
+	/* TCP ports to connect to; port 53 is always one of them. */
+	const uint16_t *tcp_ports;
+	unsigned n_tcp_ports;
+	uint16_t tcp_source_port; /* to bind to; 0: none */
+};
+
+struct sandbox;
+
+/* Negative errno and a sentence when a privilege cannot be given up: the process must not go on. */
+int sandbox_enter(struct sandbox **sp, const struct sandbox_config *config, struct diag *diag);
+void sandbox_free(struct sandbox *s); /* the memory; nothing is undone */
+
+/*
+ * s may be NULL: nothing happens.  reads_files: libpcap opens a counter in /sys whenever it is asked for its
+ * statistics, and that has to be let through.
+ */
+int sandbox_enter_metering(const struct sandbox *s, bool reads_files, struct diag *diag);
+
+const char *sandbox_report(const struct sandbox *s);  /* one line: what holds */
+const char *sandbox_missing(const struct sandbox *s); /* one line: what does not; "" when all does */
+
+/* Whether user (see sandbox_config) would be another one than now, and who that is. */
+struct sandbox_user {
+	unsigned uid, gid;
+	bool change;
+	char name[64];
+};
+int sandbox_find_user(struct sandbox_user *user, const char *name, bool stay_root, struct diag *diag);
+
+/*
+ * A directory for files of this process (a spool), to be called before sandbox_enter(): it is made when it does
+ * not exist and then belongs to the user; one that exists is left as it is.
+ */
+int sandbox_make_directory(const char *path, const struct sandbox_user *user, struct diag *diag);
+
+/* For a helper process of one's own: nothing is left but the capabilities of the mask (bit n is CAP_ n). */
+int sandbox_keep_capabilities(uint64_t mask, struct diag *diag);
+
+/* Tests only (PITOT_TEST_HOOKS): makes the call that PITOT_TEST_PARSER names, as a subverted parser would. */
+void sandbox_test_call(void);
+
+#endif

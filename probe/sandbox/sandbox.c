@@ -1,0 +1,186 @@
+/*
+ * sandbox: see include/pitot/sandbox.h.  The order matters: what needs a privilege comes before it is given up,
+ * and the list of system calls comes last.
+ */
+#include "pitot/sandbox.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "sandbox/sandbox_internal.h"
+
+#if defined(PITOT_SANITIZED) && PITOT_SANITIZED
+#define DUMPABLE 1 /* the leak checker attaches to its own process */
+#else
+#define DUMPABLE 0
+#endif
+
+struct sandbox {
+	enum sandbox_mode mode;
+	struct syscalls_program metering, metering_files;
+	char report[256];
+	char missing[256];
+};
+
+__attribute__((format(printf, 3, 4))) static void sandbox_add(char *text, size_t size, const char *fmt, ...)
+{
+	size_t n = strlen(text);
+	va_list args;
+
+	if (n > 0 && n + 2 < size)
+		n += (size_t)snprintf(text + n, size - n, ", ");
+	va_start(args, fmt);
+	vsnprintf(text + n, size - n, fmt, args);
+	va_end(args);
+}
+
+#define sandbox_say(s, ...)  sandbox_add((s)->report, sizeof((s)->report), __VA_ARGS__)
+#define sandbox_lack(s, ...) sandbox_add((s)->missing, sizeof((s)->missing), __VA_ARGS__)
+
+/* A user that nobody asked for may be one that this user namespace does not have: container root then stays. */
+static int sandbox_change_user(struct sandbox *s, const struct sandbox_config *config, struct diag *diag)
+{
+	struct sandbox_user user;
+	int r = sandbox_find_user(&user, config->user, config->stay_root, diag);
+
+	if (r < 0)
+		return r;
+	if (!user.change) {
+		sandbox_say(s, "uid %u", (unsigned)getuid());
+		if (geteuid() == 0)
+			sandbox_lack(s, "another user than root (--stay-root)");
+		return 0;
+	}
+	r = sandbox_set_user(&user);
+	if (r < 0 && (config->user || (r != -EINVAL && r != -EPERM)))
+		return diag_set(diag, r, "--user %s: cannot become this user: %s", user.name, strerror(-r));
+	if (r < 0)
+		sandbox_lack(s, "another user than root (this user namespace has no user %s)", user.name);
+	sandbox_say(s, r < 0 ? "uid 0" : "user %s", user.name);
+	if (r == 0 && user.uid != 0 && setuid(0) == 0)
+		return diag_set(diag, -EPERM, "--user %s: root can be had back", user.name);
+	return 0;
+}
+
+static int sandbox_drop(struct sandbox *s, const struct sandbox_config *config, struct diag *diag)
+{
+	struct rlimit none = { 0, 0 };
+	int r;
+
+	setrlimit(RLIMIT_CORE, &none); /* lowering cannot be refused */
+	sandbox_drop_bounding(0);
+	r = sandbox_change_user(s, config, diag);
+	if (r < 0)
+		return r;
+	r = sandbox_drop_capabilities(0);
+	if (r < 0 || sandbox_has_capabilities(0))
+		return diag_set(diag, r < 0 ? r : -EPERM, "cannot give up capabilities: %s",
+				r < 0 ? strerror(-r) : "some are left");
+	sandbox_say(s, "no capabilities");
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return diag_set(diag, -errno, "cannot give up new privileges: %s", strerror(errno));
+	/* after the change of user, which decides it anew */
+	if (prctl(PR_SET_DUMPABLE, DUMPABLE, 0, 0, 0) < 0)
+		return diag_set(diag, -errno, "cannot refuse debuggers: %s", strerror(errno));
+	return 0;
+}
+
+static int sandbox_enter_landlock(struct sandbox *s, const struct sandbox_config *config, struct diag *diag)
+{
+	unsigned version;
+	int r = landlock_enter(config, &version, diag);
+
+	if (r < 0)
+		return r;
+	if (r == SANDBOX_E_MISSING)
+		sandbox_lack(s, "Landlock (%.60s)", diag->text);
+	else
+		sandbox_say(s, "Landlock version %u", version);
+	if (r == 0 && version < 4)
+		sandbox_lack(s, "Landlock for TCP (the kernel has version %u, it came with 4)", version);
+	return 0;
+}
+
+static int sandbox_enter_seccomp(struct sandbox *s, struct diag *diag)
+{
+	struct syscalls_program process = { 0 };
+	bool log_only = s->mode == SANDBOX_LOG;
+	int r = syscalls_compile(&process, SYSCALLS_PROCESS, log_only, diag);
+
+	if (r == 0)
+		r = syscalls_compile(&s->metering, SYSCALLS_METERING, log_only, diag);
+	if (r == 0)
+		r = syscalls_compile(&s->metering_files, SYSCALLS_METERING_FILES, log_only, diag);
+	if (r == 0)
+		r = syscalls_enter(&process, true, diag);
+	syscalls_release(&process);
+	if (r != 0) { /* then there is nothing for a thread either */
+		syscalls_release(&s->metering);
+		syscalls_release(&s->metering_files);
+	}
+	if (r == SANDBOX_E_MISSING) {
+		sandbox_lack(s, "seccomp (%.60s)", diag->text);
+		return 0;
+	}
+	if (r == 0)
+		sandbox_say(s, log_only ? "seccomp (log only)" : "seccomp");
+	return r;
+}
+
+int sandbox_enter(struct sandbox **sp, const struct sandbox_config *config, struct diag *diag)
+{
+	struct sandbox *s = calloc(1, sizeof(*s));
+	int r;
+
+	if (!s)
+		return diag_set(diag, -ENOMEM, "sandbox: out of memory");
+	s->mode = config->mode;
+	r = sandbox_drop(s, config, diag);
+	if (r == 0 && config->mode != SANDBOX_OFF)
+		r = sandbox_enter_landlock(s, config, diag);
+	if (r == 0 && config->mode != SANDBOX_OFF)
+		r = sandbox_enter_seccomp(s, diag);
+	if (config->mode == SANDBOX_OFF)
+		sandbox_lack(s, "Landlock and seccomp (--sandbox off)");
+	if (r < 0) {
+		sandbox_free(s);
+		return r;
+	}
+	*sp = s;
+	return 0;
+}
+
+void sandbox_free(struct sandbox *s)
+{
+	if (!s)
+		return;
+	syscalls_release(&s->metering);
+	syscalls_release(&s->metering_files);
+	free(s);
+}
+
+int sandbox_enter_metering(const struct sandbox *s, bool reads_files, struct diag *diag)
+{
+	const struct syscalls_program *p;
+
+	if (!s)
+		return 0;
+	p = reads_files ? &s->metering_files : &s->metering;
+	return p->n ? syscalls_enter(p, false, diag) : 0;
+}
+
+const char *sandbox_report(const struct sandbox *s)
+{
+	return s->report;
+}
+
+const char *sandbox_missing(const struct sandbox *s)
+{
+	return s->missing;
+}

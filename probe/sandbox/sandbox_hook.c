@@ -1,0 +1,31 @@
+/*
+ * sandbox_hook: what a subverted parser would do, for the test that it ends there.  Builds with test hooks only;
+ * in others PITOT_TEST_HOOKS is 0 and the function is empty.
+ */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "pitot/sandbox.h"
+
+void sandbox_test_call(void)
+{
+	const char *call = PITOT_TEST_HOOKS ? getenv("PITOT_TEST_PARSER") : NULL;
+	char *const argv[] = { (char[]){ "true" }, NULL };
+
+	if (!call)
+		return;
+	if (!strcmp(call, "execve"))
+		execv("/bin/true", argv);
+	else if (!strcmp(call, "socket"))
+		(void)!socket(AF_INET, SOCK_DGRAM, 0);
+	else if (!strcmp(call, "ptrace"))
+		(void)!ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+	else if (!strcmp(call, "open"))
+		(void)!open("/etc/passwd", O_RDONLY | O_CLOEXEC);
+	else
+		abort();
+}

@@ -1,0 +1,43 @@
+/* sandbox_internal: the layers that sandbox.c puts on top of each other. */
+#ifndef SANDBOX_INTERNAL_H
+#define SANDBOX_INTERNAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "pitot/sandbox.h"
+
+/* Positive outcome of a layer: this kernel or this build has none; a word why is in diag. */
+enum { SANDBOX_E_MISSING = 1 };
+
+/* Sets the user; -EINVAL and -EPERM may mean that this user namespace has no other. */
+int sandbox_set_user(const struct sandbox_user *user);
+
+/* Empties the bounding set as far as that is allowed: before the user is changed. */
+void sandbox_drop_bounding(uint64_t keep);
+/* Empties the other capability sets of this thread. */
+int sandbox_drop_capabilities(uint64_t keep);
+/* Both sets as they are said: what is permitted but not effective can be had back. */
+int sandbox_lend_capabilities(uint64_t permitted, uint64_t effective);
+bool sandbox_has_capabilities(uint64_t except);
+
+/* 0 with the version of the kernel's Landlock, or SANDBOX_E_MISSING. */
+int landlock_enter(const struct sandbox_config *config, unsigned *version, struct diag *diag);
+unsigned landlock_version(void);
+/* Files may be written below these directories only (ended by NULL); no TCP.  For the opener. */
+int landlock_enter_writing(const char *const *directories, struct diag *diag);
+
+/* A system call list, compiled: of the right type for the kernel, and 0 long when the build has none. */
+struct syscalls_program {
+	void *instructions; /* struct sock_filter[n] */
+	unsigned n;
+};
+enum syscalls_list { SYSCALLS_PROCESS, SYSCALLS_METERING, SYSCALLS_METERING_FILES, SYSCALLS_OPENER, SYSCALLS_LISTS };
+
+int syscalls_compile(struct syscalls_program *p, enum syscalls_list list, bool log_only, struct diag *diag);
+/* whole_process: all threads that there are. */
+int syscalls_enter(const struct syscalls_program *p, bool whole_process, struct diag *diag);
+void syscalls_release(struct syscalls_program *p);
+
+#endif

@@ -1,0 +1,533 @@
+/*
+ * sandbox: what a process has left after it entered, and what ends it.  Each test does it in a child.
+ * As root the change of user is tested too.
+ */
+#include "cm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/seccomp.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "pitot/sandbox.h"
+
+enum { FAILED = 99 };
+
+/* Of the child; an assert of cmocka would jump back into the parent's tests. */
+#define EXPECT(what)                                                                              \
+	do {                                                                                      \
+		if (!(what)) {                                                                    \
+			fprintf(stderr, "%s:%d: %s: errno %d\n", __FILE__, __LINE__, #what, errno); \
+			_exit(FAILED);                                                            \
+		}                                                                                 \
+	} while (0)
+
+static char directory[64];
+
+static struct sandbox *enter(const struct sandbox_config *config)
+{
+	struct sandbox *s = NULL;
+	struct diag diag = { "" };
+
+	if (sandbox_enter(&s, config, &diag) < 0) {
+		fprintf(stderr, "%s\n", diag.text);
+		_exit(FAILED);
+	}
+	return s;
+}
+
+/* Runs it in a child: its exit status, or 1000 + the signal that ended it. */
+static int in_child(void (*run)(const void *arg), const void *arg)
+{
+	int status = 0;
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		run(arg);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return WIFSIGNALED(status) ? 1000 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+/* A line of /proc/self/status, as a number. */
+static unsigned long long own_status(const char *name, int base)
+{
+	unsigned long long value = ~0ull;
+	char line[256];
+	FILE *f = fopen("/proc/self/status", "re");
+
+	while (f && fgets(line, sizeof(line), f))
+		if (!strncmp(line, name, strlen(name)) && line[strlen(name)] == ':')
+			value = strtoull(line + strlen(name) + 1, NULL, base);
+	if (f)
+		fclose(f);
+	return value;
+}
+
+static bool seccomp_here(void)
+{
+	return strstr(sandbox_missing(enter(&(struct sandbox_config){ 0 })), "seccomp") == NULL;
+}
+
+static void run_seccomp_here(const void *arg)
+{
+	(void)arg;
+	_exit(seccomp_here() ? 0 : 1);
+}
+
+static void require_seccomp(void)
+{
+	if (in_child(run_seccomp_here, NULL) == 0)
+		return;
+	print_message("no seccomp in this kernel or this build\n");
+	skip();
+}
+
+/* ---- the process */
+
+static void run_status(const void *arg)
+{
+	struct sandbox *s = enter(&(struct sandbox_config){ 0 });
+	bool lists = strstr(sandbox_missing(s), "seccomp") == NULL;
+
+	(void)arg;
+	EXPECT(own_status("CapEff", 16) == 0);
+	EXPECT(own_status("CapPrm", 16) == 0);
+	EXPECT(own_status("CapInh", 16) == 0);
+	EXPECT(own_status("CapAmb", 16) == 0);
+	EXPECT(own_status("NoNewPrivs", 10) == 1);
+	EXPECT(own_status("Seccomp", 10) == (lists ? 2 : 0));
+	EXPECT(own_status("Uid", 10) != 0 || strstr(sandbox_missing(s), "user namespace"));
+	EXPECT(strstr(sandbox_report(s), "no capabilities"));
+	sandbox_free(s);
+}
+
+static void test_status(void **state)
+{
+	(void)state;
+	assert_int_equal(in_child(run_status, NULL), 0);
+}
+
+static void run_bounding(const void *arg)
+{
+	bool root = geteuid() == 0;
+
+	(void)arg;
+	EXPECT(!root || setgroups(2, (gid_t[]){ 0, 1 }) == 0);
+	enter(&(struct sandbox_config){ .mode = SANDBOX_OFF });
+	EXPECT(!root || own_status("CapBnd", 16) == 0);
+	EXPECT(!root || getgroups(0, NULL) == 0);
+	EXPECT(setuid(0) < 0 && setgid(0) < 0);
+}
+
+static void test_no_way_back(void **state)
+{
+	(void)state;
+	assert_int_equal(in_child(run_bounding, NULL), 0);
+}
+
+static void run_stay_root(const void *arg)
+{
+	struct sandbox *s = enter(&(struct sandbox_config){ .stay_root = true });
+
+	(void)arg;
+	EXPECT(geteuid() == 0);
+	EXPECT(own_status("CapEff", 16) == 0);
+	EXPECT(own_status("CapBnd", 16) == 0);
+	EXPECT(strstr(sandbox_missing(s), "--stay-root"));
+	/* without capabilities root is somebody whom file modes bind */
+	EXPECT(open("/proc/1/mem", O_RDWR) < 0);
+}
+
+static void test_stay_root(void **state)
+{
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	assert_int_equal(in_child(run_stay_root, NULL), 0);
+}
+
+static void test_user(void **state)
+{
+	struct sandbox_user user;
+	struct diag diag = { "" };
+
+	(void)state;
+	assert_int_equal(sandbox_find_user(&user, "12345:23456", false, &diag), 0);
+	assert_true(user.change);
+	assert_int_equal(user.uid, 12345);
+	assert_int_equal(user.gid, 23456);
+	assert_int_equal(sandbox_find_user(&user, "777", false, &diag), 0);
+	assert_int_equal(user.gid, 777);
+	assert_int_equal(sandbox_find_user(&user, "no-such-user-here", false, &diag), -ENOENT);
+	assert_non_null(strstr(diag.text, "no-such-user-here"));
+	assert_int_equal(sandbox_find_user(&user, "777:no-such-group-here", false, &diag), -ENOENT);
+	assert_int_equal(sandbox_find_user(&user, "root", false, &diag), -EINVAL);
+	assert_non_null(strstr(diag.text, "--stay-root"));
+	assert_int_equal(sandbox_find_user(&user, "777", true, &diag), -EINVAL);
+	assert_int_equal(sandbox_find_user(&user, NULL, true, &diag), 0);
+	assert_false(user.change);
+	assert_int_equal(sandbox_find_user(&user, NULL, false, &diag), 0);
+	assert_int_equal(user.change, geteuid() == 0);
+	assert_true(geteuid() != 0 || user.uid != 0);
+}
+
+/* ---- system calls */
+
+static void call_execve(void)
+{
+	char *const argv[] = { (char[]){ "true" }, NULL };
+
+	execv("/bin/true", argv);
+}
+
+static void call_socket(void)
+{
+	(void)!socket(AF_INET, SOCK_DGRAM, 0);
+}
+
+static void call_packet_socket(void)
+{
+	(void)!socket(AF_PACKET, SOCK_RAW, 0);
+}
+
+static void call_open(void)
+{
+	(void)!syscall(SYS_openat, AT_FDCWD, "/etc/passwd", O_RDONLY);
+}
+
+static void call_ptrace(void)
+{
+	(void)!syscall(SYS_ptrace, PTRACE_ATTACH, getppid(), NULL, NULL);
+}
+
+static void call_vm_write(void)
+{
+	(void)!syscall(SYS_process_vm_writev, getppid(), NULL, 0, NULL, 0, 0);
+}
+
+static void call_fork(void)
+{
+	long r = syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL);
+
+	if (r == 0)
+		_exit(0);
+}
+
+static void call_kill(void)
+{
+	(void)!kill(getppid(), 0);
+}
+
+static void call_sethostname(void)
+{
+	(void)!syscall(SYS_sethostname, "x", 1);
+}
+
+static void call_unshare(void)
+{
+	(void)!syscall(SYS_unshare, 0x10000000);
+}
+
+static void call_nothing(void)
+{
+}
+
+static void call_harmless(void)
+{
+	void *p = malloc(1 << 20);
+
+	if (p)
+		memset(p, 1, 1 << 20);
+	free(p);
+	(void)!write(STDERR_FILENO, "", 0);
+}
+
+struct thread_case {
+	void (*call)(void);
+	bool metering, files;
+	const struct sandbox *sandbox;
+};
+
+static void *thread_main(void *arg)
+{
+	struct thread_case *c = arg;
+	struct diag diag = { "" };
+
+	if (c->metering)
+		EXPECT(sandbox_enter_metering(c->sandbox, c->files, &diag) == 0);
+	c->call();
+	return NULL;
+}
+
+static void run_thread(const void *arg)
+{
+	struct thread_case c = *(const struct thread_case *)arg;
+	pthread_t thread;
+
+	c.sandbox = enter(&(struct sandbox_config){ 0 });
+	EXPECT(pthread_create(&thread, NULL, thread_main, &c) == 0);
+	EXPECT(pthread_join(thread, NULL) == 0);
+}
+
+static int of_thread(void (*call)(void), bool metering, bool files)
+{
+	return in_child(run_thread, &(struct thread_case){ .call = call, .metering = metering, .files = files });
+}
+
+static void test_metering_calls(void **state)
+{
+	static void (*const deadly[])(void) = { call_execve, call_socket, call_packet_socket, call_vm_write,
+						call_sethostname, call_unshare };
+
+	(void)state;
+	require_seccomp();
+	for (size_t i = 0; i < ARRAY_SIZE(deadly); i++)
+		assert_int_equal(of_thread(deadly[i], true, false), 1000 + SIGSYS);
+	assert_int_equal(of_thread(call_nothing, true, false), 0);
+	assert_int_equal(of_thread(call_harmless, true, false), 0);
+	assert_int_equal(of_thread(call_harmless, true, true), 0);
+	assert_int_equal(of_thread(call_execve, true, true), 1000 + SIGSYS);
+	assert_int_equal(of_thread(call_socket, true, true), 1000 + SIGSYS);
+	assert_int_equal(of_thread(call_open, true, true), 0);
+}
+
+/* These a sanitizer's run-time needs. */
+static void test_metering_calls_of_a_plain_build(void **state)
+{
+	static void (*const deadly[])(void) = { call_open, call_ptrace, call_fork, call_kill };
+
+	(void)state;
+#if defined(PITOT_SANITIZED)
+	skip();
+#endif
+	require_seccomp();
+	for (size_t i = 0; i < ARRAY_SIZE(deadly); i++)
+		assert_int_equal(of_thread(deadly[i], true, false), 1000 + SIGSYS);
+}
+
+static void test_process_calls(void **state)
+{
+	static void (*const deadly[])(void) = { call_execve, call_packet_socket, call_vm_write, call_sethostname,
+						call_unshare };
+	static void (*const allowed[])(void) = { call_socket, call_open, call_harmless };
+
+	(void)state;
+	require_seccomp();
+	for (size_t i = 0; i < ARRAY_SIZE(deadly); i++)
+		assert_int_equal(of_thread(deadly[i], false, false), 1000 + SIGSYS);
+	for (size_t i = 0; i < ARRAY_SIZE(allowed); i++)
+		assert_int_equal(of_thread(allowed[i], false, false), 0);
+}
+
+static void run_log_mode(const void *arg)
+{
+	struct sandbox *s = enter(&(struct sandbox_config){ .mode = SANDBOX_LOG });
+
+	(void)arg;
+	EXPECT(strstr(sandbox_report(s), "log only"));
+	call_sethostname(); /* refused by the kernel itself: no capability */
+	EXPECT(own_status("Seccomp", 10) == 2);
+}
+
+static void test_log_mode(void **state)
+{
+	(void)state;
+	require_seccomp();
+	assert_int_equal(in_child(run_log_mode, NULL), 0);
+}
+
+static void run_off(const void *arg)
+{
+	struct sandbox *s = enter(&(struct sandbox_config){ .mode = SANDBOX_OFF });
+	struct diag diag;
+
+	(void)arg;
+	EXPECT(own_status("Seccomp", 10) == 0);
+	EXPECT(own_status("CapEff", 16) == 0);
+	EXPECT(own_status("NoNewPrivs", 10) == 1);
+	EXPECT(strstr(sandbox_missing(s), "--sandbox off"));
+	EXPECT(sandbox_enter_metering(s, false, &diag) == 0);
+	EXPECT(sandbox_enter_metering(NULL, false, &diag) == 0);
+}
+
+static void test_off(void **state)
+{
+	(void)state;
+	assert_int_equal(in_child(run_off, NULL), 0);
+}
+
+/* ---- files and ports */
+
+static int open_in(const char *name, int flags)
+{
+	char path[128];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", directory, name);
+	fd = open(path, flags, 0600);
+	return fd < 0 ? -errno : close(fd);
+}
+
+static void run_paths(const void *arg)
+{
+	char readable[128], writable[128];
+	const char *read_paths[] = { readable, "/no/such/path", NULL }, *write_paths[] = { writable, NULL };
+	struct sandbox *s;
+
+	(void)arg;
+	snprintf(readable, sizeof(readable), "%s/readable", directory);
+	snprintf(writable, sizeof(writable), "%s/writable", directory);
+	s = enter(&(struct sandbox_config){ .read_paths = read_paths, .write_paths = write_paths });
+	if (strstr(sandbox_missing(s), "Landlock ("))
+		_exit(77);
+	EXPECT(open_in("readable", O_RDONLY) == 0);
+	EXPECT(open_in("readable", O_RDWR) == -EACCES);
+	EXPECT(open_in("secret", O_RDONLY) == -EACCES);
+	EXPECT(open_in("new", O_WRONLY | O_CREAT) == -EACCES);
+	EXPECT(open_in("writable/new", O_WRONLY | O_CREAT) == 0);
+	EXPECT(open_in("writable/new", O_WRONLY | O_TRUNC) == 0);
+	EXPECT(open("/etc/hostname", O_RDONLY) >= 0 || errno == ENOENT);
+	EXPECT(open("/etc/hostname", O_RDWR) < 0);
+	snprintf(readable, sizeof(readable), "%s/writable/new", directory);
+	EXPECT(unlink(readable) == 0);
+}
+
+static void make_file(const char *name)
+{
+	char path[128];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", directory, name);
+	fd = open(path, O_WRONLY | O_CREAT, 0666);
+	assert_true(fd >= 0);
+	assert_int_equal(fchmod(fd, 0666), 0);
+	close(fd);
+}
+
+static void test_paths(void **state)
+{
+	char path[128];
+	int status;
+
+	(void)state;
+	snprintf(directory, sizeof(directory), "/tmp/test_sandbox.XXXXXX");
+	assert_non_null(mkdtemp(directory));
+	assert_int_equal(chmod(directory, 0777), 0);
+	make_file("readable");
+	make_file("secret");
+	snprintf(path, sizeof(path), "%s/writable", directory);
+	assert_int_equal(mkdir(path, 0777), 0);
+	assert_int_equal(chmod(path, 0777), 0);
+	status = in_child(run_paths, NULL);
+	rmdir(path);
+	snprintf(path, sizeof(path), "%s/readable", directory);
+	unlink(path);
+	snprintf(path, sizeof(path), "%s/secret", directory);
+	unlink(path);
+	rmdir(directory);
+	if (status == 77) {
+		print_message("this kernel has no Landlock\n");
+		skip();
+	}
+	assert_int_equal(status, 0);
+}
+
+static int connect_to(uint16_t port)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(port), .sin_addr = { htonl(INADDR_LOOPBACK) } };
+	int fd = socket(AF_INET, SOCK_STREAM, 0), r;
+
+	EXPECT(fd >= 0);
+	r = connect(fd, (struct sockaddr *)&to, sizeof(to)) < 0 ? -errno : 0;
+	close(fd);
+	return r;
+}
+
+static void run_ports(const void *arg)
+{
+	const uint16_t port = *(const uint16_t *)arg;
+	struct sandbox *s = enter(&(struct sandbox_config){ .tcp_ports = &port, .n_tcp_ports = 1 });
+
+	if (strstr(sandbox_missing(s), "Landlock"))
+		_exit(77);
+	EXPECT(connect_to(port) == 0);
+	EXPECT(connect_to((uint16_t)(port ^ 1)) == -EACCES);
+}
+
+static void test_ports(void **state)
+{
+	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
+	socklen_t size = sizeof(at);
+	int fd = socket(AF_INET, SOCK_STREAM, 0), status;
+	uint16_t port;
+
+	(void)state;
+	assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);
+	assert_int_equal(listen(fd, 1), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &size), 0);
+	port = ntohs(at.sin_port);
+	status = in_child(run_ports, &port);
+	close(fd);
+	if (status == 77) {
+		print_message("this kernel's Landlock knows no TCP\n");
+		skip();
+	}
+	assert_int_equal(status, 0);
+}
+
+static void test_make_directory(void **state)
+{
+	struct sandbox_user user = { .uid = 4321, .gid = 4321, .change = geteuid() == 0, .name = "4321" };
+	struct diag diag;
+	struct stat st;
+	char path[64];
+
+	(void)state;
+	snprintf(path, sizeof(path), "/tmp/test_sandbox_dir.%d", getpid());
+	assert_int_equal(sandbox_make_directory(path, &user, &diag), 0);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0700);
+	assert_int_equal(st.st_uid, geteuid() == 0 ? 4321 : geteuid());
+	user.uid = 4322;
+	assert_int_equal(sandbox_make_directory(path, &user, &diag), 0); /* not again */
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_not_equal(st.st_uid, 4322);
+	rmdir(path);
+	assert_int_equal(sandbox_make_directory("/no/such/place", &user, &diag), -ENOENT);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_status),
+		cmocka_unit_test(test_no_way_back),
+		cmocka_unit_test(test_stay_root),
+		cmocka_unit_test(test_user),
+		cmocka_unit_test(test_metering_calls),
+		cmocka_unit_test(test_metering_calls_of_a_plain_build),
+		cmocka_unit_test(test_process_calls),
+		cmocka_unit_test(test_log_mode),
+		cmocka_unit_test(test_off),
+		cmocka_unit_test(test_paths),
+		cmocka_unit_test(test_ports),
+		cmocka_unit_test(test_make_directory),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
