@@ -388,6 +388,30 @@ static int worker_read_interfaces(struct worker *w)
 	return 0;
 }
 
+/*
+ * Nothing new comes in; what the kernel holds for us is metered, and nothing of it is lost for want of room.
+ * Savefiles have no entrance to shut and are simply left.
+ */
+static int worker_drain(struct worker *w)
+{
+	int r = 0;
+
+	w->may_wait = true;
+	if (!w->config.live)
+		return 0;
+	for (unsigned i = 0; i < w->n_captures; i++)
+		capture_stop(w->captures[i]);
+	for (unsigned i = 0; i < w->n_captures && r >= 0; i++) {
+		struct capture *c = w->captures[i];
+
+		while ((r = capture_recv(c, &w->batch, WAIT_MS, &w->why)) == 0) {
+			worker_meter(w, c, w->decoders[i]);
+			worker_publish(w);
+		}
+	}
+	return r < 0 ? r : 0;
+}
+
 static void worker_capture_totals(struct worker *w)
 {
 	struct meter_stats *s = &w->stats.meter;
@@ -444,6 +468,8 @@ static void *worker_main(void *arg)
 		worker_expire(w);
 		worker_publish(w);
 	}
+	if (r == 0)
+		r = worker_drain(w);
 	w->may_wait = true;
 	flow_table_flush(w->table, FLOW_END_FORCED);
 	ring_publish(&w->outlet->ring);

@@ -54,7 +54,7 @@ static pcap_t *filter_open_live(const struct capture_filter_config *config)
 
 static int filter_set_error(struct diag *diag, const char *expression, pcap_t *p)
 {
-	return diag_set(diag, -EINVAL, "filter \"%s\": %s", expression, pcap_geterr(p));
+	return diag_set(diag, -EINVAL, "--filter \"%s\": %s", expression, pcap_geterr(p));
 }
 
 static unsigned filter_put_direction(struct sock_filter *f, enum capture_direction direction)
@@ -106,7 +106,7 @@ int capture_filter_compile(struct capture_filter *f, const struct capture_filter
 	if (strstr(expression, "vlan") && config->interface) {
 		p = filter_open_live(config);
 		if (!p)
-			return diag_set(diag, -EIO, "filter \"%s\": libpcap cannot open %s to compile it",
+			return diag_set(diag, -EIO, "--filter \"%s\": libpcap cannot open %s to compile it",
 					expression, config->interface);
 	} else {
 		p = pcap_open_dead(filter_dlt(config->link_type), (int)config->snap_len);

@@ -112,7 +112,7 @@ static int pcap_live_set_filter(struct pcap_live *p, const char *filter, struct 
 	if (!filter || !*filter)
 		return 0;
 	if (pcap_compile(p->pcap, &program, filter, 1, PCAP_NETMASK_UNKNOWN) < 0)
-		return diag_set(diag, -EINVAL, "filter \"%s\": %s", filter, pcap_geterr(p->pcap));
+		return diag_set(diag, -EINVAL, "--filter \"%s\": %s", filter, pcap_geterr(p->pcap));
 	r = pcap_setfilter(p->pcap, &program);
 	pcap_freecode(&program);
 	return r < 0 ? pcap_live_fail(p, -EIO, "filter", diag) : 0;

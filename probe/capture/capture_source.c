@@ -72,9 +72,9 @@ int capture_source_filter(struct bpf_program *program, int dlt, const char *filt
 	int r = 0;
 
 	if (!dead)
-		return diag_set(diag, -ENOMEM, "filter \"%s\": out of memory", filter);
+		return diag_set(diag, -ENOMEM, "--filter \"%s\": out of memory", filter);
 	if (pcap_compile(dead, program, filter, 1, PCAP_NETMASK_UNKNOWN) < 0)
-		r = diag_set(diag, -EINVAL, "filter \"%s\": %s", filter, pcap_geterr(dead));
+		r = diag_set(diag, -EINVAL, "--filter \"%s\": %s", filter, pcap_geterr(dead));
 	pcap_close(dead);
 	return r;
 }

@@ -101,6 +101,7 @@ static inline void decode_one(const struct decoder *restrict d, const struct fra
 		}
 		if (f->flags & FRAME_VLAN) { /* the kernel took the outermost tag out */
 			p->vlan = f->vlan_tci & 0xfff;
+			p->link_octets += 4;
 			c.outermost_vlan_seen = true;
 		}
 	}

@@ -78,19 +78,37 @@ enum decode_layer decode_llc(struct cursor *c)
 	return decode_to_ethertype(c, load16(p + 6));
 }
 
-/* Whether an Ethernet header at p carries a type that we go on with. */
+/* Whether an Ethernet header at p carries a type that we go on with, or a length that fits. */
 static bool mpls_looks_ethernet(const struct cursor *c, const uint8_t *p)
 {
-	uint16_t type;
+	uint64_t wire_left = cursor_wire_left(c) - (uint64_t)(p - c->at);
+	uint16_t type = load16(p + 12);
 
-	if (c->end - p < ETHERNET_HEADER)
-		return false;
-	type = load16(p + 12);
-	return type == 0x0800 || type == 0x86dd || type == 0x8100 || type == 0x88a8 || type == 0x9100 ||
-	       type == 0x8847 || type == 0x8864 || type == 0x0806 || type < ETHERTYPE_MIN;
+	if (type < ETHERTYPE_MIN)
+		return type >= 3 && (uint64_t)type + ETHERNET_HEADER <= wire_left;
+	return type == 0x0800 || type == 0x86dd || type == 0x0806 || type == 0x8100 || type == 0x88a8 ||
+	       type == 0x9100 || type == 0x8847 || type == 0x8848 || type == 0x8864;
 }
 
-/* RFC 3032 §2.1; the payload is told by its first nibble (RFC 4928): 4 and 6 are IP, 0 a control word */
+/* An Ethernet pseudowire, RFC 4448 §4.6: behind a control word whose first 16 bits are 0, or without one */
+static enum decode_layer mpls_pseudowire(struct cursor *c)
+{
+	size_t left = cursor_left(c);
+
+	if (left < ETHERNET_HEADER)
+		return decode_stop(c, PACKET_CUT_LINK);
+	if (c->at[0] == 0 && c->at[1] == 0) {
+		if (left < 4 + ETHERNET_HEADER)
+			return decode_stop(c, PACKET_CUT_LINK);
+		if (mpls_looks_ethernet(c, c->at + 4)) {
+			c->at += 4;
+			return LAYER_ETHERNET;
+		}
+	}
+	return mpls_looks_ethernet(c, c->at) ? LAYER_ETHERNET : decode_stop(c, PACKET_NOT_IP);
+}
+
+/* RFC 3032 §2.1; the payload is told by its first nibble (RFC 4928): 4 and 6 are IP */
 enum decode_layer decode_mpls(struct cursor *c)
 {
 	bool bottom;
@@ -108,16 +126,10 @@ enum decode_layer decode_mpls(struct cursor *c)
 		return LAYER_IP4;
 	case 6:
 		return LAYER_IP6;
-	case 0: /* RFC 4448 §4.6: a control word, or an address that begins with 0 */
-		if (cursor_left(c) >= 4 && mpls_looks_ethernet(c, c->at + 4)) {
-			c->at += 4;
-			return LAYER_ETHERNET;
-		}
-		/* fall through */
+	case 1: /* an associated channel, RFC 4385 §5 */
+		return decode_stop(c, PACKET_NOT_IP);
 	default:
-		if (c->at[0] >> 4 == 1 || !mpls_looks_ethernet(c, c->at)) /* 1: an associated channel, RFC 4385 §5 */
-			return decode_stop(c, PACKET_NOT_IP);
-		return LAYER_ETHERNET;
+		return mpls_pseudowire(c);
 	}
 }
 

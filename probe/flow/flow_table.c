@@ -2,8 +2,9 @@
  * flow_table: memory, index and eviction.
  *
  * All memory is mapped at start and touched only as far as it is used.  Two choices of eight slots each at a
- * load of at most one half: a key that finds both buckets full is what an attacker who knew the hash's key
- * could make, and even then an old flow of those sixteen gives way.
+ * load of at most one half; a key that finds both buckets full moves one of those sixteen to its other bucket.
+ * That none of them can move is what only somebody who knew the hash's key could make, and even then an old
+ * flow of the sixteen gives way.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -139,70 +140,108 @@ static bool flow_worth_less(const struct flow_table *t, const struct flow_record
 	return flow_deadline(t, a) < flow_deadline(t, b);
 }
 
+/* Puts an entry that was taken out of a wheel early where it belongs. */
+static void flow_put_back(struct flow_table *t, uint32_t entry, uint64_t now_ns)
+{
+	uint64_t deadline = flow_deadline(t, &t->entries[entry]);
+
+	flow_schedule(t, entry, t->elapsed_ns + (deadline > now_ns ? deadline - now_ns : 0));
+}
+
 /*
- * Ends the flow nearest to its time-out.  The wheels are lazy: an entry at their front may have lived on and
- * is then put where it belongs.  After EVICT_TRIES of those the best that was seen has to go.
+ * The single-packet flow nearest to its time-out, or NULL.  Flows that have become established since they were
+ * put into the wheel move to the other one on the way, each once in its life.
  */
-static void flow_evict_one(struct flow_table *t, uint64_t now_ns)
+static struct flow_record *flow_oldest_single(struct flow_table *t, uint64_t now_ns)
+{
+	uint32_t entry;
+
+	while ((entry = wheel_take_earliest(&t->single)) != WHEEL_NONE) {
+		struct flow_record *e = &t->entries[entry];
+
+		e->state &= (uint8_t)~ENTRY_IN_WHEEL;
+		if (!(e->state & ENTRY_LIVE))
+			continue;
+		if (e->packets == 1)
+			return e;
+		flow_put_back(t, entry, now_ns);
+	}
+	return NULL;
+}
+
+/*
+ * The established flow nearest to its time-out.  The wheel is lazy: an entry at its front may have lived on and
+ * is then put where it belongs.  Of EVICT_TRIES of those the best has to go.
+ */
+static struct flow_record *flow_oldest_established(struct flow_table *t, uint64_t now_ns)
 {
 	struct flow_record *best = NULL;
 
 	for (unsigned i = 0; i < EVICT_TRIES; i++) {
-		uint32_t entry = wheel_take_earliest(&t->single);
-		bool from_single = entry != WHEEL_NONE;
+		uint32_t entry = wheel_take_earliest(&t->established);
 		struct flow_record *e;
-		uint64_t deadline, due;
 
-		if (!from_single)
-			entry = wheel_take_earliest(&t->established);
 		if (entry == WHEEL_NONE)
 			break;
 		e = &t->entries[entry];
 		e->state &= (uint8_t)~ENTRY_IN_WHEEL;
 		if (!(e->state & ENTRY_LIVE))
 			continue;
-		if (from_single && e->packets == 1) {
-			best = e;
-			break;
-		}
-		deadline = flow_deadline(t, e);
-		due = t->elapsed_ns + (deadline > now_ns ? deadline - now_ns : 0);
-		flow_schedule(t, entry, due);
+		flow_put_back(t, entry, now_ns);
 		if (!best || flow_worth_less(t, e, best))
 			best = e;
 	}
-	if (!best) /* not reached: every live flow is in a wheel */
-		best = &t->entries[0];
-	flow_evict(t, best);
+	return best ? best : &t->entries[0]; /* every live flow is in a wheel: the latter is not reached */
 }
 
-/* Makes room in one of the two buckets of a key. */
+static void flow_evict_one(struct flow_table *t, uint64_t now_ns)
+{
+	struct flow_record *e = flow_oldest_single(t, now_ns);
+
+	flow_evict(t, e ? e : flow_oldest_established(t, now_ns));
+}
+
+/* Moves a flow of a full bucket to its other one, if that has room; true when the slot is free now. */
+static bool flow_move(struct flow_table *t, struct bucket *b, unsigned slot)
+{
+	uint16_t tag = b->tags[slot];
+	struct bucket *to = flow_bucket_other(t, b, tag), *home;
+	unsigned match = bucket_match(to, 0), at;
+
+	if (!match)
+		return false;
+	home = flow_bucket(t, flow_hash(t, &t->entries[b->entries[slot]].key));
+	at = bucket_next(&match);
+	to->tags[at] = tag;
+	to->entries[at] = b->entries[slot];
+	b->tags[slot] = 0;
+	home->overflow += home == b ? 1u : -1u;
+	return true;
+}
+
+/* Makes room in one of the two buckets of a key; nothing has both full but by chance or by malice. */
 static struct bucket *flow_make_slot(struct flow_table *t, struct bucket *home, struct bucket *other, unsigned *slot)
 {
-	struct flow_record *worst = NULL;
+	struct bucket *const buckets[2] = { home, other };
+	struct bucket *worst = NULL;
+	struct flow_record *worst_entry = NULL;
 
-	for (unsigned turn = 0; turn < 2; turn++) {
-		struct bucket *b = turn ? other : home;
+	for (unsigned i = 0; i < 2 * BUCKET_SLOTS; i++) {
+		struct bucket *b = buckets[i / BUCKET_SLOTS];
+		struct flow_record *e = &t->entries[b->entries[i % BUCKET_SLOTS]];
 
-		for (unsigned i = 0; i < BUCKET_SLOTS; i++) {
-			struct flow_record *e = &t->entries[b->entries[i]];
-
-			if (b->tags[i] && (!worst || flow_worth_less(t, e, worst)))
-				worst = e;
-		}
-	}
-	if (worst)
-		flow_evict(t, worst);
-	for (unsigned turn = 0; turn < 2; turn++) {
-		struct bucket *b = turn ? other : home;
-		unsigned match = bucket_match(b, 0);
-
-		if (match) {
-			*slot = bucket_next(&match);
+		if (flow_move(t, b, i % BUCKET_SLOTS)) {
+			*slot = i % BUCKET_SLOTS;
 			return b;
 		}
+		if (!worst || flow_worth_less(t, e, worst_entry)) {
+			worst = b;
+			worst_entry = e;
+			*slot = i % BUCKET_SLOTS;
+		}
 	}
-	return NULL; /* not reached: worst was in one of them */
+	flow_evict(t, worst_entry);
+	return worst;
 }
 
 struct flow_record *flow_insert(struct flow_table *t, const struct packet *p)
