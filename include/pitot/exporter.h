@@ -69,7 +69,8 @@ struct collector_stats {
 	uint64_t unfit_packets, unfit_octets;
 	uint64_t saturated;          /* values that did not fit their field */
 	uint64_t errors;
-	int last_error;
+	int last_error;         /* errno */
+	const char *last_cause; /* static text that says it better; NULL: strerror(last_error) does */
 	enum transport_state state;
 };
 

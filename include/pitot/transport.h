@@ -37,6 +37,7 @@ struct transport_stats {
 	uint64_t lost_records;
 	uint64_t errors;        /* errors that the system reported, ICMP unreachable among them */
 	int last_error;         /* errno; 0 none */
+	const char *last_cause; /* static text that says it better than the errno; NULL */
 	uint64_t sessions;      /* connections made; 1 for UDP and files */
 };
 

@@ -197,6 +197,7 @@ static void close_transport(struct collector *c, uint64_t deadline_ns)
 	c->transport = NULL;
 	c->stats.errors += last.errors;
 	c->stats.last_error = last.last_error;
+	c->stats.last_cause = last.last_cause;
 }
 
 void exporter_free(struct exporter *e)
@@ -374,6 +375,7 @@ void exporter_get_collector_stats(const struct exporter *e, unsigned i, struct c
 	if (c->transport) {
 		stats->errors += c->transport->stats.errors;
 		stats->last_error = c->transport->stats.last_error;
+		stats->last_cause = c->transport->stats.last_cause;
 		stats->state = c->transport->state;
 	}
 }

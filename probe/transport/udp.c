@@ -74,6 +74,7 @@ static void note_error(struct udp *u, int error)
 {
 	u->t.stats.errors++;
 	u->t.stats.last_error = error;
+	u->t.stats.last_cause = NULL;
 }
 
 static void udp_flush(struct transport *t);
@@ -211,7 +212,7 @@ static int use_addresses(struct udp *u, const struct resolve_result *result)
 	int r = -EADDRNOTAVAIL;
 
 	if (result->error)
-		return result->error == EAI_SYSTEM ? -EIO : -ENOENT;
+		return -EADDRNOTAVAIL;
 	for (unsigned i = 0; u->t.session && i < result->n; i++)
 		if (result->sizes[i] == u->peer_size && memcmp(&result->addresses[i], &u->peer, u->peer_size) == 0)
 			return 0;
@@ -426,6 +427,8 @@ static void udp_tick(struct transport *t, const struct clock_time *now)
 		r = use_addresses(u, &result);
 		if (r) {
 			note_error(u, -r);
+			if (result.error) /* the name: the resolver says it best */
+				t->stats.last_cause = gai_strerror(result.error);
 			u->t.state = t->session ? TRANSPORT_STATE_UP : TRANSPORT_STATE_FAILED;
 			u->next_try_ns = now->monotonic_ns + RETRY_NS;
 			u->lookup_wanted = !t->session;

@@ -173,7 +173,7 @@ static inline struct flow_record sink_record(uint64_t i, uint64_t last_ns)
 		r.key.protocol = 58;
 	if (r.key.protocol == 58 && r.key.ip_version == 4)
 		r.key.protocol = 1;
-	r.tcp_flags = r.key.protocol == 6 ? (uint16_t)(i & 0x1ff) : 0;
+	r.tcp_flags = r.key.protocol == 6 ? (uint16_t)(i * 41 & 0x1ff) : 0;
 	r.flow_label = r.key.ip_version == 6 ? (uint32_t)(i & 0xfffff) : 0;
 	for (unsigned k = 0; k < (r.key.ip_version == 6 ? 16u : 4u); k++) {
 		r.key.src[k] = (uint8_t)(i + 3 * k + 1);

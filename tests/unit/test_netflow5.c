@@ -123,6 +123,7 @@ static void test_split(void **state)
 	split(100000, UINT32_MAX, 2);
 	split(100000, UINT32_MAX - UINT64_C(1), 1);
 	split(UINT64_C(10000000000), UINT64_C(15000000000000), 3000);
+	split(3, UINT64_C(8589934585), 3);
 	split(3, UINT64_C(10000000000), 3); /* jumbograms: as many parts as packets */
 }
 
@@ -171,6 +172,25 @@ static void test_small_and_lost(void **state)
 	close_exporter();
 }
 
+/* Thirty records, however much room there is. */
+static void test_large(void **state)
+{
+	struct clock_time now = sink_time(0);
+
+	(void)state;
+	open_exporter(sink_config(), 65535);
+	for (unsigned i = 0; i < 100; i++) {
+		struct flow_record r = sink_record(3 * i, now.realtime_ns);
+
+		r.octets = r.packets * 100;
+		exporter_record(e, &r, &now);
+	}
+	exporter_finish(e, &now);
+	assert_int_equal(check_stream(), 100);
+	assert_int_equal(sink->n, 4);
+	close_exporter();
+}
+
 static void test_sequence_wrap(void **state)
 {
 	struct clock_time now = sink_time(0);
@@ -194,7 +214,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_records), cmocka_unit_test(test_split),	       cmocka_unit_test(test_indexes),
-		cmocka_unit_test(test_small_and_lost), cmocka_unit_test(test_sequence_wrap),
+		cmocka_unit_test(test_small_and_lost), cmocka_unit_test(test_large), cmocka_unit_test(test_sequence_wrap),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -282,6 +282,28 @@ static void test_uptime_bounds(void **state)
 	assert_int_equal(be(out + 4, 4), 394000);
 }
 
+/* Each microsecond of a second survives collectors that cut the NTP fraction off, and those that round it. */
+static void test_microseconds(void **state)
+{
+	struct template_context ctx = { 0 };
+	struct template t;
+	uint8_t out[8];
+
+	(void)state;
+	template_init(&t, 256, PX);
+	template_add(&t, &ie_table[IE_flowStartMicroseconds], 0);
+	for (uint64_t us = 0; us < 1000000; us++) {
+		struct flow_record r = { .first_ns = SINK_EPOCH * NS_PER_SEC + us * 1000 + us % 1000 };
+		uint64_t fraction;
+
+		template_encode(&t, &r, &ctx, out);
+		fraction = be(out + 4, 4);
+		if (be(out, 4) != SINK_EPOCH + NTP || fraction & 0x7ff || (fraction * 1000000) >> 32 != us ||
+		    (fraction * 1000000 + (UINT64_C(1) << 31)) >> 32 != us)
+			fail_msg("%llu us", (unsigned long long)us);
+	}
+}
+
 static void test_strings(void **state)
 {
 	struct export_facts facts = { .ifindex = 1 };
@@ -356,7 +378,8 @@ int main(void)
 		cmocka_unit_test(test_standard),     cmocka_unit_test(test_groups),
 		cmocka_unit_test(test_lists),	     cmocka_unit_test(test_counterparts),
 		cmocka_unit_test(test_bad_lists),    cmocka_unit_test(test_saturation),
-		cmocka_unit_test(test_uptime_bounds), cmocka_unit_test(test_strings),
+		cmocka_unit_test(test_uptime_bounds), cmocka_unit_test(test_microseconds),
+		cmocka_unit_test(test_strings),
 		cmocka_unit_test(test_flow_keys),    cmocka_unit_test(test_lists_for_people),
 	};
 
