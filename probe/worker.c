@@ -106,7 +106,7 @@ static void worker_publish(struct worker *w)
 	if (atomic_load_explicit(&o->ring.head, memory_order_relaxed) == o->ring.filled)
 		return;
 	ring_publish(&o->ring);
-	if (o->ring.filled - o->ring.tail_seen >= o->wake_at)
+	if (ring_pending(&o->ring, o->wake_at))
 		gate_wake(o->consumer);
 }
 

@@ -48,6 +48,15 @@ static inline void ring_publish(struct ring *r)
 	atomic_store_explicit(&r->head, r->filled, memory_order_release);
 }
 
+/* Producer: whether at least n slots wait; reads the consumer's line only when they may. */
+static inline int ring_pending(struct ring *r, uint64_t n)
+{
+	if (r->filled - r->tail_seen < n)
+		return 0;
+	r->tail_seen = atomic_load_explicit(&r->tail, memory_order_acquire);
+	return r->filled - r->tail_seen >= n;
+}
+
 /* Slots published and not yet consumed, as either side may ask. */
 static inline uint64_t ring_used(struct ring *r)
 {
