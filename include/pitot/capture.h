@@ -16,7 +16,7 @@
 /* Positive outcomes of capture_recv(). */
 enum {
 	CAPTURE_E_END = 1,   /* end of a savefile: no frame will come any more */
-	CAPTURE_E_DOWN = 2,  /* the interface is down or gone; frames may come again after capture_reopen() */
+	CAPTURE_E_DOWN = 2,  /* the interface is down or gone; frames may come again, see below */
 };
 
 enum capture_method { CAPTURE_AUTO, CAPTURE_AFPACKET, CAPTURE_PCAP, CAPTURE_XDP };
@@ -46,6 +46,26 @@ struct capture_stats {
 	uint64_t filtered_octets;
 };
 
+/*
+ * The half of opening an interface that takes a privilege, so that another process can do it: an AF_PACKET
+ * socket with its ring, bound, and still closed to all frames.
+ *
+ * After "down" a capture goes on by itself when the interface comes up again.  An interface that was deleted and
+ * made anew is another one: the capture has to be given a new socket by capture_adopt().
+ */
+struct capture_descriptor {
+	int fd;
+	int counter_fds[2]; /* what the interface itself dropped; -1: no such counter */
+	struct capture_facts {
+		char name[16];
+		uint32_t index; /* of the system */
+		uint32_t mtu;
+		int32_t link_type;
+		uint32_t block_octets, n_blocks; /* of the ring */
+		bool loopback;
+	} facts;
+};
+
 struct capture;
 
 struct capture_ops {
@@ -58,6 +78,8 @@ struct capture_ops {
 	/* Shuts the entrance: recv lends what is inside already, then says CAPTURE_E_END.  May be NULL. */
 	void (*stop)(struct capture *c);
 	int (*get_stats)(struct capture *c, struct capture_stats *stats);
+	/* Takes over the socket in place of its own; the descriptors are gone whatever comes out.  May be NULL. */
+	int (*adopt)(struct capture *c, struct capture_descriptor *socket, struct diag *diag);
 	void (*close)(struct capture *c);
 };
 
@@ -69,6 +91,7 @@ struct capture {
 	bool is_live;       /* an interface: packet time is the host's clock */
 	int fd;             /* readable when frames wait; -1 when there is none */
 	uint32_t ifindex;   /* as exported; 0 for savefiles */
+	uint32_t system_ifindex; /* 0 for savefiles and "any" */
 	uint32_t mtu;       /* of the interface; 0 unknown */
 	const char *name;   /* interface or path, as the user wrote it; lives as long as the capture */
 };
@@ -94,6 +117,12 @@ static inline int capture_get_stats(struct capture *c, struct capture_stats *sta
 	return c->ops->get_stats(c, stats);
 }
 void capture_close(struct capture *c); /* NULL is fine */
+
+/* -EPROTONOSUPPORT where only libpcap can open, -ENODEV or -ENETDOWN while there is no such interface. */
+int capture_describe(struct capture_descriptor *d, const struct capture_config *config, struct diag *diag);
+void capture_descriptor_close(struct capture_descriptor *d);
+/* Only between CAPTURE_E_DOWN and the next capture_recv(); -EPROTONOSUPPORT: the capture stays as it is. */
+int capture_adopt(struct capture *c, struct capture_descriptor *socket, struct diag *diag);
 
 /* 0 when the filter expression compiles for Ethernet, else -EINVAL and a sentence (option check at start). */
 int capture_check_filter(const char *filter, struct diag *diag);

@@ -44,3 +44,12 @@ void capture_close(struct capture *c)
 	if (c)
 		c->ops->close(c);
 }
+
+int capture_adopt(struct capture *c, struct capture_descriptor *socket, struct diag *diag)
+{
+	if (c->ops->adopt)
+		return c->ops->adopt(c, socket, diag);
+	capture_descriptor_close(socket);
+	return diag_set(diag, -EPROTONOSUPPORT, "%s: a capture by %s cannot be opened again: start pitot again", c->name,
+			c->ops->name);
+}

@@ -4,7 +4,7 @@
  * The kernel fills blocks of frames; recv lends frames where they lie and a block goes back once all of its
  * frames were lent and released, so a frame is never copied here.  One batch never spans two blocks.
  *
- * A block is handed over when it is full or after BLOCK_TIMEOUT_MS with a frame in it.  Full blocks carry the
+ * A block is handed over when it is full or after CAPTURE_BLOCK_MS with a frame in it.  Full blocks carry the
  * load at high rates: a wake-up costs as much as hundreds of frames, and a block of 1 MiB is some thousands
  * (of 256 KiB: 8 ns a frame more at 500,000 frames a second).  The time-out bounds the latency at low rates
  * to two ticks, 40 ms, for at most 50 wake-ups a second.  It also uses a block up however little is in it: 64
@@ -18,31 +18,22 @@
 #include "pitot/capture.h"
 
 #include <errno.h>
-#include <net/if.h> /* before linux/if.h, which gives way to it */
-#include <linux/if_arp.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <poll.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "capture/capture_filter.h"
 #include "capture/capture_interface.h"
+#include "capture/capture_socket.h"
 #include "pitot/clock.h"
 
-#define BLOCK_TIMEOUT_MS 20
-#define BLOCK_MAX	 (1024u * 1024)
-#define BLOCK_MIN	 (64u * 1024)
-#define BLOCKS_WANTED	 16
-#define BLOCKS_MIN	 2
-#define FRAME_OCTETS	 2048 /* a formality: V3 frames take what they need */
 #define ASK_KERNEL_EVERY 16
-#define STOP_QUIET_NS	 (3 * BLOCK_TIMEOUT_MS * NS_PER_MSEC)
+#define STOP_QUIET_NS	 (3 * CAPTURE_BLOCK_MS * NS_PER_MSEC)
 
 #if defined(__x86_64__) || defined(__i386__)
 #define SPIN_PAUSE() __builtin_ia32_pause()
@@ -50,18 +41,17 @@
 #define SPIN_PAUSE() ((void)0)
 #endif
 
-#define LINKTYPE_ETHERNET 1
-#define LINKTYPE_RAW	  101
+static int afpacket_get_stats(struct capture *c, struct capture_stats *stats);
 
 struct afpacket {
 	struct capture capture;
-	struct capture_interface interface;
+	struct capture_descriptor socket;
+	struct capture_filter filter; /* stays: a socket that is adopted needs it, too */
 	struct capture_interface_drops interface_drops;
-	int fd;
+	uint64_t interface_drops_before; /* of the sockets before this one */
 	uint8_t *ring;
 	size_t ring_octets;
-	uint32_t block_octets;
-	uint32_t n_blocks;
+	uint32_t ifindex; /* to export; 0: the system's */
 	uint64_t busy_poll_ns;
 
 	uint32_t block;	     /* that is read now, or waited for */
@@ -78,228 +68,140 @@ struct afpacket {
 
 /* ---- open */
 
-/* The socket's frames start at the link layer, or at the network layer where the former is not the wire's. */
-static int afpacket_set_link_type(struct afpacket *a, int *socket_type, struct diag *diag)
-{
-	switch (a->interface.arphrd) {
-	case ARPHRD_ETHER:
-	case ARPHRD_LOOPBACK:
-		a->capture.link_type = LINKTYPE_ETHERNET;
-		*socket_type = SOCK_RAW;
-		return 0;
-	case ARPHRD_NONE: /* tun, WireGuard */
-	case ARPHRD_RAWIP:
-	case ARPHRD_PPP: /* some drivers show a PPP header and some do not */
-	case ARPHRD_TUNNEL:
-	case ARPHRD_TUNNEL6:
-	case ARPHRD_SIT:
-	case ARPHRD_IPGRE:
-	case ARPHRD_IP6GRE:
-		a->capture.link_type = LINKTYPE_RAW;
-		*socket_type = SOCK_DGRAM;
-		return 0;
-	default:
-		return diag_set(diag, -EPROTONOSUPPORT,
-				"%s: AF_PACKET capture does not know link type ARPHRD %u: use --capture pcap",
-				a->interface.name, a->interface.arphrd);
-	}
-}
-
 static int afpacket_fail(struct afpacket *a, int err, const char *what, struct diag *diag)
 {
-	if (err == EPERM || err == EACCES)
-		return capture_interface_refused(a->interface.name, -err, diag);
-	return diag_set(diag, -err, "%s: %s: %s", a->interface.name, what, strerror(err));
+	return diag_set(diag, -err, "%s: %s: %s", a->socket.facts.name, what, strerror(err));
 }
 
-/* Protocol 0: until it is bound the socket receives nothing. */
-static int afpacket_open_socket(struct afpacket *a, int type, struct diag *diag)
+static void afpacket_unmap(struct afpacket *a)
 {
-	a->fd = socket(AF_PACKET, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (a->fd < 0)
-		return afpacket_fail(a, errno, "AF_PACKET socket", diag);
-	return 0;
-}
-
-static uint32_t afpacket_block_octets(const struct capture_config *config)
-{
-	uint64_t octets = BLOCK_MAX;
-
-	while (octets > BLOCK_MIN && octets * BLOCKS_WANTED > config->buffer_octets)
-		octets /= 2;
-	/* the longest frame and what the kernel writes around it must fit: what does not is cut by the kernel
-	 */
-	while (octets < (uint64_t)config->snap_len + 4096 && octets < (1u << 30))
-		octets *= 2;
-	return (uint32_t)octets;
-}
-
-static int afpacket_map_ring(struct afpacket *a, const struct capture_config *config, struct diag *diag)
-{
-	struct tpacket_req3 req = {0};
-	int version = TPACKET_V3;
-	uint64_t n_blocks;
-
-	a->block_octets = afpacket_block_octets(config);
-	n_blocks = config->buffer_octets / a->block_octets;
-	if (n_blocks < BLOCKS_MIN)
-		n_blocks = BLOCKS_MIN;
-	if (n_blocks * (a->block_octets / FRAME_OCTETS) > UINT32_MAX / 2)
-		return diag_set(diag, -E2BIG,
-				"%s: a buffer of %llu octets is more than the kernel takes: make --buffer "
-				"smaller",
-				a->interface.name, (unsigned long long)config->buffer_octets);
-	a->n_blocks = (uint32_t)n_blocks;
-	a->ring_octets = (size_t)n_blocks * a->block_octets;
-	if (setsockopt(a->fd, SOL_PACKET, PACKET_VERSION, &version, sizeof(version)) < 0)
-		return afpacket_fail(a, errno, "TPACKET_V3", diag);
-	req = (struct tpacket_req3){
-		.tp_block_size = a->block_octets,
-		.tp_block_nr = a->n_blocks,
-		.tp_frame_size = FRAME_OCTETS,
-		.tp_frame_nr = a->n_blocks * (a->block_octets / FRAME_OCTETS),
-		.tp_retire_blk_tov = BLOCK_TIMEOUT_MS,
-	};
-	if (setsockopt(a->fd, SOL_PACKET, PACKET_RX_RING, &req, sizeof(req)) < 0)
-		return diag_set(diag, -errno,
-				"%s: a capture buffer of %zu MiB: %s (a smaller --buffer may do)",
-				a->interface.name, a->ring_octets >> 20, strerror(errno));
-	a->ring = mmap(NULL, a->ring_octets, PROT_READ | PROT_WRITE, MAP_SHARED, a->fd, 0);
-	if (a->ring == MAP_FAILED) {
-		a->ring = NULL;
-		return diag_set(diag, -errno,
-				"%s: mapping a capture buffer of %zu MiB: %s (a smaller --buffer may do)",
-				a->interface.name, a->ring_octets >> 20, strerror(errno));
-	}
-	return 0;
-}
-
-static int afpacket_set_promiscuous(struct afpacket *a, struct diag *diag)
-{
-	struct packet_mreq mreq = {.mr_ifindex = (int)a->interface.index, .mr_type = PACKET_MR_PROMISC};
-
-	if (setsockopt(a->fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &mreq, sizeof(mreq)) < 0)
-		return afpacket_fail(a, errno, "promiscuous mode (--no-promiscuous does without)", diag);
-	return 0;
-}
-
-/*
- * A socket can join a fan-out group only after it is bound, and until then it gets what the other members
- * get: it is bound with everything shut out.
- */
-static int afpacket_bind(struct afpacket *a, const struct capture_config *config, struct diag *diag)
-{
-	struct sockaddr_ll sll = {
-		.sll_family = AF_PACKET,
-		.sll_protocol =
-			__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? ETH_P_ALL : __builtin_bswap16(ETH_P_ALL),
-		.sll_ifindex = (int)a->interface.index,
-	};
-	int group;
-
-	if (bind(a->fd, (struct sockaddr *)&sll, sizeof(sll)) < 0)
-		return afpacket_fail(a, errno, "bind", diag);
-	if (config->fanout_group < 0)
-		return 0;
-	group = (config->fanout_group & 0xffff) | (int)((unsigned)config->fanout_mode << 16);
-	if (setsockopt(a->fd, SOL_PACKET, PACKET_FANOUT, &group, sizeof(group)) < 0)
-		return afpacket_fail(a, errno, "PACKET_FANOUT", diag);
-	return 0;
-}
-
-static int afpacket_start(struct afpacket *a, const struct capture_config *config, struct diag *diag)
-{
-	struct capture_filter_config filter_config = {
-		.expression = config->filter,
-		.interface = a->interface.name,
-		.link_type = a->capture.link_type,
-		.snap_len = config->snap_len,
-		.direction = config->direction,
-	};
-	struct capture_filter filter;
-	int one = 1, r;
-
-	if (a->interface.loopback && config->direction == CAPTURE_BOTH)
-		filter_config.direction = CAPTURE_IN;
-	r = capture_filter_compile(&filter, &filter_config, diag);
-	if (r < 0)
-		return r;
-	/* the filter has it already; where the kernel knows this option it saves it the copy */
-	if (filter_config.direction == CAPTURE_IN)
-		(void)setsockopt(a->fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &one, sizeof(one));
-	r = capture_filter_attach_closed(a->fd);
-	if (r < 0)
-		r = afpacket_fail(a, -r, "SO_ATTACH_FILTER", diag);
-	if (r == 0)
-		r = afpacket_bind(a, config, diag);
-	if (r == 0) {
-		r = capture_filter_attach(a->fd, &filter);
-		if (r < 0)
-			r = afpacket_fail(a, -r, "SO_ATTACH_FILTER", diag);
-	}
-	capture_filter_deinit(&filter);
-	return r;
+	if (a->ring)
+		munmap(a->ring, a->ring_octets);
+	a->ring = NULL;
+	capture_interface_drops_close(&a->interface_drops);
+	if (a->socket.fd >= 0)
+		close(a->socket.fd);
+	a->socket.fd = -1;
 }
 
 static void afpacket_close(struct capture *c)
 {
 	struct afpacket *a = (struct afpacket *)c;
 
-	if (a->ring)
-		munmap(a->ring, a->ring_octets);
-	if (a->fd >= 0)
-		close(a->fd);
-	capture_interface_drops_close(&a->interface_drops);
+	afpacket_unmap(a);
+	capture_filter_deinit(&a->filter);
 	free(a);
 }
 
-static int afpacket_open_steps(struct afpacket *a, const struct capture_config *config, struct diag *diag)
+/* The socket is ours from here on, also when this fails; the capture begins with capture_filter_attach(). */
+static int afpacket_map(struct afpacket *a, const struct capture_descriptor *socket, struct diag *diag)
 {
-	int socket_type = SOCK_RAW, r;
+	size_t octets = (size_t)socket->facts.n_blocks * socket->facts.block_octets;
+	void *ring = mmap(NULL, octets, PROT_READ | PROT_WRITE, MAP_SHARED, socket->fd, 0);
 
-	r = capture_interface_get(&a->interface, config->interface, diag);
-	if (r == 0)
-		r = afpacket_set_link_type(a, &socket_type, diag);
-	if (r == 0)
-		r = afpacket_open_socket(a, socket_type, diag);
-	if (r == 0)
-		r = afpacket_map_ring(a, config, diag);
-	if (r == 0 && config->promiscuous)
-		r = afpacket_set_promiscuous(a, diag);
-	if (r == 0)
-		r = afpacket_start(a, config, diag);
-	return r;
+	if (ring == MAP_FAILED)
+		return diag_set(diag, -errno,
+				"%s: mapping a capture buffer of %zu MiB: %s (a smaller --buffer may do)",
+				socket->facts.name, octets >> 20, strerror(errno));
+	a->socket = *socket;
+	a->ring = ring;
+	a->ring_octets = octets;
+	capture_interface_drops_adopt(&a->interface_drops, socket->counter_fds);
+	a->block = 0;
+	a->left = 0;
+	a->has_block = a->down = false;
+	a->capture.fd = socket->fd;
+	a->capture.link_type = socket->facts.link_type;
+	a->capture.system_ifindex = socket->facts.index;
+	a->capture.ifindex = a->ifindex ? a->ifindex : socket->facts.index;
+	a->capture.mtu = socket->facts.mtu;
+	return 0;
+}
+
+static int afpacket_compile(struct afpacket *a, const struct capture_config *config, struct diag *diag)
+{
+	const struct capture_filter_config filter_config = {
+		.expression = config->filter,
+		.interface = a->socket.facts.name,
+		.link_type = a->capture.link_type,
+		.snap_len = config->snap_len,
+		/* loopback shows each frame twice */
+		.direction = a->socket.facts.loopback && config->direction == CAPTURE_BOTH ? CAPTURE_IN
+											    : config->direction,
+	};
+
+	return capture_filter_compile(&a->filter, &filter_config, diag);
+}
+
+static int afpacket_begin(struct afpacket *a, struct diag *diag)
+{
+	int r = capture_filter_attach(a->socket.fd, &a->filter);
+
+	return r < 0 ? afpacket_fail(a, -r, "SO_ATTACH_FILTER", diag) : 0;
 }
 
 static int afpacket_open(struct capture **cp, const struct capture_config *config, struct diag *diag)
 {
-	struct afpacket *a;
+	struct afpacket *a = calloc(1, sizeof(*a));
+	struct capture_descriptor socket;
 	int r;
 
-	if (strcmp(config->interface, "any") == 0)
-		return diag_set(diag, -EPROTONOSUPPORT,
-				"AF_PACKET capture opens one interface, not \"any\": "
-				"use --capture pcap");
-	a = calloc(1, sizeof(*a));
 	if (!a)
 		return diag_set(diag, -ENOMEM, "%s: out of memory", config->interface);
-	a->fd = -1;
-	a->interface_drops = (struct capture_interface_drops){.fds = {-1, -1}};
-	a->point = config->point;
-	a->busy_poll_ns = config->busy_poll_us * NS_PER_USEC;
-	r = afpacket_open_steps(a, config, diag);
+	*a = (struct afpacket){
+		.capture = {.ops = &capture_afpacket_ops, .is_live = true, .name = a->socket.facts.name},
+		.socket = {.fd = -1, .counter_fds = {-1, -1}},
+		.interface_drops = {.fds = {-1, -1}},
+		.point = config->point,
+		.ifindex = config->ifindex,
+		.busy_poll_ns = config->busy_poll_us * NS_PER_USEC,
+	};
+	r = capture_describe(&socket, config, diag);
+	if (r == 0) {
+		r = afpacket_map(a, &socket, diag);
+		if (r < 0)
+			capture_descriptor_close(&socket);
+	}
+	if (r == 0)
+		r = afpacket_compile(a, config, diag);
+	if (r == 0)
+		r = afpacket_begin(a, diag);
 	if (r < 0) {
 		afpacket_close(&a->capture);
 		return r;
 	}
-	capture_interface_drops_open(&a->interface_drops, a->interface.name);
-	a->capture.ops = &capture_afpacket_ops;
-	a->capture.is_live = true;
-	a->capture.fd = a->fd;
-	a->capture.ifindex = config->ifindex ? config->ifindex : a->interface.index;
-	a->capture.mtu = a->interface.mtu;
-	a->capture.name = a->interface.name;
 	*cp = &a->capture;
+	return 0;
+}
+
+/* What the old socket had to tell is told first; its ring is empty, or recv would not have said that it is down. */
+static int afpacket_adopt(struct capture *c, struct capture_descriptor *socket, struct diag *diag)
+{
+	struct afpacket *a = (struct afpacket *)c, fresh = *a;
+	struct capture_stats last;
+	int r;
+
+	if (socket->facts.link_type != c->link_type) {
+		capture_descriptor_close(socket);
+		return diag_set(diag, -EPROTONOSUPPORT, "%s: it came back with another link type: start pitot again",
+				socket->facts.name);
+	}
+	(void)afpacket_get_stats(c, &last);
+	fresh.kernel_dropped = a->kernel_dropped;
+	r = afpacket_map(&fresh, socket, diag);
+	if (r < 0) {
+		capture_descriptor_close(socket);
+		return r;
+	}
+	r = capture_filter_attach(fresh.socket.fd, &a->filter);
+	if (r < 0) {
+		afpacket_unmap(&fresh);
+		return afpacket_fail(a, -r, "SO_ATTACH_FILTER", diag);
+	}
+	fresh.interface_drops.last = 0;
+	fresh.interface_drops_before = a->interface_drops_before + a->interface_drops.last;
+	afpacket_unmap(a);
+	*a = fresh;
 	return 0;
 }
 
@@ -307,13 +209,13 @@ static int afpacket_open(struct capture **cp, const struct capture_config *confi
 
 static struct tpacket_block_desc *afpacket_block(const struct afpacket *a)
 {
-	return (struct tpacket_block_desc *)(a->ring + (size_t)a->block * a->block_octets);
+	return (struct tpacket_block_desc *)(a->ring + (size_t)a->block * a->socket.facts.block_octets);
 }
 
 static void afpacket_return_block(struct afpacket *a)
 {
 	__atomic_store_n(&afpacket_block(a)->hdr.bh1.block_status, TP_STATUS_KERNEL, __ATOMIC_RELEASE);
-	a->block = a->block + 1 == a->n_blocks ? 0 : a->block + 1;
+	a->block = a->block + 1 == a->socket.facts.n_blocks ? 0 : a->block + 1;
 	a->has_block = false;
 }
 
@@ -356,7 +258,7 @@ static int afpacket_read_error(struct afpacket *a, struct diag *diag)
 	int err = 0;
 	socklen_t len = sizeof(err);
 
-	if (getsockopt(a->fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0)
+	if (getsockopt(a->socket.fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0)
 		err = errno;
 	if (err == ENETDOWN || err == ENODEV || err == ENXIO) {
 		a->down = true;
@@ -371,7 +273,7 @@ static int afpacket_idle(struct afpacket *a)
 	if (a->stopping)
 		return clock_monotonic_ns() - a->stop_ns > STOP_QUIET_NS ? CAPTURE_E_END : 0;
 	if (a->down) {
-		a->down = !capture_interface_is_up(a->fd, a->interface.index);
+		a->down = !capture_interface_is_up(a->socket.fd, a->socket.facts.index);
 		return a->down ? CAPTURE_E_DOWN : 0;
 	}
 	return 0;
@@ -380,7 +282,7 @@ static int afpacket_idle(struct afpacket *a)
 /* 0 whether a block came or not. */
 static int afpacket_wait(struct afpacket *a, int wait_ms, struct diag *diag)
 {
-	struct pollfd pfd = {.fd = a->fd, .events = POLLIN};
+	struct pollfd pfd = {.fd = a->socket.fd, .events = POLLIN};
 	int n, r;
 
 	if (wait_ms != 0 && afpacket_spin(a))
@@ -389,8 +291,8 @@ static int afpacket_wait(struct afpacket *a, int wait_ms, struct diag *diag)
 	 * do */
 	if (wait_ms == 0 && !a->stopping && ++a->n_asked % ASK_KERNEL_EVERY)
 		return 0;
-	if (a->stopping && (wait_ms < 0 || wait_ms > BLOCK_TIMEOUT_MS))
-		wait_ms = BLOCK_TIMEOUT_MS;
+	if (a->stopping && (wait_ms < 0 || wait_ms > CAPTURE_BLOCK_MS))
+		wait_ms = CAPTURE_BLOCK_MS;
 	n = poll(&pfd, 1, wait_ms);
 	if (n < 0)
 		return errno == EINTR ? 0 : afpacket_fail(a, errno, "poll", diag);
@@ -482,7 +384,7 @@ static void afpacket_stop(struct capture *c)
 {
 	struct afpacket *a = (struct afpacket *)c;
 
-	(void)capture_filter_attach_closed(a->fd);
+	(void)capture_filter_attach_closed(a->socket.fd);
 	a->stopping = true;
 	a->stop_ns = clock_monotonic_ns();
 }
@@ -494,12 +396,13 @@ static int afpacket_get_stats(struct capture *c, struct capture_stats *stats)
 	socklen_t len = sizeof(kernel);
 
 	/* the kernel's counters start anew with every reading */
-	if (getsockopt(a->fd, SOL_PACKET, PACKET_STATISTICS, &kernel, &len) < 0)
+	if (getsockopt(a->socket.fd, SOL_PACKET, PACKET_STATISTICS, &kernel, &len) < 0)
 		return -errno;
 	a->kernel_dropped += kernel.tp_drops;
 	*stats = (struct capture_stats){
 		.kernel_dropped = a->kernel_dropped,
-		.interface_dropped = capture_interface_drops_read(&a->interface_drops),
+		.interface_dropped =
+			a->interface_drops_before + capture_interface_drops_read(&a->interface_drops),
 	};
 	return 0;
 }
@@ -511,5 +414,6 @@ const struct capture_ops capture_afpacket_ops = {
 	.release = afpacket_release,
 	.stop = afpacket_stop,
 	.get_stats = afpacket_get_stats,
+	.adopt = afpacket_adopt,
 	.close = afpacket_close,
 };

@@ -124,6 +124,12 @@ void capture_interface_drops_open(struct capture_interface_drops *d, const char 
 	d->base = interface_drops_sum(d);
 }
 
+void capture_interface_drops_adopt(struct capture_interface_drops *d, const int fds[2])
+{
+	*d = (struct capture_interface_drops){.fds = {fds[0], fds[1]}};
+	d->base = interface_drops_sum(d);
+}
+
 uint64_t capture_interface_drops_read(struct capture_interface_drops *d)
 {
 	uint64_t sum = interface_drops_sum(d);
@@ -139,4 +145,5 @@ void capture_interface_drops_close(struct capture_interface_drops *d)
 	for (unsigned i = 0; i < 2; i++)
 		if (d->fds[i] >= 0)
 			close(d->fds[i]);
+	d->fds[0] = d->fds[1] = -1;
 }

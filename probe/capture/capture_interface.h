@@ -36,6 +36,8 @@ struct capture_interface_drops {
 	uint64_t last;
 };
 void capture_interface_drops_open(struct capture_interface_drops *d, const char *name);
+/* The files were opened elsewhere; from now on they are d's. */
+void capture_interface_drops_adopt(struct capture_interface_drops *d, const int fds[2]);
 uint64_t capture_interface_drops_read(struct capture_interface_drops *d);
 void capture_interface_drops_close(struct capture_interface_drops *d);
 

@@ -184,6 +184,7 @@ static int pcap_live_open(struct capture **cp, const struct capture_config *conf
 	p->capture.ops = &capture_pcap_ops;
 	p->capture.is_live = true;
 	p->capture.ifindex = config->ifindex ? config->ifindex : p->interface.index;
+	p->capture.system_ifindex = p->interface.index;
 	p->capture.mtu = p->interface.mtu;
 	p->capture.name = p->interface.name;
 	*cp = &p->capture;

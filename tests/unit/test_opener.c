@@ -1,4 +1,7 @@
-/* opener: it does what it was told at its start, by number, and nothing else; it ends with its parent. */
+/*
+ * opener, sandbox/opener_serve.c: it does what it was told at its start, by number, and nothing else; it ends with
+ * its parent.
+ */
 #include "cm.h"
 
 #include <errno.h>

@@ -1,6 +1,9 @@
 /*
  * sandbox: what a process has left after it entered, and what ends it.  Each test does it in a child.
  * As root the change of user is tested too.
+ *
+ * sandbox/capabilities.c, sandbox/landlock.c, sandbox/sandbox_hook.c, sandbox/sandbox_user.c, and of
+ * sandbox/sandbox_seccomp.c and sandbox/sandbox_seccomp_none.c the one that was built.
  */
 #include "cm.h"
 

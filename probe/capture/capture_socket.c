@@ -1,0 +1,199 @@
+/*
+ * capture_socket: see capture_socket.h.  It runs in the program at the start, and in the opener process when an
+ * interface was deleted and made anew: nothing here may need more than CAP_NET_RAW, a socket and /sys.
+ */
+#include "capture/capture_socket.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <net/if.h> /* before linux/if.h, which gives way to it */
+#include <linux/if_arp.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "capture/capture_filter.h"
+#include "capture/capture_interface.h"
+
+#define BLOCK_MAX     (1024u * 1024)
+#define BLOCK_MIN     (64u * 1024)
+#define BLOCKS_WANTED 16
+#define BLOCKS_MIN    2
+#define FRAME_OCTETS  2048 /* a formality: V3 frames take what they need */
+
+#define LINKTYPE_ETHERNET 1
+#define LINKTYPE_RAW	  101
+
+static_assert(sizeof(((struct capture_facts *)0)->name) == IFNAMSIZ, "a name is copied whole");
+
+/* The socket's frames start at the link layer, or at the network layer where the former is not the wire's. */
+static int socket_set_link_type(struct capture_facts *f, unsigned arphrd, int *socket_type, struct diag *diag)
+{
+	switch (arphrd) {
+	case ARPHRD_ETHER:
+	case ARPHRD_LOOPBACK:
+		f->link_type = LINKTYPE_ETHERNET;
+		*socket_type = SOCK_RAW;
+		return 0;
+	case ARPHRD_NONE: /* tun, WireGuard */
+	case ARPHRD_RAWIP:
+	case ARPHRD_PPP: /* some drivers show a PPP header and some do not */
+	case ARPHRD_TUNNEL:
+	case ARPHRD_TUNNEL6:
+	case ARPHRD_SIT:
+	case ARPHRD_IPGRE:
+	case ARPHRD_IP6GRE:
+		f->link_type = LINKTYPE_RAW;
+		*socket_type = SOCK_DGRAM;
+		return 0;
+	default:
+		return diag_set(diag, -EPROTONOSUPPORT,
+				"%s: AF_PACKET capture does not know link type ARPHRD %u: use --capture pcap", f->name,
+				arphrd);
+	}
+}
+
+static int socket_fail(const struct capture_descriptor *d, int err, const char *what, struct diag *diag)
+{
+	if (err == EPERM || err == EACCES)
+		return capture_interface_refused(d->facts.name, -err, diag);
+	return diag_set(diag, -err, "%s: %s: %s", d->facts.name, what, strerror(err));
+}
+
+static uint32_t socket_block_octets(const struct capture_config *config)
+{
+	uint64_t octets = BLOCK_MAX;
+
+	while (octets > BLOCK_MIN && octets * BLOCKS_WANTED > config->buffer_octets)
+		octets /= 2;
+	/* the longest frame and what the kernel writes around it must fit: the kernel cuts what does not */
+	while (octets < (uint64_t)config->snap_len + 4096 && octets < (1u << 30))
+		octets *= 2;
+	return (uint32_t)octets;
+}
+
+static int socket_set_ring(struct capture_descriptor *d, const struct capture_config *config, struct diag *diag)
+{
+	uint32_t block_octets = socket_block_octets(config);
+	uint64_t n_blocks = config->buffer_octets / block_octets;
+	int version = TPACKET_V3;
+	struct tpacket_req3 req;
+
+	if (n_blocks < BLOCKS_MIN)
+		n_blocks = BLOCKS_MIN;
+	if (n_blocks * (block_octets / FRAME_OCTETS) > UINT32_MAX / 2)
+		return diag_set(diag, -E2BIG,
+				"%s: a buffer of %llu octets is more than the kernel takes: make --buffer smaller",
+				d->facts.name, (unsigned long long)config->buffer_octets);
+	d->facts.block_octets = block_octets;
+	d->facts.n_blocks = (uint32_t)n_blocks;
+	if (setsockopt(d->fd, SOL_PACKET, PACKET_VERSION, &version, sizeof(version)) < 0)
+		return socket_fail(d, errno, "TPACKET_V3", diag);
+	req = (struct tpacket_req3){
+		.tp_block_size = block_octets,
+		.tp_block_nr = d->facts.n_blocks,
+		.tp_frame_size = FRAME_OCTETS,
+		.tp_frame_nr = d->facts.n_blocks * (block_octets / FRAME_OCTETS),
+		.tp_retire_blk_tov = CAPTURE_BLOCK_MS,
+	};
+	if (setsockopt(d->fd, SOL_PACKET, PACKET_RX_RING, &req, sizeof(req)) < 0)
+		return diag_set(diag, -errno, "%s: a capture buffer of %llu MiB: %s (a smaller --buffer may do)",
+				d->facts.name, (unsigned long long)(n_blocks * block_octets) >> 20, strerror(errno));
+	return 0;
+}
+
+static int socket_set_options(const struct capture_descriptor *d, const struct capture_config *config,
+			      struct diag *diag)
+{
+	struct packet_mreq mreq = {.mr_ifindex = (int)d->facts.index, .mr_type = PACKET_MR_PROMISC};
+	int one = 1;
+
+	/* the filter has it already; where the kernel knows this option it saves it the copy */
+	if (config->direction == CAPTURE_IN || (d->facts.loopback && config->direction == CAPTURE_BOTH))
+		(void)setsockopt(d->fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &one, sizeof(one));
+	if (config->promiscuous && setsockopt(d->fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &mreq, sizeof(mreq)) < 0)
+		return socket_fail(d, errno, "promiscuous mode (--no-promiscuous does without)", diag);
+	return 0;
+}
+
+/*
+ * A socket can join a fan-out group only after it is bound, and until then it gets what the other members get:
+ * it is bound with everything shut out.
+ */
+static int socket_bind(const struct capture_descriptor *d, const struct capture_config *config, struct diag *diag)
+{
+	struct sockaddr_ll sll = {
+		.sll_family = AF_PACKET,
+		.sll_protocol = __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? ETH_P_ALL : __builtin_bswap16(ETH_P_ALL),
+		.sll_ifindex = (int)d->facts.index,
+	};
+	int group, r = capture_filter_attach_closed(d->fd);
+
+	if (r < 0)
+		return socket_fail(d, -r, "SO_ATTACH_FILTER", diag);
+	if (bind(d->fd, (struct sockaddr *)&sll, sizeof(sll)) < 0)
+		return socket_fail(d, errno, "bind", diag);
+	if (config->fanout_group < 0)
+		return 0;
+	group = (config->fanout_group & 0xffff) | (int)((unsigned)config->fanout_mode << 16);
+	if (setsockopt(d->fd, SOL_PACKET, PACKET_FANOUT, &group, sizeof(group)) < 0)
+		return socket_fail(d, errno, "PACKET_FANOUT", diag);
+	return 0;
+}
+
+/* Protocol 0: until it is bound the socket receives nothing. */
+static int socket_open(struct capture_descriptor *d, const struct capture_config *config,
+		       const struct capture_interface *itf, struct diag *diag)
+{
+	int type = SOCK_RAW, r = socket_set_link_type(&d->facts, itf->arphrd, &type, diag);
+
+	if (r < 0)
+		return r;
+	d->fd = socket(AF_PACKET, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (d->fd < 0)
+		return socket_fail(d, errno, "AF_PACKET socket", diag);
+	r = socket_set_ring(d, config, diag);
+	if (r == 0)
+		r = socket_set_options(d, config, diag);
+	if (r == 0)
+		r = socket_bind(d, config, diag);
+	return r;
+}
+
+int capture_describe(struct capture_descriptor *d, const struct capture_config *config, struct diag *diag)
+{
+	struct capture_interface_drops counters;
+	struct capture_interface itf;
+	int r;
+
+	*d = (struct capture_descriptor){.fd = -1, .counter_fds = {-1, -1}};
+	if (strcmp(config->interface, "any") == 0)
+		return diag_set(diag, -EPROTONOSUPPORT,
+				"AF_PACKET capture opens one interface, not \"any\": use --capture pcap");
+	r = capture_interface_get(&itf, config->interface, diag);
+	if (r < 0)
+		return r;
+	d->facts = (struct capture_facts){.index = itf.index, .mtu = itf.mtu, .loopback = itf.loopback};
+	memcpy(d->facts.name, itf.name, sizeof(d->facts.name));
+	r = socket_open(d, config, &itf, diag);
+	if (r < 0) {
+		capture_descriptor_close(d);
+		return r;
+	}
+	capture_interface_drops_open(&counters, itf.name);
+	memcpy(d->counter_fds, counters.fds, sizeof(d->counter_fds));
+	return 0;
+}
+
+void capture_descriptor_close(struct capture_descriptor *d)
+{
+	if (d->fd >= 0)
+		close(d->fd);
+	for (unsigned i = 0; i < 2; i++)
+		if (d->counter_fds[i] >= 0)
+			close(d->counter_fds[i]);
+	*d = (struct capture_descriptor){.fd = -1, .counter_fds = {-1, -1}};
+}
