@@ -88,7 +88,9 @@ static inline void decode_one(const struct decoder *restrict d, const struct fra
 	struct cursor c = { .at = f->data, .end = f->data + f->cap_len, .frame = f, .packet = p };
 	enum decode_layer layer = d->first;
 
-	*p = (struct packet){ .time_ns = f->time_ns, .link_octets = f->wire_len };
+	packet_clear(p);
+	p->time_ns = f->time_ns;
+	p->link_octets = f->wire_len;
 	p->key.point = f->point;
 	p->direction = FLOW_DIRECTION_UNKNOWN;
 	if (f->flags) {

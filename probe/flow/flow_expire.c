@@ -50,10 +50,10 @@ static unsigned flow_expire_batch(struct flow_table *t, struct wheel *w, uint8_t
 	struct expiring ending[EXPIRE_BATCH];
 	unsigned n = wheel_take(w, numbers, EXPIRE_BATCH), n_ending = 0;
 
-	for (unsigned i = 0; i < n; i++) {
-		__builtin_prefetch(&t->entries[numbers[i]], 1);
-		__builtin_prefetch((uint8_t *)&t->entries[numbers[i]] + 64, 1);
-	}
+	for (unsigned i = 0; i < n; i++)
+		flow_fetch(t, numbers[i]);
+	for (unsigned i = 0; i < n; i++)
+		flow_touch(t, numbers[i]);
 	for (unsigned i = 0; i < n; i++) {
 		struct flow_record *e = &t->entries[numbers[i]];
 		enum flow_end_reason reason;

@@ -54,7 +54,9 @@ static inline struct bucket *flow_bucket_other(struct flow_table *t, struct buck
 }
 static inline uint64_t flow_hash(const struct flow_table *t, const struct flow_key *key)
 {
-	return hash_memory(&t->config.seed, key, t->config.key_size);
+	if (t->config.key_size == FLOW_KEY_SIZE) /* a constant: the loop unrolls */
+		return hash_memory(&t->config.seed, key, FLOW_KEY_SIZE);
+	return hash_memory(&t->config.seed, key, FLOW_KEY_SIZE_MAC);
 }
 static inline bool flow_key_equal(const struct flow_table *t, const struct flow_key *a, const struct flow_key *b)
 {
@@ -63,10 +65,29 @@ static inline bool flow_key_equal(const struct flow_table *t, const struct flow_
 
 	for (size_t i = 0; i < 40; i += 8)
 		d |= hash_word(x + i) ^ hash_word(y + i);
-	d |= hash_word(x + t->config.key_size - 8) ^ hash_word(y + t->config.key_size - 8);
+	d |= hash_word(x + FLOW_KEY_SIZE - 8) ^ hash_word(y + FLOW_KEY_SIZE - 8);
 	if (t->config.key_size == FLOW_KEY_SIZE_MAC)
-		d |= hash_word(x + 40) ^ hash_word(y + 40);
+		d |= (hash_word(x + 40) ^ hash_word(y + 40)) | (hash_word(x + 48) ^ hash_word(y + 48));
 	return d == 0;
+}
+
+/* Both lines of an entry that will be used soon. */
+static inline void flow_fetch(const struct flow_table *t, uint32_t entry)
+{
+	const uint8_t *line = (const uint8_t *)&t->entries[entry];
+
+	__builtin_prefetch(line);
+	__builtin_prefetch(line + 64);
+}
+
+/*
+ * Loads them for real, once all of a batch were fetched: a prefetch that misses the TLB is slow or dropped, most
+ * of all in a virtual machine, while loads that nothing waits for overlap.
+ */
+static inline void flow_touch(const struct flow_table *t, uint32_t entry)
+{
+	(void)*(const volatile uint64_t *)&t->entries[entry].id;
+	(void)*(const volatile uint64_t *)&t->entries[entry].packets;
 }
 
 /* The moment, in packet time, after which the entry's record may end by time. */

@@ -57,26 +57,27 @@ static inline uint32_t saturate32(uint64_t v)
 /* A new record begins with this packet; what the entry has of wheels stays. */
 static void flow_start(struct flow_table *t, struct flow_record *e, const struct packet *p)
 {
-	*e = (struct flow_record){
-		.key = p->key,
-		.packets = 1,
-		.octets = p->octets,
-		.first_ns = p->time_ns,
-		.last_ns = p->time_ns,
-		.id = ++t->next_id,
-		.ingress = p->ingress,
-		.egress = p->egress,
-		.min_octets = saturate32(p->octets),
-		.max_octets = saturate32(p->octets),
-		.flow_label = p->flow_label,
-		.tcp_flags = p->tcp_flags,
-		.vlan = p->vlan,
-		.tos = p->tos,
-		.min_ttl = p->ttl,
-		.max_ttl = p->ttl,
-		.direction = p->direction,
-		.state = (uint8_t)((e->state & (ENTRY_IN_WHEEL | ENTRY_IN_END)) | ENTRY_LIVE),
-	};
+	/* every member: a literal would clear the entry first */
+	e->key = p->key;
+	e->id = ++t->next_id;
+	e->packets = 1;
+	e->octets = p->octets;
+	e->first_ns = p->time_ns;
+	e->last_ns = p->time_ns;
+	e->ingress = p->ingress;
+	e->egress = p->egress;
+	e->min_octets = saturate32(p->octets);
+	e->max_octets = saturate32(p->octets);
+	e->flow_label = p->flow_label;
+	e->tcp_flags = p->tcp_flags;
+	e->vlan = p->vlan;
+	e->tos = p->tos;
+	e->min_ttl = p->ttl;
+	e->max_ttl = p->ttl;
+	e->direction = p->direction;
+	e->end_reason = 0;
+	e->state = (uint8_t)((e->state & (ENTRY_IN_WHEEL | ENTRY_IN_END)) | ENTRY_LIVE);
+	e->spare = 0;
 	t->stats.created++;
 }
 
@@ -152,26 +153,21 @@ static inline void flow_packet(struct flow_table *t, struct packet *p)
 	}
 }
 
-/*
- * Loads both lines for real: a prefetch that misses the TLB is slow or dropped, most of all in a virtual machine,
- * while independent loads overlap.
- */
-static inline void flow_touch(const struct flow_record *e)
-{
-	(void)*(volatile const uint64_t *)&e->id;
-	(void)*(volatile const uint64_t *)&e->packets;
-}
-
 void flow_table_update(struct flow_table *t, struct packet *packets, unsigned n)
 {
+	uint32_t numbers[BATCH_MAX], fresh = t->used;
+
 	for (unsigned i = 0; i < n; i++) {
 		uint32_t entry = flow_candidate(t, packets[i].hash);
 
 		packets[i].entry = entry;
-		if (entry == ENTRY_NONE) /* a new flow will take this one, if it is the first of the batch */
-			entry = t->free != ENTRY_NONE ? t->free : t->used < t->config.max_flows ? t->used : 0;
-		flow_touch(&t->entries[entry]);
+		if (entry == ENTRY_NONE) /* what a new flow will probably take */
+			entry = t->free != ENTRY_NONE ? t->free : fresh + 1 < t->config.max_flows ? fresh++ : 0;
+		numbers[i] = entry;
+		flow_fetch(t, entry);
 	}
+	for (unsigned i = 0; i < n; i++)
+		flow_touch(t, numbers[i]);
 	for (unsigned i = 0; i < n; i++) {
 		t->stats.active_packets++;
 		t->stats.active_octets += packets[i].octets;
