@@ -14,7 +14,7 @@
  * yet; a crash of the process costs nothing.
  *
  * A segment is an IPFIX file (RFC 5655): a template message, the preamble if there is one, and before each message
- * a message of one data record of paddingOctets that holds number, sizes and CRC-32C.  Damaged blocks are skipped
+ * a message of one data record (an enterprise-specific octetArray) that holds number, sizes and CRC-32C.  Damaged blocks are skipped
  * and counted, a torn tail is cut and counted, the rest is sent.
  *
  *   appended + recovered = done + dropped + held          (messages, records, packets and octets)
@@ -88,7 +88,7 @@ int spool_open(struct spool **sp, const struct spool_config *config, struct diag
  * Optional, before the first append of a run: the message of (options) templates that this run's messages need.
  * Each segment begins with it; and spool_next() hands it out (preamble, no records) before the first message of a
  * session, and again where a message needs other templates than those handed out last: an earlier run's messages
- * come with their own.  0, -EMSGSIZE, or -EBUSY: messages of this run are held already and theirs is different.
+ * come with their own.  0, -EMSGSIZE, or -EBUSY: this run's messages have another one already.
  */
 int spool_set_preamble(struct spool *s, const void *message, size_t size);
 

@@ -21,7 +21,7 @@ STAGES = {
     "sample": {"sampler.h", "packet_sample.h", "stats.h"} | PACKET,
     "export": {"exporter.h", "flow_record.h", "flow_key.h", "packet_sample.h", "ie.h", "ie.def", "fields.def",
                "transport.h", "collector.h", "wire.h"},
-    "transport": {"transport.h", "collector.h"},
+    "transport": {"transport.h", "collector.h", "spool.h", "wire.h"},
     "netif": {"netif.h"},
     "sandbox": {"sandbox.h", "opener.h"},
 }

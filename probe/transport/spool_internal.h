@@ -1,0 +1,162 @@
+/*
+ * spool, inside: blocks (spool_block.c), the ring of memory (spool_ring.c), the directory of segment files
+ * (spool_file.c, spool_scan.c) and the queue that is made of them (spool.c).
+ */
+#ifndef TRANSPORT_SPOOL_INTERNAL_H
+#define TRANSPORT_SPOOL_INTERNAL_H
+
+#include "pitot/spool.h"
+
+static inline void spool_totals_add(struct spool_totals *a, const struct spool_totals *b)
+{
+	a->messages += b->messages;
+	a->records += b->records;
+	a->packets += b->packets;
+	a->octets += b->octets;
+}
+
+static inline void spool_totals_sub(struct spool_totals *a, const struct spool_totals *b)
+{
+	a->messages -= b->messages;
+	a->records -= b->records;
+	a->packets -= b->packets;
+	a->octets -= b->octets;
+}
+
+/* ---- a block: what is said about the message that follows it */
+
+#define BLOCK_HEAD       68u
+#define BLOCK_TEMPLATE   32u /* the message that a segment begins with */
+#define BLOCK_NUMBER_MOST (UINT64_C(1) << 62)
+
+struct spool_crc {
+	uint32_t table[8][256];
+};
+
+struct spool_block {
+	uint64_t number; /* 0: a preamble */
+	uint32_t size;   /* of the message */
+	uint32_t crc;    /* of the message */
+	uint32_t records;
+	uint64_t packets, octets;
+};
+
+static inline struct spool_totals spool_block_totals(const struct spool_block *b)
+{
+	return (struct spool_totals){ .messages = 1, .records = b->records, .packets = b->packets,
+				      .octets = b->octets };
+}
+
+void spool_crc_init(struct spool_crc *crc);
+uint32_t spool_crc(const struct spool_crc *crc, const uint8_t *data, size_t size);
+/* Writes BLOCK_TEMPLATE octets. */
+void spool_block_put_template(uint8_t *p);
+/* Writes BLOCK_HEAD octets before the message, which gives its export time to it. */
+void spool_block_put(uint8_t *p, const struct spool_crc *crc, const struct spool_block *b, uint32_t sequence,
+		     const uint8_t *message);
+/* Whether BLOCK_HEAD octets are a whole head. */
+bool spool_block_get(const uint8_t *p, const struct spool_crc *crc, struct spool_block *b);
+
+/* ---- memory: the newest messages, without a gap in their numbers */
+
+struct spool_ring {
+	uint8_t *memory;
+	uint64_t size;       /* a multiple of 8 */
+	uint64_t head, tail; /* positions only grow */
+	uint64_t first, end; /* numbers: [first, end) */
+};
+
+struct spool_ring_block {
+	struct spool_block block;
+	uint64_t segment, offset; /* where it is on the disk; segment 0: it is not */
+	uint8_t space[4];         /* so that head and message touch, and the message is aligned */
+	uint8_t head[BLOCK_HEAD]; /* filled when it is written to the disk */
+	uint8_t message[];
+};
+
+int spool_ring_init(struct spool_ring *r, uint64_t octets);
+void spool_ring_deinit(struct spool_ring *r);
+static inline bool spool_ring_empty(const struct spool_ring *r)
+{
+	return r->first == r->end;
+}
+/* Room for a message, or NULL: drop the first and ask again.  An empty ring has room for any. */
+struct spool_ring_block *spool_ring_put(struct spool_ring *r, const struct spool_block *b);
+/* The block at or after a position; *position is where it begins. */
+struct spool_ring_block *spool_ring_at(const struct spool_ring *r, uint64_t *position);
+uint64_t spool_ring_after(uint64_t position, const struct spool_ring_block *b);
+uint64_t spool_ring_find(const struct spool_ring *r, uint64_t number);
+void spool_ring_drop(struct spool_ring *r);
+
+/* ---- the directory */
+
+struct spool_segment {
+	uint64_t name;        /* the number that its file name says; never 0 */
+	uint64_t first, last; /* numbers in it; [first, last] has no gap, but for what cannot be read */
+	uint64_t size;        /* octets of the file */
+	uint64_t start;       /* where the blocks of messages begin */
+	uint32_t blocks;
+	uint32_t preamble_size, preamble_crc; /* size 0: none */
+	uint64_t preamble_at;                 /* its message */
+	struct spool_totals unsent;
+};
+
+#define DISK_BUFFER (4u * 65536u)
+
+struct spool_disk {
+	int dir;      /* -1: memory only */
+	int writing;  /* the last segment; -1 */
+	int reading;  /* segment reading_name; -1 */
+	int position; /* the file of that name; -1 */
+	bool dirty;   /* something is to be written back */
+	bool read_only;
+	uint64_t reading_name;
+	uint64_t max_octets, segment_octets;
+	uint64_t octets;    /* of all segments */
+	struct spool_segment *segments; /* in order of their numbers */
+	unsigned n_segments, segments_most;
+	uint8_t *buffer; /* octets [buffer_at, + buffer_size) of segment buffer_name */
+	uint64_t buffer_name, buffer_at;
+	size_t buffer_size;
+	const struct spool_crc *crc;
+	const uint8_t *preamble;
+	uint32_t preamble_size, preamble_crc;
+	uint64_t errors;
+	int last_error;
+	uint64_t torn_octets;
+};
+
+/* What the position file says. */
+struct spool_position {
+	uint64_t head; /* the first number that is not forgotten */
+	uint64_t sent; /* numbers below may have been sent */
+};
+
+int spool_disk_error(struct spool_disk *d, int error);
+void spool_disk_name(char *text, size_t size, uint64_t name);
+int spool_disk_open(struct spool_disk *d, const struct spool_config *config, struct diag *diag);
+/* Fills the segment table; found: what has numbers from head on; *last: no file has a number behind it. */
+int spool_disk_scan(struct spool_disk *d, uint64_t head, struct spool_totals *found, uint64_t *last);
+void spool_disk_close(struct spool_disk *d);
+bool spool_disk_get_position(struct spool_disk *d, struct spool_position *position);
+void spool_disk_put_position(struct spool_disk *d, const struct spool_position *position);
+/* The octets that a message will take, and whether a new segment has to be begun for it. */
+uint64_t spool_disk_need(const struct spool_disk *d, size_t size, bool *new_segment);
+/* Writes head and message of a ring's block; negative errno: the segment is ended where it was good. */
+int spool_disk_append(struct spool_disk *d, struct spool_ring_block *b);
+void spool_disk_end_segment(struct spool_disk *d);
+void spool_disk_remove(struct spool_disk *d, unsigned index);
+/* Index of the first segment that holds number or later ones; n_segments: none. */
+unsigned spool_disk_find(const struct spool_disk *d, uint64_t number);
+/*
+ * The first whole block with a number of at least *least and at most most, at or after *offset of a segment; NULL:
+ * none.  *offset is where the block begins, *skipped counts the octets that are no blocks (or are not whole).
+ */
+const uint8_t *spool_disk_read(struct spool_disk *d, const struct spool_segment *s, uint64_t *offset,
+			       struct spool_block *b, uint64_t least, uint64_t most, uint64_t *skipped);
+/* The octets [offset, offset + size) of a segment until the next call, or NULL; size: at most DISK_BUFFER. */
+const uint8_t *spool_disk_peek(struct spool_disk *d, const struct spool_segment *s, uint64_t offset, size_t size);
+const uint8_t *spool_disk_read_preamble(struct spool_disk *d, const struct spool_segment *s);
+void spool_disk_sync(struct spool_disk *d);
+
+#endif
