@@ -24,10 +24,19 @@ struct export_interface {
 	char description[128]; /* alias, or the name */
 };
 
+/* Which collectors of those that are hosts get a record. */
+enum collector_group {
+	COLLECTOR_GROUP_REPLICATE, /* all */
+	COLLECTOR_GROUP_FAILOVER,  /* the first that is up */
+	COLLECTOR_GROUP_HASH,      /* one, by the flow's addresses, ports and protocol, whatever its direction */
+};
+
 struct exporter_config {
 	const struct collector_config *collectors;
 	unsigned n_collectors;
 	struct transport_config transport; /* template: collector is set for each */
+	enum collector_group group;        /* of the collectors that are hosts; files get every record */
+	uint64_t stop_ns;                  /* how long exporter_finish() waits for collectors to take what is left */
 
 	uint32_t domain;            /* observation domain id, source id, engine */
 	uint64_t template_ns;       /* refresh by time */
@@ -52,15 +61,19 @@ struct exporter_config {
 enum flow_key_extra { FLOW_KEY_TOS = 1, FLOW_KEY_VLAN = 2, FLOW_KEY_MAC = 4 };
 
 /*
- * One collector's ledger: each record of the exporter counts once here.
+ * One collector's ledger: each record of the exporter that is meant for it counts once here.
  *
- *   exporter_stats.records = records + lost_records + unfit_records + pending_records
+ *   taken_records = records + lost_records + unfit_records + pending_records
  */
 struct collector_stats {
 	const char *url;
+	bool reliable;               /* the collector has what was sent, or it is lost_records */
+	uint64_t taken_records;
 	uint64_t messages, octets;
 	uint64_t records;            /* flow records in messages that were handed to the system */
-	uint64_t pending_records;    /* in messages that are not full or not sent yet */
+	uint64_t pending_records;    /* in messages that are not full or not sent yet; at the end: left in the spool */
+	uint64_t resent_records;     /* beside those: again in a later session, or for an earlier run */
+	uint64_t sessions;
 	uint64_t templates;          /* template and options template records sent */
 	uint64_t option_records;
 	uint64_t lost_records;       /* flow records not sent: transport */
@@ -71,6 +84,7 @@ struct collector_stats {
 	uint64_t errors;
 	int last_error;         /* errno */
 	const char *last_cause; /* static text that says it better; NULL: strerror(last_error) does */
+	char reason[192];       /* and what says it best; "" none */
 	enum transport_state state;
 };
 

@@ -16,6 +16,8 @@
 #include "pitot/collector.h"
 #include "pitot/diag.h"
 
+struct opener;
+
 struct transport_config {
 	const struct collector_config *collector;
 	const char *source_host;  /* --source; NULL any */
@@ -23,10 +25,17 @@ struct transport_config {
 	const char *bind_device;  /* NULL none */
 	int ttl;                  /* 0: the system's */
 	uint32_t mtu;             /* --mtu; 0: IP_MTU of the route, at most 1500; 512 if unknown */
+	struct opener *opener;    /* renames what the user may not; NULL: nobody */
 	bool offline;             /* may wait for room (a savefile is read): never drop for want of it */
 	/* (D)TLS */
 	const char *tls_ca, *tls_cert, *tls_key, *tls_name;
 	uint64_t reconnect_ns;    /* least time between connection attempts; 0: the default, 60 s */
+	/* what waits for a collector that has a session: see spool.h */
+	uint64_t buffer_octets;   /* memory; 0: the default, 16 MiB */
+	const char *spool_dir;    /* NULL: memory only */
+	uint64_t spool_octets;    /* of its files */
+	uint64_t replay_octets, replay_ns;
+	uint64_t spool_tag;       /* part of the spool's name: what a message needs to be understood, but templates */
 };
 
 struct transport_stats {
@@ -39,6 +48,9 @@ struct transport_stats {
 	int last_error;         /* errno; 0 none */
 	const char *last_cause; /* static text that says it better than the errno; NULL */
 	uint64_t sessions;      /* connections made; 1 for UDP and files */
+	/* beside those above: sent again after the end of a session, or for an earlier run */
+	uint64_t resent_messages, resent_octets, resent_records;
+	char reason[192];       /* of the last error, when it needs a sentence of its own; else "" */
 };
 
 /*
@@ -69,6 +81,12 @@ enum transport_state {
 struct transport_limits {
 	size_t max_message; /* octets of payload; may change: ask before each message */
 	bool reliable;      /* stream or file: templates once a session, no refresh */
+	/*
+	 * Messages of flow records outlive sessions: they hold nothing else, are taken whether there is a session
+	 * or not, and get their sequence number when they enter one, by restamp.  Other messages belong to the
+	 * session that they were committed in.
+	 */
+	bool spooled;
 };
 
 struct transport_ops {
@@ -89,11 +107,20 @@ struct transport_ops {
 	/* Resolves the collector's name again (SIGHUP).  May be NULL. */
 	void (*refresh)(struct transport *t);
 	/*
+	 * Spooled and reliable only: the message of templates that flow records need, before any is committed.
+	 * The transport begins each session with it.  0 or negative errno.  May be NULL.
+	 */
+	int (*announce)(struct transport *t, const uint8_t *message, size_t size, unsigned templates);
+	/* Is nothing left that may still be sent?  NULL: nothing ever is after flush. */
+	bool (*idle)(const struct transport *t);
+	/*
 	 * Ends in good order (FIN after the last message) within deadline_ns of monotonic time, resolves every
 	 * message that is left, leaves the last statistics in *last, frees.
 	 */
 	void (*close)(struct transport *t, uint64_t deadline_ns, struct transport_stats *last);
 };
+
+#define TRANSPORT_WITHDRAWAL 64
 
 /* Each transport's struct begins with this. */
 struct transport {
@@ -105,6 +132,15 @@ struct transport {
 	/* what became of a message: set by the encoder after open, called by transport_resolve() only */
 	void (*outcome)(void *context, const struct transport_load *load, size_t size, bool sent);
 	void *context;
+	/* spooled only; set by the encoder.  revoked: a message that was sent got lost with its session after all */
+	void (*revoked)(void *context, const struct transport_load *load, size_t size);
+	/* gives a message that enters a session its sequence number and time */
+	void (*restamp)(void *context, uint8_t *message, size_t size, uint32_t records);
+	/* a message that withdraws all templates, at most TRANSPORT_WITHDRAWAL octets; returns its size */
+	size_t (*withdraw)(void *context, uint8_t *message);
+	/* something to tell the user; notices grows with each */
+	unsigned notices;
+	char notice[256];
 	struct transport_stats stats;
 	int fd; /* to poll for writing or errors; -1 none */
 	/* own address, when connected: the exporting process leaves it out of capture; family 0: unknown */
@@ -118,6 +154,10 @@ struct transport {
 
 /* By a transport, once for each committed message: counts it and tells the encoder. */
 void transport_resolve(struct transport *t, const struct transport_load *load, size_t size, bool sent);
+/* By a spooled transport: what it had resolved as sent is lost after all. */
+void transport_revoke(struct transport *t, const struct transport_load *load, size_t size);
+/* Does this kind keep flow records until the collector has them, so that some may come twice? */
+bool transport_replays(enum transport_kind kind);
 
 /*
  * Opens the transport that config->collector asks for.  A kind that this build lacks is a clear sentence and
@@ -126,6 +166,10 @@ void transport_resolve(struct transport *t, const struct transport_load *load, s
 int transport_open(struct transport **tp, const struct transport_config *config, struct diag *diag);
 
 extern const struct transport_ops transport_udp_ops;
+extern const struct transport_ops transport_tcp_ops;
+extern const struct transport_ops transport_tls_ops;
+extern const struct transport_ops transport_dtls_ops;
+extern const struct transport_ops transport_sctp_ops;
 extern const struct transport_ops transport_file_ops;
 
 #endif

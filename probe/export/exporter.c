@@ -4,6 +4,7 @@
 #include "pitot/exporter.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 
 #define CALM_NS     NS_PER_SEC       /* after the last ICMP error templates are sent again */
 #define DEADLINE_NS (5 * NS_PER_SEC) /* for transports to end in good order */
+#define DRAIN_STEP_MS 10
 
 static const struct format_ops *const formats[FORMAT_COUNT] = {
 	[FORMAT_NETFLOW5] = &netflow5_ops, [FORMAT_NETFLOW9] = &netflow9_ops, [FORMAT_IPFIX] = &ipfix_ops,
@@ -51,6 +53,8 @@ static void on_outcome(void *context, const struct transport_load *load, size_t 
 	struct collector *c = context;
 
 	if (!sent) {
+		if (c->transport->limits.spooled && c->format->protocol != P9)
+			c->sequence += load->records; /* numbers are given when messages enter a session */
 		collector_lose(c, load);
 		return;
 	}
@@ -60,7 +64,56 @@ static void on_outcome(void *context, const struct transport_load *load, size_t 
 	c->stats.option_records += load->options;
 	c->stats.templates += load->templates;
 	c->shown = load->lost;
-	outcome_tell(c->exporter->outcomes, load->first, load->end, c->format->fits != NULL, true, &c->exporter->stats);
+	outcome_tell(c->exporter->outcomes, load->first, load->end, c->index, true, &c->exporter->stats);
+}
+
+/* Nobody else can have them, and the ring may have forgotten them. */
+static bool is_sole_spooled(const struct collector *c)
+{
+	return c->exporter->n_collectors == 1 && c->transport && c->transport->limits.spooled;
+}
+
+static void count_not_sent(struct collector *c, const struct transport_load *load)
+{
+	c->exporter->stats.not_sent += load->records;
+	c->exporter->stats.not_sent_packets += load->packets;
+	c->exporter->stats.not_sent_octets += load->octets;
+}
+
+static void on_revoked(void *context, const struct transport_load *load, size_t size)
+{
+	struct collector *c = context;
+
+	c->stats.messages--;
+	c->stats.octets -= size;
+	c->stats.records -= load->records;
+	c->stats.lost_records += load->records;
+	c->stats.lost_packets += load->packets;
+	c->stats.lost_octets_total += load->octets;
+	add_loss(c, load->records, load->packets, load->octets);
+	if (is_sole_spooled(c))
+		count_not_sent(c, load);
+	else
+		outcome_revoke(c->exporter->outcomes, load->first, load->end, c->index, &c->exporter->stats);
+}
+
+static void on_restamp(void *context, uint8_t *message, size_t size, uint32_t records)
+{
+	struct collector *c = context;
+
+	(void)size;
+	if (c->stamp_session != c->transport->session) {
+		c->stamp_session = c->transport->session;
+		c->sequence = 0; /* RFC 7011 §3.1 */
+	}
+	c->format->restamp(c, message, records);
+}
+
+static size_t on_withdraw(void *context, uint8_t *message)
+{
+	struct collector *c = context;
+
+	return c->format->withdraw ? c->format->withdraw(c, message) : 0;
 }
 
 void collector_lose(struct collector *c, const struct transport_load *load)
@@ -71,8 +124,10 @@ void collector_lose(struct collector *c, const struct transport_load *load)
 	add_loss(c, load->records, load->packets, load->octets);
 	if (load->templates)
 		c->started = false; /* nobody may have them: announce anew */
-	outcome_tell(c->exporter->outcomes, load->first, load->end, c->format->fits != NULL, false,
-		     &c->exporter->stats);
+	if (is_sole_spooled(c))
+		count_not_sent(c, load);
+	else
+		outcome_tell(c->exporter->outcomes, load->first, load->end, c->index, false, &c->exporter->stats);
 }
 
 void collector_unfit(struct collector *c, const struct flow_record *r)
@@ -82,7 +137,7 @@ void collector_unfit(struct collector *c, const struct flow_record *r)
 	c->stats.unfit_records++;
 	c->stats.unfit_packets += r->packets;
 	c->stats.unfit_octets += r->octets;
-	outcome_tell(c->exporter->outcomes, number, number + 1, false, false, &c->exporter->stats);
+	outcome_tell(c->exporter->outcomes, number, number + 1, c->index, false, &c->exporter->stats);
 }
 
 /* ---- set-up */
@@ -156,11 +211,22 @@ static int collector_open(struct exporter *e, struct collector *c, const struct 
 	}
 	tc.collector = &c->config;
 	tc.offline = e->config.offline;
+	tc.spool_tag = e->config.domain;
 	r = transport_open(&c->transport, &tc, diag);
 	if (r)
 		return r;
 	c->transport->outcome = on_outcome;
+	c->transport->revoked = on_revoked;
+	c->transport->restamp = on_restamp;
+	c->transport->withdraw = on_withdraw;
 	c->transport->context = c;
+	if (!c->transport->limits.spooled) {
+		e->in_step |= UINT64_C(1) << c->index;
+		return 0;
+	}
+	r = c->format->announce ? c->format->announce(c) : -EINVAL;
+	if (r)
+		return diag_set(diag, r, "--collector %.200s: its templates do not fit a message", c->config.url);
 	return 0;
 }
 
@@ -176,8 +242,11 @@ int exporter_new(struct exporter **ep, const struct exporter_config *config, str
 		r = diag_set(diag, -ENOMEM, "exporter: out of memory");
 	for (unsigned i = 0; r == 0 && i < config->n_collectors; i++) {
 		e->n_collectors = i + 1; /* what was half opened is freed */
+		e->collectors[i].index = i;
 		r = collector_open(e, &e->collectors[i], &config->collectors[i], diag);
 	}
+	if (r == 0)
+		group_init(e);
 	if (r) {
 		exporter_free(e);
 		return r;
@@ -196,6 +265,9 @@ static void close_transport(struct collector *c, uint64_t deadline_ns)
 	c->transport->ops->close(c->transport, deadline_ns, &last);
 	c->transport = NULL;
 	c->stats.errors += last.errors;
+	c->stats.sessions = last.sessions;
+	c->stats.resent_records = last.resent_records;
+	memcpy(c->stats.reason, last.reason, sizeof(c->stats.reason));
 	c->stats.last_error = last.last_error;
 	c->stats.last_cause = last.last_cause;
 }
@@ -231,10 +303,13 @@ static void make_place(struct exporter *e)
 
 void exporter_record(struct exporter *e, const struct flow_record *r, const struct clock_time *now)
 {
+	uint64_t chosen;
+
 	e->now = *now;
-	if (outcome_is_crowded(e->outcomes, e->stats.records))
+	chosen = group_choose(e, r);
+	if (outcome_is_crowded(e->outcomes, e->stats.records, e->in_step))
 		make_place(e);
-	outcome_add(e->outcomes, e->stats.records, r, e->n_collectors);
+	outcome_add(e->outcomes, e->stats.records, r, chosen);
 	e->stats.records++;
 	e->stats.packets += r->packets;
 	e->stats.octets += r->octets;
@@ -244,6 +319,9 @@ void exporter_record(struct exporter *e, const struct flow_record *r, const stru
 	for (unsigned i = 0; i < e->n_collectors; i++) {
 		struct collector *c = &e->collectors[i];
 
+		if (!(chosen >> i & 1))
+			continue;
+		c->stats.taken_records++;
 		if (e->config.offline && c->transport->session == 0)
 			c->transport->ops->tick(c->transport, now); /* may wait for a name */
 		if (c->format->fits && !c->format->fits(r))
@@ -333,6 +411,32 @@ void exporter_refresh(struct exporter *e, const struct clock_time *now)
 	exporter_tick(e, now);
 }
 
+static bool is_idle(const struct collector *c)
+{
+	return !c->transport->ops->idle || c->transport->ops->idle(c->transport);
+}
+
+/* Until the collectors have taken what is left, or stop_ns have passed. */
+static void drain(struct exporter *e, const struct clock_time *start)
+{
+	uint64_t begun_ns = clock_monotonic_ns();
+
+	for (;;) {
+		uint64_t passed_ns = clock_monotonic_ns() - begun_ns;
+		struct clock_time now = { start->realtime_ns + passed_ns, start->monotonic_ns + passed_ns };
+		struct pollfd fds[64];
+		nfds_t n = 0;
+
+		exporter_tick(e, &now);
+		for (unsigned i = 0; i < e->n_collectors && n < 64; i++)
+			if (!is_idle(&e->collectors[i]))
+				fds[n++] = (struct pollfd){ .fd = e->collectors[i].transport->fd, .events = POLLIN };
+		if (n == 0 || passed_ns >= e->config.stop_ns)
+			return;
+		poll(fds, n, DRAIN_STEP_MS);
+	}
+}
+
 void exporter_finish(struct exporter *e, const struct clock_time *now)
 {
 	if (e->finished)
@@ -343,12 +447,19 @@ void exporter_finish(struct exporter *e, const struct clock_time *now)
 		struct collector *c = &e->collectors[i];
 
 		c->transport->ops->tick(c->transport, now);
+		if (c->transport->limits.spooled)
+			message_finish(c);
+	}
+	drain(e, now);
+	for (unsigned i = 0; i < e->n_collectors; i++) {
+		struct collector *c = &e->collectors[i];
+
 		if (c->format->finish)
-			c->format->finish(c, now);
+			c->format->finish(c, &e->now);
 		message_flush(c);
 	}
 	for (unsigned i = 0; i < e->n_collectors; i++)
-		close_transport(&e->collectors[i], now->monotonic_ns + DEADLINE_NS);
+		close_transport(&e->collectors[i], e->now.monotonic_ns + DEADLINE_NS);
 }
 
 /* ---- reading */
@@ -371,9 +482,13 @@ void exporter_get_collector_stats(const struct exporter *e, unsigned i, struct c
 	*stats = c->stats;
 	stats->url = c->config.url;
 	stats->saturated = c->context.saturated;
-	stats->pending_records = e->stats.records - stats->records - stats->lost_records - stats->unfit_records;
+	stats->reliable = transport_replays(c->config.transport);
+	stats->pending_records = stats->taken_records - stats->records - stats->lost_records - stats->unfit_records;
 	if (c->transport) {
 		stats->errors += c->transport->stats.errors;
+		stats->sessions = c->transport->stats.sessions;
+		stats->resent_records = c->transport->stats.resent_records;
+		memcpy(stats->reason, c->transport->stats.reason, sizeof(stats->reason));
 		stats->last_error = c->transport->stats.last_error;
 		stats->last_cause = c->transport->stats.last_cause;
 		stats->state = c->transport->state;
@@ -418,6 +533,8 @@ int exporter_print_templates(const struct exporter_config *config, void (*print)
 			continue;
 		}
 		r = fields_templates(&v4, &v6, format->protocol, config, diag);
+		if (r == 0 && transport_replays(config->collectors[i].transport))
+			r = fields_add_id(&v4, &v6, diag);
 		if (r)
 			return r;
 		print_template(&v4, "IPv4", print, ctx);

@@ -105,6 +105,13 @@ int fields_templates(struct template *v4, struct template *v6, enum ie_protocol 
 	return 0;
 }
 
+int fields_add_id(struct template *v4, struct template *v6, struct diag *diag)
+{
+	int r = add_field(v4, &ie_table[IE_flowId], IE_GROUP_BASE, diag);
+
+	return r ? r : add_field(v6, &ie_table[IE_flowId], IE_GROUP_BASE, diag);
+}
+
 int exporter_check_fields(const char *fields, struct diag *diag)
 {
 	struct exporter_config config = { .fields = fields, .has_ethernet = true, .has_direction = true };

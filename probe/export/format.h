@@ -35,6 +35,10 @@ struct format_ops {
 	void (*refresh)(struct collector *c);
 	/* the last messages; a format that has sent nothing yet sends its beginning */
 	void (*finish)(struct collector *c, const struct clock_time *now);
+	/* for transports that are spooled: see transport.h; setup is done */
+	int (*announce)(struct collector *c);
+	void (*restamp)(struct collector *c, uint8_t *message, uint32_t records);
+	size_t (*withdraw)(struct collector *c, uint8_t *message);
 };
 
 extern const struct format_ops netflow5_ops, netflow9_ops, ipfix_ops, json_ops, text_ops;
@@ -69,7 +73,10 @@ struct collector {
 	struct announced *announced; /* NULL: a format without templates */
 	struct template *plain;      /* the fields of JSON and NetFlow v5: 4, 6 */
 
+	unsigned index;
 	uint64_t session;       /* the transport's, in which this is */
+	uint64_t stamp_session; /* the one that sequence and stamp_s are of: spooled transports */
+	uint32_t stamp_s;       /* the last Export Time of any session */
 	bool started;           /* templates, or the header line, are out */
 	bool templates_due;
 	uint32_t sequence;
@@ -95,6 +102,9 @@ struct exporter {
 	struct exporter_stats stats;
 	struct export_process_facts facts;
 	struct outcome_ring *outcomes;
+	uint64_t group;        /* collectors (bit i is collector i) that share records, by config.group */
+	uint64_t in_step;      /* those that tell of a record soon: their transport is not spooled */
+	bool group_waited;     /* offline: for one of the group to be up, once */
 	struct clock_time now; /* of the call that is running */
 	const struct flow_record *record; /* that is being exported; NULL */
 	uint64_t latest_ns;    /* latest record end: the clock of offline losses */
@@ -134,8 +144,14 @@ void collector_unfit(struct collector *c, const struct flow_record *r);
 /* The number of the record that is being exported. */
 uint64_t exporter_number(const struct exporter *e);
 
+/* The collectors that are to have r: group.c. */
+void group_init(struct exporter *e);
+uint64_t group_choose(struct exporter *e, const struct flow_record *r);
+
 /* The templates of flow records in one format, by --fields or the standard list. */
 int fields_templates(struct template *v4, struct template *v6, enum ie_protocol protocol,
 		     const struct exporter_config *config, struct diag *diag);
+/* flowId where it is missing: by it a collector finds what came twice. */
+int fields_add_id(struct template *v4, struct template *v6, struct diag *diag);
 
 #endif

@@ -14,7 +14,44 @@ static void ipfix_header(struct collector *c)
 	wire_put_u32(&w, now.seconds);
 	wire_put_u32(&w, c->sequence);
 	wire_put_u32(&w, c->exporter->config.domain);
-	c->sequence += m->load.options + m->load.records; /* data records, templates not; lost ones as well */
+	if (!c->transport->limits.spooled) /* else ipfix_restamp() does it */
+		c->sequence += m->load.options + m->load.records; /* data records, templates not; lost ones as well */
+}
+
+static void ipfix_restamp(struct collector *c, uint8_t *message, uint32_t records)
+{
+	const struct exporter *e = c->exporter;
+	uint64_t now_ns = e->config.offline ? e->latest_ns + NS_PER_SEC - 1 : e->now.realtime_ns;
+	uint32_t seconds = (uint32_t)(now_ns / NS_PER_SEC), written;
+
+	memcpy(&written, message + 4, 4);
+	written = __builtin_bswap32(written);
+	if (seconds < written)
+		seconds = written;
+	if (seconds > c->stamp_s)
+		c->stamp_s = seconds;
+	wire_store(message + 4, c->stamp_s, 4);
+	wire_store(message + 8, c->sequence, 4);
+	c->sequence += records;
+}
+
+/* RFC 7011 §8.1: all templates, all options templates */
+static size_t ipfix_withdraw(struct collector *c, uint8_t *message)
+{
+	struct wire w;
+
+	wire_init(&w, message, TRANSPORT_WITHDRAWAL);
+	wire_put_u16(&w, 10);
+	wire_put_u16(&w, 32);
+	wire_put_u64(&w, 0); /* restamped */
+	wire_put_u32(&w, c->exporter->config.domain);
+	for (uint16_t set = 2; set <= 3; set++) {
+		wire_put_u16(&w, set);
+		wire_put_u16(&w, 8);
+		wire_put_u16(&w, set);
+		wire_put_u16(&w, 0);
+	}
+	return wire_size(&w);
 }
 
 const struct format_ops ipfix_ops = {
@@ -27,4 +64,7 @@ const struct format_ops ipfix_ops = {
 	.tick = templated_tick,
 	.refresh = templated_refresh,
 	.finish = templated_finish,
+	.announce = templated_announce,
+	.restamp = ipfix_restamp,
+	.withdraw = ipfix_withdraw,
 };

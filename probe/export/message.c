@@ -19,7 +19,7 @@ void message_begin(struct collector *c, unsigned header_size, unsigned reserve_a
 		return;
 	if (size > FORMAT_MAX_MESSAGE)
 		size = FORMAT_MAX_MESSAGE;
-	if (c->session && c->session == c->transport->session)
+	if (c->transport->limits.spooled || (c->session && c->session == c->transport->session))
 		memory = c->transport->ops->reserve(c->transport);
 	*m = (struct message){ .open = true,
 			       .lent = memory != NULL,

@@ -15,7 +15,24 @@ static void netflow9_header(struct collector *c)
 	wire_put_u32(&w, now.seconds);
 	wire_put_u32(&w, c->sequence);
 	wire_put_u32(&w, c->exporter->config.domain);
-	c->sequence++; /* counts messages, those that get lost as well */
+	if (!c->transport->limits.spooled) /* else netflow9_restamp() does it */
+		c->sequence++; /* counts messages, those that get lost as well */
+}
+
+/* Times stay: First and Last of the records hang on them. */
+static void netflow9_restamp(struct collector *c, uint8_t *message, uint32_t records)
+{
+	const struct clock_time *now = &c->exporter->now;
+	uint64_t none = 0;
+
+	(void)records;
+	if (memcmp(message + 4, &none, 8) == 0) { /* by templated_announce() */
+		int64_t ms = (int64_t)(now->realtime_ns / NS_PER_MSEC);
+
+		wire_store(message + 4, (uint64_t)(ms - (c->clock.has_line ? c->clock.boot_ms : ms)), 4);
+		wire_store(message + 8, (uint64_t)(ms / 1000), 4);
+	}
+	wire_store(message + 12, c->sequence++, 4);
 }
 
 const struct format_ops netflow9_ops = {
@@ -28,4 +45,6 @@ const struct format_ops netflow9_ops = {
 	.tick = templated_tick,
 	.refresh = templated_refresh,
 	.finish = templated_finish,
+	.announce = templated_announce,
+	.restamp = netflow9_restamp,
 };

@@ -10,9 +10,8 @@ struct outcome {
 	uint64_t number;
 	uint64_t packets;
 	uint64_t octets;
-	uint16_t open; /* collectors that have not told yet */
-	bool sent;
-	bool v6;
+	uint64_t open; /* collectors that have not told yet: bit i is collector i */
+	uint64_t sent; /* those that told of success */
 };
 
 struct outcome_ring {
@@ -30,33 +29,55 @@ void outcome_free(struct outcome_ring *o)
 	free(o);
 }
 
-bool outcome_is_crowded(const struct outcome_ring *o, uint64_t number)
+bool outcome_is_crowded(const struct outcome_ring *o, uint64_t number, uint64_t collectors)
 {
-	return o->places[number % PLACES].open > 0;
+	return (o->places[number % PLACES].open & collectors) != 0;
 }
 
-void outcome_add(struct outcome_ring *o, uint64_t number, const struct flow_record *r, unsigned collectors)
+void outcome_add(struct outcome_ring *o, uint64_t number, const struct flow_record *r, uint64_t collectors)
 {
 	o->places[number % PLACES] = (struct outcome){ .number = number,
 						       .packets = r->packets,
 						       .octets = r->octets,
-						       .open = (uint16_t)collectors,
-						       .v6 = r->key.ip_version == 6 };
+						       .open = collectors };
 }
 
-void outcome_tell(struct outcome_ring *o, uint64_t first, uint64_t end, bool only4, bool sent,
+static void count_not_sent(const struct outcome *p, struct exporter_stats *stats)
+{
+	if (p->open || p->sent)
+		return;
+	stats->not_sent++;
+	stats->not_sent_packets += p->packets;
+	stats->not_sent_octets += p->octets;
+}
+
+void outcome_tell(struct outcome_ring *o, uint64_t first, uint64_t end, unsigned collector, bool sent,
 		  struct exporter_stats *stats)
 {
+	uint64_t bit = UINT64_C(1) << collector;
+
 	for (uint64_t n = first; n < end; n++) {
 		struct outcome *p = &o->places[n % PLACES];
 
-		if (p->number != n || p->open == 0 || (only4 && p->v6))
+		if (p->number != n || !(p->open & bit))
 			continue;
-		p->sent |= sent;
-		if (--p->open > 0 || p->sent)
+		p->open &= ~bit;
+		p->sent |= sent ? bit : 0;
+		count_not_sent(p, stats);
+	}
+}
+
+void outcome_revoke(struct outcome_ring *o, uint64_t first, uint64_t end, unsigned collector,
+		    struct exporter_stats *stats)
+{
+	uint64_t bit = UINT64_C(1) << collector;
+
+	for (uint64_t n = first; n < end; n++) {
+		struct outcome *p = &o->places[n % PLACES];
+
+		if (p->number != n || !(p->sent & bit))
 			continue;
-		stats->not_sent++;
-		stats->not_sent_packets += p->packets;
-		stats->not_sent_octets += p->octets;
+		p->sent &= ~bit;
+		count_not_sent(p, stats);
 	}
 }

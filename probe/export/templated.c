@@ -30,12 +30,28 @@ static struct dialect dialect_of(const struct collector *c)
 
 int templated_setup(struct collector *c, struct diag *diag)
 {
+	int r;
+
 	c->announced = calloc(1, sizeof(*c->announced));
 	if (!c->announced)
 		return diag_set(diag, -ENOMEM, "%s: no memory for templates", c->config.url);
 	options_init(c->announced->options, c->format->protocol, &c->exporter->config);
-	return fields_templates(&c->announced->flow4, &c->announced->flow6, c->format->protocol,
-				&c->exporter->config, diag);
+	r = fields_templates(&c->announced->flow4, &c->announced->flow6, c->format->protocol, &c->exporter->config,
+			     diag);
+	if (r == 0 && transport_replays(c->config.transport))
+		r = fields_add_id(&c->announced->flow4, &c->announced->flow6, diag);
+	return r;
+}
+
+static bool is_spooled(const struct collector *c)
+{
+	return c->transport->limits.spooled;
+}
+
+/* Spooled, and no session to send anything in but flow records, which wait for one. */
+static bool is_apart(const struct collector *c)
+{
+	return is_spooled(c) && c->transport->state != TRANSPORT_STATE_UP;
 }
 
 /* Opens a message whose clock is on its line; data and announcements alike. */
@@ -191,9 +207,11 @@ static void put_statistics(struct collector *c)
 			message_flush(c);
 	}
 	options_facts(&facts, &e->config, c->format->protocol);
-	facts.messages = c->stats.messages;
-	facts.octets = c->stats.octets;
-	facts.records = c->stats.records;
+	if (is_spooled(c))
+		c->shown = c->lost;
+	facts.messages = c->stats.messages + c->transport->stats.resent_messages;
+	facts.octets = c->stats.octets + c->transport->stats.resent_octets;
+	facts.records = c->stats.records + c->transport->stats.resent_records;
 	facts.ignored_packets = e->facts.ignored_packets;
 	facts.ignored_octets = e->facts.ignored_octets;
 	facts.first_ignored_ns = e->facts.first_ignored_ns;
@@ -214,16 +232,21 @@ static void enter_session(struct collector *c)
 {
 	if (c->session == c->transport->session)
 		return;
-	message_abandon(c);
+	if (!is_spooled(c) || c->message.load.records == 0)
+		message_abandon(c);
 	c->session = c->transport->session;
-	c->sequence = 0;
+	if (!is_spooled(c)) /* restamp does it */
+		c->sequence = 0;
 	c->started = false;
 }
 
 static void start(struct collector *c)
 {
+	bool reliable = c->transport->limits.reliable;
+
 	c->started = true;
-	announce(c, c->transport->limits.reliable ? 1 : COPIES, true);
+	/* a reliable transport that is spooled begins its sessions with the templates by itself */
+	announce(c, reliable && is_spooled(c) ? 0 : reliable ? 1 : COPIES, true);
 	put_statistics(c);
 }
 
@@ -237,6 +260,8 @@ static void refresh(struct collector *c)
 		return;
 	}
 	options_facts(&facts, &c->exporter->config, c->format->protocol);
+	if (is_spooled(c))
+		message_finish(c);
 	c->templates_due = false;
 	c->next_template_ns = c->exporter->now.monotonic_ns + c->exporter->config.template_ns;
 	if (c->exporter->config.offline)
@@ -249,7 +274,7 @@ static void refresh(struct collector *c)
 static void prepare(struct collector *c)
 {
 	enter_session(c);
-	if (!c->session)
+	if (!c->session || is_apart(c))
 		return;
 	if (!c->started)
 		start(c);
@@ -280,6 +305,8 @@ static void open_for_data(struct collector *c)
 		export_clock_add(&c->clock, r, now);
 	}
 	prepare(c);
+	if (is_spooled(c)) /* flow records are in messages of their own */
+		message_finish(c);
 	follow_clock(c, r, now);
 	if (c->message.open)
 		return;
@@ -311,11 +338,11 @@ void templated_tick(struct collector *c, const struct clock_time *now)
 {
 	const struct exporter_config *config = &c->exporter->config;
 
-	if (config->offline && !c->started)
+	if (config->offline && !c->started && !(is_spooled(c) && c->exporter->latest_ns))
 		return; /* times are not known before the first record */
 	follow_clock(c, NULL, now);
 	enter_session(c);
-	if (!c->session)
+	if (!c->session || is_apart(c))
 		return;
 	if (!c->started || due_by_time(c) || due_by_count(c)) {
 		message_finish(c);
@@ -337,10 +364,35 @@ void templated_finish(struct collector *c, const struct clock_time *now)
 {
 	(void)now;
 	enter_session(c);
-	if (c->session && !c->started)
+	if (c->session && !c->started && !is_apart(c))
 		start(c);
 	message_flush(c);
-	if (c->session)
+	if (c->session && !is_apart(c))
 		put_statistics(c);
 	message_flush(c);
+}
+
+/* The same octets whenever the templates are the same: number and time are given when it enters a session. */
+int templated_announce(struct collector *c)
+{
+	struct message *m = &c->message;
+	unsigned templates;
+	int r;
+
+	if (!c->transport->limits.reliable)
+		return 0; /* templates are repeated: announce() */
+	open_message(c);
+	put_templates(c);
+	message_close_set(c);
+	templates = m->load.templates;
+	c->format->header(c);
+	wire_store(m->wire.start + 4, 0, 8);
+	if (c->format->protocol == P9)
+		wire_store(m->wire.start + 12, 0, 4);
+	m->open = false;
+	r = c->format->restamp ? c->transport->ops->announce(c->transport, m->wire.start, wire_size(&m->wire), templates)
+			       : -EINVAL;
+	*m = (struct message){ 0 };
+	c->clock.has_line = false;
+	return r;
 }

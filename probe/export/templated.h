@@ -12,5 +12,6 @@ void templated_record(struct collector *c, const struct flow_record *r, const st
 void templated_tick(struct collector *c, const struct clock_time *now);
 void templated_refresh(struct collector *c);
 void templated_finish(struct collector *c, const struct clock_time *now);
+int templated_announce(struct collector *c);
 
 #endif

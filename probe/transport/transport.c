@@ -3,26 +3,23 @@
 
 #include <errno.h>
 
-static const struct {
-	const char *name;
-	const struct transport_ops *ops; /* NULL: this build has it not */
-} kinds[TRANSPORT_COUNT] = {
-	[TRANSPORT_UDP] = { "UDP", &transport_udp_ops },
-	[TRANSPORT_TCP] = { "TCP", NULL },
-	[TRANSPORT_TLS] = { "TLS", NULL },
-	[TRANSPORT_DTLS] = { "DTLS", NULL },
-	[TRANSPORT_SCTP] = { "SCTP", NULL },
-	[TRANSPORT_FILE] = { "files", &transport_file_ops },
+static const struct transport_ops *const kinds[TRANSPORT_COUNT] = {
+	[TRANSPORT_UDP] = &transport_udp_ops,
+	[TRANSPORT_TCP] = &transport_tcp_ops,
+	[TRANSPORT_TLS] = NULL,
+	[TRANSPORT_DTLS] = NULL,
+	[TRANSPORT_SCTP] = NULL,
+	[TRANSPORT_FILE] = &transport_file_ops,
 };
 
 int transport_open(struct transport **tp, const struct transport_config *config, struct diag *diag)
 {
-	enum transport_kind kind = config->collector->transport;
+	const struct transport_ops *ops = kinds[config->collector->transport];
 
-	if (!kinds[kind].ops)
-		return diag_set(diag, -EPROTONOSUPPORT, "--collector %s: this build of pitot has no %s transport; use UDP",
-				config->collector->url, kinds[kind].name);
-	return kinds[kind].ops->open(tp, config, diag);
+	if (!ops)
+		return diag_set(diag, -EPROTONOSUPPORT, "--collector %s: this build of pitot has no such transport; use UDP",
+				config->collector->url);
+	return ops->open(tp, config, diag);
 }
 
 void transport_resolve(struct transport *t, const struct transport_load *load, size_t size, bool sent)
@@ -37,4 +34,20 @@ void transport_resolve(struct transport *t, const struct transport_load *load, s
 	}
 	if (t->outcome)
 		t->outcome(t->context, load, size, sent);
+}
+
+void transport_revoke(struct transport *t, const struct transport_load *load, size_t size)
+{
+	t->stats.messages--;
+	t->stats.octets -= size;
+	t->stats.records -= load->records;
+	t->stats.lost_messages++;
+	t->stats.lost_records += load->records;
+	if (t->revoked)
+		t->revoked(t->context, load, size);
+}
+
+bool transport_replays(enum transport_kind kind)
+{
+	return kind == TRANSPORT_TCP || kind == TRANSPORT_TLS || kind == TRANSPORT_SCTP;
 }

@@ -126,21 +126,32 @@ static void test_outcomes(void **state)
 
 	(void)state;
 	assert_int_equal(outcome_new(&o), 0);
-	outcome_add(o, 0, &v4, 2);
-	outcome_add(o, 1, &v6, 2);
-	outcome_tell(o, 1, 2, false, false, &stats); /* unfit for the second */
-	outcome_tell(o, 0, 2, true, false, &stats);  /* the second's message */
+	outcome_add(o, 0, &v4, 3);
+	outcome_add(o, 1, &v6, 3);
+	outcome_tell(o, 1, 2, 1, false, &stats); /* unfit for the second */
+	outcome_tell(o, 0, 2, 1, false, &stats); /* the second's message */
 	assert_int_equal(stats.not_sent, 0);
-	outcome_tell(o, 0, 2, false, false, &stats); /* the first's */
+	outcome_tell(o, 0, 2, 0, false, &stats); /* the first's */
 	assert_int_equal(stats.not_sent, 2);
 	assert_int_equal(stats.not_sent_packets, 5);
-	outcome_tell(o, 0, 2, false, false, &stats); /* told already */
+	outcome_tell(o, 0, 2, 0, false, &stats); /* told already */
 	assert_int_equal(stats.not_sent, 2);
 	for (uint64_t n = 2; n < 70000; n++)
 		outcome_add(o, n, &v4, 1);
-	assert_true(outcome_is_crowded(o, 70000));
-	outcome_tell(o, 2, 4, false, false, &stats); /* forgotten */
+	assert_true(outcome_is_crowded(o, 70000, 1));
+	assert_false(outcome_is_crowded(o, 70000, 2));
+	outcome_tell(o, 2, 4, 0, false, &stats); /* forgotten */
 	assert_int_equal(stats.not_sent, 2);
+	/* of a range only what was the collector's; and what it had to take back */
+	for (uint64_t n = 70000; n < 70004; n++)
+		outcome_add(o, n, &v4, n % 2 ? 1 : 2);
+	outcome_tell(o, 70000, 70004, 0, true, &stats);
+	assert_int_equal(stats.not_sent, 2);
+	outcome_tell(o, 70000, 70004, 1, false, &stats);
+	assert_int_equal(stats.not_sent, 4);
+	outcome_revoke(o, 70000, 70004, 0, &stats);
+	outcome_revoke(o, 70000, 70004, 0, &stats);
+	assert_int_equal(stats.not_sent, 6);
 	outcome_free(o);
 }
 

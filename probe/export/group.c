@@ -1,0 +1,129 @@
+/*
+ * group: which collectors get a record (--collector-group).
+ *
+ * The group is the collectors that are hosts; files get every record.  Each keeps its own templates, sequence and
+ * queue, whatever the others do: what one has taken is never given to another.
+ *
+ * failover: the first that is up, in the order of the options; when none is, the first that may still come up.  A
+ * datagram collector is up unless its host refuses datagrams; templates, which all of them get, find out when it is
+ * back.
+ * hash: both directions of a connection, and all its records, go to one collector.  It stays the same one when that
+ * is down: what waits for it is in its queue.
+ */
+#include <poll.h>
+#include <string.h>
+
+#include "format.h"
+
+#define WAIT_NS (10 * NS_PER_SEC) /* offline: for the first of a failover group */
+
+void group_init(struct exporter *e)
+{
+	for (unsigned i = 0; i < e->n_collectors; i++)
+		if (e->collectors[i].config.transport != TRANSPORT_FILE)
+			e->group |= UINT64_C(1) << i;
+}
+
+static uint64_t mix(uint64_t h)
+{
+	h ^= h >> 33;
+	h *= UINT64_C(0xff51afd7ed558ccd);
+	h ^= h >> 33;
+	h *= UINT64_C(0xc4ceb9fe1a85ec53);
+	return h ^ h >> 33;
+}
+
+static uint64_t end_hash(const uint8_t address[16], uint64_t port)
+{
+	uint64_t a, b;
+
+	memcpy(&a, address, 8);
+	memcpy(&b, address + 8, 8);
+	return mix(mix(a ^ UINT64_C(0x9e3779b97f4a7c15)) ^ mix(b + port));
+}
+
+/* The same for both directions: ends are added, and ICMP's type and code, which are no port, left out. */
+static uint64_t flow_hash(const struct flow_key *k)
+{
+	bool ports = k->protocol != 1 && k->protocol != 58;
+	uint64_t ends = end_hash(k->src, ports ? k->src_port : 0) + end_hash(k->dst, ports ? k->dst_port : 0);
+
+	return mix(ends ^ k->protocol);
+}
+
+static uint64_t choose_by_hash(const struct exporter *e, const struct flow_record *r)
+{
+	unsigned n = (unsigned)__builtin_popcountll(e->group), nth = (unsigned)(flow_hash(&r->key) % n);
+	uint64_t left = e->group;
+
+	while (nth-- > 0)
+		left &= left - 1;
+	return left & -left;
+}
+
+static bool is_up(const struct collector *c)
+{
+	return c->transport->state == TRANSPORT_STATE_UP && !(c->error_ns && !c->transport->limits.spooled);
+}
+
+static uint64_t first_up(const struct exporter *e)
+{
+	uint64_t maybe = 0;
+
+	for (unsigned i = 0; i < e->n_collectors; i++) {
+		const struct collector *c = &e->collectors[i];
+
+		if (!(e->group >> i & 1))
+			continue;
+		if (is_up(c))
+			return UINT64_C(1) << i;
+		if (!maybe && c->transport->state == TRANSPORT_STATE_CONNECTING)
+			maybe = UINT64_C(1) << i;
+	}
+	return maybe ? maybe : e->group & -e->group;
+}
+
+static bool is_undecided(const struct exporter *e)
+{
+	for (unsigned i = 0; i < e->n_collectors; i++) {
+		const struct collector *c = &e->collectors[i];
+
+		if (!(e->group >> i & 1))
+			continue;
+		if (is_up(c))
+			return false;
+		if (c->transport->state == TRANSPORT_STATE_CONNECTING)
+			return true;
+	}
+	return false;
+}
+
+/* Offline all records may be there before the first collector has answered. */
+static void wait_for_first(struct exporter *e)
+{
+	uint64_t begun_ns = clock_monotonic_ns(), passed_ns = 0;
+
+	e->group_waited = true;
+	for (; passed_ns < WAIT_NS; passed_ns = clock_monotonic_ns() - begun_ns) {
+		struct clock_time now = { e->now.realtime_ns + passed_ns, e->now.monotonic_ns + passed_ns };
+
+		for (unsigned i = 0; i < e->n_collectors; i++)
+			e->collectors[i].transport->ops->tick(e->collectors[i].transport, &now);
+		if (!is_undecided(e))
+			return;
+		poll(NULL, 0, 5);
+	}
+}
+
+uint64_t group_choose(struct exporter *e, const struct flow_record *r)
+{
+	uint64_t all = e->n_collectors < 64 ? (UINT64_C(1) << e->n_collectors) - 1 : UINT64_MAX;
+
+	if (e->config.group == COLLECTOR_GROUP_REPLICATE || !(e->group & (e->group - 1)))
+		return all;
+	if (e->config.group == COLLECTOR_GROUP_HASH)
+		return (all & ~e->group) | choose_by_hash(e, r);
+	if (e->config.offline && !e->group_waited)
+		wait_for_first(e);
+	return (all & ~e->group) | first_up(e);
+}

@@ -1,0 +1,192 @@
+/*
+ * session: what transports with a connection have in common: names, connecting and connecting again, the queue,
+ * what the peer's kernel acknowledged, ending in good order.
+ *
+ * A session_layer is how octets go in and out of a socket that is connected: plain TCP, TLS, DTLS, SCTP.  Nothing
+ * waits, except where a savefile is read (config.offline) and in close(): there poll() waits for progress.
+ *
+ * Two kinds of messages: those of flow records are in the spool and outlive sessions; others (options data, and the
+ * templates of an unreliable layer) belong to the session they were committed in and go first.  A message enters the
+ * session, and is counted as sent, when it is copied to out and restamped.
+ */
+#ifndef PITOT_TRANSPORT_SESSION_H
+#define PITOT_TRANSPORT_SESSION_H
+
+#include <net/if.h>
+
+#include "pitot/spool.h"
+#include "pitot/transport.h"
+#include "resolve.h"
+
+#define SESSION_MESSAGE 65535u
+#define SESSION_OUT     (256u * 1024u) /* octets that have entered the session and were not written yet */
+#define SESSION_MARKS   1024u
+
+enum session_phase {
+	SESSION_WAITING,    /* for the time of the next attempt */
+	SESSION_RESOLVING,
+	SESSION_CONNECTING,
+	SESSION_GREETING,   /* the layer's handshake */
+	SESSION_UP,
+	SESSION_DRAINING,   /* the peer has closed: what did it acknowledge? */
+	SESSION_ENDING,     /* close(): we have closed, the peer acknowledges */
+};
+
+/* What peers say, beside negative errno. */
+enum { SESSION_E_CLOSED = 1 /* in good order */ };
+
+struct session;
+
+struct session_layer {
+	const char *name;
+	int socktype, protocol;
+	bool whole;    /* one message in each write */
+	bool reliable;
+	size_t max_message;
+	/* once, when the transport is opened; may be NULL */
+	int (*setup)(struct session *s, struct diag *diag);
+	void (*free)(struct session *s);
+	/* the socket is connected; NULL: nothing to do */
+	int (*start)(struct session *s);
+	/* 0 done, -EAGAIN, or negative errno and a reason; NULL: none */
+	int (*greet)(struct session *s);
+	/* octets taken, or negative errno */
+	ssize_t (*write)(struct session *s, const uint8_t *data, size_t size);
+	/* what came from the peer is dropped: 0 nothing more now, SESSION_E_CLOSED, or negative errno */
+	int (*read)(struct session *s);
+	/* units (octets, or messages) that were written; of those, how many the peer's kernel does not have yet */
+	uint64_t (*written)(const struct session *s);
+	uint64_t (*unacked)(const struct session *s);
+	/* goodbye: 0 said, -EAGAIN; NULL: shutdown() alone */
+	int (*shut)(struct session *s);
+	/* the session is over: frees what start made; may be NULL */
+	void (*stop)(struct session *s);
+	/* every tick of a session that is up or greeting; 0, or negative errno: the session is over */
+	int (*tick)(struct session *s);
+};
+
+/* A message of this run in the spool. */
+struct session_entry {
+	struct transport_load load;
+	size_t size;
+	uint64_t end;  /* where it ends in this session's stream; 0 not in it */
+	bool resolved; /* as sent */
+	bool acked;
+	bool orphan;   /* the spool had to drop it while it was under way */
+};
+
+/* A message that belongs to one session. */
+struct session_direct {
+	struct session_direct *next;
+	struct transport_load load;
+	size_t size;
+	uint8_t data[];
+};
+
+/* Units written up to here are octets of the stream up to there. */
+struct session_mark {
+	uint64_t unit, stream;
+};
+
+struct session {
+	struct transport t; /* first */
+	const struct session_layer *layer;
+	void *own; /* of the layer */
+	struct transport_config config;
+	struct collector_config collector;
+	char source_host[64], bind_device[IF_NAMESIZE], spool_dir[512], tls_name[256];
+
+	enum session_phase phase;
+	uint64_t now_ns; /* monotonic */
+	struct resolve *lookup;
+	struct resolve_result addresses;
+	unsigned next_address;
+	bool attempted;
+	uint64_t attempt_ns;  /* the last one */
+	uint64_t deadline_ns; /* of the phase */
+	int address_error;
+	bool waited;   /* offline: once for a session that does not come */
+	uint64_t backlog; /* octets committed and not acknowledged */
+
+	struct spool *spool;
+	bool spool_degraded;
+	uint64_t spool_errors;
+	struct session_entry *entries; /* of this run's messages: [first_entry, appended) */
+	size_t entries_size;           /* a power of two */
+	uint64_t first_entry, held_entry, appended; /* the spool holds those from held_entry on */
+	uint64_t acked_entry;
+	uint64_t recovered;            /* of earlier runs, held */
+	uint64_t gone_done, gone_dropped;
+	uint64_t credit_octets;        /* pace of what waited */
+	uint64_t paced_ns;
+	uint64_t behind;               /* messages that waited when the session began */
+
+	uint8_t *templates, *in_force; /* SESSION_MESSAGE octets each; in force in the session */
+	size_t templates_size, in_force_size;
+	unsigned templates_records;
+	bool announced;                /* unreliable layers: the encoder has sent templates in this session */
+
+	struct session_direct *direct, **direct_end;
+	size_t direct_octets;
+
+	uint64_t entered; /* octets of the stream that were copied to out */
+	uint64_t stream;  /* and that the layer has taken */
+	uint64_t acked;
+	uint64_t units;   /* messages written: for layers that count them */
+	struct session_mark marks[SESSION_MARKS];
+	unsigned first_mark, n_marks;
+	size_t out_size, out_done;
+	uint8_t *out; /* SESSION_OUT */
+	uint8_t lent[SESSION_MESSAGE];
+};
+
+/* session.c: the ops that all layers share */
+int session_open(struct session **sp, const struct transport_ops *ops, const struct session_layer *layer,
+		 const struct transport_config *config, struct diag *diag);
+uint8_t *session_reserve(struct transport *t);
+void session_commit(struct transport *t, size_t size, const struct transport_load *load);
+void session_flush(struct transport *t);
+void session_tick(struct transport *t, const struct clock_time *now);
+void session_refresh(struct transport *t);
+int session_announce(struct transport *t, const uint8_t *message, size_t size, unsigned templates);
+bool session_idle(const struct transport *t);
+void session_close(struct transport *t, uint64_t deadline_ns, struct transport_stats *last);
+
+#define SESSION_OPS(NAME, OPEN)                                                                            \
+	{                                                                                                  \
+		.name = NAME, .open = OPEN, .reserve = session_reserve, .commit = session_commit,          \
+		.flush = session_flush, .tick = session_tick, .refresh = session_refresh,                  \
+		.announce = session_announce, .idle = session_idle, .close = session_close,                \
+	}
+
+/* For layers: the sentence about what comes next as an error; returns error. */
+__attribute__((format(printf, 3, 4))) int session_because(struct session *s, int error, const char *fmt, ...);
+
+/* session_socket.c */
+int session_socket_check(const struct transport_config *config, struct diag *diag);
+/* A socket that connects to this address: it, or negative errno. */
+int session_socket_open(struct session *s, const struct sockaddr_storage *peer, socklen_t size);
+/* 1 connected, 0 not yet, negative errno. */
+int session_socket_connected(const struct session *s);
+void session_socket_note_self(struct session *s);
+/* TCP: octets that the peer's kernel did not acknowledge. */
+uint64_t session_socket_unacked(const struct session *s);
+
+/* session_queue.c: what waits, what is under way, what became of it */
+int session_queue_open(struct session *s, struct diag *diag);
+void session_queue_add(struct session *s, const uint8_t *message, size_t size, const struct transport_load *load);
+void session_queue_direct(struct session *s, const uint8_t *message, size_t size, const struct transport_load *load);
+void session_queue_begin(struct session *s); /* a session began */
+/* Puts what comes next into out, which is empty.  False: nothing may be sent now. */
+bool session_queue_fill(struct session *s);
+/* The layer took n octets of out. */
+void session_queue_wrote(struct session *s, size_t n);
+/* The message in out can never be sent: it is too long for the path. */
+void session_queue_reject(struct session *s);
+void session_queue_acked(struct session *s);
+void session_queue_end(struct session *s, bool clean);
+void session_queue_tick(struct session *s);
+bool session_queue_is_empty(const struct session *s); /* all is with the peer's kernel */
+void session_queue_close(struct session *s);
+
+#endif

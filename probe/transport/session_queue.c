@@ -1,0 +1,465 @@
+/*
+ * session_queue: what waits for a session, what is under way in it, and what became of it.
+ *
+ * The spool keeps messages of flow records; entries mirror those of this run, so that each can be told of: sent when
+ * it first enters a session, lost when the spool drops it before.  The spool is first in, first out, so counts are
+ * enough to know which one is meant.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "session.h"
+
+#define BUFFER_DEFAULT  (UINT64_C(16) << 20)
+#define DIRECT_OCTETS   (1u << 20)
+#define ENTRIES_FIRST   64u
+#define PACE_OCTETS     (UINT64_C(64) << 20) /* a second, of what waited while there was no session */
+#define PACE_BURST      (UINT64_C(4) << 20)
+
+/* ---- the mirror */
+
+static struct session_entry *entry_of(struct session *s, uint64_t index)
+{
+	return &s->entries[index & (s->entries_size - 1)];
+}
+
+static bool entry_push(struct session *s, const struct transport_load *load, size_t size)
+{
+	if (s->appended - s->first_entry == s->entries_size) {
+		size_t grown = s->entries_size ? 2 * s->entries_size : ENTRIES_FIRST;
+		struct session_entry *entries = calloc(grown, sizeof(*entries));
+
+		if (!entries)
+			return false;
+		for (uint64_t i = s->first_entry; i < s->appended; i++)
+			entries[i & (grown - 1)] = *entry_of(s, i);
+		free(s->entries);
+		s->entries = entries;
+		s->entries_size = grown;
+	}
+	*entry_of(s, s->appended) = (struct session_entry){ .load = *load, .size = size };
+	s->appended++;
+	return true;
+}
+
+static void entry_lose(struct session *s, struct session_entry *e)
+{
+	if (e->resolved)
+		transport_revoke(&s->t, &e->load, e->size);
+	else
+		transport_resolve(&s->t, &e->load, e->size, false);
+}
+
+/* An entry that the spool holds no longer.  One that is under way in this session is not lost yet. */
+static void entry_drop(struct session *s, struct session_entry *e)
+{
+	if (e->acked)
+		return;
+	e->orphan = e->end > 0;
+	if (e->orphan)
+		return;
+	s->backlog -= s->backlog > e->size ? e->size : s->backlog;
+	entry_lose(s, e);
+}
+
+static void entries_trim(struct session *s)
+{
+	while (s->first_entry < s->held_entry) {
+		const struct session_entry *e = entry_of(s, s->first_entry);
+
+		if (e->orphan && !e->acked)
+			return;
+		s->first_entry++;
+	}
+	if (s->acked_entry < s->first_entry)
+		s->acked_entry = s->first_entry;
+}
+
+/* What the spool no longer holds, oldest first: forgotten, then dropped. */
+static void entries_follow(struct session *s)
+{
+	struct spool_stats stats;
+	uint64_t done, dropped;
+
+	spool_get_stats(s->spool, &stats);
+	done = stats.done.messages - s->gone_done;
+	dropped = stats.dropped.messages - s->gone_dropped;
+	s->gone_done = stats.done.messages;
+	s->gone_dropped = stats.dropped.messages;
+	for (uint64_t i = 0; i < done + dropped; i++) {
+		if (s->recovered > 0)
+			s->recovered--;
+		else if (s->held_entry < s->appended)
+			entry_drop(s, entry_of(s, s->held_entry++));
+	}
+	entries_trim(s);
+}
+
+/* The mirror of the message that spool_next() lends; NULL: of an earlier run. */
+static struct session_entry *entry_of_next(struct session *s)
+{
+	struct spool_stats stats;
+
+	spool_get_stats(s->spool, &stats);
+	if (stats.unsent.messages > s->appended - s->held_entry)
+		return NULL;
+	return entry_of(s, s->appended - stats.unsent.messages);
+}
+
+/* ---- adding */
+
+static void spool_name(const struct session *s, char *name, size_t size)
+{
+	const struct collector_config *c = &s->collector;
+
+	/* a host is letters, digits, points, hyphens, underscores, and colons in an IPv6 address */
+	snprintf(name, size, "%d-%d-%.200s-%u-%016llx", (int)c->format, (int)c->transport, c->host, c->port,
+		 (unsigned long long)s->config.spool_tag);
+}
+
+int session_queue_open(struct session *s, struct diag *diag)
+{
+	const struct transport_config *c = &s->config;
+	struct spool_stats stats;
+	struct diag why = { "" };
+	char name[300];
+	struct spool_config spool = { .dir = s->layer->reliable && s->spool_dir[0] ? s->spool_dir : NULL,
+				      .name = name,
+				      .max_octets = c->spool_octets,
+				      .memory_octets = c->buffer_octets ? c->buffer_octets : BUFFER_DEFAULT,
+				      .replay_octets = s->layer->reliable ? c->replay_octets : 0,
+				      .replay_ns = s->layer->reliable ? c->replay_ns : 0 };
+	int r;
+
+	spool_name(s, name, sizeof(name));
+	r = spool_open(&s->spool, &spool, &why);
+	if (r)
+		return diag_set(diag, r, "--collector %.200s: %.280s", s->collector.url, why.text);
+	if (why.text[0]) {
+		snprintf(s->t.notice, sizeof(s->t.notice), "%.255s", why.text);
+		s->t.notices++;
+	}
+	spool_get_stats(s->spool, &stats);
+	s->recovered = stats.recovered.messages;
+	s->direct_end = &s->direct;
+	s->out = malloc(SESSION_OUT);
+	s->templates = malloc(SESSION_MESSAGE);
+	s->in_force = malloc(SESSION_MESSAGE);
+	if (!s->out || !s->templates || !s->in_force)
+		return diag_set(diag, -ENOMEM, "--collector %.200s: out of memory", s->collector.url);
+	return 0;
+}
+
+void session_queue_add(struct session *s, const uint8_t *message, size_t size, const struct transport_load *load)
+{
+	int r;
+
+	if (!entry_push(s, load, size)) {
+		transport_resolve(&s->t, load, size, false);
+		return;
+	}
+	r = spool_append(s->spool, message, size, load->records, load->packets, load->octets);
+	if (r == -EMSGSIZE || (r < 0 && r != -ENOSPC)) {
+		s->appended--;
+		transport_resolve(&s->t, load, size, false);
+		return;
+	}
+	s->backlog += size;
+	if (r == -ENOSPC)
+		entries_follow(s);
+}
+
+void session_queue_direct(struct session *s, const uint8_t *message, size_t size, const struct transport_load *load)
+{
+	struct session_direct *d = NULL;
+
+	if (s->phase == SESSION_UP && s->direct_octets + size <= DIRECT_OCTETS)
+		d = malloc(sizeof(*d) + size);
+	if (!d) {
+		transport_resolve(&s->t, load, size, false);
+		return;
+	}
+	*d = (struct session_direct){ .load = *load, .size = size };
+	memcpy(d->data, message, size);
+	*s->direct_end = d;
+	s->direct_end = &d->next;
+	s->direct_octets += size;
+	if (load->templates)
+		s->announced = true;
+}
+
+/* ---- entering the session */
+
+static void put(struct session *s, const uint8_t *message, size_t size, uint32_t records)
+{
+	uint8_t *at = s->out + s->out_size;
+
+	memcpy(at, message, size);
+	if (s->t.restamp)
+		s->t.restamp(s->t.context, at, size, records);
+	s->out_size += size;
+	s->entered += size;
+}
+
+/* Templates come into force, in place of others if there are any. */
+static void put_templates(struct session *s, const uint8_t *message, size_t size, unsigned records)
+{
+	struct transport_load load = { .templates = records };
+
+	if (s->in_force_size > 0 && s->t.withdraw) {
+		uint8_t withdrawal[TRANSPORT_WITHDRAWAL];
+		size_t n = s->t.withdraw(s->t.context, withdrawal);
+		struct transport_load none = { 0 };
+
+		put(s, withdrawal, n, 0);
+		transport_resolve(&s->t, &none, n, true);
+	}
+	put(s, message, size, 0);
+	transport_resolve(&s->t, &load, size, true);
+	memcpy(s->in_force, message, size);
+	s->in_force_size = size;
+}
+
+static bool is_in_force(const struct session *s, const uint8_t *message, size_t size)
+{
+	return s->in_force_size == size && memcmp(s->in_force, message, size) == 0;
+}
+
+static void put_direct(struct session *s)
+{
+	struct session_direct *d = s->direct;
+
+	put(s, d->data, d->size, d->load.options + d->load.records);
+	transport_resolve(&s->t, &d->load, d->size, true);
+	s->direct = d->next;
+	if (!s->direct)
+		s->direct_end = &s->direct;
+	s->direct_octets -= d->size;
+	free(d);
+}
+
+/* What waited while there was no session must not take the collector's whole attention. */
+static bool is_paced(struct session *s, size_t size)
+{
+	if (s->behind == 0)
+		return false;
+	if (s->credit_octets < size)
+		return true;
+	s->credit_octets -= size;
+	s->behind--;
+	return false;
+}
+
+static bool put_spooled(struct session *s)
+{
+	const struct spool_message *m = spool_next(s->spool);
+	struct session_entry *e;
+
+	if (!m)
+		return false;
+	if (m->preamble) {
+		if (!is_in_force(s, m->data, m->size))
+			put_templates(s, m->data, m->size, 0);
+		spool_mark_sent(s->spool, s->entered, s->now_ns);
+		return true;
+	}
+	if (is_paced(s, m->size))
+		return false;
+	e = entry_of_next(s);
+	put(s, m->data, m->size, m->records);
+	if (e)
+		e->end = s->entered;
+	if (e && !e->resolved) {
+		e->resolved = true;
+		transport_resolve(&s->t, &e->load, e->size, true);
+	} else {
+		s->t.stats.resent_messages++;
+		s->t.stats.resent_octets += m->size;
+		s->t.stats.resent_records += m->records;
+	}
+	spool_mark_sent(s->spool, s->entered, s->now_ns);
+	return true;
+}
+
+static bool put_one(struct session *s)
+{
+	bool own = !s->templates_size || is_in_force(s, s->templates, s->templates_size);
+
+	if (s->layer->reliable && !own && s->in_force_size == 0) {
+		put_templates(s, s->templates, s->templates_size, s->templates_records);
+		return true;
+	}
+	if (s->direct && own) {
+		put_direct(s);
+		return true;
+	}
+	if (!s->layer->reliable && !s->announced)
+		return false;
+	if (put_spooled(s))
+		return true;
+	if (!s->direct)
+		return false;
+	put_templates(s, s->templates, s->templates_size, s->templates_records);
+	return true;
+}
+
+bool session_queue_fill(struct session *s)
+{
+	s->out_size = s->out_done = 0;
+	/* templates may come with a withdrawal */
+	while (SESSION_OUT - s->out_size >= SESSION_MESSAGE + TRANSPORT_WITHDRAWAL) {
+		if (!put_one(s) || (s->layer->whole && s->out_size > 0))
+			break;
+	}
+	return s->out_size > 0;
+}
+
+/* ---- leaving it */
+
+void session_queue_wrote(struct session *s, size_t n)
+{
+	unsigned last = (s->first_mark + s->n_marks - 1) % SESSION_MARKS;
+
+	s->out_done += n;
+	s->stream += n;
+	if (s->n_marks < SESSION_MARKS) {
+		last = (s->first_mark + s->n_marks) % SESSION_MARKS;
+		s->n_marks++;
+	}
+	s->marks[last] = (struct session_mark){ .unit = s->layer->written(s), .stream = s->stream };
+}
+
+void session_queue_reject(struct session *s)
+{
+	struct session_entry *e = NULL;
+
+	for (uint64_t i = s->first_entry; !e && i < s->appended; i++)
+		if (entry_of(s, i)->end == s->entered)
+			e = entry_of(s, i);
+	if (e)
+		transport_revoke(&s->t, &e->load, e->size);
+	session_queue_wrote(s, s->out_size - s->out_done); /* so that it is forgotten */
+}
+
+void session_queue_acked(struct session *s)
+{
+	uint64_t unacked = s->layer->unacked(s), written = s->layer->written(s), acked = s->acked;
+
+	if (unacked > written)
+		return;
+	while (s->n_marks > 0 && s->marks[s->first_mark].unit <= written - unacked) {
+		s->acked = s->marks[s->first_mark].stream;
+		s->first_mark = (s->first_mark + 1) % SESSION_MARKS;
+		s->n_marks--;
+	}
+	if (s->acked == acked)
+		return;
+	spool_acked(s->spool, s->acked);
+	for (; s->acked_entry < s->appended; s->acked_entry++) {
+		struct session_entry *e = entry_of(s, s->acked_entry);
+
+		if (e->end == 0 || e->end > s->acked)
+			break;
+		if (!e->acked)
+			s->backlog -= s->backlog > e->size ? e->size : s->backlog;
+		e->acked = true;
+	}
+	entries_follow(s);
+}
+
+void session_queue_begin(struct session *s)
+{
+	struct spool_stats stats;
+
+	spool_get_stats(s->spool, &stats);
+	s->behind = stats.unsent.messages;
+	s->credit_octets = PACE_BURST;
+	s->paced_ns = s->now_ns;
+	s->entered = s->stream = s->acked = s->units = 0;
+	s->first_mark = s->n_marks = 0;
+	s->out_size = s->out_done = 0;
+	s->in_force_size = 0;
+	s->announced = false;
+}
+
+static void drop_direct(struct session *s)
+{
+	while (s->direct) {
+		struct session_direct *d = s->direct;
+
+		s->direct = d->next;
+		transport_resolve(&s->t, &d->load, d->size, false);
+		free(d);
+	}
+	s->direct_end = &s->direct;
+	s->direct_octets = 0;
+}
+
+void session_queue_end(struct session *s, bool clean)
+{
+	drop_direct(s);
+	spool_rewind(s->spool, clean);
+	entries_follow(s);
+	for (uint64_t i = s->first_entry; i < s->appended; i++) {
+		struct session_entry *e = entry_of(s, i);
+
+		e->end = 0;
+		if (!e->orphan || e->acked)
+			continue;
+		e->orphan = false;
+		entry_drop(s, e);
+	}
+	entries_trim(s);
+	s->acked_entry = s->first_entry;
+	s->out_size = s->out_done = 0;
+}
+
+void session_queue_tick(struct session *s)
+{
+	struct spool_stats stats;
+	uint64_t passed = s->now_ns - s->paced_ns;
+
+	spool_tick(s->spool, s->now_ns);
+	entries_follow(s);
+	if (s->now_ns > s->paced_ns) {
+		s->paced_ns = s->now_ns;
+		s->credit_octets += passed < NS_PER_SEC ? passed * (PACE_OCTETS >> 20) / (NS_PER_SEC >> 20) : PACE_BURST;
+		if (s->credit_octets > PACE_BURST)
+			s->credit_octets = PACE_BURST;
+	}
+	spool_get_stats(s->spool, &stats);
+	if (stats.degraded == s->spool_degraded)
+		return;
+	s->spool_degraded = stats.degraded;
+	snprintf(s->t.notice, sizeof(s->t.notice), "--spool: %s%s",
+		 stats.degraded ? strerror(stats.last_error) : "the directory can be written again",
+		 stats.degraded ? "; new records are kept in memory only" : "");
+	s->t.notices++;
+}
+
+bool session_queue_is_empty(const struct session *s)
+{
+	struct spool_stats stats;
+
+	if (s->direct || s->out_done < s->out_size || s->acked < s->entered)
+		return false;
+	spool_get_stats(s->spool, &stats);
+	return stats.unsent.messages == 0;
+}
+
+void session_queue_close(struct session *s)
+{
+	drop_direct(s);
+	if (s->spool && !(s->layer->reliable && s->spool_dir[0] && !s->spool_degraded)) {
+		for (; s->held_entry < s->appended; s->held_entry++)
+			if (!entry_of(s, s->held_entry)->acked)
+				entry_lose(s, entry_of(s, s->held_entry));
+	}
+	spool_close(s->spool);
+	free(s->entries);
+	free(s->out);
+	free(s->templates);
+	free(s->in_force);
+}
