@@ -3,11 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
-#include <pwd.h>
 #include <signal.h>
-#include <stdbool.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -80,54 +76,6 @@ int process_write_pidfile(const char *path, struct diag *diag)
 		return r;
 	}
 	close(fd);
-	return 0;
-}
-
-void process_remove_pidfile(const char *path)
-{
-	unlink(path);
-}
-
-static bool parse_id(const char *text, unsigned *id)
-{
-	char *end;
-	unsigned long v = strtoul(text, &end, 10);
-
-	if (*text < '0' || *text > '9' || *end || v > 0xfffffffe)
-		return false;
-	*id = (unsigned)v;
-	return true;
-}
-
-int process_become(const char *user, struct diag *diag)
-{
-	char name[256];
-	const char *group = strchr(user, ':');
-	const struct passwd *pw;
-	unsigned uid, gid;
-
-	snprintf(name, sizeof(name), "%.*s", (int)(group ? group - user : (ptrdiff_t)strlen(user)), user);
-	pw = getpwnam(name);
-	if (pw) {
-		uid = pw->pw_uid;
-		gid = pw->pw_gid;
-	} else if (parse_id(name, &uid)) {
-		gid = uid;
-	} else {
-		return diag_set(diag, -ENOENT, "--user %s: there is no user \"%s\"", user, name);
-	}
-	if (group && group[1]) {
-		const struct group *gr = getgrnam(group + 1);
-
-		if (gr)
-			gid = gr->gr_gid;
-		else if (!parse_id(group + 1, &gid))
-			return diag_set(diag, -ENOENT, "--user %s: there is no group \"%s\"", user, group + 1);
-	}
-	if (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
-		return diag_set(diag, -errno, "--user %s: cannot become this user: %s", user, strerror(errno));
-	if (uid != 0 && setuid(0) == 0)
-		return diag_set(diag, -EPERM, "--user %s: root can be had back", user);
 	return 0;
 }
 

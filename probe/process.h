@@ -1,5 +1,5 @@
 /*
- * process: what makes a program a daemon: background, pid file, another user, signals.
+ * process: what makes a program a daemon: background, pid file, signals.
  */
 #ifndef PROCESS_H
 #define PROCESS_H
@@ -15,10 +15,6 @@ int process_daemonize(struct diag *diag);
 void process_ready(void);
 
 int process_write_pidfile(const char *path, struct diag *diag);
-void process_remove_pidfile(const char *path);
-
-/* USER[:GROUP], by name or number. */
-int process_become(const char *user, struct diag *diag);
 
 /* Blocks the signals that the program answers and returns a descriptor to read them from. */
 int process_signals(struct diag *diag);

@@ -12,11 +12,14 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "confine.h"
 #include "exporting.h"
+#include "notify.h"
 #include "pitot/clock.h"
 #include "pitot/log.h"
 #include "pitot/netif.h"
 #include "process.h"
+#include "recovery.h"
 #include "report.h"
 #include "worker.h"
 
@@ -30,7 +33,9 @@ struct run {
 	const struct config *config;
 	bool live;
 	struct clock_time start;
-	struct capture_config *captures;
+	struct capture_config *captures; /* interfaces or files */
+	unsigned n_captures;
+	struct feed *feed;
 	struct export_interface *interfaces;
 	unsigned n_interfaces;
 	struct worker **workers;
@@ -40,6 +45,10 @@ struct run {
 	struct own_flows own;
 	int signal_fd, done_fd;
 	bool pidfile_written;
+	struct confine confine;
+	struct recovery recovery;
+	struct notify notify;
+	uint64_t turns; /* of the metering processes' loops, when the service manager was last told of them */
 };
 
 /* ---- opening */
@@ -80,6 +89,7 @@ static int run_captures(struct run *r, struct diag *diag)
 	r->captures = calloc(n, sizeof(*r->captures));
 	if (!r->captures)
 		return diag_set(diag, -ENOMEM, "out of memory");
+	r->n_captures = n;
 	for (unsigned i = 0; i < n; i++)
 		r->captures[i] = (struct capture_config){
 			.interface = r->live ? c->interfaces[i].name : NULL,
@@ -97,22 +107,50 @@ static int run_captures(struct run *r, struct diag *diag)
 	return 0;
 }
 
+static int run_feed(struct run *r, const struct worker_config *w, struct diag *diag)
+{
+	const struct config *c = r->config;
+	struct feed_config f = { .files = r->captures,
+				 .n_files = r->n_captures,
+				 .n_readers = r->n_workers,
+				 .decode = w->decode,
+				 .seed = w->table.seed,
+				 .key_size = w->table.key_size };
+	int ret = c->no_fragment_tracking ? 0
+					  : fragment_table_new(&f.fragments, c->max_fragments, c->fragment_timeout_ns,
+							       &f.seed, diag);
+
+	if (ret == 0)
+		ret = feed_new(&r->feed, &f, diag);
+	if (ret < 0)
+		fragment_table_free(f.fragments);
+	return ret;
+}
+
+static unsigned run_count_workers(const struct config *c)
+{
+	long online = sysconf(_SC_NPROCESSORS_ONLN);
+
+	return c->workers ? c->workers : online > 0 ? (unsigned)online : 1;
+}
+
 static int run_workers(struct run *r, struct diag *diag)
 {
 	const struct config *c = r->config;
+	unsigned n = r->n_workers = run_count_workers(c);
 	struct worker_config w = {
-		.captures = r->captures,
-		.n_captures = r->live ? c->n_interfaces : c->n_files,
 		.live = r->live,
+		.captures = r->live ? r->captures : NULL,
+		.n_captures = r->live ? r->n_captures : 0,
 		.decode = { .key_tos = c->flow_key & FLOW_KEY_TOS,
 			    .key_vlan = c->flow_key & FLOW_KEY_VLAN,
 			    .max_layers = c->max_layers },
-		.table = { .max_flows = c->max_flows,
+		.table = { .max_flows = c->max_flows / n + (c->max_flows % n > 0),
 			   .active_ns = c->active_ns,
 			   .inactive_ns = c->inactive_ns,
 			   .tcp_end_ns = c->tcp_end_ns,
 			   .key_size = c->flow_key & FLOW_KEY_MAC ? FLOW_KEY_SIZE_MAC : FLOW_KEY_SIZE },
-		.track_fragments = !c->no_fragment_tracking,
+		.track_fragments = r->live && !c->no_fragment_tracking,
 		.max_fragments = c->max_fragments,
 		.fragment_timeout_ns = c->fragment_timeout_ns,
 		.done_fd = r->done_fd,
@@ -121,21 +159,27 @@ static int run_workers(struct run *r, struct diag *diag)
 
 	if (ret < 0)
 		return diag_set(diag, ret, "no random numbers: %s", strerror(-ret));
-	r->workers = calloc(1, sizeof(*r->workers));
+	for (unsigned i = 0; r->live && n > 1 && i < r->n_captures; i++) /* one group an interface, of all workers */
+		r->captures[i].fanout_group = (int)(((unsigned)getpid() * 31 + i) & 0xffff);
+	if (!r->live) {
+		ret = run_feed(r, &w, diag);
+		if (ret < 0)
+			return ret;
+		w.feed = r->feed;
+	}
+	r->workers = calloc(n, sizeof(*r->workers));
 	if (!r->workers)
 		return diag_set(diag, -ENOMEM, "out of memory");
-	ret = worker_new(&r->workers[0], &w, diag);
-	if (ret == 0)
-		r->n_workers = 1;
+	for (w.number = 0; ret == 0 && w.number < n; w.number++)
+		ret = worker_new(&r->workers[w.number], &w, diag);
 	return ret;
 }
 
 static bool run_has_ethernet(const struct run *r)
 {
-	for (unsigned i = 0; i < r->n_workers; i++)
-		for (unsigned k = 0; k < worker_captures(r->workers[i]); k++)
-			if (worker_capture(r->workers[i], k)->link_type == 1)
-				return true;
+	for (unsigned i = 0; i < r->n_captures; i++)
+		if ((r->live ? worker_capture(r->workers[0], i) : feed_file(r->feed, i))->link_type == 1)
+			return true;
 	return false;
 }
 
@@ -150,11 +194,24 @@ static int run_exporter(struct run *r, struct diag *diag)
 			       .bind_device = c->bind_device,
 			       .ttl = c->ttl,
 			       .mtu = c->mtu,
-			       .offline = !r->live },
+			       .tls_ca = c->tls_ca,
+			       .tls_cert = c->tls_cert,
+			       .tls_key = c->tls_key,
+			       .tls_name = c->tls_name,
+			       .reconnect_ns = c->reconnect_ns,
+			       .buffer_octets = c->send_buffer_octets,
+			       .spool_dir = c->spool_dir,
+			       .spool_octets = c->spool_octets,
+			       .replay_octets = c->replay_octets,
+			       .replay_ns = c->replay_ns,
+			       .offline = !r->live,
+			       .opener = r->confine.opener },
 		.domain = c->domain,
 		.template_ns = c->template_ns,
 		.template_messages = c->template_messages,
 		.flush_ns = c->flush_ns,
+		.group = (enum collector_group)c->collector_group,
+		.stop_ns = c->stop_ns,
 		.active_ns = c->active_ns,
 		.inactive_ns = c->inactive_ns,
 		.fields = c->fields,
@@ -187,6 +244,8 @@ static int run_open(struct run *r, struct diag *diag)
 	if (ret == 0)
 		ret = run_captures(r, diag);
 	if (ret == 0)
+		ret = confine_start_opener(&r->confine, c, r->captures, diag);
+	if (ret == 0)
 		ret = run_workers(r, diag);
 	if (ret == 0)
 		ret = run_exporter(r, diag);
@@ -194,8 +253,10 @@ static int run_open(struct run *r, struct diag *diag)
 		ret = process_write_pidfile(c->pidfile, diag);
 		r->pidfile_written = ret == 0;
 	}
-	if (ret == 0 && c->user)
-		ret = process_become(c->user, diag);
+	if (ret == 0 && r->live)
+		ret = recovery_init(&r->recovery, r->workers, r->n_workers, r->confine.opener, diag);
+	if (ret == 0)
+		ret = confine_enter(&r->confine, c, diag);
 	return ret;
 }
 
@@ -228,6 +289,21 @@ static void run_own_flows(struct run *r)
 		worker_set_own_flows(r->workers[i], &own);
 }
 
+static FILE *run_open_stats(struct run *r, const char *path)
+{
+	int fd = opener_file(r->confine.opener, path);
+	FILE *out;
+
+	if (fd < 0) {
+		errno = -fd;
+		return NULL;
+	}
+	out = fdopen(fd, "w");
+	if (!out)
+		close(fd);
+	return out;
+}
+
 static void run_report(struct run *r, bool final)
 {
 	const struct config *c = r->config;
@@ -241,8 +317,14 @@ static void run_report(struct run *r, bool final)
 		worker_get_stats(r->workers[i], &one);
 		report_add(&report.metering, &one);
 	}
+	if (r->feed) {
+		struct worker_stats one = { 0 };
+
+		feed_get_stats(r->feed, &one.meter, &one.flows);
+		report_add(&report.metering, &one);
+	}
 	if (c->stats_path) {
-		out = strcmp(c->stats_path, "-") ? fopen(c->stats_path, "we") : stderr;
+		out = strcmp(c->stats_path, "-") ? run_open_stats(r, c->stats_path) : stderr;
 		if (out)
 			report_json(out, &report);
 		if (!out || (out != stderr && fclose(out) != 0))
@@ -258,6 +340,13 @@ static void run_stop_workers(struct run *r)
 		worker_stop(r->workers[i]);
 }
 
+/* A metering process that ended by itself: of interfaces that is a failure, and ends all. */
+static void run_check_workers(struct run *r)
+{
+	if (r->live)
+		run_stop_workers(r);
+}
+
 static bool run_all_done(const struct run *r)
 {
 	for (unsigned i = 0; i < r->n_workers; i++)
@@ -266,18 +355,35 @@ static bool run_all_done(const struct run *r)
 	return true;
 }
 
+/* A metering process that hangs is not alive, whatever this thread does. */
+static void run_alive(struct run *r, uint64_t now_ns)
+{
+	uint64_t turns = 0;
+
+	for (unsigned i = 0; i < r->n_workers; i++)
+		turns += worker_turns(r->workers[i]);
+	if (turns != r->turns || !r->live)
+		notify_watchdog(&r->notify, now_ns);
+	r->turns = turns;
+}
+
 /* Until the metering processes have ended.  A second TERM or INT ends the program now: true. */
 static bool run_wait(struct run *r)
 {
 	bool stopping = false;
 
 	while (!run_all_done(r)) {
-		struct pollfd fds[] = { { .fd = r->signal_fd, .events = POLLIN }, { .fd = r->done_fd, .events = POLLIN } };
-		uint64_t drained;
+		struct pollfd fds[] = { { .fd = r->signal_fd, .events = POLLIN },
+					{ .fd = r->done_fd, .events = POLLIN },
+					{ .fd = recovery_fd(&r->recovery), .events = POLLIN } };
+		uint64_t drained, now_ns;
 
-		poll(fds, 2, WAIT_MS);
+		poll(fds, 3, WAIT_MS);
+		now_ns = clock_monotonic_ns();
+		recovery_step(&r->recovery, now_ns);
+		run_alive(r, now_ns);
 		if (read(r->done_fd, &drained, sizeof(drained)) > 0)
-			run_stop_workers(r); /* one that failed ends all; at the end of files all have ended anyway */
+			run_check_workers(r);
 		run_own_flows(r);
 		for (int s = process_next_signal(r->signal_fd); s; s = process_next_signal(r->signal_fd)) {
 			if (s == SIGHUP) {
@@ -322,13 +428,17 @@ static int run_measure(struct run *r, struct diag *diag)
 	int status = 0, ret = exporting_start(r->exporting, diag);
 
 	run_own_flows(r);
-	for (unsigned i = 0; ret == 0 && i < r->n_workers; i++)
+	for (unsigned i = 0; ret == 0 && i < r->n_workers; i++) {
+		worker_set_sandbox(r->workers[i], r->confine.sandbox);
 		ret = worker_start(r->workers[i], diag);
+	}
 	if (ret < 0)
 		return ret;
 	process_ready();
+	notify_ready(&r->notify);
 	if (run_wait(r))
 		return 1;
+	notify_stopping(&r->notify);
 	for (unsigned i = 0; i < r->n_workers; i++) {
 		ret = worker_join(r->workers[i], diag);
 		if (ret < 0) {
@@ -343,12 +453,16 @@ static int run_measure(struct run *r, struct diag *diag)
 
 static void run_close(struct run *r)
 {
-	for (unsigned i = 0; i < r->n_workers; i++)
+	for (unsigned i = 0; r->workers && i < r->n_workers; i++)
 		worker_free(r->workers[i]);
+	feed_free(r->feed);
 	exporting_free(r->exporting);
 	exporter_free(r->exporter);
 	if (r->pidfile_written)
-		process_remove_pidfile(r->config->pidfile);
+		(void)opener_remove(r->confine.opener, r->config->pidfile);
+	recovery_deinit(&r->recovery);
+	notify_close(&r->notify);
+	confine_deinit(&r->confine);
 	if (r->signal_fd >= 0)
 		close(r->signal_fd);
 	if (r->done_fd >= 0)
@@ -360,7 +474,8 @@ static void run_close(struct run *r)
 
 int run(const struct config *config)
 {
-	struct run r = { .config = config, .live = config->n_interfaces > 0, .signal_fd = -1, .done_fd = -1 };
+	struct run r = { .config = config, .live = config->n_interfaces > 0, .signal_fd = -1, .done_fd = -1,
+			 .notify = { .fd = -1 } };
 	struct diag diag = { "" };
 	int ret = config->daemon ? process_daemonize(&diag) : 0;
 
@@ -369,8 +484,10 @@ int run(const struct config *config)
 		r.signal_fd = process_signals(&diag);
 		ret = r.signal_fd < 0 ? r.signal_fd : 0;
 	}
-	if (ret == 0)
+	if (ret == 0) {
+		notify_open(&r.notify);
 		ret = run_open(&r, &diag);
+	}
 	if (ret == 0)
 		ret = run_measure(&r, &diag);
 	if (ret < 0)

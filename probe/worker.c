@@ -28,7 +28,7 @@ struct worker {
 	struct worker_config config;
 	struct capture **captures;
 	struct decoder **decoders; /* by capture: link types may differ */
-	unsigned n_captures, current;
+	unsigned n_captures;
 	struct outlet *outlet;
 	struct flow_table *table;
 	struct fragment_table *fragments;
@@ -46,6 +46,9 @@ struct worker {
 	bool started;
 	_Atomic bool stop;
 	_Atomic bool done;
+	const struct sandbox *sandbox;
+	_Atomic uint64_t turns;
+	_Atomic uint64_t down; /* a bit for each capture that waits for its interface */
 	bool may_wait; /* for room in the outlet: savefiles, and the flush at the end */
 	int result;
 	struct diag why;
@@ -57,6 +60,8 @@ struct worker {
 	struct worker_stats stats_copy;
 	_Atomic bool own_changed;
 	struct own_flows own_next;
+	_Atomic uint64_t offered; /* a bit for each of these that was not adopted yet */
+	struct capture_descriptor *offers;
 
 	struct frame_batch batch;
 	struct packet packets[BATCH_MAX];
@@ -144,9 +149,10 @@ int worker_new(struct worker **wp, const struct worker_config *config, struct di
 	w->config.table.ctx = w;
 	w->config.table.first_id = (uint64_t)config->number << 56;
 	w->config.table.host_clock = config->live;
-	w->captures = calloc(config->n_captures, sizeof(struct capture *));
-	w->decoders = calloc(config->n_captures, sizeof(struct decoder *));
-	if (!w->captures || !w->decoders)
+	w->captures = calloc(config->n_captures + 1, sizeof(struct capture *));
+	w->decoders = calloc(config->n_captures + 1, sizeof(struct decoder *));
+	w->offers = calloc(config->n_captures + 1, sizeof(*w->offers));
+	if (!w->captures || !w->decoders || !w->offers)
 		r = diag_set(diag, -ENOMEM, "metering process: out of memory");
 	if (r == 0)
 		r = worker_open_captures(w, diag);
@@ -170,7 +176,10 @@ void worker_free(struct worker *w)
 	for (unsigned i = 0; i < w->n_captures; i++) {
 		capture_close(w->captures[i]);
 		decoder_free(w->decoders[i]);
+		if (atomic_load(&w->offered) >> (i % 64) & 1)
+			capture_descriptor_close(&w->offers[i]);
 	}
+	free(w->offers);
 	free(w->captures);
 	free(w->decoders);
 	flow_table_free(w->table);
@@ -198,76 +207,17 @@ void worker_set_own_flows(struct worker *w, const struct own_flows *own)
 	pthread_mutex_unlock(&w->mutex);
 }
 
-/* ---- packets in */
-
-static bool worker_is_own(const struct worker *w, const struct flow_key *k)
-{
-	for (unsigned i = 0; i < w->own.n; i++) {
-		const struct flow_key *o = &w->own.flows[i];
-
-		if (k->dst_port == o->dst_port && k->src_port == o->src_port && k->protocol == o->protocol &&
-		    !memcmp(k->dst, o->dst, sizeof(k->dst)) && !memcmp(k->src, o->src, sizeof(k->src)))
-			return true;
-	}
-	return false;
-}
-
-static void worker_ignore(struct worker *w, const struct packet *p)
-{
-	struct meter_stats *s = &w->stats.meter;
-
-	s->ignored[p->verdict]++;
-	s->ignored_octets += p->link_octets;
-	if (s->first_ignored_ns == 0 || p->time_ns < s->first_ignored_ns)
-		s->first_ignored_ns = p->time_ns;
-	if (p->time_ns > s->last_ignored_ns)
-		s->last_ignored_ns = p->time_ns;
-}
-
-/* Counts every packet once and moves those that are metered together; their number. */
-static unsigned worker_sort(struct worker *w, unsigned n, uint32_t mtu)
-{
-	struct meter_stats *s = &w->stats.meter;
-	unsigned kept = 0;
-
-	for (unsigned i = 0; i < n; i++) {
-		struct packet *p = &w->packets[i];
-
-		s->received_octets += p->link_octets;
-		if (w->own.n && p->verdict == PACKET_METERED && worker_is_own(w, &p->key))
-			p->verdict = PACKET_OWN_EXPORT;
-		if (p->verdict != PACKET_METERED) {
-			worker_ignore(w, p);
-			continue;
-		}
-		if (p->fragment != PACKET_FRAGMENT_NONE && w->fragments)
-			fragment_track(w->fragments, p, &w->stats.flows);
-		for (unsigned notes = p->notes; notes; notes &= notes - 1)
-			s->notes[__builtin_ctz(notes)]++;
-		if (mtu && p->octets > mtu)
-			s->oversized++;
-		s->metered_octets += p->octets;
-		s->metered_link_octets += p->link_octets;
-		if (kept != i)
-			w->packets[kept] = *p;
-		kept++;
-	}
-	s->received_packets += n;
-	s->metered_packets += kept;
-	return kept;
-}
-
 /* ---- the metering clock */
 
 /*
  * Savefiles: the clock is the earliest time among the last AGREEING_PACKETS packets, so a packet dated far in
  * the future moves nothing.  It may step back with the packets; only elapsed_ns never does.
  */
-static void worker_clock_offline(struct worker *w, unsigned n)
+static void worker_clock_offline(struct worker *w, const struct packet *packets, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++)
-		if (w->packets[i].time_ns < w->window_min_ns)
-			w->window_min_ns = w->packets[i].time_ns;
+		if (packets[i].time_ns < w->window_min_ns)
+			w->window_min_ns = packets[i].time_ns;
 	w->window_packets += n;
 	if (w->window_packets < AGREEING_PACKETS)
 		return;
@@ -295,7 +245,7 @@ static void worker_clock_live(struct worker *w, uint64_t latest_ns)
  */
 static bool worker_holds_back(const struct worker *w)
 {
-	return !w->config.live && w->captures[w->current]->is_file &&
+	return w->config.feed && feed_is_file(w->config.feed) &&
 	       flow_table_stats(w->table)->active < flow_table_capacity(w->table) / 2;
 }
 
@@ -314,38 +264,43 @@ static void worker_expire(struct worker *w)
 
 /* ---- the loop */
 
+static void worker_update(struct worker *w, struct packet *packets, unsigned n)
+{
+	meter_count(&w->stats.meter, packets, n);
+	flow_table_prefetch(w->table, packets, n); /* touch every bucket first ... */
+	flow_table_update(w->table, packets, n);   /* ... then use them */
+}
+
+/* A batch from an interface; the time of its last packet. */
 static uint64_t worker_meter(struct worker *w, struct capture *c, const struct decoder *d)
 {
-	uint64_t latest_ns = 0;
 	unsigned n = w->batch.n;
+	uint64_t latest_ns;
 
 	decode_batch(d, &w->batch, w->packets);
+	if (PITOT_TEST_HOOKS)
+		sandbox_test_call();
 	capture_release(c, &w->batch); /* after this nobody points into frames */
-	if (w->config.live)
-		latest_ns = n ? w->packets[n - 1].time_ns : 0;
-	else
-		worker_clock_offline(w, n);
-	n = worker_sort(w, n, c->mtu);
-	flow_table_prefetch(w->table, w->packets, n); /* touch every bucket first ... */
-	flow_table_update(w->table, w->packets, n);   /* ... then use them */
+	latest_ns = n ? w->packets[n - 1].time_ns : 0;
+	n = meter_sort(&w->stats.meter, &w->stats.flows, w->fragments, &w->own, w->packets, n, c->mtu);
+	worker_update(w, w->packets, n);
 	return latest_ns;
 }
 
-/* One savefile after the other.  0 to go on, positive when there is no more, negative errno. */
-static int worker_read_files(struct worker *w)
+/* A batch from the savefiles.  0 to go on, positive when there is no more, negative errno. */
+static int worker_read_feed(struct worker *w)
 {
-	struct capture *c = w->captures[w->current];
-	int r = capture_recv(c, &w->batch, WAIT_MS, &w->why);
+	struct packet *packets;
+	unsigned n;
+	int r = feed_next(w->config.feed, w->config.number, &packets, &n, &w->why);
 
-	if (r == 0) {
-		worker_meter(w, c, w->decoders[w->current]);
-		return 0;
-	}
-	if (r == CAPTURE_E_END && w->current + 1 < w->n_captures) {
-		w->current++;
-		return 0;
-	}
-	return r;
+	if (r || n == 0)
+		return r;
+	if (PITOT_TEST_HOOKS)
+		sandbox_test_call();
+	worker_clock_offline(w, packets, n);
+	worker_update(w, packets, n);
+	return 0;
 }
 
 /* Sleeps until an interface has frames. */
@@ -358,6 +313,38 @@ static void worker_wait(struct worker *w)
 		if (w->captures[i]->fd >= 0)
 			fds[n++] = (struct pollfd){ .fd = w->captures[i]->fd, .events = POLLIN };
 	poll(fds, n, WAIT_MS);
+}
+
+/* The old socket has nothing left to give. */
+static void worker_adopt(struct worker *w, unsigned i)
+{
+	uint64_t bit = UINT64_C(1) << i;
+	struct capture_descriptor socket;
+
+	if (!(atomic_load_explicit(&w->offered, memory_order_relaxed) & bit))
+		return;
+	pthread_mutex_lock(&w->mutex);
+	socket = w->offers[i];
+	atomic_fetch_and(&w->offered, ~bit);
+	pthread_mutex_unlock(&w->mutex);
+	if (capture_adopt(w->captures[i], &socket, &w->why) < 0)
+		log_error("%s", w->why.text);
+	else
+		atomic_fetch_and(&w->down, ~bit);
+}
+
+static void worker_note_state(struct worker *w, unsigned i, int outcome)
+{
+	uint64_t bit = UINT64_C(1) << i;
+	bool was_down = atomic_load_explicit(&w->down, memory_order_relaxed) & bit;
+
+	if (outcome == CAPTURE_E_DOWN) {
+		if (!was_down)
+			atomic_fetch_or(&w->down, bit);
+		worker_adopt(w, i);
+	} else if (was_down) {
+		atomic_fetch_and(&w->down, ~bit);
+	}
 }
 
 /* One batch from every interface. */
@@ -373,6 +360,7 @@ static int worker_read_interfaces(struct worker *w)
 
 		if (r < 0)
 			return r;
+		worker_note_state(w, i, r);
 		if (r > 0 || w->batch.n == 0)
 			continue;
 		frames += w->batch.n;
@@ -416,14 +404,12 @@ static void worker_capture_totals(struct worker *w)
 {
 	struct meter_stats *s = &w->stats.meter;
 
-	s->kernel_dropped = s->filtered_packets = s->filtered_octets = 0;
+	s->kernel_dropped = 0;
 	for (unsigned i = 0; i < w->n_captures; i++) {
 		struct capture_stats c = { 0 };
 
 		capture_get_stats(w->captures[i], &c);
 		s->kernel_dropped += c.kernel_dropped;
-		s->filtered_packets += c.filtered;
-		s->filtered_octets += c.filtered_octets;
 	}
 }
 
@@ -457,14 +443,23 @@ static void worker_answer(struct worker *w)
 	pthread_mutex_unlock(&w->mutex);
 }
 
+static bool worker_uses_libpcap(const struct worker *w)
+{
+	for (unsigned i = 0; i < w->n_captures; i++)
+		if (w->captures[i]->ops == &capture_pcap_ops)
+			return true;
+	return false;
+}
+
 static void *worker_main(void *arg)
 {
 	struct worker *w = arg;
-	int r = 0;
+	int r = sandbox_enter_metering(w->sandbox, worker_uses_libpcap(w), &w->why);
 
 	while (r == 0 && !atomic_load_explicit(&w->stop, memory_order_relaxed)) {
 		worker_answer(w);
-		r = w->config.live ? worker_read_interfaces(w) : worker_read_files(w);
+		atomic_fetch_add_explicit(&w->turns, 1, memory_order_relaxed);
+		r = w->config.live ? worker_read_interfaces(w) : worker_read_feed(w);
 		worker_expire(w);
 		worker_publish(w);
 	}
@@ -488,6 +483,33 @@ static void *worker_main(void *arg)
 void worker_set_outlet(struct worker *w, struct outlet *outlet)
 {
 	w->outlet = outlet;
+}
+
+void worker_set_sandbox(struct worker *w, const struct sandbox *sandbox)
+{
+	w->sandbox = sandbox;
+}
+
+bool worker_is_down(const struct worker *w, unsigned i)
+{
+	return atomic_load(&w->down) >> i & 1;
+}
+
+void worker_offer(struct worker *w, unsigned i, const struct capture_descriptor *socket)
+{
+	uint64_t bit = UINT64_C(1) << i;
+
+	pthread_mutex_lock(&w->mutex);
+	if (atomic_load(&w->offered) & bit)
+		capture_descriptor_close(&w->offers[i]); /* one that was not fetched is of yesterday */
+	w->offers[i] = *socket;
+	atomic_fetch_or(&w->offered, bit);
+	pthread_mutex_unlock(&w->mutex);
+}
+
+uint64_t worker_turns(const struct worker *w)
+{
+	return atomic_load_explicit(&w->turns, memory_order_relaxed);
 }
 
 int worker_start(struct worker *w, struct diag *diag)

@@ -9,27 +9,24 @@
 #include <stdint.h>
 
 #include "exporting.h"
+#include "feed.h"
+#include "meter.h"
 #include "pitot/capture.h"
 #include "pitot/decode.h"
 #include "pitot/diag.h"
 #include "pitot/flow_table.h"
+#include "pitot/sandbox.h"
 #include "pitot/stats.h"
-
-/* Export traffic of this process, to be left out of the metering (--include-own). */
-#define OWN_FLOWS_MAX 64
-struct own_flows {
-	unsigned n;
-	struct flow_key flows[OWN_FLOWS_MAX]; /* addresses, ports, protocol, version */
-};
 
 struct worker_config {
 	unsigned number;
-	const struct capture_config *captures; /* live: all at once; savefiles: one after the other */
-	unsigned n_captures;
 	bool live;
+	const struct capture_config *captures; /* live: interfaces, all at once */
+	unsigned n_captures;
+	struct feed *feed; /* else: savefiles; the worker is its reader of this number */
 	struct decode_config decode;
 	struct flow_table_config table; /* on_record, ctx and first_id are the worker's */
-	bool track_fragments;
+	bool track_fragments; /* live; a feed tracks its own */
 	uint32_t max_fragments;
 	uint64_t fragment_timeout_ns;
 	int done_fd; /* an eventfd that is written to when the thread ends */
@@ -46,6 +43,17 @@ const struct capture *worker_capture(const struct worker *w, unsigned i);
 
 /* Takes a copy; may be called again while the worker runs. */
 void worker_set_own_flows(struct worker *w, const struct own_flows *own);
+
+/* What its thread enters when it starts; NULL: nothing. */
+void worker_set_sandbox(struct worker *w, const struct sandbox *sandbox);
+
+/* Whether a capture waits for its interface. */
+bool worker_is_down(const struct worker *w, unsigned i);
+/* A socket of the interface that came in the place of capture i's; it is the worker's from here on. */
+void worker_offer(struct worker *w, unsigned i, const struct capture_descriptor *socket);
+
+/* Grows while its loop turns. */
+uint64_t worker_turns(const struct worker *w);
 
 /* Where ended records go; before worker_start(). */
 void worker_set_outlet(struct worker *w, struct outlet *outlet);

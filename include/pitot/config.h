@@ -31,6 +31,8 @@ enum config_action { /* instead of measuring */
 /* As the stages count them (test_config.c asserts it): this folder includes none of their headers. */
 enum config_capture { CONFIG_CAPTURE_AUTO, CONFIG_CAPTURE_AFPACKET, CONFIG_CAPTURE_PCAP };
 enum config_direction { CONFIG_DIRECTION_BOTH, CONFIG_DIRECTION_IN, CONFIG_DIRECTION_OUT };
+enum config_sandbox { CONFIG_SANDBOX_ON, CONFIG_SANDBOX_OFF, CONFIG_SANDBOX_LOG };
+enum config_collector_group { CONFIG_GROUP_REPLICATE, CONFIG_GROUP_FAILOVER, CONFIG_GROUP_HASH };
 enum config_flow_key { CONFIG_KEY_TOS = 1, CONFIG_KEY_VLAN = 2, CONFIG_KEY_MAC = 4 };
 
 struct config {
@@ -75,6 +77,15 @@ struct config {
 	uint32_t template_messages;
 	uint64_t flush_ns; /* a partly filled message leaves after this long */
 	char *fields;
+	int collector_group; /* enum collector_group of exporter.h */
+	uint64_t reconnect_ns;
+	uint64_t send_buffer_octets;
+	char *spool_dir; /* NULL: memory only */
+	uint64_t spool_octets;
+	uint64_t replay_octets;
+	uint64_t replay_ns;
+	uint64_t stop_ns;
+	char *tls_ca, *tls_cert, *tls_key, *tls_name; /* NULL: none */
 
 	/* process */
 	char *stats_path; /* "-": stderr */
@@ -84,6 +95,8 @@ struct config {
 	bool foreground; /* -d: accepted, the default */
 	char *pidfile;
 	char *user;
+	bool stay_root;
+	int sandbox; /* enum sandbox_mode */
 	char *config_path;
 };
 

@@ -45,10 +45,10 @@ int sandbox_enter(struct sandbox **sp, const struct sandbox_config *config, stru
 void sandbox_free(struct sandbox *s); /* the memory; nothing is undone */
 
 /*
- * s may be NULL: nothing happens.  reads_files: libpcap opens a counter in /sys whenever it is asked for its
- * statistics, and that has to be let through.
+ * s may be NULL: nothing happens.  libpcap: it captures by libpcap, which opens a counter in /sys whenever it is
+ * asked for its statistics; that has to be let through.
  */
-int sandbox_enter_metering(const struct sandbox *s, bool reads_files, struct diag *diag);
+int sandbox_enter_metering(const struct sandbox *s, bool libpcap, struct diag *diag);
 
 const char *sandbox_report(const struct sandbox *s);  /* one line: what holds */
 const char *sandbox_missing(const struct sandbox *s); /* one line: what does not; "" when all does */

@@ -289,7 +289,7 @@ static int afpacket_wait(struct afpacket *a, int wait_ms, struct diag *diag)
 		return 0;
 	/* a loop over several interfaces asks the silent ones all the time: a system call now and then will
 	 * do */
-	if (wait_ms == 0 && !a->stopping && ++a->n_asked % ASK_KERNEL_EVERY)
+	if (wait_ms == 0 && !a->stopping && !a->down && ++a->n_asked % ASK_KERNEL_EVERY)
 		return 0;
 	if (a->stopping && (wait_ms < 0 || wait_ms > CAPTURE_BLOCK_MS))
 		wait_ms = CAPTURE_BLOCK_MS;

@@ -118,6 +118,11 @@ void config_deinit(struct config *c)
 	free(c->source_host);
 	free(c->bind_device);
 	free(c->fields);
+	free(c->spool_dir);
+	free(c->tls_ca);
+	free(c->tls_cert);
+	free(c->tls_key);
+	free(c->tls_name);
 	free(c->stats_path);
 	free(c->pidfile);
 	free(c->user);

@@ -28,6 +28,7 @@ const struct config_row config_rows[] = {
 #define TYPE_ACTIVE	    uint64_t
 #define TYPE_CAPTURE	    int
 #define TYPE_COLLECTOR	    struct collector_config *
+#define TYPE_COLLECTOR_GROUP int
 #define TYPE_CONFIG_FILE    char *
 #define TYPE_DAEMON	    bool
 #define TYPE_DIRECTION	    int
@@ -43,6 +44,7 @@ const struct config_row config_rows[] = {
 #define TYPE_LIST_FIELDS    enum config_action
 #define TYPE_MTU	    uint32_t
 #define TYPE_PRINT_TEMPLATE enum config_action
+#define TYPE_SANDBOX	    int
 #define TYPE_SECONDS	    uint64_t
 #define TYPE_SIZE	    uint64_t
 #define TYPE_SOURCE	    char *

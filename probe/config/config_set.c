@@ -17,6 +17,12 @@ static const struct choice capture_choices[] = {{"auto", CONFIG_CAPTURE_AUTO},
 						{0}};
 static const struct choice direction_choices[] = {
 	{"in", CONFIG_DIRECTION_IN}, {"out", CONFIG_DIRECTION_OUT}, {"both", CONFIG_DIRECTION_BOTH}, {0}};
+static const struct choice sandbox_choices[] = {
+	{"on", CONFIG_SANDBOX_ON}, {"off", CONFIG_SANDBOX_OFF}, {"log", CONFIG_SANDBOX_LOG}, {0}};
+static const struct choice group_choices[] = {{"replicate", CONFIG_GROUP_REPLICATE},
+					      {"failover", CONFIG_GROUP_FAILOVER},
+					      {"hash", CONFIG_GROUP_HASH},
+					      {0}};
 static const struct choice format_choices[] = {{"5", FORMAT_NETFLOW5},
 					       {"9", FORMAT_NETFLOW9},
 					       {"10", FORMAT_IPFIX},
@@ -62,8 +68,12 @@ static int set_value(struct config_build *b, const struct config_row *row, void 
 	switch (row->kind) {
 	case KIND_CAPTURE:
 		return set_choice(member, capture_choices, value, row, label, diag);
+	case KIND_COLLECTOR_GROUP:
+		return set_choice(member, group_choices, value, row, label, diag);
 	case KIND_DIRECTION:
 		return set_choice(member, direction_choices, value, row, label, diag);
+	case KIND_SANDBOX:
+		return set_choice(member, sandbox_choices, value, row, label, diag);
 	case KIND_FORMAT:
 		r = set_choice(&choice, format_choices, value, row, label, diag);
 		c->format = r ? c->format : (enum export_format)choice;

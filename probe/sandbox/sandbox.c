@@ -23,7 +23,7 @@
 
 struct sandbox {
 	enum sandbox_mode mode;
-	struct syscalls_program metering, metering_files;
+	struct syscalls_program metering, metering_libpcap;
 	char report[256];
 	char missing[256];
 };
@@ -116,13 +116,13 @@ static int sandbox_enter_seccomp(struct sandbox *s, struct diag *diag)
 	if (r == 0)
 		r = syscalls_compile(&s->metering, SYSCALLS_METERING, log_only, diag);
 	if (r == 0)
-		r = syscalls_compile(&s->metering_files, SYSCALLS_METERING_FILES, log_only, diag);
+		r = syscalls_compile(&s->metering_libpcap, SYSCALLS_METERING_LIBPCAP, log_only, diag);
 	if (r == 0)
 		r = syscalls_enter(&process, true, diag);
 	syscalls_release(&process);
 	if (r != 0) { /* then there is nothing for a thread either */
 		syscalls_release(&s->metering);
-		syscalls_release(&s->metering_files);
+		syscalls_release(&s->metering_libpcap);
 	}
 	if (r == SANDBOX_E_MISSING) {
 		sandbox_lack(s, "seccomp (%.60s)", diag->text);
@@ -161,17 +161,17 @@ void sandbox_free(struct sandbox *s)
 	if (!s)
 		return;
 	syscalls_release(&s->metering);
-	syscalls_release(&s->metering_files);
+	syscalls_release(&s->metering_libpcap);
 	free(s);
 }
 
-int sandbox_enter_metering(const struct sandbox *s, bool reads_files, struct diag *diag)
+int sandbox_enter_metering(const struct sandbox *s, bool libpcap, struct diag *diag)
 {
 	const struct syscalls_program *p;
 
 	if (!s)
 		return 0;
-	p = reads_files ? &s->metering_files : &s->metering;
+	p = libpcap ? &s->metering_libpcap : &s->metering;
 	return p->n ? syscalls_enter(p, false, diag) : 0;
 }
 

@@ -33,7 +33,7 @@ struct syscalls_program {
 	void *instructions; /* struct sock_filter[n] */
 	unsigned n;
 };
-enum syscalls_list { SYSCALLS_PROCESS, SYSCALLS_METERING, SYSCALLS_METERING_FILES, SYSCALLS_OPENER, SYSCALLS_LISTS };
+enum syscalls_list { SYSCALLS_PROCESS, SYSCALLS_METERING, SYSCALLS_METERING_LIBPCAP, SYSCALLS_OPENER, SYSCALLS_LISTS };
 
 int syscalls_compile(struct syscalls_program *p, enum syscalls_list list, bool log_only, struct diag *diag);
 /* whole_process: all threads that there are. */

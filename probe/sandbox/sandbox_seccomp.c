@@ -46,9 +46,9 @@
 
 #define BIT(list)   (1u << (list))
 #define EVERYBODY   (BIT(SYSCALLS_LISTS) - 1)
-#define METERING    (BIT(SYSCALLS_METERING) | BIT(SYSCALLS_METERING_FILES))
+#define METERING    (BIT(SYSCALLS_METERING) | BIT(SYSCALLS_METERING_LIBPCAP))
 #define PROCESS     BIT(SYSCALLS_PROCESS)
-#define FILES       BIT(SYSCALLS_METERING_FILES)
+#define LIBPCAP     BIT(SYSCALLS_METERING_LIBPCAP)
 #define OPENER      BIT(SYSCALLS_OPENER)
 
 struct syscalls_names {
@@ -89,8 +89,8 @@ static const char *const names_process[] = {
 	"waitid", NULL,
 };
 
-/* Beside opening files to read them. */
-static const char *const names_files[] = { "newfstatat", "statx", NULL };
+/* Beside opening files to read them: it looks which interface its socket has. */
+static const char *const names_libpcap[] = { "getsockname", "newfstatat", "statx", NULL };
 
 static const char *const names_opener[] = {
 	"bind", "fcntl", "fcntl64", "ftruncate", "getsockname", "getsockopt", "ioctl", "newfstatat", "open", "openat",
@@ -111,7 +111,7 @@ static const struct syscalls_names lists[] = {
 	{ EVERYBODY, names_everybody },
 	{ METERING, names_metering },
 	{ PROCESS, names_process },
-	{ FILES, names_files },
+	{ LIBPCAP, names_libpcap },
 	{ OPENER, names_opener },
 	{ SANITIZED ? EVERYBODY : 0, names_sanitized },
 	{ COVERAGE ? PROCESS | OPENER : 0, names_coverage },
@@ -168,8 +168,8 @@ static const struct syscalls_argument arguments[] = {
 	{ PROCESS, "prctl", 0, WHOLE, PR_SET_VMA }, /* the C library names its memory */
 	{ METERING, "rt_sigaction", 2, UINT64_MAX, 0 }, /* to ask only */
 	{ METERING, "fcntl", 1, WHOLE, F_GETFL },
-	{ FILES, "open", 1, OPEN_RO, 0 },
-	{ FILES, "openat", 2, OPEN_RO, 0 },
+	{ LIBPCAP, "open", 1, OPEN_RO, 0 },
+	{ LIBPCAP, "openat", 2, OPEN_RO, 0 },
 };
 
 static int syscalls_add_names(scmp_filter_ctx ctx, const char *const *names)

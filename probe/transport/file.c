@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "pitot/opener.h"
 #include "pitot/transport.h"
 
 #define MESSAGE_MOST 65535u
@@ -32,6 +33,7 @@ struct file {
 	struct transport t; /* first */
 	bool regular;
 	bool temporary; /* written as path.part */
+	struct opener *opener; /* to be asked for its new name */
 	uint64_t written; /* octets that stand in a regular file */
 	size_t start; /* what waits is [start, used): what is lent behind it keeps its place while that is written */
 	size_t used;
@@ -76,6 +78,7 @@ static int file_open(struct transport **tp, const struct transport_config *confi
 	f->regular = fstat(f->t.fd, &st) == 0 && S_ISREG(st.st_mode) && f->temporary;
 	if (!f->regular) /* a reader that goes away is an error like any other */
 		signal(SIGPIPE, SIG_IGN);
+	f->opener = config->opener;
 	f->t.ops = &transport_file_ops;
 	f->t.state = TRANSPORT_STATE_UP;
 	f->t.limits = (struct transport_limits){ .max_message = MESSAGE_MOST, .reliable = true };
@@ -161,6 +164,7 @@ static void file_tick(struct transport *t, const struct clock_time *now)
 static void file_close(struct transport *t, uint64_t deadline_ns, struct transport_stats *last)
 {
 	struct file *f = (struct file *)t;
+	int r;
 
 	(void)deadline_ns;
 	file_flush(t);
@@ -169,9 +173,10 @@ static void file_close(struct transport *t, uint64_t deadline_ns, struct transpo
 		t->stats.last_error = errno;
 	}
 	/* what is not complete keeps its name */
-	if (f->temporary && t->stats.lost_messages == 0 && rename(f->part, f->path) != 0) {
+	r = f->temporary && t->stats.lost_messages == 0 ? opener_rename(f->opener, f->path) : 0;
+	if (r < 0) {
 		t->stats.errors++;
-		t->stats.last_error = errno;
+		t->stats.last_error = -r;
 	}
 	*last = t->stats;
 	free(f);

@@ -30,7 +30,7 @@ RESERVED = [
      "only main and what it is made of speak"),
     (r"\blog_(error|warning|info|debug|write)\s*\(",
      {"probe/main.c", "probe/worker.c", "probe/run.c", "probe/process.c", "probe/report.c", "probe/exporting.c",
-      "probe/base/log.c", "include/pitot/log.h"}, "only main and worker log"),
+      "probe/confine.c", "probe/recovery.c", "probe/base/log.c", "include/pitot/log.h"}, "only main and worker log"),
     (r"\bmemset\s*\([^;]*sizeof", {"include/pitot/wire.h"}, "*x = (struct x){ ... }"),
     (r"\bsignal\s*\((?![^;]*SIG_(IGN|DFL)\))", set(), "a handler is set by sigaction"),
     (r"\btypedef\s+struct\b", set(), "no typedef for structs"),

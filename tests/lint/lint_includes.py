@@ -21,7 +21,7 @@ STAGES = {
     "sample": {"sampler.h", "packet_sample.h", "stats.h"} | PACKET,
     "export": {"exporter.h", "flow_record.h", "flow_key.h", "packet_sample.h", "ie.h", "ie.def", "fields.def",
                "transport.h", "collector.h", "wire.h"},
-    "transport": {"transport.h", "collector.h", "spool.h", "wire.h"},
+    "transport": {"transport.h", "collector.h", "opener.h", "spool.h", "wire.h"},
     "netif": {"netif.h"},
     "sandbox": {"sandbox.h", "opener.h"},
 }
@@ -42,8 +42,8 @@ NEVER = [  # folder, header, why
 
 # Only these see the parts of the program above the stages, and the user's wishes.
 TOP = {  # header: the files that may include it
-    "config.h": {"main.c", "run.c", "run.h", "process.c", "process.h", "report.c", "report.h"},
-    "worker.h": {"main.c", "run.c", "run.h", "worker.c", "report.c", "report.h"},
+    "config.h": {"main.c", "run.c", "run.h", "confine.c", "confine.h", "process.c", "process.h", "report.c", "report.h"},
+    "worker.h": {"main.c", "run.c", "run.h", "confine.c", "recovery.c", "recovery.h", "worker.c", "report.c", "report.h"},
 }
 
 # Libraries: system headers that belong to one folder.

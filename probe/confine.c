@@ -1,0 +1,104 @@
+/* confine: see confine.h. */
+#include "confine.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pitot/log.h"
+#include "recovery.h"
+
+enum { PORTS_MAX = 64 };
+
+static bool confine_is_tcp(enum transport_kind kind)
+{
+	return kind == TRANSPORT_TCP || kind == TRANSPORT_TLS;
+}
+
+/* What is written again after the start: statistics, the pid file's end, the renaming of complete files. */
+static int confine_list_files(struct confine *c, const struct config *config, struct diag *diag)
+{
+	c->files = calloc(config->n_collectors + 2, sizeof(*c->files));
+	if (!c->files)
+		return diag_set(diag, -ENOMEM, "out of memory");
+	if (config->stats_path && strcmp(config->stats_path, "-"))
+		c->files[c->n_files++] = config->stats_path;
+	if (config->pidfile)
+		c->files[c->n_files++] = config->pidfile;
+	for (unsigned i = 0; i < config->n_collectors; i++) {
+		const struct collector_config *to = &config->collectors[i];
+
+		if (to->transport == TRANSPORT_FILE && strcmp(to->path, "-"))
+			c->files[c->n_files++] = to->path;
+	}
+	return 0;
+}
+
+int confine_start_opener(struct confine *c, const struct config *config, struct capture_config *captures,
+			 struct diag *diag)
+{
+	struct opener_config opener = {
+		.n_captures = config->capture == CONFIG_CAPTURE_PCAP ? 0 : config->n_interfaces,
+		.open_capture = recovery_open_capture,
+		.ctx = captures,
+		.sandbox = config->sandbox != CONFIG_SANDBOX_OFF,
+		.detach = config->daemon,
+	};
+	int r = confine_list_files(c, config, diag);
+
+	if (r < 0)
+		return r;
+	opener.files = c->files;
+	opener.n_files = c->n_files;
+	if (!opener.n_captures && !opener.n_files)
+		return 0;
+	return opener_start(&c->opener, &opener, diag);
+}
+
+static void confine_tell(const struct confine *c)
+{
+	const char *of_opener = c->opener ? opener_missing(c->opener) : "";
+
+	log_debug("sandbox: %s", sandbox_report(c->sandbox));
+	if (sandbox_missing(c->sandbox)[0])
+		log_warning("sandbox: without %s", sandbox_missing(c->sandbox));
+	if (of_opener[0])
+		log_warning("sandbox of the opener process: without %s", of_opener);
+}
+
+int confine_enter(struct confine *c, const struct config *config, struct diag *diag)
+{
+	const char *read_paths[8] = {NULL}, *write_paths[] = {config->spool_dir, NULL};
+	const char *const maybe[] = {config->config_path, config->tls_ca, config->tls_cert, config->tls_key};
+	uint16_t ports[PORTS_MAX];
+	struct sandbox_config sandbox = {
+		.mode = (enum sandbox_mode)config->sandbox,
+		.user = config->user,
+		.stay_root = config->stay_root,
+		.read_paths = read_paths,
+		.write_paths = write_paths,
+		.tcp_ports = ports,
+		.tcp_source_port = config->source_port,
+	};
+	unsigned n = 0;
+	int r;
+
+	for (unsigned i = 0; i < sizeof(maybe) / sizeof(*maybe); i++)
+		if (maybe[i])
+			read_paths[n++] = maybe[i];
+	for (unsigned i = 0; i < config->n_collectors && sandbox.n_tcp_ports < PORTS_MAX; i++)
+		if (confine_is_tcp(config->collectors[i].transport))
+			ports[sandbox.n_tcp_ports++] = config->collectors[i].port;
+	r = sandbox_enter(&c->sandbox, &sandbox, diag);
+	if (r == 0)
+		confine_tell(c);
+	return r;
+}
+
+void confine_deinit(struct confine *c)
+{
+	opener_stop(c->opener);
+	sandbox_free(c->sandbox);
+	free(c->files);
+	*c = (struct confine){0};
+}

@@ -1,0 +1,73 @@
+/* notify: see notify.h.  The protocol is one datagram of VARIABLE=value lines. */
+#include "notify.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "pitot/clock.h"
+
+static void notify_send(struct notify *n, const char *text)
+{
+	if (n->fd >= 0)
+		(void)!send(n->fd, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+/* Microseconds, if they are meant for this process. */
+static uint64_t notify_interval_ns(void)
+{
+	const char *us = getenv("WATCHDOG_USEC"), *pid = getenv("WATCHDOG_PID");
+	unsigned long long v = us ? strtoull(us, NULL, 10) : 0;
+
+	if (pid && strtol(pid, NULL, 10) != (long)getpid())
+		return 0;
+	return v > UINT64_MAX / NS_PER_USEC ? 0 : v * NS_PER_USEC / 2;
+}
+
+void notify_open(struct notify *n)
+{
+	struct sockaddr_un to = {.sun_family = AF_UNIX};
+	const char *path = getenv("NOTIFY_SOCKET");
+	size_t size = path ? strlen(path) : 0;
+
+	*n = (struct notify){.fd = -1};
+	if (size < 2 || size >= sizeof(to.sun_path) || (path[0] != '/' && path[0] != '@'))
+		return;
+	memcpy(to.sun_path, path, size);
+	if (to.sun_path[0] == '@') /* an abstract name */
+		to.sun_path[0] = '\0';
+	n->fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (n->fd >= 0 && connect(n->fd, (struct sockaddr *)&to,
+				  (socklen_t)(offsetof(struct sockaddr_un, sun_path) + size)) < 0)
+		notify_close(n);
+	if (n->fd >= 0)
+		n->interval_ns = notify_interval_ns();
+}
+
+void notify_close(struct notify *n)
+{
+	if (n->fd >= 0)
+		close(n->fd);
+	*n = (struct notify){.fd = -1};
+}
+
+void notify_ready(struct notify *n)
+{
+	notify_send(n, "READY=1");
+}
+
+void notify_stopping(struct notify *n)
+{
+	notify_send(n, "STOPPING=1");
+}
+
+void notify_watchdog(struct notify *n, uint64_t now_ns)
+{
+	if (!n->interval_ns || now_ns < n->next_ns)
+		return;
+	n->next_ns = now_ns + n->interval_ns;
+	notify_send(n, "WATCHDOG=1");
+}

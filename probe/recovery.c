@@ -1,0 +1,138 @@
+/* recovery: see recovery.h. */
+#include "recovery.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pitot/clock.h"
+#include "pitot/log.h"
+
+static const uint64_t retry_ns = 200 * NS_PER_MSEC;
+
+static_assert(sizeof(struct capture_facts) <= OPENER_FACTS, "the opener's answer holds them");
+
+int recovery_init(struct recovery *r, struct worker **workers, unsigned n_workers, struct opener *opener,
+		  struct diag *diag)
+{
+	unsigned n = n_workers ? worker_captures(workers[0]) : 0;
+
+	*r = (struct recovery){.opener = opener, .workers = workers, .n_workers = n_workers, .n_captures = n};
+	r->captures = calloc((size_t)n_workers * n + 1, sizeof(*r->captures));
+	if (!r->captures)
+		return diag_set(diag, -ENOMEM, "out of memory");
+	for (unsigned w = 0; w < n_workers; w++) {
+		for (unsigned i = 0; i < n; i++) {
+			const struct capture *c = worker_capture(workers[w], i);
+
+			r->captures[w * n + i].index = c->system_ifindex;
+			r->captures[w * n + i].fixed = !c->ops->adopt;
+			snprintf(r->captures[w * n + i].name, sizeof(r->captures->name), "%s", c->name);
+		}
+	}
+	return netif_watch_open(&r->watch, diag);
+}
+
+void recovery_deinit(struct recovery *r)
+{
+	netif_watch_close(r->watch);
+	free(r->captures);
+	*r = (struct recovery){0};
+}
+
+int recovery_fd(const struct recovery *r)
+{
+	return r->watch ? netif_watch_fd(r->watch) : -1;
+}
+
+int recovery_open_capture(void *ctx, unsigned index, struct opener_answer *answer, struct diag *diag)
+{
+	const struct capture_config *configs = ctx;
+	struct capture_descriptor d;
+	int r = capture_describe(&d, &configs[index], diag);
+
+	if (r < 0)
+		return r;
+	memcpy(answer->facts, &d.facts, sizeof(d.facts));
+	answer->fds[answer->n_fds++] = d.fd;
+	for (unsigned i = 0; i < 2; i++)
+		if (d.counter_fds[i] >= 0)
+			answer->fds[answer->n_fds++] = d.counter_fds[i];
+	return 0;
+}
+
+/* Down, or another interface by now?  Only the latter is opened again. */
+static void recovery_reopen(struct recovery *r, struct worker *w, unsigned i, struct recovery_capture *c)
+{
+	struct capture_descriptor d = {.fd = -1, .counter_fds = {-1, -1}};
+	uint32_t index = if_nametoindex(c->name);
+	struct opener_answer answer;
+	struct diag diag;
+	int ret;
+
+	if (!c->index || index == 0 || index == c->index)
+		return;
+	ret = r->opener && !c->fixed
+		      ? opener_capture(r->opener, i, &answer, &diag)
+		      : diag_set(&diag, -EPROTONOSUPPORT, "it is another interface now, and libpcap has the old one: "
+							  "start pitot again");
+	if (ret == -ENODEV || ret == -ENETDOWN || ret == -ENXIO)
+		return; /* not yet */
+	if (ret < 0) {
+		if (!c->refused)
+			log_error("interface %s cannot be opened again: %s", c->name, diag.text);
+		c->refused = true;
+		return;
+	}
+	memcpy(&d.facts, answer.facts, sizeof(d.facts));
+	d.fd = answer.fds[0];
+	for (unsigned k = 1; k < answer.n_fds && k < 3; k++)
+		d.counter_fds[k - 1] = answer.fds[k];
+	c->index = d.facts.index;
+	worker_offer(w, i, &d);
+}
+
+static void recovery_look(struct recovery *r, struct worker *w, unsigned i, struct recovery_capture *c,
+			  uint64_t now_ns)
+{
+	bool down = worker_is_down(w, i);
+
+	if (down && !c->down) {
+		c->since_ns = now_ns;
+		log_warning("interface %s is down or gone: its flows are kept, and it is waited for", c->name);
+	}
+	if (!down && c->down) {
+		r->gaps++;
+		r->gap_ns += now_ns - c->since_ns;
+		c->refused = false;
+		log_info("interface %s: capturing again after %.1f s", c->name, (double)(now_ns - c->since_ns) / 1e9);
+	}
+	c->down = down;
+	if (down)
+		recovery_reopen(r, w, i, c);
+}
+
+/* An event tells only that it is worth looking now. */
+static void recovery_on_link(void *ctx, const struct netif *n, bool gone)
+{
+	struct recovery *r = ctx;
+
+	(void)n;
+	(void)gone;
+	r->next_ns = 0;
+}
+
+void recovery_step(struct recovery *r, uint64_t now_ns)
+{
+	if (r->watch && netif_watch_read(r->watch, recovery_on_link, r) == NETIF_E_LOST)
+		r->next_ns = 0;
+	if (now_ns < r->next_ns)
+		return;
+	r->next_ns = now_ns + retry_ns;
+	for (unsigned w = 0; w < r->n_workers; w++)
+		for (unsigned i = 0; i < r->n_captures; i++)
+			recovery_look(r, r->workers[w], i, &r->captures[w * r->n_captures + i], now_ns);
+}
