@@ -1,7 +1,7 @@
 /*
  * The metering process and the exporting process together, without a main: savefiles in, records out, and the
  * ledger that is reported over both.
- * Covers worker.c, exporting.c, report.c, base/gate.c.
+ * Covers worker.c, exporting.c, report.c, feed.c, meter.c, base/gate.c.
  */
 #include "cm.h"
 
@@ -22,37 +22,50 @@ static struct exporter *exporter; /* of the latest run: its report points into i
 static char paths[4][4096];
 static struct capture_config captures[4];
 
-static struct worker_config worker_for(const char *const *names, unsigned n)
+static struct worker_config worker_config(void)
 {
-	const char *root = getenv("PITOT_SOURCE_ROOT");
 	struct worker_config config = {
-		.captures = captures,
-		.n_captures = n,
 		.decode = { .max_layers = 32 },
 		.table = { .max_flows = 1000,
 			   .active_ns = 1000000 * NS_PER_SEC,
 			   .inactive_ns = 1000000 * NS_PER_SEC,
 			   .tcp_end_ns = UINT64_MAX,
 			   .key_size = FLOW_KEY_SIZE },
-		.track_fragments = true,
-		.max_fragments = 64,
-		.fragment_timeout_ns = 30 * NS_PER_SEC,
 		.done_fd = eventfd(0, EFD_CLOEXEC),
 	};
 
 	hash_seed_fixed(&config.table.seed, 1);
+	return config;
+}
+
+static int feed_for(struct feed **f, const struct worker_config *w, const char *const *names, unsigned n, unsigned readers,
+		    struct diag *diag)
+{
+	const char *root = getenv("PITOT_SOURCE_ROOT");
+	struct feed_config config = { .files = captures,
+				      .n_files = n,
+				      .n_readers = readers,
+				      .decode = w->decode,
+				      .seed = w->table.seed,
+				      .key_size = w->table.key_size };
+	int r;
+
 	for (unsigned i = 0; i < n; i++) {
 		snprintf(paths[i], sizeof(paths[i]), "%s/tests/data/%s", root ? root : ".", names[i]);
 		captures[i] = (struct capture_config){ .path = paths[i] };
 	}
-	return config;
+	assert_int_equal(fragment_table_new(&config.fragments, 64, 30 * NS_PER_SEC, &config.seed, diag), 0);
+	r = feed_new(f, &config, diag);
+	if (r < 0)
+		fragment_table_free(config.fragments);
+	return r;
 }
 
-/* Runs the files through a worker into an exporter that writes JSON nowhere; the report of both. */
-static struct report *run(const char *const *names, unsigned n, size_t ring, const struct own_flows *own, int *outcome)
+/* Runs the files through metering processes into an exporter that writes JSON nowhere; the report of all. */
+static struct report *run_with(unsigned workers, const char *const *names, unsigned n, size_t ring, int *outcome)
 {
 	static struct report report;
-	struct worker_config config = worker_for(names, n);
+	struct worker_config config = worker_config();
 	struct collector_config collector = { .format = FORMAT_JSON, .transport = TRANSPORT_FILE, .url = "json:/dev/null",
 					      .path = "/dev/null" };
 	struct clock_time now = clock_now();
@@ -60,41 +73,78 @@ static struct report *run(const char *const *names, unsigned n, size_t ring, con
 				      .template_messages = 20, .flush_ns = NS_PER_SEC, .start_ns = now.realtime_ns,
 				      .start_monotonic_ns = now.monotonic_ns };
 	struct exporting *exporting = NULL;
-	struct worker *w = NULL;
+	struct worker *w[4] = { NULL };
+	struct worker_stats one;
 	struct diag diag = { "" };
-	uint64_t done;
 
 	exporter_free(exporter);
 	exporter = NULL;
 	report = (struct report){ .final = true };
 	ec.transport.offline = true;
-	assert_int_equal(worker_new(&w, &config, &diag), 0);
+	assert_int_equal(feed_for(&config.feed, &config, names, n, workers, &diag), 0);
 	assert_int_equal(exporter_new(&exporter, &ec, &diag), 0);
-	assert_int_equal(exporting_new(&exporting, exporter, 1, ring, &diag), 0);
-	worker_set_outlet(w, exporting_outlet(exporting, 0));
-	if (own)
-		worker_set_own_flows(w, own);
+	assert_int_equal(exporting_new(&exporting, exporter, workers, ring, &diag), 0);
+	for (unsigned i = 0; i < workers; i++) {
+		config.number = i;
+		assert_int_equal(worker_new(&w[i], &config, &diag), 0);
+		worker_set_outlet(w[i], exporting_outlet(exporting, i));
+	}
 	assert_int_equal(exporting_start(exporting, &diag), 0);
-	assert_int_equal(worker_start(w, &diag), 0);
-	assert_int_equal(read(config.done_fd, &done, sizeof(done)), sizeof(done));
-	assert_true(worker_done(w));
-	*outcome = worker_join(w, &diag);
-	if (*outcome < 0)
-		assert_true(diag.text[0] != '\0');
+	for (unsigned i = 0; i < workers; i++)
+		assert_int_equal(worker_start(w[i], &diag), 0);
+	for (unsigned i = 0; i < workers; i++) {
+		*outcome = worker_join(w[i], &diag);
+		assert_true(worker_done(w[i]));
+		if (*outcome < 0)
+			assert_true(diag.text[0] != '\0');
+	}
 	exporting_finish(exporting);
-	worker_get_stats(w, &report.metering);
+	for (unsigned i = 0; i < workers; i++) {
+		worker_get_stats(w[i], &one);
+		report_add(&report.metering, &one);
+		worker_free(w[i]);
+	}
+	one = (struct worker_stats){ 0 };
+	feed_get_stats(config.feed, &one.meter, &one.flows);
+	report_add(&report.metering, &one);
 	exporting_get_stats(exporting, &report.exporting);
-	worker_free(w);
+	feed_free(config.feed);
 	exporting_free(exporting);
 	close(config.done_fd);
 	return &report;
+}
+
+static struct report *run(const char *const *names, unsigned n, size_t ring, int *outcome)
+{
+	return run_with(1, names, n, ring, outcome);
+}
+
+/* Records and counters are the same however many processes share the work. */
+static void test_workers_agree(void **state)
+{
+	static const char *const names[] = { "web.pcap", "fragments.pcap", "mixed.pcapng" };
+	struct report alone;
+	int outcome;
+
+	(void)state;
+	alone = *run_with(1, names, 3, 64, &outcome);
+	assert_int_equal(outcome, 0);
+	for (unsigned workers = 2; workers <= 4; workers++) {
+		struct report *r = run_with(workers, names, 3, 64, &outcome);
+
+		assert_int_equal(outcome, 0);
+		assert_memory_equal(&r->metering.meter, &alone.metering.meter, sizeof(alone.metering.meter));
+		assert_memory_equal(&r->metering.flows, &alone.metering.flows, sizeof(alone.metering.flows));
+		assert_int_equal(r->exporting.exporter.records, alone.exporting.exporter.records);
+		assert_true(report_balanced(r));
+	}
 }
 
 static void test_one_file(void **state)
 {
 	static const char *const names[] = { "web.pcap" };
 	int outcome;
-	struct report *r = run(names, 1, 64, NULL, &outcome);
+	struct report *r = run(names, 1, 64, &outcome);
 
 	(void)state;
 	assert_int_equal(outcome, 0);
@@ -113,7 +163,7 @@ static void test_narrow_way_out(void **state)
 {
 	static const char *const names[] = { "web.pcap", "mixed.pcap", "fragments.pcap", "icmp.pcap" };
 	int outcome;
-	struct report *r = run(names, 4, 1, NULL, &outcome);
+	struct report *r = run(names, 4, 1, &outcome);
 
 	(void)state;
 	assert_int_equal(outcome, 0);
@@ -128,7 +178,7 @@ static void test_cut_file(void **state)
 {
 	static const char *const names[] = { "bad-truncated.pcap" };
 	int outcome;
-	struct report *r = run(names, 1, 64, NULL, &outcome);
+	struct report *r = run(names, 1, 64, &outcome);
 
 	(void)state;
 	assert_true(outcome < 0);
@@ -137,31 +187,38 @@ static void test_cut_file(void **state)
 	assert_true(report_balanced(r));
 }
 
+/* What this process sends itself is ignored under its name; its neighbour is not. */
 static void test_own_flows(void **state)
 {
-	static const char *const names[] = { "mixed.pcap" };
-	struct own_flows own = { .n = 1 };
-	struct flow_key *k = &own.flows[0];
-	int outcome;
-	struct report *r;
+	struct flow_key own_key = { .src = { 192, 0, 2, 1 }, .dst = { 198, 51, 100, 2 }, .src_port = 40000,
+				    .dst_port = 80, .protocol = 6, .ip_version = 4 };
+	struct own_flows own = { .n = 1, .flows = { own_key } };
+	struct packet packets[3] = { { .key = own_key, .link_octets = 60, .octets = 40 },
+				     { .key = own_key, .link_octets = 70, .octets = 50 },
+				     { .key = own_key, .link_octets = 80, .octets = 60 } };
+	struct meter_stats meter = { 0 };
+	struct flow_stats flows = { 0 };
 
 	(void)state;
-	*k = (struct flow_key){ .src = { 192, 0, 2, 1 }, .dst = { 198, 51, 100, 2 }, .src_port = 40000, .dst_port = 80,
-				.protocol = 6, .ip_version = 4 };
-	r = run(names, 1, 64, &own, &outcome);
-	assert_int_equal(r->metering.meter.ignored[PACKET_OWN_EXPORT], 5);
-	assert_true(report_balanced(r));
+	packets[1].key.src_port = 40001;
+	assert_int_equal(meter_sort(&meter, &flows, NULL, &own, packets, 3, 0), 1);
+	assert_int_equal(packets[0].key.src_port, 40001);
+	assert_int_equal(meter.ignored[PACKET_OWN_EXPORT], 2);
+	assert_int_equal(meter.ignored_octets, 140);
+	meter_count(&meter, packets, 1);
+	assert_int_equal(meter.received_packets, 3);
+	assert_int_equal(meter.received_octets, 210);
+	assert_int_equal(meter.metered_octets, 50);
 }
 
 static void test_missing_file(void **state)
 {
 	static const char *const names[] = { "web.pcap", "none.pcap" };
-	struct worker_config config = worker_for(names, 2);
-	struct worker *w = NULL;
+	struct worker_config config = worker_config();
 	struct diag diag = { "" };
 
 	(void)state;
-	assert_int_equal(worker_new(&w, &config, &diag), -ENOENT);
+	assert_int_equal(feed_for(&config.feed, &config, names, 2, 1, &diag), -ENOENT);
 	assert_non_null(strstr(diag.text, "none.pcap"));
 	close(config.done_fd);
 }
@@ -175,7 +232,7 @@ static void test_balance_sees_everything(void **state)
 	size_t n = 0;
 
 	(void)state;
-	good = *run(names, 1, 64, NULL, &outcome);
+	good = *run(names, 1, 64, &outcome);
 	uint64_t *const numbers[] = {
 		&good.metering.meter.received_packets, &good.metering.meter.metered_packets,
 		&good.metering.meter.metered_octets,   &good.metering.meter.ignored[PACKET_NOT_IP],
@@ -202,7 +259,7 @@ static void test_json(void **state)
 	FILE *f = fmemopen(text, sizeof(text), "w");
 
 	(void)state;
-	report_json(f, run(names, 1, 64, NULL, &outcome));
+	report_json(f, run(names, 1, 64, &outcome));
 	fclose(f);
 	for (const char *p = text; *p; p++) {
 		depth += (*p == '{' || *p == '[') - (*p == '}' || *p == ']');
@@ -212,7 +269,7 @@ static void test_json(void **state)
 	assert_non_null(strstr(text, "\"balanced\": true"));
 	assert_non_null(strstr(text, "\"received\": 76"));
 	f = fmemopen(text, sizeof(text), "w");
-	report_summary(f, run(names, 1, 64, NULL, &outcome));
+	report_summary(f, run(names, 1, 64, &outcome));
 	fclose(f);
 	assert_non_null(strstr(text, "76"));
 }
@@ -254,7 +311,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_one_file),     cmocka_unit_test(test_narrow_way_out),
-		cmocka_unit_test(test_cut_file),     cmocka_unit_test(test_own_flows),
+		cmocka_unit_test(test_cut_file),     cmocka_unit_test(test_own_flows), cmocka_unit_test(test_workers_agree),
 		cmocka_unit_test(test_missing_file), cmocka_unit_test(test_balance_sees_everything),
 		cmocka_unit_test(test_json),	     cmocka_unit_test(test_gate),
 	};

@@ -1,0 +1,56 @@
+/*
+ * feed: savefiles for one metering process or several.
+ *
+ * Reading and decoding go on in one place, in the order of the files, under a lock that whoever has nothing
+ * else to do takes; so fragments find their first one whatever the number of readers is.  Packets are dealt to
+ * readers by the hash of their flow key: all packets of a flow reach one reader, in order, and the records are
+ * those that one reader alone would make.
+ */
+#ifndef FEED_H
+#define FEED_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "pitot/capture.h"
+#include "pitot/decode.h"
+#include "pitot/diag.h"
+#include "pitot/fragment.h"
+#include "pitot/hash.h"
+#include "pitot/stats.h"
+
+struct feed_config {
+	const struct capture_config *files;
+	unsigned n_files;
+	unsigned n_readers;
+	struct decode_config decode;
+	struct fragment_table *fragments; /* NULL: none are tracked; the feed's from now on */
+	struct hash_seed seed;            /* that of the readers' flow tables */
+	size_t key_size;
+};
+
+struct feed;
+
+/* Opens the files.  All of them must open. */
+int feed_new(struct feed **fp, const struct feed_config *config, struct diag *diag);
+void feed_free(struct feed *f);
+
+unsigned feed_files(const struct feed *f);
+const struct capture *feed_file(const struct feed *f, unsigned i);
+/* Whether what is read now is an ordinary file, which will end. */
+bool feed_is_file(const struct feed *f);
+
+/* Positive outcome of feed_next(). */
+enum { FEED_E_END = 1 };
+
+/*
+ * The next packets that are metered for a reader: n of them, 1 to BATCH_MAX, or 0 when none came within a
+ * moment.  They are the reader's to use until its next call.  Negative errno and a sentence when a file is bad;
+ * what was good of it has been handed out before.
+ */
+int feed_next(struct feed *f, unsigned reader, struct packet **packets, unsigned *n, struct diag *diag);
+
+/* Of what is not the readers': received and ignored packets, octets of both, fragments.  Any thread. */
+void feed_get_stats(struct feed *f, struct meter_stats *meter, struct flow_stats *fragments);
+
+#endif

@@ -1,0 +1,70 @@
+/* meter: see meter.h. */
+#include "meter.h"
+
+#include <string.h>
+
+static bool meter_is_own(const struct own_flows *own, const struct flow_key *k)
+{
+	for (unsigned i = 0; i < own->n; i++) {
+		const struct flow_key *o = &own->flows[i];
+
+		if (k->dst_port == o->dst_port && k->src_port == o->src_port && k->protocol == o->protocol &&
+		    !memcmp(k->dst, o->dst, sizeof(k->dst)) && !memcmp(k->src, o->src, sizeof(k->src)))
+			return true;
+	}
+	return false;
+}
+
+static void meter_ignore(struct meter_stats *s, const struct packet *p)
+{
+	s->received_packets++;
+	s->received_octets += p->link_octets;
+	s->ignored[p->verdict]++;
+	s->ignored_octets += p->link_octets;
+	if (s->first_ignored_ns == 0 || p->time_ns < s->first_ignored_ns)
+		s->first_ignored_ns = p->time_ns;
+	if (p->time_ns > s->last_ignored_ns)
+		s->last_ignored_ns = p->time_ns;
+}
+
+unsigned meter_sort(struct meter_stats *s, struct flow_stats *flows, struct fragment_table *fragments,
+		    const struct own_flows *own, struct packet *packets, unsigned n, uint32_t mtu)
+{
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		struct packet *p = &packets[i];
+
+		if (own && own->n && p->verdict == PACKET_METERED && meter_is_own(own, &p->key))
+			p->verdict = PACKET_OWN_EXPORT;
+		if (p->verdict != PACKET_METERED) {
+			meter_ignore(s, p);
+			continue;
+		}
+		if (p->fragment != PACKET_FRAGMENT_NONE && fragments)
+			fragment_track(fragments, p, flows);
+		for (unsigned notes = p->notes; notes; notes &= notes - 1)
+			s->notes[__builtin_ctz(notes)]++;
+		if (mtu && p->octets > mtu)
+			s->oversized++;
+		if (kept != i)
+			packets[kept] = *p;
+		kept++;
+	}
+	return kept;
+}
+
+void meter_count(struct meter_stats *s, const struct packet *packets, unsigned n)
+{
+	uint64_t octets = 0, link_octets = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		octets += packets[i].octets;
+		link_octets += packets[i].link_octets;
+	}
+	s->received_packets += n;
+	s->received_octets += link_octets;
+	s->metered_packets += n;
+	s->metered_octets += octets;
+	s->metered_link_octets += link_octets;
+}
