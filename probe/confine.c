@@ -66,6 +66,17 @@ static void confine_tell(const struct confine *c)
 		log_warning("sandbox of the opener process: without %s", of_opener);
 }
 
+int confine_make_spool(const struct config *config, struct diag *diag)
+{
+	struct sandbox_user user;
+	int r;
+
+	if (!config->spool_dir)
+		return 0;
+	r = sandbox_find_user(&user, config->user, config->stay_root, diag);
+	return r < 0 ? r : sandbox_make_directory(config->spool_dir, &user, diag);
+}
+
 int confine_enter(struct confine *c, const struct config *config, struct diag *diag)
 {
 	const char *read_paths[8] = {NULL}, *write_paths[] = {config->spool_dir, NULL};

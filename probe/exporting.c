@@ -30,6 +30,7 @@ struct exporting {
 	int last_state[EXPORTING_COLLECTORS_MAX];
 	struct log_gate error_gates[EXPORTING_COLLECTORS_MAX];
 	uint64_t last_errors[EXPORTING_COLLECTORS_MAX];
+	unsigned notices[EXPORTING_COLLECTORS_MAX];
 };
 
 int exporting_new(struct exporting **ep, struct exporter *exporter, unsigned n_outlets, size_t ring_records,
@@ -118,6 +119,17 @@ static void exporting_copy_stats(struct exporting *e)
 	pthread_mutex_unlock(&e->mutex);
 }
 
+/* What a transport has to tell by itself: its spool, its certificate. */
+static void exporting_pass_on(struct exporting *e, unsigned i)
+{
+	const struct transport *t = exporter_transport(e->exporter, i);
+
+	if (!t || t->notices == e->notices[i])
+		return;
+	e->notices[i] = t->notices;
+	log_warning("%s", t->notice);
+}
+
 /* One line when a collector begins to fail, not more than one a minute, and one when it is well again. */
 static void exporting_tell(struct exporting *e, const struct clock_time *now)
 {
@@ -128,10 +140,11 @@ static void exporting_tell(struct exporting *e, const struct clock_time *now)
 		if (c.errors != e->last_errors[i] &&
 		    log_gate_open(&e->error_gates[i], now->monotonic_ns, 60 * NS_PER_SEC)) {
 			log_warning("--collector %s: %s (%llu errors, %llu flow records not sent so far)", c.url,
-				    strerror(c.last_error), (unsigned long long)c.errors,
+				    collector_cause(&c), (unsigned long long)c.errors,
 				    (unsigned long long)c.lost_records);
 			e->last_errors[i] = c.errors;
 		}
+		exporting_pass_on(e, i);
 		if (c.state == TRANSPORT_STATE_FAILED && e->last_state[i] != TRANSPORT_STATE_FAILED && c.errors == 0)
 			log_warning("--collector %s: cannot be reached; it is tried again", c.url);
 		if (c.state == TRANSPORT_STATE_UP && e->last_state[i] == TRANSPORT_STATE_FAILED)

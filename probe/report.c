@@ -176,9 +176,12 @@ static void json_collectors(FILE *out, const struct report *r)
 			states[c->state], c->messages, c->octets, c->records, c->templates, c->option_records, c->errors,
 			c->lost_records, c->lost_packets, c->lost_octets_total, c->unfit_records, c->unfit_packets,
 			c->unfit_octets, c->saturated);
+		fprintf(out,
+			",\n     \"taken\": %" PRIu64 ", \"pending\": %" PRIu64 ", \"resent\": %" PRIu64 ", \"sessions\": %" PRIu64,
+			c->taken_records, c->pending_records, c->resent_records, c->sessions);
 		if (c->last_error) {
 			fprintf(out, ", \"last_error\": ");
-			json_string(out, strerror(c->last_error));
+			json_string(out, collector_cause(c));
 		}
 		fprintf(out, "}");
 	}
@@ -204,11 +207,15 @@ static void summary_collector(FILE *out, const struct collector_stats *c)
 		c->octets);
 	if (c->lost_records)
 		fprintf(out, "; %" PRIu64 " flows not sent", c->lost_records);
+	if (c->pending_records)
+		fprintf(out, "; %" PRIu64 " flows wait", c->pending_records);
+	if (c->resent_records)
+		fprintf(out, "; %" PRIu64 " flows sent again", c->resent_records);
 	if (c->unfit_records)
 		fprintf(out, "; %" PRIu64 " flows (%" PRIu64 " packets) that the format cannot carry", c->unfit_records,
 			c->unfit_packets);
 	if (c->errors)
-		fprintf(out, "; %" PRIu64 " errors, the last one: %s", c->errors, strerror(c->last_error));
+		fprintf(out, "; %" PRIu64 " errors, the last one: %s", c->errors, collector_cause(c));
 	fputc('\n', out);
 }
 

@@ -248,6 +248,8 @@ static int run_open(struct run *r, struct diag *diag)
 	if (ret == 0)
 		ret = run_workers(r, diag);
 	if (ret == 0)
+		ret = confine_make_spool(c, diag);
+	if (ret == 0)
 		ret = run_exporter(r, diag);
 	if (ret == 0 && c->pidfile) {
 		ret = process_write_pidfile(c->pidfile, diag);
@@ -413,10 +415,13 @@ static int run_verdict(struct run *r)
 	for (unsigned i = 0; i < stats.n_collectors; i++) {
 		const struct collector_stats *c = &stats.collectors[i];
 
-		if (!c->lost_records && !c->errors)
+		if (c->pending_records)
+			log_warning("--collector %s: %s: %llu flow records are left in the spool for the next run", c->url,
+				    collector_cause(c), (unsigned long long)c->pending_records);
+		if (!c->lost_records && (!c->errors || c->reliable))
 			continue;
 		log_error("--collector %s: %s: %llu of %llu flow records were not sent (%llu errors)", c->url,
-			  c->last_error ? strerror(c->last_error) : "not reached", (unsigned long long)c->lost_records,
+			  collector_cause(c), (unsigned long long)c->lost_records,
 			  (unsigned long long)(c->records + c->lost_records), (unsigned long long)c->errors);
 		status = 1;
 	}

@@ -88,6 +88,9 @@ struct collector_stats {
 	enum transport_state state;
 };
 
+/* Why the last error was. */
+const char *collector_cause(const struct collector_stats *c);
+
 struct exporter_stats {
 	uint64_t records; /* taken */
 	uint64_t packets;

@@ -111,8 +111,8 @@ struct transport_ops {
 	 * The transport begins each session with it.  0 or negative errno.  May be NULL.
 	 */
 	int (*announce)(struct transport *t, const uint8_t *message, size_t size, unsigned templates);
-	/* Is nothing left that may still be sent?  NULL: nothing ever is after flush. */
-	bool (*idle)(const struct transport *t);
+	/* Is nothing left that may still be sent by then (monotonic)?  NULL: nothing ever is after flush. */
+	bool (*idle)(const struct transport *t, uint64_t until_ns);
 	/*
 	 * Ends in good order (FIN after the last message) within deadline_ns of monotonic time, resolves every
 	 * message that is left, leaves the last statistics in *last, frees.

@@ -21,6 +21,15 @@ static const struct format_ops *const formats[FORMAT_COUNT] = {
 	[FORMAT_JSON] = &json_ops,	   [FORMAT_TEXT] = &text_ops,
 };
 
+const char *collector_cause(const struct collector_stats *c)
+{
+	if (c->reason[0])
+		return c->reason;
+	if (c->last_cause)
+		return c->last_cause;
+	return c->last_error ? strerror(c->last_error) : "not reached";
+}
+
 uint64_t exporter_number(const struct exporter *e)
 {
 	/* the record that is being exported is counted already; between records: the next one's */
@@ -411,9 +420,9 @@ void exporter_refresh(struct exporter *e, const struct clock_time *now)
 	exporter_tick(e, now);
 }
 
-static bool is_idle(const struct collector *c)
+static bool is_idle(const struct collector *c, uint64_t until_ns)
 {
-	return !c->transport->ops->idle || c->transport->ops->idle(c->transport);
+	return !c->transport->ops->idle || c->transport->ops->idle(c->transport, until_ns);
 }
 
 /* Until the collectors have taken what is left, or stop_ns have passed. */
@@ -429,7 +438,7 @@ static void drain(struct exporter *e, const struct clock_time *start)
 
 		exporter_tick(e, &now);
 		for (unsigned i = 0; i < e->n_collectors && n < 64; i++)
-			if (!is_idle(&e->collectors[i]))
+			if (!is_idle(&e->collectors[i], start->monotonic_ns + e->config.stop_ns))
 				fds[n++] = (struct pollfd){ .fd = e->collectors[i].transport->fd, .events = POLLIN };
 		if (n == 0 || passed_ns >= e->config.stop_ns)
 			return;

@@ -178,11 +178,11 @@ static void check_lookup(struct session *s)
 	}
 }
 
-static bool may_attempt(const struct session *s)
+static bool may_attempt(const struct session *s, uint64_t now_ns)
 {
 	uint64_t interval = s->config.reconnect_ns ? s->config.reconnect_ns : RECONNECT_NS;
 
-	return !s->attempted || s->now_ns - s->attempt_ns >= interval;
+	return !s->attempted || now_ns - s->attempt_ns >= interval;
 }
 
 /* ---- a session that is up */
@@ -210,12 +210,18 @@ static void listen_to(struct session *s)
 
 	if (r == 0 && s->layer->tick)
 		r = s->layer->tick(s);
-	if (r == SESSION_E_CLOSED)
+	if (r == SESSION_E_CLOSED) {
 		drain(s);
-	else if (r < 0)
-		end(s, false, r);
-	else
+	} else if (r == SESSION_E_RENEW) {
 		session_queue_acked(s);
+		session_queue_end(s, true);
+		rest(s);
+		attempt(s);
+	} else if (r < 0) {
+		end(s, false, r);
+	} else {
+		session_queue_acked(s);
+	}
 }
 
 static void pump(struct session *s)
@@ -244,7 +250,7 @@ static void advance(struct session *s)
 {
 	switch (s->phase) {
 	case SESSION_WAITING:
-		if (may_attempt(s))
+		if (may_attempt(s, s->now_ns))
 			attempt(s);
 		break;
 	case SESSION_RESOLVING:
@@ -268,7 +274,7 @@ static void advance(struct session *s)
 		break;
 	}
 	/* at once when the last attempt is old enough, and what is quick is quickly done */
-	if (s->phase == SESSION_WAITING && may_attempt(s))
+	if (s->phase == SESSION_WAITING && may_attempt(s, s->now_ns))
 		attempt(s);
 	if (s->phase == SESSION_CONNECTING)
 		check_connected(s);
@@ -384,10 +390,12 @@ int session_announce(struct transport *t, const uint8_t *message, size_t size, u
 	return spool_set_preamble(s->spool, message, size);
 }
 
-bool session_idle(const struct transport *t)
+bool session_idle(const struct transport *t, uint64_t until_ns)
 {
 	const struct session *s = (const struct session *)t;
 
+	if (s->phase == SESSION_WAITING && !may_attempt(s, until_ns))
+		return true;
 	return session_queue_is_empty(s);
 }
 
@@ -395,7 +403,7 @@ bool session_idle(const struct transport *t)
 static void finish(struct session *s, uint64_t deadline_ns)
 {
 	uint64_t end_ns = deadline_ns;
-	bool closed = false;
+	int r = 0;
 
 	while (s->phase == SESSION_UP && !session_queue_is_empty(s) && s->now_ns < deadline_ns)
 		wait_step(s, deadline_ns);
@@ -407,16 +415,17 @@ static void finish(struct session *s, uint64_t deadline_ns)
 	shutdown(s->t.fd, SHUT_WR);
 	if (end_ns > s->now_ns + DRAIN_NS)
 		end_ns = s->now_ns + DRAIN_NS;
-	while (!closed && s->now_ns < deadline_ns) {
-		uint64_t unacked = s->layer->unacked(s);
-
-		closed = s->layer->read && s->layer->read(s) != 0;
-		if (closed || (unacked == 0 && (s->now_ns >= end_ns || !s->layer->read)))
+	while (r == 0 && s->now_ns < deadline_ns) {
+		r = s->layer->read(s);
+		if (r == 0 && s->layer->unacked(s) == 0 && s->now_ns >= end_ns)
 			break;
-		wait_step(s, 0);
+		if (r == 0)
+			wait_step(s, 0);
 	}
 	session_queue_acked(s);
-	session_queue_end(s, true);
+	if (r < 0) /* it may not have read everything */
+		note_error(s, r);
+	session_queue_end(s, r >= 0);
 }
 
 void session_close(struct transport *t, uint64_t deadline_ns, struct transport_stats *last)

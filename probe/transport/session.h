@@ -33,7 +33,10 @@ enum session_phase {
 };
 
 /* What peers say, beside negative errno. */
-enum { SESSION_E_CLOSED = 1 /* in good order */ };
+enum {
+	SESSION_E_CLOSED = 1, /* in good order */
+	SESSION_E_RENEW,      /* by a layer's tick: a new session, now */
+};
 
 struct session;
 
@@ -61,7 +64,7 @@ struct session_layer {
 	int (*shut)(struct session *s);
 	/* the session is over: frees what start made; may be NULL */
 	void (*stop)(struct session *s);
-	/* every tick of a session that is up or greeting; 0, or negative errno: the session is over */
+	/* every tick of a session that is up or greeting: 0, SESSION_E_RENEW, or negative errno: it is over */
 	int (*tick)(struct session *s);
 };
 
@@ -149,7 +152,7 @@ void session_flush(struct transport *t);
 void session_tick(struct transport *t, const struct clock_time *now);
 void session_refresh(struct transport *t);
 int session_announce(struct transport *t, const uint8_t *message, size_t size, unsigned templates);
-bool session_idle(const struct transport *t);
+bool session_idle(const struct transport *t, uint64_t until_ns);
 void session_close(struct transport *t, uint64_t deadline_ns, struct transport_stats *last);
 
 #define SESSION_OPS(NAME, OPEN)                                                                            \

@@ -288,6 +288,8 @@ static bool put_one(struct session *s)
 	bool own = !s->templates_size || is_in_force(s, s->templates, s->templates_size);
 
 	if (s->layer->reliable && !own && s->in_force_size == 0) {
+		if (!s->direct && !spool_next(s->spool))
+			return false;
 		put_templates(s, s->templates, s->templates_size, s->templates_records);
 		return true;
 	}
@@ -451,12 +453,16 @@ bool session_queue_is_empty(const struct session *s)
 
 void session_queue_close(struct session *s)
 {
+	bool kept = s->layer->reliable && s->spool_dir[0] && !s->spool_degraded;
+	struct spool_stats stats = { 0 };
+
 	drop_direct(s);
-	if (s->spool && !(s->layer->reliable && s->spool_dir[0] && !s->spool_degraded)) {
-		for (; s->held_entry < s->appended; s->held_entry++)
-			if (!entry_of(s, s->held_entry)->acked)
-				entry_lose(s, entry_of(s, s->held_entry));
-	}
+	if (s->spool && !kept)
+		spool_get_stats(s->spool, &stats);
+	/* also what was acknowledged in a session that ended badly: nobody knows whether it was read */
+	for (uint64_t n = stats.unsent.messages; n > 0; n--)
+		if (n <= s->appended - s->held_entry)
+			entry_lose(s, entry_of(s, s->appended - n));
 	spool_close(s->spool);
 	free(s->entries);
 	free(s->out);

@@ -1,25 +1,18 @@
 /* transport: the table of kinds.  A kind is a file and a row. */
 #include "pitot/transport.h"
 
-#include <errno.h>
-
 static const struct transport_ops *const kinds[TRANSPORT_COUNT] = {
 	[TRANSPORT_UDP] = &transport_udp_ops,
 	[TRANSPORT_TCP] = &transport_tcp_ops,
-	[TRANSPORT_TLS] = NULL,
-	[TRANSPORT_DTLS] = NULL,
-	[TRANSPORT_SCTP] = NULL,
+	[TRANSPORT_TLS] = &transport_tls_ops,
+	[TRANSPORT_DTLS] = &transport_dtls_ops,
+	[TRANSPORT_SCTP] = &transport_sctp_ops,
 	[TRANSPORT_FILE] = &transport_file_ops,
 };
 
 int transport_open(struct transport **tp, const struct transport_config *config, struct diag *diag)
 {
-	const struct transport_ops *ops = kinds[config->collector->transport];
-
-	if (!ops)
-		return diag_set(diag, -EPROTONOSUPPORT, "--collector %s: this build of pitot has no such transport; use UDP",
-				config->collector->url);
-	return ops->open(tp, config, diag);
+	return kinds[config->collector->transport]->open(tp, config, diag);
 }
 
 void transport_resolve(struct transport *t, const struct transport_load *load, size_t size, bool sent)

@@ -1,0 +1,63 @@
+/*
+ * tls: messages on TCP under TLS 1.2 or 1.3 (RFC 7011 §11).
+ *
+ * What was acknowledged is known of the encrypted octets; a mark after each write says how much of the stream they
+ * carry.  Only a close_notify is an end in good order: after a bare end of the connection what may not have been
+ * read is sent again.
+ */
+#include <errno.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include "tls_internal.h"
+
+static int setup(struct session *s, struct diag *diag)
+{
+	return tls_setup(s, TLS_client_method(), TLS1_2_VERSION, diag);
+}
+
+static int start(struct session *s)
+{
+	int r = tls_new(s);
+
+	if (r == 0 && SSL_set_fd(((struct tls *)s->own)->ssl, s->t.fd) != 1)
+		r = -ENOMEM;
+	return r;
+}
+
+static uint64_t written(const struct session *s)
+{
+	const struct tls *tls = s->own;
+
+	return tls->ssl ? BIO_number_written(SSL_get_wbio(tls->ssl)) : 0;
+}
+
+static const struct session_layer tls_layer = {
+	.name = "TLS",
+	.socktype = SOCK_STREAM,
+	.protocol = IPPROTO_TCP,
+	.reliable = true,
+	.max_message = 16384, /* one TLS record */
+	.setup = setup,
+	.free = tls_free,
+	.start = start,
+	.greet = tls_greet,
+	.write = tls_write,
+	.read = tls_read,
+	.written = written,
+	.unacked = session_socket_unacked,
+	.shut = tls_shut,
+	.stop = tls_stop,
+};
+
+static int tls_open(struct transport **tp, const struct transport_config *config, struct diag *diag)
+{
+	struct session *s;
+	int r = session_open(&s, &transport_tls_ops, &tls_layer, config, diag);
+
+	if (r == 0)
+		*tp = &s->t;
+	return r;
+}
+
+const struct transport_ops transport_tls_ops = SESSION_OPS("tls", tls_open);
