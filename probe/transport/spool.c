@@ -238,6 +238,7 @@ static int open_disk(struct spool *s, const struct spool_config *c, struct diag 
 {
 	struct spool_disk *d = &s->disk;
 	uint64_t last;
+	bool known;
 	int r;
 
 	if (!c->name || !*c->name || *c->name == '.' || strchr(c->name, '/') || strlen(c->name) > 255)
@@ -246,7 +247,7 @@ static int open_disk(struct spool *s, const struct spool_config *c, struct diag 
 	r = spool_disk_open(d, c, diag);
 	if (r)
 		return r;
-	spool_disk_get_position(d, &s->position);
+	known = spool_disk_get_position(d, &s->position);
 	r = spool_disk_scan(d, s->position.head, &s->stats.recovered, &last);
 	if (r)
 		return diag_set(diag, r, "spool %s/%s: cannot be read: %s", c->dir, c->name, strerror(-r));
@@ -258,6 +259,8 @@ static int open_disk(struct spool *s, const struct spool_config *c, struct diag 
 	if (s->tail < s->position.sent)
 		s->tail = s->position.sent;
 	s->may_be_sent = s->position.sent;
+	if (!known)
+		s->position.head = 0; /* differs from any: it will be written */
 	while (d->octets > d->max_octets && d->n_segments)
 		drop_segment(s);
 	s->degraded = d->read_only;
