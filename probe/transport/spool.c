@@ -355,8 +355,8 @@ static void make_room(struct spool *s)
 	if (s->degraded && s->full && !s->futile && s->disk.n_segments &&
 	    spool_ring_at(&s->ring, &at)->segment == 0) {
 		drop_segment(s);
+		s->futile = true; /* unless something is written now */
 		persist(s);
-		s->futile = s->degraded;
 	}
 	if (!spool_ring_empty(&s->ring))
 		evict(s);
