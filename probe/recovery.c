@@ -102,10 +102,10 @@ static void recovery_look(struct recovery *r, struct worker *w, unsigned i, stru
 
 	if (down && !c->down) {
 		c->since_ns = now_ns;
+		r->gaps++;
 		log_warning("interface %s is down or gone: its flows are kept, and it is waited for", c->name);
 	}
 	if (!down && c->down) {
-		r->gaps++;
 		r->gap_ns += now_ns - c->since_ns;
 		c->refused = false;
 		log_info("interface %s: capturing again after %.1f s", c->name, (double)(now_ns - c->since_ns) / 1e9);
@@ -123,6 +123,15 @@ static void recovery_on_link(void *ctx, const struct netif *n, bool gone)
 	(void)n;
 	(void)gone;
 	r->next_ns = 0;
+}
+
+void recovery_get_gaps(const struct recovery *r, uint64_t now_ns, uint64_t *gaps, uint64_t *gap_ns)
+{
+	*gaps = r->gaps;
+	*gap_ns = r->gap_ns;
+	for (unsigned i = 0; i < r->n_workers * r->n_captures; i++)
+		if (r->captures[i].down)
+			*gap_ns += now_ns - r->captures[i].since_ns;
 }
 
 void recovery_step(struct recovery *r, uint64_t now_ns)

@@ -33,7 +33,8 @@ struct recovery {
 	unsigned n_workers, n_captures;
 	struct recovery_capture *captures; /* n_captures of each worker */
 	uint64_t next_ns;
-	uint64_t gaps, gap_ns; /* ended ones */
+	uint64_t gaps;   /* begun */
+	uint64_t gap_ns; /* of those that ended */
 };
 
 /* The workers are open and not started. */
@@ -43,6 +44,8 @@ void recovery_deinit(struct recovery *r);
 
 int recovery_fd(const struct recovery *r); /* readable when links change; -1 none */
 void recovery_step(struct recovery *r, uint64_t now_ns);
+/* Interfaces that were not measured for a while, and how long in sum; those that still are not included. */
+void recovery_get_gaps(const struct recovery *r, uint64_t now_ns, uint64_t *gaps, uint64_t *gap_ns);
 
 /* Runs in the opener: ctx is the array of struct capture_config. */
 int recovery_open_capture(void *ctx, unsigned index, struct opener_answer *answer, struct diag *diag);

@@ -193,6 +193,8 @@ void report_json(FILE *out, const struct report *r)
 	fprintf(out, "{\n  \"version\": \"%s\", \"seconds\": %" PRIu64 ".%03" PRIu64 ", \"final\": %s,\n", PITOT_VERSION,
 		r->duration_ns / NS_PER_SEC, r->duration_ns / NS_PER_MSEC % 1000, r->final ? "true" : "false");
 	json_packets(out, r);
+	fprintf(out, "  \"interfaces\": {\"gaps\": %" PRIu64 ", \"gap_seconds\": %" PRIu64 ".%03" PRIu64 "},\n", r->gaps,
+		r->gap_ns / NS_PER_SEC, r->gap_ns / NS_PER_MSEC % 1000);
 	json_flows(out, r);
 	json_collectors(out, r);
 	fprintf(out, "  \"ledger\": {\"balanced\": %s}\n}\n", report_balanced(r) ? "true" : "false");
@@ -234,6 +236,9 @@ void report_summary(FILE *out, const struct report *r)
 	if (m->kernel_dropped)
 		fprintf(out, "; %" PRIu64 " DROPPED by the kernel", m->kernel_dropped);
 	fputc('\n', out);
+	if (r->gaps)
+		fprintf(out, "  %" PRIu64 " times an interface was down or gone, %" PRIu64 ".%03" PRIu64 " s in all\n", r->gaps,
+			r->gap_ns / NS_PER_SEC, r->gap_ns / NS_PER_MSEC % 1000);
 	for (unsigned i = 0; i < PACKET_VERDICTS; i++)
 		if (m->ignored[i] && ignored_reasons[i].text)
 			fprintf(out, "  %" PRIu64 " ignored: %s\n", m->ignored[i], ignored_reasons[i].text);

@@ -15,6 +15,7 @@ struct report {
 	struct worker_stats metering; /* sum over all workers */
 	struct exporting_stats exporting;
 	uint64_t duration_ns;
+	uint64_t gaps, gap_ns; /* interfaces that were down or gone, and how long in sum */
 	bool final; /* everything was flushed: nothing may be under way */
 };
 

@@ -325,6 +325,7 @@ static void run_report(struct run *r, bool final)
 		feed_get_stats(r->feed, &one.meter, &one.flows);
 		report_add(&report.metering, &one);
 	}
+	recovery_get_gaps(&r->recovery, clock_monotonic_ns(), &report.gaps, &report.gap_ns);
 	if (c->stats_path) {
 		out = strcmp(c->stats_path, "-") ? run_open_stats(r, c->stats_path) : stderr;
 		if (out)

@@ -101,13 +101,13 @@ int sandbox_set_user(const struct sandbox_user *user)
 
 int sandbox_make_directory(const char *path, const struct sandbox_user *user, struct diag *diag)
 {
+	int err;
+
 	if (mkdir(path, 0700) < 0)
 		return errno == EEXIST ? 0 : diag_set(diag, -errno, "%s: %s", path, strerror(errno));
-	if (user->change && lchown(path, user->uid, user->gid) < 0) {
-		int r = diag_set(diag, -errno, "%s: cannot be given to user %s: %s", path, user->name, strerror(errno));
-
-		rmdir(path);
-		return r;
-	}
-	return 0;
+	if (!user->change || lchown(path, user->uid, user->gid) == 0)
+		return 0;
+	err = errno;
+	rmdir(path);
+	return diag_set(diag, -err, "%s: cannot be given to uid %u: %s", path, user->uid, strerror(err));
 }

@@ -27,6 +27,12 @@
 
 #include "pitot/sandbox.h"
 
+#if defined(PITOT_SANITIZED) /* its run-time reads sources, and attaches to processes */
+#define SANITIZED true
+#else
+#define SANITIZED false
+#endif
+
 enum { FAILED = 99 };
 
 /* Of the child; an assert of cmocka would jump back into the parent's tests. */
@@ -316,9 +322,8 @@ static void test_metering_calls_of_a_plain_build(void **state)
 	static void (*const deadly[])(void) = { call_open, call_ptrace, call_fork, call_kill };
 
 	(void)state;
-#if defined(PITOT_SANITIZED)
-	skip();
-#endif
+	if (SANITIZED)
+		skip();
 	require_seccomp();
 	for (size_t i = 0; i < ARRAY_SIZE(deadly); i++)
 		assert_int_equal(of_thread(deadly[i], true, false), 1000 + SIGSYS);
@@ -401,7 +406,7 @@ static void run_paths(const void *arg)
 		_exit(77);
 	EXPECT(open_in("readable", O_RDONLY) == 0);
 	EXPECT(open_in("readable", O_RDWR) == -EACCES);
-	EXPECT(open_in("secret", O_RDONLY) == -EACCES);
+	EXPECT(SANITIZED || open_in("secret", O_RDONLY) == -EACCES);
 	EXPECT(open_in("new", O_WRONLY | O_CREAT) == -EACCES);
 	EXPECT(open_in("writable/new", O_WRONLY | O_CREAT) == 0);
 	EXPECT(open_in("writable/new", O_WRONLY | O_TRUNC) == 0);

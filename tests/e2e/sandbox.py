@@ -1,0 +1,428 @@
+#!/usr/bin/env python3
+"""What is left of pitot's privileges while it measures, and how it finds its interfaces again.
+
+    sandbox.py PITOT SRCROOT
+
+Makes a network namespace of its own.  Looks at /proc/PID/task/*/status of a running pitot, at the files that it
+writes into a directory where its user may not, at what happens to a parser that makes a system call of its own
+(builds with test hooks), and takes its interface down, up and away.
+"""
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from e2elib import PITOT, Sink, check, check_ledger, finish, run, sanitizer, skip, skip_part, statistics, workdir
+import live
+
+A, B = "psa0", "psb0"
+ROOT = os.geteuid() == 0  # not the root of a namespace
+CAP_NET_RAW = 1 << 13
+HOOKS = b"PITOT_TEST_PARSER" in Path(PITOT).read_bytes()
+SANITIZED = b"__asan_init" in Path(PITOT).read_bytes() or b"__tsan_init" in Path(PITOT).read_bytes()
+
+
+def kernel_has(layer):
+    if layer == "seccomp":
+        return os.path.exists("/proc/sys/kernel/seccomp/actions_avail") and b"seccomp_rule_add" in libraries()
+    raise ValueError(layer)
+
+
+def libraries():
+    return Path(PITOT).read_bytes()
+
+
+SECCOMP = kernel_has("seccomp")
+
+
+def status(path):
+    found = {}
+    for line in Path(path).read_text().splitlines():
+        key, _, value = line.partition(":")
+        found[key] = value.split()
+    return found
+
+
+def until(condition, seconds):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.01)
+    return condition()
+
+
+def children(pid):
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError, IndexError):
+                if int(status(entry / "status")["PPid"][0]) == pid and status(entry / "status")["State"][0] != "Z":
+                    found.append(int(entry.name))
+    return found
+
+
+class Running:
+    """A live pitot whose stderr is a file; it measures when the constructor is done."""
+
+    def __init__(self, directory, *args, env=None, wait=True, interface=A):
+        self.stderr = Path(directory) / "stderr"
+        with open(self.stderr, "wb") as out:
+            self.process = subprocess.Popen([PITOT, "-i", interface, "--debug", *map(str, args)], stderr=out,
+                                            stdout=subprocess.DEVNULL, env={**os.environ, **(env or {})})
+        if wait:
+            until(lambda: b"sandbox:" in self.said() or self.process.poll() is not None, 20)
+            until(lambda: len(self.tasks()) >= 3 or self.process.poll() is not None, 5)
+            time.sleep(0.2)
+
+    def said(self):
+        return self.stderr.read_bytes()
+
+    def tasks(self):
+        with contextlib.suppress(OSError):
+            return sorted(Path(f"/proc/{self.process.pid}/task").iterdir())
+        return []
+
+    def stop(self, how=signal.SIGTERM):
+        self.process.send_signal(how)
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            check(False, f"did not end: {self.said().decode(errors='replace')}")
+        return self.process.returncode
+
+
+def packets(n, sport=1000):
+    frame, _ = live.frame(live.Flow("10.1.0.1", "10.1.0.2", 17, sport, 53, 0), 40)
+    with live.sender(B) as s:
+        for _ in range(n):
+            s.send(frame)
+
+
+def stats_of(p, path):
+    """Statistics of a running pitot, of now."""
+    before = path.stat().st_mtime_ns if path.exists() else 0
+    p.process.send_signal(signal.SIGUSR1)
+
+    def fresh():
+        if not path.exists() or path.stat().st_mtime_ns == before:
+            return False
+        with contextlib.suppress(ValueError):
+            statistics(path)
+            return True
+        return False
+    if not until(fresh, 5):
+        check(False, f"no statistics: {p.said().decode(errors='replace')}")
+        return None
+    return statistics(path)
+
+
+# ---- privileges
+
+
+def check_confined(where, pid, seccomp=2, root=False):
+    tasks = sorted(Path(f"/proc/{pid}/task").iterdir())
+    for task in tasks:
+        s = status(task / "status")
+        what = f"{where}: {task}"
+        for key in ("CapEff", "CapPrm", "CapInh", "CapAmb"):
+            check(int(s[key][0], 16) == 0, f"{what}: {key} {s[key]}")
+        check(s["NoNewPrivs"] == ["1"], f"{what}: NoNewPrivs {s['NoNewPrivs']}")
+        if SECCOMP:
+            check(s["Seccomp"] == [str(seccomp)], f"{what}: Seccomp {s['Seccomp']}")
+        if ROOT:
+            check(int(s["CapBnd"][0], 16) == 0, f"{what}: CapBnd {s['CapBnd']}")
+            check(("0" in s["Uid"]) == root, f"{what}: Uid {s['Uid']}")
+            check(("0" in s["Gid"]) == root, f"{what}: Gid {s['Gid']}")
+            check(root or s["Groups"] == [], f"{what}: Groups {s['Groups']}")
+    return tasks
+
+
+def part_privileges():
+    with workdir() as d, live.links((A, B)):
+        os.chmod(d, 0o700)
+        for method in ("afpacket", "pcap"):
+            out, stats, pid = Path(d) / f"{method}.json", Path(d) / f"{method}.stats", Path(d) / f"{method}.pid"
+            p = Running(d, "--capture", method, "-n", f"json:{out}", "--stats", stats, "--pidfile", pid,
+                        "udp port 53")
+            tasks = check_confined(method, p.process.pid)
+            check(len(tasks) >= 3, f"{method}: {len(tasks)} threads")
+            filters = [int(status(t / "status").get("Seccomp_filters", ["9"])[0]) for t in tasks]
+            if SECCOMP and max(filters) != 9:
+                check(max(filters) >= 2, f"{method}: no thread has a list of its own: {filters}")
+            check_opener(method, p, CAP_NET_RAW if method == "afpacket" else 0)
+            limits = Path(f"/proc/{p.process.pid}/limits").read_text()
+            check(re.search(r"Max core file size +0 +0", limits), f"{method}: core files are possible")
+            packets(5)
+            time.sleep(0.3)
+            s = stats_of(p, stats)
+            check(s and s["packets"]["metered"] == 5, f"{method}: {s and s['packets']}")
+            check(pid.read_text().strip() == str(p.process.pid), f"{method}: pid file")
+            opener = children(p.process.pid)
+            check(p.stop() == 0, f"{method}: exit status {p.process.returncode}: {p.said()}")
+            check(not sanitizer(p.said()), f"{method}: {p.said().decode(errors='replace')}")
+            check(not any(os.path.exists(f"/proc/{o}") for o in opener), f"{method}: the opener stayed behind")
+            check(not pid.exists(), f"{method}: the pid file stayed behind")
+            check(out.exists() and not Path(f"{out}.part").exists(), f"{method}: {sorted(os.listdir(d))}")
+            s = statistics(stats)
+            check(s["final"], f"{method}: the last statistics were not written")
+            check_ledger(method, s)
+
+
+def check_opener(where, p, allowed):
+    found = children(p.process.pid)
+    check(len(found) == 1, f"{where}: {len(found)} child processes, not the one opener")
+    for pid in found:
+        s = status(f"/proc/{pid}/status")
+        check(int(s["CapEff"][0], 16) & ~allowed == 0, f"{where}: opener: CapEff {s['CapEff']}")
+        check(s["NoNewPrivs"] == ["1"], f"{where}: opener: NoNewPrivs")
+        check(s["Threads"] == ["1"], f"{where}: opener: Threads {s['Threads']}")
+        check(not SECCOMP or s["Seccomp"] == ["2"], f"{where}: opener: Seccomp {s['Seccomp']}")
+
+
+def part_modes():
+    with workdir() as d, live.links((A, B)):
+        p = Running(d, "--sandbox", "off", "-n", f"json:{d}/off.json")
+        check_confined("--sandbox off", p.process.pid, seccomp=0)
+        check(b"--sandbox off" in p.said(), f"--sandbox off is not said: {p.said()}")
+        check(p.stop() == 0, "--sandbox off: exit status")
+        p = Running(d, "--sandbox", "log", "-n", f"json:{d}/log.json")
+        check_confined("--sandbox log", p.process.pid)
+        check(p.stop() == 0, "--sandbox log: exit status")
+        if not ROOT:
+            return
+        p = Running(d, "--stay-root", "-n", f"json:{d}/root.json")
+        check_confined("--stay-root", p.process.pid, root=True)
+        check(b"--stay-root" in p.said(), f"--stay-root is not said: {p.said()}")
+        check(p.stop() == 0, "--stay-root: exit status")
+        p = Running(d, "--user", "12345:23456", "-n", f"json:{d}/user.json")
+        s = status(f"/proc/{p.process.pid}/status")
+        check(s["Uid"] == ["12345"] * 4 and s["Gid"] == ["23456"] * 4, f"--user: {s['Uid']} {s['Gid']}")
+        check(p.stop() == 0, "--user: exit status")
+        for args, words in ((("--user", "root"), b"--stay-root"), (("--user", "nobody", "--stay-root"), b"together"),
+                            (("--user", "no-such-user"), b"no-such-user")):
+            r = run("-i", A, *args)
+            check(r.returncode == 1 and words in r.stderr, f"{args}: {r.returncode} {r.stderr}")
+
+
+def part_daemon():
+    with workdir() as d, live.links((A, B)):
+        pid_file = Path(d) / "pid"
+        r = run("-i", A, "--daemon", "--pidfile", pid_file, "-n", f"json:{d}/out.json", "--stats", f"{d}/stats")
+        check(r.returncode == 0, f"--daemon: {r.returncode} {r.stderr}")
+        pid = int(pid_file.read_text())
+        check_confined("--daemon", pid)
+        packets(3)
+        time.sleep(0.3)
+        os.kill(pid, signal.SIGTERM)
+        check(until(lambda: not pid_file.exists(), 10), "--daemon: did not end")
+        check(until(lambda: Path(f"{d}/out.json").exists(), 10), f"--daemon: {os.listdir(d)}")
+
+
+def part_savefile():
+    """A savefile is parsed with no more privileges than an interface."""
+    frame, _ = live.frame(live.Flow("10.1.0.1", "10.1.0.2", 17, 1, 2, 0), 40)
+    header = bytes.fromhex("d4c3b2a102000400000000000000000000000100") + (1).to_bytes(4, "little")
+    record = b"".join(v.to_bytes(4, "little") for v in (1000000000, 0, len(frame), len(frame))) + frame
+    with workdir() as d:
+        os.chmod(d, 0o700)
+        with open(f"{d}/stderr", "wb") as err:
+            p = subprocess.Popen([PITOT, "-r", "-", "--debug", "-n", f"json:{d}/out.json"], stdin=subprocess.PIPE,
+                                 stderr=err)
+        p.stdin.write(header + record)
+        p.stdin.flush()
+        check(until(lambda: b"sandbox:" in Path(f"{d}/stderr").read_bytes(), 10), "savefile: no sandbox")
+        time.sleep(0.3)
+        check_confined("savefile", p.pid)
+        p.stdin.write(record)
+        p.stdin.close()
+        check(p.wait(20) == 0, f"savefile: {Path(f'{d}/stderr').read_bytes()}")
+        lines = Path(f"{d}/out.json").read_text().splitlines()
+        check(len(lines) == 1 and json.loads(lines[0])["packetDeltaCount"] == 2, f"savefile: {lines}")
+
+
+def part_subverted():
+    if not SECCOMP:
+        skip_part("no seccomp in this kernel or this build")
+        return
+    if not HOOKS:
+        print("a build without test hooks: a subverted parser is not tried here")
+        return
+    calls = ["execve", "socket"] + ([] if SANITIZED else ["ptrace", "open"])
+    with workdir() as d, live.links((A, B)):
+        for method in ("afpacket", "pcap"):
+            for call in calls:
+                if (method, call) == ("pcap", "open"):
+                    continue  # libpcap opens counters
+                p = Running(d, "--capture", method, "-n", f"json:{d}/out.json", env={"PITOT_TEST_PARSER": call})
+                opener = children(p.process.pid)
+                packets(2)
+                check(until(lambda: p.process.poll() is not None, 5), f"{method}: a parser that calls {call} lives")
+                check(p.process.poll() == -signal.SIGSYS, f"{method}: {call}: {p.process.poll()} {p.said()}")
+                gone = until(lambda: not any(os.path.exists(f"/proc/{o}") for o in opener), 5)
+                check(gone, f"{method}: {call}: the opener stayed behind")
+                if p.process.poll() is None:
+                    p.stop(signal.SIGKILL)
+
+
+def add_address(name, address):
+    octets = socket.inet_aton(address)
+    live.rtnetlink(20, 0x600, struct.pack("=BBBBi", socket.AF_INET, 24, 0, 0, socket.if_nametoindex(name)) +
+                   live.attribute(1, octets) + live.attribute(2, octets))
+
+
+def part_names():
+    """Names are looked up again after SIGHUP, with the sandbox on."""
+    live.set_up("lo")
+    sinks = [Sink(), Sink("::1")]  # whichever comes first is a matter of /etc/hosts
+    with workdir() as d, live.links((A, B)):
+        add_address(A, "192.0.2.1")  # a host without any address resolves nothing
+        p = Running(d, "-n", f"ipfix://localhost:{sinks[0].port}", "-n",
+                    f"ipfix://localhost:{sinks[1].port}", "-t", "active=1,inactive=1")
+        for sport in range(3):
+            packets(2, 1000 + sport)
+            p.process.send_signal(signal.SIGHUP)
+            time.sleep(1.5)
+        check(p.stop() == 0, f"names: exit status {p.process.returncode}: {p.said().decode(errors='replace')}")
+    check(sum(len(s.stop()) for s in sinks) >= 3, "names: records did not arrive after SIGHUP")
+
+
+# ---- interfaces that come and go
+
+
+def metered(p, stats):
+    s = stats_of(p, stats)
+    return s["packets"]["metered"] if s else -1
+
+
+def again_within(p, stats, seconds, before):
+    """Sends until packets are metered again: how long that took, and how many were sent."""
+    start, sent = time.monotonic(), 0
+    while time.monotonic() - start < seconds + 3:
+        packets(1)
+        sent += 1
+        time.sleep(0.1)
+        if metered(p, stats) > before:
+            return time.monotonic() - start, sent
+    return 1e9, sent
+
+
+def part_recovery():
+    with workdir() as d:
+        stats, out = Path(d) / "stats", Path(d) / "out.json"
+        with live.links((A, B)):
+            p = Running(d, "--stats", stats, "-n", f"json:{out}", "-t", "active=1000,inactive=1000,tcp-end=off",
+                        "-f", "udp port 53")
+            packets(10)
+            check(until(lambda: metered(p, stats) == 10, 5), "recovery: ten packets")
+            for limit in (1, 1):
+                live.set_up(A, False)
+                check(until(lambda: p.said().count(b"is down or gone") > 0, 3), f"down is not said: {p.said()}")
+                before = metered(p, stats)
+                live.set_up(A)
+                live.wait_running(A, B)
+                took, _ = again_within(p, stats, limit, before)
+                check(took <= limit, f"down and up: metering again after {took:.2f} s")
+            live.delete_link(A)
+            time.sleep(0.5)
+            check(p.process.poll() is None, f"ended when the interface was deleted: {p.said()}")
+        for _ in range(3):
+            before = metered(p, stats)
+            with live.links((A, B)):
+                took, _ = again_within(p, stats, 2, before)
+                check(took <= 2, f"deleted and made anew: metering again after {took:.2f} s: {p.said()}")
+                check(len(os.listdir(f"/proc/{p.process.pid}/fd")) < 40, "descriptors grow")
+                check_confined("after recovery", p.process.pid)
+        s = stats_of(p, stats)
+        check(s and s["flows"]["created"] == 1, f"the flow was not kept: {s and s['flows']}")
+        check(p.process.poll() is None and p.stop() == 0, f"recovery: {p.process.returncode} {p.said()}")
+        s = statistics(stats)
+        check_ledger("recovery", s)
+        lines = [json.loads(line) for line in out.read_text().splitlines()]
+        check(len(lines) == 1 and lines[0]["packetDeltaCount"] == s["packets"]["metered"],
+              f"recovery: not one record of {s['packets']['metered']} packets: {lines[:2]}")
+        # a very short absence may pass for a longer one
+        check(p.said().count(b"capturing again") >= 2, f"recovery is not said: {p.said().decode()}")
+        check(s["interfaces"]["gaps"] >= 3 and s["interfaces"]["gap_seconds"] > 0.5, f"gaps: {s['interfaces']}")
+        check(not sanitizer(p.said()), p.said().decode(errors="replace"))
+
+
+def part_other_interfaces():
+    """While one interface is gone the other is measured, and no packet of it is missed."""
+    with workdir() as d, live.links(("psc0", "psd0")):
+        stats = Path(d) / "stats"
+        with live.links((A, B)):
+            p = Running(d, "-i", "psc0", "--stats", stats, "-n", f"json:{d}/out.json", "-f", "udp port 53")
+            live.delete_link(A)
+        frame, _ = live.frame(live.Flow("10.2.0.1", "10.2.0.2", 17, 1, 53, 0), 40)
+        with live.sender("psd0") as s:
+            for i in range(2000):
+                s.send(frame)
+                if i == 1000:
+                    with live.links((A, B)):
+                        time.sleep(0.5)
+        check(until(lambda: metered(p, stats) == 2000, 3), f"the other interface: {metered(p, stats)} of 2000 packets")
+        check(p.stop() == 0, f"the other interface: {p.said()}")
+
+
+def part_killed():
+    with workdir() as d, live.links((A, B)):
+        p = Running(d, "-n", f"json:{d}/out.json")
+        opener = children(p.process.pid)
+        check(len(opener) == 1, "no opener")
+        p.stop(signal.SIGKILL)
+        gone = until(lambda: not any(os.path.exists(f"/proc/{o}") for o in opener), 5)
+        check(gone, "the opener outlived a pitot that was killed")
+        p = Running(d, "-n", f"json:{d}/out.json")
+        os.kill(children(p.process.pid)[0], signal.SIGKILL)
+        time.sleep(0.3)
+        packets(2)
+        check(p.process.poll() is None, f"ended with its opener: {p.said()}")
+        check(p.stop() in (0, 1), f"without an opener: {p.process.returncode} {p.said()}")
+
+
+def part_notify():
+    with workdir() as d, live.links((A, B)), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+        s.bind(f"{d}/notify")
+        os.chmod(d, 0o755)
+        s.settimeout(10)
+        p = Running(d, "-n", f"json:{d}/out.json", wait=False,
+                    env={"NOTIFY_SOCKET": f"{d}/notify", "WATCHDOG_USEC": "1000000"})
+        check(s.recv(100) == b"READY=1", "notify: not ready first")
+        check(s.recv(100) == b"WATCHDOG=1" and s.recv(100) == b"WATCHDOG=1", "notify: no watchdog")
+        tasks = p.tasks()
+        metering = [t for t in tasks if int(status(t / "status").get("Seccomp_filters", ["0"])[0]) > 1]
+        check(not SECCOMP or len(metering) == 1, f"notify: {len(metering)} metering threads")
+        p.process.send_signal(signal.SIGTERM)
+        last = b""
+        while last != b"STOPPING=1":
+            last = s.recv(100)
+        check(p.stop() == 0, f"notify: {p.said()}")
+
+
+def main():
+    why = live.enter_namespace()
+    if why:
+        skip(f"no network namespace: {why}")
+    if not SECCOMP:
+        skip_part("no seccomp in this kernel or this build")
+    parts = [part_privileges, part_modes, part_daemon, part_savefile, part_subverted, part_names, part_recovery,
+             part_other_interfaces, part_killed, part_notify]
+    for part in parts:
+        if len(sys.argv) > 3 and sys.argv[3] not in part.__name__:
+            continue
+        print(part.__name__, flush=True)
+        part()
+    finish()
+
+
+main()
