@@ -29,6 +29,8 @@ enum {
 	WAIT_MS = 200,
 };
 
+static const uint64_t facts_ns = 250 * NS_PER_MSEC; /* between looks at what the metering processes have counted */
+
 struct run {
 	const struct config *config;
 	bool live;
@@ -48,6 +50,7 @@ struct run {
 	struct confine confine;
 	struct recovery recovery;
 	struct notify notify;
+	uint64_t next_facts_ns;
 	uint64_t turns; /* of the metering processes' loops, when the service manager was last told of them */
 };
 
@@ -139,6 +142,8 @@ static int run_workers(struct run *r, struct diag *diag)
 	const struct config *c = r->config;
 	unsigned n = r->n_workers = run_count_workers(c);
 	struct worker_config w = {
+		/* what an earlier run left in the spool has other ids */
+		.first_id = c->spool_dir ? r->start.realtime_ns / NS_PER_SEC << 24 & ((UINT64_C(1) << 56) - 1) : 0,
 		.live = r->live,
 		.captures = r->live ? r->captures : NULL,
 		.n_captures = r->live ? r->n_captures : 0,
@@ -209,6 +214,7 @@ static int run_exporter(struct run *r, struct diag *diag)
 		.domain = c->domain,
 		.template_ns = c->template_ns,
 		.template_messages = c->template_messages,
+		.stats_ns = c->stats_ns,
 		.flush_ns = c->flush_ns,
 		.group = (enum collector_group)c->collector_group,
 		.stop_ns = c->stop_ns,
@@ -267,12 +273,15 @@ static int run_open(struct run *r, struct diag *diag)
 /* The 5-tuples of the export itself, as they are now: what capture sees of them is not metered. */
 static void run_own_flows(struct run *r)
 {
+	struct transport_local locals[EXPORTING_COLLECTORS_MAX];
 	struct own_flows own = { 0 };
+	unsigned n;
 
 	if (!r->live || r->config->include_own)
 		return;
-	for (unsigned i = 0; i < exporter_collectors(r->exporter) && own.n < OWN_FLOWS_MAX; i++) {
-		struct transport_local self = exporter_transport(r->exporter, i)->self;
+	n = exporting_get_locals(r->exporting, locals);
+	for (unsigned i = 0; i < n && own.n < OWN_FLOWS_MAX; i++) {
+		struct transport_local self = locals[i];
 		struct flow_key *k = &own.flows[own.n];
 
 		if (!self.family)
@@ -306,6 +315,35 @@ static FILE *run_open_stats(struct run *r, const char *path)
 	return out;
 }
 
+/* The sum over all metering processes; as they are now, or without waiting for them. */
+static void run_sum(struct run *r, struct worker_stats *sum, bool now)
+{
+	struct worker_stats one;
+
+	for (unsigned i = 0; i < r->n_workers; i++) {
+		(now ? worker_get_stats : worker_peek_stats)(r->workers[i], &one);
+		report_add(sum, &one);
+	}
+	if (!r->feed)
+		return;
+	one = (struct worker_stats){ 0 };
+	feed_get_stats(r->feed, &one.meter, &one.flows);
+	report_add(sum, &one);
+}
+
+static void run_facts(struct run *r, uint64_t now_ns, bool final)
+{
+	struct worker_stats sum = { 0 };
+	struct export_process_facts facts;
+
+	if (now_ns < r->next_facts_ns && !final)
+		return;
+	r->next_facts_ns = now_ns + facts_ns;
+	run_sum(r, &sum, final);
+	facts = report_facts(&sum);
+	exporting_set_facts(r->exporting, &facts);
+}
+
 static void run_report(struct run *r, bool final)
 {
 	const struct config *c = r->config;
@@ -313,18 +351,7 @@ static void run_report(struct run *r, bool final)
 	FILE *out;
 
 	exporting_get_stats(r->exporting, &report.exporting); /* first: what is taken later must have been handed on */
-	for (unsigned i = 0; i < r->n_workers; i++) {
-		struct worker_stats one;
-
-		worker_get_stats(r->workers[i], &one);
-		report_add(&report.metering, &one);
-	}
-	if (r->feed) {
-		struct worker_stats one = { 0 };
-
-		feed_get_stats(r->feed, &one.meter, &one.flows);
-		report_add(&report.metering, &one);
-	}
+	run_sum(r, &report.metering, true);
 	recovery_get_gaps(&r->recovery, clock_monotonic_ns(), &report.gaps, &report.gap_ns);
 	if (c->stats_path) {
 		out = strcmp(c->stats_path, "-") ? run_open_stats(r, c->stats_path) : stderr;
@@ -385,6 +412,7 @@ static bool run_wait(struct run *r)
 		now_ns = clock_monotonic_ns();
 		recovery_step(&r->recovery, now_ns);
 		run_alive(r, now_ns);
+		run_facts(r, now_ns, false);
 		if (read(r->done_fd, &drained, sizeof(drained)) > 0)
 			run_check_workers(r);
 		run_own_flows(r);
@@ -431,15 +459,18 @@ static int run_verdict(struct run *r)
 
 static int run_measure(struct run *r, struct diag *diag)
 {
-	int status = 0, ret = exporting_start(r->exporting, diag);
+	int status = 0, ret;
 
 	run_own_flows(r);
+	ret = exporting_start(r->exporting, diag);
 	for (unsigned i = 0; ret == 0 && i < r->n_workers; i++) {
 		worker_set_sandbox(r->workers[i], r->confine.sandbox);
 		ret = worker_start(r->workers[i], diag);
 	}
 	if (ret < 0)
 		return ret;
+	/* a savefile's records do not depend on how fast it is read: no facts before the first periodic statistics */
+	r->next_facts_ns = r->live ? 0 : clock_monotonic_ns() + r->config->stats_ns - facts_ns;
 	process_ready();
 	notify_ready(&r->notify);
 	if (run_wait(r))
@@ -452,6 +483,7 @@ static int run_measure(struct run *r, struct diag *diag)
 			status = 1;
 		}
 	}
+	run_facts(r, 0, true);
 	exporting_finish(r->exporting);
 	run_report(r, true);
 	return run_verdict(r) ? 1 : status;

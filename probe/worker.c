@@ -147,7 +147,7 @@ int worker_new(struct worker **wp, const struct worker_config *config, struct di
 	pthread_cond_init(&w->copied, NULL);
 	w->config.table.on_record = worker_on_record;
 	w->config.table.ctx = w;
-	w->config.table.first_id = (uint64_t)config->number << 56;
+	w->config.table.first_id = config->first_id + ((uint64_t)config->number << 56);
 	w->config.table.host_clock = config->live;
 	w->captures = calloc(config->n_captures + 1, sizeof(struct capture *));
 	w->decoders = calloc(config->n_captures + 1, sizeof(struct decoder *));
@@ -550,5 +550,13 @@ void worker_get_stats(struct worker *w, struct worker_stats *stats)
 	while (w->started && !atomic_load(&w->done) && (int32_t)(w->stats_done - mine) < 0)
 		pthread_cond_wait(&w->copied, &w->mutex);
 	*stats = w->stats_copy;
+	pthread_mutex_unlock(&w->mutex);
+}
+
+void worker_peek_stats(struct worker *w, struct worker_stats *stats)
+{
+	pthread_mutex_lock(&w->mutex);
+	*stats = w->stats_copy;
+	atomic_fetch_add(&w->stats_wanted, 1);
 	pthread_mutex_unlock(&w->mutex);
 }

@@ -20,6 +20,7 @@
 
 struct worker_config {
 	unsigned number;
+	uint64_t first_id; /* records count from here, below 2^56 */
 	bool live;
 	const struct capture_config *captures; /* live: interfaces, all at once */
 	unsigned n_captures;
@@ -67,5 +68,7 @@ int worker_join(struct worker *w, struct diag *diag);
 
 /* Counters that agree with each other, from the end of a batch. */
 void worker_get_stats(struct worker *w, struct worker_stats *stats);
+/* The same without waiting: what it told when it was last asked, here or above, and asks again. */
+void worker_peek_stats(struct worker *w, struct worker_stats *stats);
 
 #endif

@@ -26,6 +26,8 @@ static void ipfix_restamp(struct collector *c, uint8_t *message, uint32_t record
 
 	memcpy(&written, message + 4, 4);
 	written = __builtin_bswap32(written);
+	if (!written && !e->latest_ns) /* templates of an earlier run's records */
+		seconds = (uint32_t)(e->now.realtime_ns / NS_PER_SEC);
 	if (seconds < written)
 		seconds = written;
 	if (seconds > c->stamp_s)

@@ -5,6 +5,7 @@
  * it first enters a session, lost when the spool drops it before.  The spool is first in, first out, so counts are
  * enough to know which one is meant.
  */
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -112,11 +113,16 @@ static struct session_entry *entry_of_next(struct session *s)
 
 static void spool_name(const struct session *s, char *name, size_t size)
 {
-	const struct collector_config *c = &s->collector;
+	size_t n = 0;
 
-	/* a host is letters, digits, points, hyphens, underscores, and colons in an IPv6 address */
-	snprintf(name, size, "%d-%d-%.200s-%u-%016llx", (int)c->format, (int)c->transport, c->host, c->port,
-		 (unsigned long long)s->config.spool_tag);
+	/* ipfix+tcp_192.0.2.1_4739_0: all but letters and digits could mean something to somebody */
+	for (const char *p = s->collector.url; *p && n + 24 < size; p++) {
+		bool plain = isalnum((unsigned char)*p) || *p == '+' || *p == '-' || *p == '.';
+
+		if (plain || (n > 0 && name[n - 1] != '_'))
+			name[n++] = plain ? *p : '_';
+	}
+	snprintf(name + n, size - n, "_%llu", (unsigned long long)s->config.spool_tag);
 }
 
 int session_queue_open(struct session *s, struct diag *diag)

@@ -17,6 +17,7 @@
 #define KEEP_EVERY      5
 #define KEEP_COUNT      3
 #define USER_TIMEOUT_MS 60000
+#define UNSENT_MOST     (256 << 10) /* in the socket: more is better kept where nothing is lost */
 
 int session_socket_check(const struct transport_config *config, struct diag *diag)
 {
@@ -52,6 +53,7 @@ static int socket_options(const struct session *s, int fd, int family)
 {
 	bool v6 = family == AF_INET6;
 	int on = 1, idle = KEEP_IDLE, every = KEEP_EVERY, count = KEEP_COUNT, ttl = s->config.ttl;
+	int unsent = UNSENT_MOST;
 	unsigned timeout = USER_TIMEOUT_MS;
 
 	if (s->layer->protocol == IPPROTO_TCP) {
@@ -60,6 +62,7 @@ static int socket_options(const struct session *s, int fd, int family)
 		setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &every, sizeof(every));
 		setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof(count));
 		setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, sizeof(timeout));
+		setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof(unsent));
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* messages are gathered already */
 	}
 	if (ttl && setsockopt(fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_UNICAST_HOPS : IP_TTL, &ttl, sizeof(ttl)))

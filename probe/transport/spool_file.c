@@ -153,7 +153,7 @@ bool spool_disk_get_position(struct spool_disk *d, struct spool_position *positi
 	for (unsigned i = 0; i < 4; i++)
 		crc = crc << 8 | p[24 + i];
 	if (memcmp(p, POSITION_MAGIC, 8) != 0 || crc != spool_crc(d->crc, p, 24) || v[0] == 0 ||
-	    v[0] > BLOCK_NUMBER_MOST || v[1] > BLOCK_NUMBER_MOST)
+	    v[0] > FOUND_NUMBER_MOST || v[1] > FOUND_NUMBER_MOST)
 		return false;
 	*position = (struct spool_position){ .head = v[0], .sent = v[1] };
 	return true;

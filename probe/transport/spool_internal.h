@@ -25,9 +25,10 @@ static inline void spool_totals_sub(struct spool_totals *a, const struct spool_t
 
 /* ---- a block: what is said about the message that follows it */
 
-#define BLOCK_HEAD       68u
-#define BLOCK_TEMPLATE   32u /* the message that a segment begins with */
+#define BLOCK_HEAD        68u
+#define BLOCK_TEMPLATE    32u /* the message that a segment begins with */
 #define BLOCK_NUMBER_MOST (UINT64_C(1) << 62)
+#define FOUND_NUMBER_MOST (UINT64_C(1) << 61) /* of an earlier run: what follows has numbers, too */
 
 struct spool_crc {
 	uint32_t table[8][256];

@@ -24,7 +24,7 @@ static uint64_t parse_name(const char *text)
 	uint64_t v = 0;
 
 	for (unsigned i = 0; i < NAME_DIGITS; i++) {
-		if (text[i] < '0' || text[i] > '9' || v > (BLOCK_NUMBER_MOST - 9) / 10)
+		if (text[i] < '0' || text[i] > '9' || v > (FOUND_NUMBER_MOST - 9) / 10)
 			return 0;
 		v = v * 10 + (uint64_t)(text[i] - '0');
 	}
@@ -112,7 +112,7 @@ static uint64_t scan_segment(struct spool_disk *d, struct spool_segment *s, uint
 
 	spool_block_put_template(template);
 	offset = end = p && memcmp(p, template, sizeof(template)) == 0 ? sizeof(template) : 0;
-	while (spool_disk_read(d, s, &offset, &b, 0, BLOCK_NUMBER_MOST, &torn)) {
+	while (spool_disk_read(d, s, &offset, &b, 0, FOUND_NUMBER_MOST, &torn)) {
 		struct spool_totals totals = spool_block_totals(&b);
 
 		if (b.number == 0 && !s->blocks && !s->preamble_size) {

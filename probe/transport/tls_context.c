@@ -319,6 +319,14 @@ ssize_t tls_write(struct session *s, const uint8_t *data, size_t size)
 	return r == SESSION_E_CLOSED ? -EPIPE : r;
 }
 
+static bool is_bare_end(const SSL *ssl, int r, int error)
+{
+	int what = SSL_get_error(ssl, r);
+
+	return (what == SSL_ERROR_SYSCALL && error == 0) ||
+	       (what == SSL_ERROR_SSL && ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING);
+}
+
 int tls_read(struct session *s)
 {
 	struct tls *tls = s->own;
@@ -333,6 +341,9 @@ int tls_read(struct session *s)
 	}
 	if (r == 1)
 		return 0;
+	/* who has heard our goodbye need not answer it */
+	if ((SSL_get_shutdown(tls->ssl) & SSL_SENT_SHUTDOWN) && is_bare_end(tls->ssl, r, errno))
+		return SESSION_E_CLOSED;
 	r = outcome_of(s, r, errno);
 	return r == -EAGAIN ? 0 : r;
 }

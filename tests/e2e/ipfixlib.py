@@ -1,0 +1,182 @@
+"""A reader of IPFIX, and collectors on TCP that can be told how to misbehave."""
+import socket
+import struct
+import threading
+import time
+
+VARIABLE = 65535
+
+
+class Stream:
+    """Reads the messages of one session; what breaks RFC 7011 is in errors."""
+
+    def __init__(self):
+        self.data = b""
+        self.templates = {}
+        self.expected = 0
+        self.records = []    # dicts of flow records
+        self.options = []
+        self.template_messages = 0
+        self.messages = 0
+        self.time = 0
+        self.errors = []
+
+    def feed(self, data):
+        self.data += data
+        while len(self.data) >= 16:
+            version, length, when, sequence, _ = struct.unpack("!HHIII", self.data[:16])
+            if version != 10 or length < 16:
+                self.errors.append(f"no IPFIX message: version {version}, length {length}")
+                self.data = b""
+                return
+            if len(self.data) < length:
+                return
+            message, self.data = self.data[16:length], self.data[length:]
+            if sequence != self.expected:
+                self.errors.append(f"sequence {sequence} instead of {self.expected} in message {self.messages}")
+                self.expected = sequence
+            if when < self.time:
+                self.errors.append(f"Export Time goes back from {self.time} to {when}")
+            self.time = when
+            self.messages += 1
+            self.expected += self.sets(message)
+
+    def sets(self, message):
+        count, at, announced = 0, 0, False
+        while at + 4 <= len(message):
+            set_id, length = struct.unpack("!HH", message[at:at + 4])
+            body = message[at + 4:at + length]
+            if length < 4:
+                self.errors.append("a set shorter than its header")
+                break
+            if set_id in (2, 3):
+                announced = True
+                self.announce(body, set_id == 3)
+            elif set_id in self.templates:
+                count += self.decode(body, *self.templates[set_id])
+            else:
+                self.errors.append(f"data of template {set_id}, which nobody has announced")
+            at += length
+        self.template_messages += announced
+        return count
+
+    def announce(self, body, options):
+        at = 0
+        while at + 4 <= len(body):
+            template, n = struct.unpack("!HH", body[at:at + 4])
+            at += 4
+            if n == 0:  # withdrawn
+                self.templates = {} if template < 256 else {k: v for k, v in self.templates.items() if k != template}
+                continue
+            if template in self.templates:
+                self.errors.append(f"template {template} is announced again")
+            at += 2 if options else 0
+            fields = []
+            for _ in range(n):
+                element, length = struct.unpack("!HH", body[at:at + 4])
+                at += 8 if element & 0x8000 else 4
+                fields.append((element, length))
+            self.templates[template] = (fields, options)
+
+    def decode(self, body, fields, options):
+        at, count = 0, 0
+        least = sum(1 if length == VARIABLE else length for _, length in fields)
+        while at + least <= len(body):
+            record = {}
+            for element, length in fields:
+                if length == VARIABLE:
+                    length = body[at]
+                    at += 1
+                record[element] = body[at:at + length]
+                at += length
+            (self.options if options else self.records).append(record)
+            count += 1
+        return count
+
+
+def key(record):
+    return record.get(8, record.get(27)), record.get(12, record.get(28)), record[7], record[11], record[4]
+
+
+class Collector(threading.Thread):
+    """Listens on TCP.  plan is what to do with each connection, one after the other; the last one holds for all
+    that follow:
+      read         until the exporter closes
+      fin:N        after N octets say that nothing more is wanted, but read what is still coming
+      rst:N        after N octets reset the connection, having read all that had come
+      unread:N     after N octets read no more, and die with unread data after a second
+      away:N:S     as rst:N, and nobody listens for S seconds
+    """
+
+    def __init__(self, *plan, port=0, wrap=None):
+        super().__init__(daemon=True)
+        self.plan = list(plan) or ["read"]
+        self.wrap = wrap
+        self.streams = []
+        self.connected = []
+        self.failures = []
+        self.ending = False
+        self.port = port
+        self.listen()
+        self.start()
+
+    def listen(self):
+        self.socket = socket.socket()
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        self.socket.bind(("127.0.0.1", self.port))
+        self.socket.listen(8)
+        self.socket.settimeout(0.1)
+        self.port = self.socket.getsockname()[1]
+
+    def run(self):
+        while not self.ending:
+            try:
+                connection, _ = self.socket.accept()
+            except socket.timeout:
+                continue
+            step = self.plan.pop(0) if len(self.plan) > 1 else self.plan[0]
+            self.connected.append(time.monotonic())
+            self.streams.append(Stream())
+            connection.settimeout(30)
+            try:
+                if self.wrap:
+                    connection = self.wrap(connection)
+                self.serve(connection, self.streams[-1], *step.split(":"))
+            except OSError as error:
+                self.failures.append(error)
+            connection.close()
+        self.socket.close()
+
+    def serve(self, connection, stream, what, after=None, seconds=None):
+        total, told = 0, False
+        while True:
+            data = connection.recv(65536)
+            if not data:
+                return
+            stream.feed(data)
+            total += len(data)
+            if after is None or total < int(after) or told:
+                continue
+            if what == "fin":
+                connection.shutdown(socket.SHUT_WR)
+                told = True
+            elif what == "unread":
+                time.sleep(1)
+                return
+            else:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                if what == "away":
+                    self.socket.close()
+                    connection.close()
+                    time.sleep(float(seconds))
+                    self.listen()
+                return
+
+    def stop(self):
+        self.ending = True
+        self.join()
+        return self.streams
+
+    def records(self):
+        return [r for s in self.streams for r in s.records]
