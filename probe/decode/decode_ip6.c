@@ -52,7 +52,8 @@ static uint64_t ip6_length(struct cursor *c, const uint8_t *h)
 			return (uint64_t)jumbo + IP6_HEADER;
 		}
 	}
-	if (payload == 0 && h[6] != NEXT_NONE && wire_left > IP6_HEADER) {
+	/* a hop-by-hop header in an empty packet is no offload but a broken jumbogram: there is no payload */
+	if (payload == 0 && h[6] != NEXT_NONE && h[6] != NEXT_HOP_BY_HOP && wire_left > IP6_HEADER) {
 		p->notes |= PACKET_NOTE_LENGTH_ZERO;
 		return wire_left;
 	}

@@ -58,13 +58,12 @@ enum decode_layer decode_sll2(struct cursor *c)
 	return cooked_type(c, load16(p + 8), load16(p));
 }
 
-/* BSD address families: AF_INET is 2 everywhere, AF_INET6 is 24, 28 or 30, on Linux 10 */
+/* BSD address families: AF_INET is 2 everywhere, AF_INET6 is 24, 28 or 30 */
 static enum decode_layer family_layer(struct cursor *c, uint32_t family)
 {
 	switch (family) {
 	case 2:
 		return LAYER_IP4;
-	case 10:
 	case 24:
 	case 28:
 	case 30:
