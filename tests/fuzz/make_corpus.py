@@ -17,6 +17,34 @@ CONFIGS = ["read = a.pcap\ncollector = 127.0.0.1\ncollector = json:-\n",
            "nonsense\n", "max-flows = 0\n", "read = \"a b\"\n", "config = /etc/pitot.conf\n"]
 
 
+def crc32c(data):
+    crc = 0xffffffff
+    for octet in data:
+        crc ^= octet
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82f63b78 if crc & 1 else 0)
+    return crc ^ 0xffffffff
+
+
+def block(number, message):
+    """A message in a segment of a spool (probe/transport/spool_block.c)."""
+    head = struct.pack(">HHIIIHH8sQIIQQI", 10, 68, 0, 0, 0, 65535, 52, b"pitotspl", number, len(message), 3, 30, 3000,
+                       crc32c(message))
+    return head + struct.pack(">I", crc32c(head)) + message
+
+
+def spools():
+    template = struct.pack(">HHIIIHHHHHHI", 10, 32, 0, 0, 0, 2, 16, 65535, 1, 0x8001, 48, 32473)
+    position = b"pitotpos" + struct.pack(">QQ", 3, 5)
+    position += struct.pack(">II", crc32c(position), 0)
+    first = template + block(0, b"templates") + b"".join(block(n, bytes([n]) * (16 + n)) for n in range(1, 6))
+    second = template + b"".join(block(n, bytes(8)) for n in range(1000, 1004))
+    for one, two in ((first, second), (first, b""), (b"", second), (first[:-7], second[:-70]), (second, first),
+                     (first + first, second), (first[:200] + b"?" + first[200:], second), (b"x" * 70, template)):
+        for flags in range(4):
+            yield bytes([flags]) + position + struct.pack(">H", len(one)) + one + two
+
+
 def frames(data):
     order = "<" if data[:1] in (b"\xd4", b"\x4d") else ">"
     link, at = struct.unpack(order + "I", data[20:24])[0], 24
@@ -59,6 +87,8 @@ def seeds():
         yield "collector", url.encode()
     for text in CONFIGS:
         yield "config", text.encode()
+    for data in spools():
+        yield "spool", data
 
 
 def main():
