@@ -34,6 +34,22 @@ static int confine_list_files(struct confine *c, const struct config *config, st
 	return 0;
 }
 
+/* The spool is opened by root and written by the user. */
+static int confine_prepare_spool(const struct config *config, struct diag *diag)
+{
+	struct sandbox_user user;
+	struct diag why;
+	int r = sandbox_find_user(&user, config->user, config->stay_root, diag);
+
+	if (r < 0 || !config->spool_dir)
+		return r;
+	r = sandbox_make_directory(config->spool_dir, &user, &why);
+	if (r != 0)
+		log_warning("--spool %s, and user %s may not write there: give it to that user (chown)", why.text,
+			    user.name[0] ? user.name : "of this process");
+	return 0;
+}
+
 int confine_start_opener(struct confine *c, const struct config *config, struct capture_config *captures,
 			 struct diag *diag)
 {
@@ -44,8 +60,10 @@ int confine_start_opener(struct confine *c, const struct config *config, struct 
 		.sandbox = config->sandbox != CONFIG_SANDBOX_OFF,
 		.detach = config->daemon,
 	};
-	int r = confine_list_files(c, config, diag);
+	int r = confine_prepare_spool(config, diag);
 
+	if (r == 0)
+		r = confine_list_files(c, config, diag);
 	if (r < 0)
 		return r;
 	opener.files = c->files;

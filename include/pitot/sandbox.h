@@ -63,8 +63,10 @@ int sandbox_find_user(struct sandbox_user *user, const char *name, bool stay_roo
 
 /*
  * A directory for files of this process (a spool), to be called before sandbox_enter(): it is made when it does
- * not exist and then belongs to the user; one that exists is left as it is.
+ * not exist, and belongs to the user then; one that exists is given to the user if it is root's and empty.
+ * Positive outcome: it stays somebody else's.
  */
+enum { SANDBOX_E_OWNER = 1 };
 int sandbox_make_directory(const char *path, const struct sandbox_user *user, struct diag *diag);
 
 /* For a helper process of one's own: nothing is left but the capabilities of the mask (bit n is CAP_ n). */

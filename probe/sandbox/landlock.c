@@ -145,7 +145,7 @@ static int landlock_add_ports(int ruleset, const struct sandbox_config *config)
 	return r;
 }
 
-static int landlock_restrict(int ruleset, struct diag *diag)
+int landlock_restrict(int ruleset, struct diag *diag)
 {
 	int r = syscall(SYS_landlock_restrict_self, ruleset, 0) < 0 ? -errno : 0;
 
@@ -158,7 +158,7 @@ static int landlock_missing(struct diag *diag)
 			errno == EOPNOTSUPP ? "switched off in this kernel" : "this kernel has none");
 }
 
-int landlock_enter(const struct sandbox_config *config, unsigned *version, struct diag *diag)
+int landlock_prepare(const struct sandbox_config *config, unsigned *version, int *ruleset_fd, struct diag *diag)
 {
 	static const char *const writable[] = { "/dev/null", WRITE_MORE, NULL };
 	uint64_t fs;
@@ -180,9 +180,12 @@ int landlock_enter(const struct sandbox_config *config, unsigned *version, struc
 		r = landlock_add_paths(ruleset, writable, FS_WRITE & fs);
 	if (r == 0 && *version >= 4)
 		r = landlock_add_ports(ruleset, config);
-	r = r < 0 ? diag_set(diag, r, "Landlock: %s", strerror(-r)) : landlock_restrict(ruleset, diag);
-	close(ruleset);
-	return r;
+	if (r < 0) {
+		close(ruleset);
+		return diag_set(diag, r, "Landlock: %s", strerror(-r));
+	}
+	*ruleset_fd = ruleset;
+	return 0;
 }
 
 int landlock_enter_writing(const char *const *directories, struct diag *diag)

@@ -91,11 +91,17 @@ static int sandbox_drop(struct sandbox *s, const struct sandbox_config *config, 
 	return 0;
 }
 
-static int sandbox_enter_landlock(struct sandbox *s, const struct sandbox_config *config, struct diag *diag)
+/* *ruleset: the rules to be entered, or -1. */
+static int sandbox_prepare_landlock(struct sandbox *s, const struct sandbox_config *config, int *ruleset,
+				    struct diag *diag)
 {
 	unsigned version;
-	int r = landlock_enter(config, &version, diag);
+	int r;
 
+	*ruleset = -1;
+	if (config->mode == SANDBOX_OFF)
+		return 0;
+	r = landlock_prepare(config, &version, ruleset, diag);
 	if (r < 0)
 		return r;
 	if (r == SANDBOX_E_MISSING)
@@ -136,14 +142,18 @@ static int sandbox_enter_seccomp(struct sandbox *s, struct diag *diag)
 int sandbox_enter(struct sandbox **sp, const struct sandbox_config *config, struct diag *diag)
 {
 	struct sandbox *s = calloc(1, sizeof(*s));
-	int r;
+	int ruleset = -1, r;
 
 	if (!s)
 		return diag_set(diag, -ENOMEM, "sandbox: out of memory");
 	s->mode = config->mode;
-	r = sandbox_drop(s, config, diag);
-	if (r == 0 && config->mode != SANDBOX_OFF)
-		r = sandbox_enter_landlock(s, config, diag);
+	r = sandbox_prepare_landlock(s, config, &ruleset, diag);
+	if (r == 0)
+		r = sandbox_drop(s, config, diag);
+	if (r == 0 && ruleset >= 0)
+		r = landlock_restrict(ruleset, diag);
+	if (ruleset >= 0)
+		close(ruleset);
 	if (r == 0 && config->mode != SANDBOX_OFF)
 		r = sandbox_enter_seccomp(s, diag);
 	if (config->mode == SANDBOX_OFF)

@@ -22,8 +22,12 @@ int sandbox_drop_capabilities(uint64_t keep);
 int sandbox_lend_capabilities(uint64_t permitted, uint64_t effective);
 bool sandbox_has_capabilities(uint64_t except);
 
-/* 0 with the version of the kernel's Landlock, or SANDBOX_E_MISSING. */
-int landlock_enter(const struct sandbox_config *config, unsigned *version, struct diag *diag);
+/*
+ * 0 with the version of the kernel's Landlock and the rules, or SANDBOX_E_MISSING.  Rules are made by who may look
+ * up their paths, so before the user is changed; they hold from landlock_restrict() on.
+ */
+int landlock_prepare(const struct sandbox_config *config, unsigned *version, int *ruleset_fd, struct diag *diag);
+int landlock_restrict(int ruleset_fd, struct diag *diag);
 unsigned landlock_version(void);
 /* Files may be written below these directories only (ended by NULL); no TCP.  For the opener. */
 int landlock_enter_writing(const char *const *directories, struct diag *diag);

@@ -4,7 +4,9 @@
  * Root that names nobody becomes "pitot" where the system has such a user and "nobody" elsewhere: to keep
  * uid 0 it has to be asked for.
  */
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -99,15 +101,43 @@ int sandbox_set_user(const struct sandbox_user *user)
 	return 0;
 }
 
+static bool user_is_empty(int fd)
+{
+	int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = copy < 0 ? NULL : fdopendir(copy);
+	unsigned n = 0;
+
+	if (!dir) {
+		if (copy >= 0)
+			close(copy);
+		return false;
+	}
+	while (readdir(dir))
+		n++;
+	closedir(dir);
+	return n <= 2; /* itself and its parent */
+}
+
 int sandbox_make_directory(const char *path, const struct sandbox_user *user, struct diag *diag)
 {
-	int err;
+	bool made = mkdir(path, 0700) == 0;
+	struct stat st;
+	int fd, r = 0;
 
-	if (mkdir(path, 0700) < 0)
-		return errno == EEXIST ? 0 : diag_set(diag, -errno, "%s: %s", path, strerror(errno));
-	if (!user->change || lchown(path, user->uid, user->gid) == 0)
-		return 0;
-	err = errno;
-	rmdir(path);
-	return diag_set(diag, -err, "%s: cannot be given to uid %u: %s", path, user->uid, strerror(err));
+	if (!made && errno != EEXIST)
+		return diag_set(diag, -errno, "%s: %s", path, strerror(errno));
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		r = diag_set(diag, -errno, "%s: %s", path, strerror(errno));
+	if (r == 0 && user->change && st.st_uid != user->uid) {
+		if (st.st_uid == 0 && !(st.st_mode & S_ISVTX) && (made || user_is_empty(fd)))
+			r = fchown(fd, user->uid, user->gid) < 0 ? diag_set(diag, -errno, "%s: cannot be given to uid %u: %s",
+									    path, user->uid, strerror(errno))
+								 : 0;
+		else
+			r = diag_set(diag, SANDBOX_E_OWNER, "%s: belongs to uid %u", path, st.st_uid);
+	}
+	if (fd >= 0)
+		close(fd);
+	return r;
 }

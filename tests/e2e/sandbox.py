@@ -296,6 +296,32 @@ def part_names():
     check(sum(len(s.stop()) for s in sinks) >= 3, "names: records did not arrive after SIGHUP")
 
 
+def part_spool():
+    """What root opened the other user writes: new segments, too, where that user may not even look."""
+    with workdir() as d, live.links((A, B)), socket.socket() as listener:
+        os.chmod(d, 0o700)
+        live.set_up("lo")
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+        p = Running(d, "-n", f"ipfix+tcp://127.0.0.1:{port}", "--spool", f"{d}/spool", "--reconnect", "1", "-t",
+                    "active=1,inactive=1", "--flush-interval", "0")
+        for sport in range(3):
+            packets(2, 1000 + sport)
+            time.sleep(1)
+        files = [f for f in Path(f"{d}/spool").rglob("*") if f.is_file()]
+        check(sum(f.stat().st_size for f in files) > 200, f"spool: {files}: {p.said().decode(errors='replace')}")
+        check(not ROOT or all(f.stat().st_uid != 0 for f in files), f"spool: root's files: {files}")
+        check(b"spool" not in p.said(), f"spool: {p.said().decode(errors='replace')}")
+        listener.listen()
+        listener.settimeout(15)
+        with contextlib.suppress(socket.timeout):
+            connection, _ = listener.accept()
+            connection.settimeout(5)
+            check(len(connection.recv(65536)) > 100, "spool: nothing comes when the collector is back")
+            connection.close()
+        check(p.stop() in (0, 1), f"spool: {p.process.returncode} {p.said()}")
+
+
 # ---- interfaces that come and go
 
 
@@ -415,7 +441,7 @@ def main():
         skip(f"no network namespace: {why}")
     if not SECCOMP:
         skip_part("no seccomp in this kernel or this build")
-    parts = [part_privileges, part_modes, part_daemon, part_savefile, part_subverted, part_names, part_recovery,
+    parts = [part_privileges, part_modes, part_daemon, part_savefile, part_subverted, part_names, part_spool, part_recovery,
              part_other_interfaces, part_killed, part_notify]
     for part in parts:
         if len(sys.argv) > 3 and sys.argv[3] not in part.__name__:

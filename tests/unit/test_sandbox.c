@@ -513,10 +513,24 @@ static void test_make_directory(void **state)
 	assert_int_equal(st.st_mode & 07777, 0700);
 	assert_int_equal(st.st_uid, geteuid() == 0 ? 4321 : geteuid());
 	user.uid = 4322;
-	assert_int_equal(sandbox_make_directory(path, &user, &diag), 0); /* not again */
+	assert_int_equal(sandbox_make_directory(path, &user, &diag), user.change ? SANDBOX_E_OWNER : 0); /* not again */
 	assert_int_equal(stat(path, &st), 0);
 	assert_int_not_equal(st.st_uid, 4322);
 	rmdir(path);
+	if (user.change) { /* root's: when nothing is in it */
+		char inside[80];
+
+		snprintf(inside, sizeof(inside), "%s/inside", path);
+		assert_int_equal(mkdir(path, 0755), 0);
+		assert_int_equal(mkdir(inside, 0755), 0);
+		assert_int_equal(sandbox_make_directory(path, &user, &diag), SANDBOX_E_OWNER);
+		rmdir(inside);
+		assert_int_equal(sandbox_make_directory(path, &user, &diag), 0);
+		assert_int_equal(stat(path, &st), 0);
+		assert_int_equal(st.st_uid, 4322);
+		rmdir(path);
+		assert_int_equal(sandbox_make_directory("/tmp", &user, &diag), SANDBOX_E_OWNER);
+	}
 	assert_int_equal(sandbox_make_directory("/no/such/place", &user, &diag), -ENOENT);
 }
 
