@@ -23,10 +23,14 @@ struct exporting {
 	_Atomic bool finish;
 	_Atomic bool refresh;
 	_Atomic uint32_t stats_wanted;
-	pthread_mutex_t mutex; /* guards the copy of the statistics */
+	pthread_mutex_t mutex; /* guards what follows */
 	pthread_cond_t copied;
 	uint32_t stats_done;
 	struct exporting_stats stats;
+	_Atomic bool facts_changed;
+	struct export_process_facts facts;
+	struct transport_local locals[EXPORTING_COLLECTORS_MAX];
+	/* the thread's own */
 	int last_state[EXPORTING_COLLECTORS_MAX];
 	struct log_gate error_gates[EXPORTING_COLLECTORS_MAX];
 	uint64_t last_errors[EXPORTING_COLLECTORS_MAX];
@@ -153,6 +157,30 @@ static void exporting_tell(struct exporting *e, const struct clock_time *now)
 	}
 }
 
+static void exporting_take_facts(struct exporting *e)
+{
+	struct export_process_facts facts;
+
+	if (!atomic_load_explicit(&e->facts_changed, memory_order_relaxed))
+		return;
+	pthread_mutex_lock(&e->mutex);
+	atomic_store(&e->facts_changed, false);
+	facts = e->facts;
+	pthread_mutex_unlock(&e->mutex);
+	exporter_set_facts(e->exporter, &facts);
+}
+
+static void exporting_note_locals(struct exporting *e)
+{
+	pthread_mutex_lock(&e->mutex);
+	for (unsigned i = 0; i < exporter_collectors(e->exporter) && i < EXPORTING_COLLECTORS_MAX; i++) {
+		const struct transport *t = exporter_transport(e->exporter, i);
+
+		e->locals[i] = t ? t->self : (struct transport_local){ 0 };
+	}
+	pthread_mutex_unlock(&e->mutex);
+}
+
 static void *exporting_main(void *arg)
 {
 	struct exporting *e = arg;
@@ -169,7 +197,9 @@ static void *exporting_main(void *arg)
 		if (atomic_exchange(&e->refresh, false))
 			exporter_refresh(e->exporter, &now);
 		if (now.monotonic_ns >= next_tick_ns) {
+			exporting_take_facts(e);
 			exporter_tick(e->exporter, &now);
+			exporting_note_locals(e);
 			exporting_tell(e, &now);
 			next_tick_ns = now.monotonic_ns + tick_ns;
 		}
@@ -187,6 +217,7 @@ static void *exporting_main(void *arg)
 			now = clock_now();
 		}
 	}
+	exporting_take_facts(e);
 	exporter_finish(e->exporter, &now);
 	exporting_copy_stats(e);
 	return NULL;
@@ -230,4 +261,26 @@ void exporting_get_stats(struct exporting *e, struct exporting_stats *stats)
 		pthread_cond_wait(&e->copied, &e->mutex);
 	*stats = e->stats;
 	pthread_mutex_unlock(&e->mutex);
+}
+
+void exporting_set_facts(struct exporting *e, const struct export_process_facts *facts)
+{
+	pthread_mutex_lock(&e->mutex);
+	e->facts = *facts;
+	atomic_store(&e->facts_changed, true);
+	pthread_mutex_unlock(&e->mutex);
+}
+
+unsigned exporting_get_locals(struct exporting *e, struct transport_local locals[EXPORTING_COLLECTORS_MAX])
+{
+	unsigned n = exporter_collectors(e->exporter);
+
+	if (n > EXPORTING_COLLECTORS_MAX)
+		n = EXPORTING_COLLECTORS_MAX;
+	if (!e->started) /* nobody else touches the exporter */
+		exporting_note_locals(e);
+	pthread_mutex_lock(&e->mutex);
+	memcpy(locals, e->locals, n * sizeof(*locals));
+	pthread_mutex_unlock(&e->mutex);
+	return n;
 }

@@ -44,4 +44,10 @@ struct exporting_stats {
 };
 void exporting_get_stats(struct exporting *e, struct exporting_stats *stats);
 
+/* What the metering processes have counted by now; it is in the next statistics that collectors get. */
+void exporting_set_facts(struct exporting *e, const struct export_process_facts *facts);
+
+/* The ends of the connections to collectors (family 0: none), as they are now; their number. */
+unsigned exporting_get_locals(struct exporting *e, struct transport_local locals[EXPORTING_COLLECTORS_MAX]);
+
 #endif

@@ -39,6 +39,21 @@ void report_add(struct worker_stats *sum, const struct worker_stats *one)
 	sum->meter.last_ignored_ns = last;
 }
 
+struct export_process_facts report_facts(const struct worker_stats *sum)
+{
+	struct export_process_facts facts = { .ignored_octets = sum->meter.ignored_octets,
+					      .first_ignored_ns = sum->meter.first_ignored_ns,
+					      .last_ignored_ns = sum->meter.last_ignored_ns,
+					      .dropped_packets = sum->meter.kernel_dropped,
+					      .lost_records = sum->lost_records,
+					      .lost_packets = sum->lost_packets,
+					      .lost_octets = sum->lost_octets };
+
+	for (unsigned i = 0; i < PACKET_VERDICTS; i++)
+		facts.ignored_packets += sum->meter.ignored[i];
+	return facts;
+}
+
 static uint64_t report_ignored(const struct report *r)
 {
 	uint64_t n = 0;
@@ -151,8 +166,9 @@ static void json_flows(FILE *out, const struct report *r)
 	for (unsigned i = FLOW_END_IDLE; i < FLOW_END_COUNT; i++)
 		fprintf(out, "%s\"%s\": %" PRIu64, i > FLOW_END_IDLE ? ", " : "", end_names[i], f->ended[i]);
 	fprintf(out,
-		"}},\n  \"fragments\": {\"tracked\": %" PRIu64 ", \"joined\": %" PRIu64 ", \"evicted\": %" PRIu64 "},\n",
-		f->fragments_tracked, f->fragments_joined, f->fragments_evicted);
+		"}, \"lost_on_the_way\": %" PRIu64 "},\n  \"fragments\": {\"tracked\": %" PRIu64
+		", \"joined\": %" PRIu64 ", \"evicted\": %" PRIu64 "},\n",
+		r->metering.lost_records, f->fragments_tracked, f->fragments_joined, f->fragments_evicted);
 }
 
 static void json_collectors(FILE *out, const struct report *r)

@@ -21,6 +21,9 @@ struct report {
 
 void report_add(struct worker_stats *sum, const struct worker_stats *one);
 
+/* What the exporting process has to know of it. */
+struct export_process_facts report_facts(const struct worker_stats *sum);
+
 /* Records, packets and octets between the metering processes and the exporting process. */
 struct report_queue {
 	uint64_t records, packets, octets;
