@@ -432,6 +432,21 @@ static bool run_wait(struct run *r)
 	return false;
 }
 
+/* Datagrams that left and, as the network told, did not arrive: nobody knows which records were in them. */
+static bool run_refused(const struct collector_stats *c)
+{
+	if (!c->errors || c->reliable || c->last_cause)
+		return false;
+	if (c->last_error == ECONNREFUSED)
+		log_error("--collector %s refused %llu datagrams (%s): nobody listens there; %llu flow records were sent and "
+			  "may be lost",
+			  c->url, (unsigned long long)c->errors, collector_cause(c), (unsigned long long)c->records);
+	else
+		log_error("--collector %s: %s (%llu errors): %llu flow records were sent and may be lost", c->url,
+			  collector_cause(c), (unsigned long long)c->errors, (unsigned long long)c->records);
+	return true;
+}
+
 /* What a person must hear of collectors at the end of a savefile: 1 when one got nothing, or not all. */
 static int run_verdict(struct run *r)
 {
@@ -447,8 +462,10 @@ static int run_verdict(struct run *r)
 		if (c->pending_records)
 			log_warning("--collector %s: %s: %llu flow records are left in the spool for the next run", c->url,
 				    collector_cause(c), (unsigned long long)c->pending_records);
-		if (!c->lost_records && (!c->errors || c->reliable))
+		if (!c->lost_records) {
+			status |= run_refused(c);
 			continue;
+		}
 		log_error("--collector %s: %s: %llu of %llu flow records were not sent (%llu errors)", c->url,
 			  collector_cause(c), (unsigned long long)c->lost_records,
 			  (unsigned long long)(c->records + c->lost_records), (unsigned long long)c->errors);
