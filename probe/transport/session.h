@@ -75,7 +75,7 @@ struct session_entry {
 	uint64_t end;  /* where it ends in this session's stream; 0 not in it */
 	bool resolved; /* as sent */
 	bool acked;
-	bool orphan;   /* the spool had to drop it while it was under way */
+	bool lost;
 };
 
 /* A message that belongs to one session. */
@@ -116,10 +116,9 @@ struct session {
 	uint64_t spool_errors;
 	struct session_entry *entries; /* of this run's messages: [first_entry, appended) */
 	size_t entries_size;           /* a power of two */
-	uint64_t first_entry, held_entry, appended; /* the spool holds those from held_entry on */
-	uint64_t acked_entry;
-	uint64_t recovered;            /* of earlier runs, held */
-	uint64_t gone_done, gone_dropped;
+	uint64_t first_entry, appended;
+	uint64_t next_entry;           /* the first that is unsent */
+	uint64_t acked_entry;          /* the first that this session did not get acknowledged */
 	uint64_t credit_octets;        /* pace of what waited */
 	uint64_t paced_ns;
 	uint64_t behind;               /* messages that waited when the session began */

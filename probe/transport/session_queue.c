@@ -2,8 +2,8 @@
  * session_queue: what waits for a session, what is under way in it, and what became of it.
  *
  * The spool keeps messages of flow records; entries mirror those of this run, so that each can be told of: sent when
- * it first enters a session, lost when the spool drops it before.  The spool is first in, first out, so counts are
- * enough to know which one is meant.
+ * it first enters a session, lost when the spool drops it before, or after when it has to be sent again.  What is
+ * unsent are always the latest messages, so counts are enough to know which ones are meant.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -47,55 +47,34 @@ static bool entry_push(struct session *s, const struct transport_load *load, siz
 
 static void entry_lose(struct session *s, struct session_entry *e)
 {
+	e->lost = true;
+	s->backlog -= e->acked ? 0 : s->backlog > e->size ? e->size : s->backlog;
 	if (e->resolved)
 		transport_revoke(&s->t, &e->load, e->size);
 	else
 		transport_resolve(&s->t, &e->load, e->size, false);
 }
 
-/* An entry that the spool holds no longer.  One that is under way in this session is not lost yet. */
-static void entry_drop(struct session *s, struct session_entry *e)
+/* The first of this run's messages that is unsent; what was recovered stands before all of them. */
+static uint64_t first_unsent(const struct session *s, const struct spool_stats *stats)
 {
-	if (e->acked)
-		return;
-	e->orphan = e->end > 0;
-	if (e->orphan)
-		return;
-	s->backlog -= s->backlog > e->size ? e->size : s->backlog;
-	entry_lose(s, e);
+	return stats->unsent.messages < s->appended ? s->appended - stats->unsent.messages : 0;
 }
 
-static void entries_trim(struct session *s)
-{
-	while (s->first_entry < s->held_entry) {
-		const struct session_entry *e = entry_of(s, s->first_entry);
-
-		if (e->orphan && !e->acked)
-			return;
-		s->first_entry++;
-	}
-	if (s->acked_entry < s->first_entry)
-		s->acked_entry = s->first_entry;
-}
-
-/* What the spool no longer holds, oldest first: forgotten, then dropped. */
+/* What the spool had to drop: the oldest of those that were unsent.  And what it has forgotten needs no mirror. */
 static void entries_follow(struct session *s)
 {
 	struct spool_stats stats;
-	uint64_t done, dropped;
+	uint64_t unsent, held;
 
 	spool_get_stats(s->spool, &stats);
-	done = stats.done.messages - s->gone_done;
-	dropped = stats.dropped.messages - s->gone_dropped;
-	s->gone_done = stats.done.messages;
-	s->gone_dropped = stats.dropped.messages;
-	for (uint64_t i = 0; i < done + dropped; i++) {
-		if (s->recovered > 0)
-			s->recovered--;
-		else if (s->held_entry < s->appended)
-			entry_drop(s, entry_of(s, s->held_entry++));
-	}
-	entries_trim(s);
+	for (unsent = first_unsent(s, &stats); s->next_entry < unsent; s->next_entry++)
+		entry_lose(s, entry_of(s, s->next_entry));
+	held = stats.held.messages < s->appended ? s->appended - stats.held.messages : 0;
+	while (s->first_entry < held && (entry_of(s, s->first_entry)->acked || entry_of(s, s->first_entry)->lost))
+		s->first_entry++;
+	if (s->acked_entry < s->first_entry)
+		s->acked_entry = s->first_entry;
 }
 
 /* The mirror of the message that spool_next() lends; NULL: of an earlier run. */
@@ -104,9 +83,7 @@ static struct session_entry *entry_of_next(struct session *s)
 	struct spool_stats stats;
 
 	spool_get_stats(s->spool, &stats);
-	if (stats.unsent.messages > s->appended - s->held_entry)
-		return NULL;
-	return entry_of(s, s->appended - stats.unsent.messages);
+	return stats.unsent.messages > s->appended - s->next_entry ? NULL : entry_of(s, s->next_entry);
 }
 
 /* ---- adding */
@@ -128,7 +105,6 @@ static void spool_name(const struct session *s, char *name, size_t size)
 int session_queue_open(struct session *s, struct diag *diag)
 {
 	const struct transport_config *c = &s->config;
-	struct spool_stats stats;
 	struct diag why = { "" };
 	char name[300];
 	struct spool_config spool = { .dir = s->layer->reliable && s->spool_dir[0] ? s->spool_dir : NULL,
@@ -147,8 +123,6 @@ int session_queue_open(struct session *s, struct diag *diag)
 		snprintf(s->t.notice, sizeof(s->t.notice), "%.255s", why.text);
 		s->t.notices++;
 	}
-	spool_get_stats(s->spool, &stats);
-	s->recovered = stats.recovered.messages;
 	s->direct_end = &s->direct;
 	s->out = malloc(SESSION_OUT);
 	s->templates = malloc(SESSION_MESSAGE);
@@ -275,8 +249,10 @@ static bool put_spooled(struct session *s)
 		return false;
 	e = entry_of_next(s);
 	put(s, m->data, m->size, m->records);
-	if (e)
+	if (e) {
 		e->end = s->entered;
+		s->next_entry++;
+	}
 	if (e && !e->resolved) {
 		e->resolved = true;
 		transport_resolve(&s->t, &e->load, e->size, true);
@@ -347,7 +323,7 @@ void session_queue_reject(struct session *s)
 		if (entry_of(s, i)->end == s->entered)
 			e = entry_of(s, i);
 	if (e)
-		transport_revoke(&s->t, &e->load, e->size);
+		entry_lose(s, e);
 	session_queue_wrote(s, s->out_size - s->out_done); /* so that it is forgotten */
 }
 
@@ -368,6 +344,8 @@ void session_queue_acked(struct session *s)
 	for (; s->acked_entry < s->appended; s->acked_entry++) {
 		struct session_entry *e = entry_of(s, s->acked_entry);
 
+		if (e->lost)
+			continue;
 		if (e->end == 0 || e->end > s->acked)
 			break;
 		if (!e->acked)
@@ -407,19 +385,23 @@ static void drop_direct(struct session *s)
 
 void session_queue_end(struct session *s, bool clean)
 {
+	struct spool_stats stats;
+	uint64_t unsent;
+
 	drop_direct(s);
 	spool_rewind(s->spool, clean);
-	entries_follow(s);
+	spool_get_stats(s->spool, &stats);
+	unsent = first_unsent(s, &stats);
+	s->next_entry = unsent > s->first_entry ? unsent : s->first_entry;
 	for (uint64_t i = s->first_entry; i < s->appended; i++) {
 		struct session_entry *e = entry_of(s, i);
 
+		/* it was under way, and there was no room to keep it */
+		if (i < s->next_entry && !e->acked && !e->lost)
+			entry_lose(s, e);
 		e->end = 0;
-		if (!e->orphan || e->acked)
-			continue;
-		e->orphan = false;
-		entry_drop(s, e);
 	}
-	entries_trim(s);
+	entries_follow(s);
 	s->acked_entry = s->first_entry;
 	s->out_size = s->out_done = 0;
 }
@@ -467,7 +449,7 @@ void session_queue_close(struct session *s)
 		spool_get_stats(s->spool, &stats);
 	/* also what was acknowledged in a session that ended badly: nobody knows whether it was read */
 	for (uint64_t n = stats.unsent.messages; n > 0; n--)
-		if (n <= s->appended - s->held_entry)
+		if (n <= s->appended - s->first_entry && !entry_of(s, s->appended - n)->lost)
 			entry_lose(s, entry_of(s, s->appended - n));
 	spool_close(s->spool);
 	free(s->entries);

@@ -1,0 +1,490 @@
+/*
+ * Transports with a connection, against peers on loopback: transport/session.c, transport/session_queue.c,
+ * transport/session_socket.c, transport/tcp.c, transport/sctp.c; what TLS refuses to begin with:
+ * transport/tls_context.c, transport/tls.c, transport/dtls.c, transport/tls_none.c (the rest is in
+ * tests/e2e/transports.py, where certificates can be made).
+ *
+ * Time is the test's: ticks say what it is.  A message is 16 octets and numbers: restamp writes the session's count
+ * into it, so a peer sees where it came from and where it stands.
+ */
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "cm.h"
+#include "pitot/transport.h"
+
+#define MESSAGE   1000u
+#define TEMPLATES 77u /* the number of the message of templates */
+
+struct world {
+	struct transport *t;
+	struct transport_stats last;
+	struct collector_config collector;
+	struct clock_time now;
+	uint32_t sequence;
+	uint64_t session;
+	unsigned restamped;
+	uint64_t sent, lost, revoked; /* records */
+	int listener, peer;
+	uint8_t *got; /* what the peer has of this session */
+	size_t n_got;
+};
+
+static void on_outcome(void *context, const struct transport_load *load, size_t size, bool sent)
+{
+	struct world *w = context;
+
+	(void)size;
+	*(sent ? &w->sent : &w->lost) += load->records;
+}
+
+static void on_revoked(void *context, const struct transport_load *load, size_t size)
+{
+	struct world *w = context;
+
+	(void)size;
+	w->sent -= load->records;
+	w->lost += load->records;
+	w->revoked += load->records;
+}
+
+static void on_restamp(void *context, uint8_t *message, size_t size, uint32_t records)
+{
+	struct world *w = context;
+
+	assert_in_range(size, 16, 65535);
+	if (w->session != w->t->session)
+		w->sequence = 0;
+	w->session = w->t->session;
+	memcpy(message + 4, &w->sequence, 4);
+	w->sequence += records;
+	w->restamped++;
+}
+
+static void listen_on(struct world *w, int backlog)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+				 .sin_port = htons(w->collector.port) };
+	int on = 1, buffer = 32768;
+	socklen_t size = sizeof(a);
+
+	w->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_true(w->listener >= 0);
+	setsockopt(w->listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	setsockopt(w->listener, SOL_SOCKET, SO_RCVBUF, &buffer, sizeof(buffer));
+	assert_int_equal(bind(w->listener, (struct sockaddr *)&a, sizeof(a)), 0);
+	assert_int_equal(listen(w->listener, backlog), 0);
+	assert_int_equal(getsockname(w->listener, (struct sockaddr *)&a, &size), 0);
+	w->collector.port = ntohs(a.sin_port);
+}
+
+static struct world *world_new(struct transport_config config)
+{
+	struct world *w = calloc(1, sizeof(*w));
+	struct diag diag = { "" };
+	uint8_t templates[16] = { TEMPLATES };
+
+	assert_non_null(w);
+	w->collector = (struct collector_config){ .url = "ipfix+tcp://127.0.0.1", .format = FORMAT_IPFIX,
+						  .transport = TRANSPORT_TCP, .host = "127.0.0.1" };
+	w->peer = -1;
+	w->got = malloc(64 << 20);
+	w->now = (struct clock_time){ 1700000000 * NS_PER_SEC, clock_monotonic_ns() };
+	listen_on(w, 8);
+	config.collector = &w->collector;
+	if (transport_open(&w->t, &config, &diag))
+		fail_msg("%s", diag.text);
+	assert_true(w->t->limits.spooled && w->t->limits.reliable);
+	w->t->outcome = on_outcome;
+	w->t->revoked = on_revoked;
+	w->t->restamp = on_restamp;
+	w->t->context = w;
+	assert_int_equal(w->t->ops->announce(w->t, templates, sizeof(templates), 1), 0);
+	return w;
+}
+
+static void tick(struct world *w, uint64_t ms)
+{
+	w->now.monotonic_ns += ms * NS_PER_MSEC;
+	w->now.realtime_ns += ms * NS_PER_MSEC;
+	w->t->ops->tick(w->t, &w->now);
+	w->t->ops->flush(w->t);
+}
+
+static void world_free(struct world *w, uint64_t deadline_ms)
+{
+	if (w->t)
+		w->t->ops->close(w->t, w->now.monotonic_ns + deadline_ms * NS_PER_MSEC, &w->last);
+	w->t = NULL;
+	if (w->peer >= 0)
+		close(w->peer);
+	if (w->listener >= 0)
+		close(w->listener);
+	free(w->got);
+	free(w);
+}
+
+static void commit(struct world *w, unsigned first, unsigned n)
+{
+	for (unsigned i = first; i < first + n; i++) {
+		struct transport_load load = { .records = 1, .packets = 2, .octets = 3, .first = i, .end = i + 1 };
+		uint8_t *m = w->t->ops->reserve(w->t);
+
+		assert_non_null(m);
+		memset(m, 0, MESSAGE);
+		memcpy(m + 8, &i, 4);
+		w->t->ops->commit(w->t, MESSAGE, &load);
+	}
+}
+
+static void accept_peer(struct world *w)
+{
+	struct timeval wait = { .tv_usec = 50000 };
+
+	for (unsigned i = 0; i < 200 && w->t->state != TRANSPORT_STATE_UP; i++)
+		tick(w, 1);
+	assert_int_equal(w->t->state, TRANSPORT_STATE_UP);
+	w->peer = accept(w->listener, NULL, NULL);
+	assert_true(w->peer >= 0);
+	setsockopt(w->peer, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
+	w->n_got = 0;
+}
+
+/* Until there is as much, or nothing more comes. */
+static void hear(struct world *w, size_t octets)
+{
+	for (unsigned quiet = 0; w->n_got < octets && quiet < 10;) {
+		ssize_t n;
+
+		tick(w, 1);
+		n = recv(w->peer, w->got + w->n_got, (64 << 20) - w->n_got, 0);
+		if (n == 0)
+			return;
+		quiet += n < 0;
+		w->n_got += n > 0 ? (size_t)n : 0;
+	}
+}
+
+/* The peer's session is templates, then the messages [first, first + n) that count from 0. */
+static void check_heard(const struct world *w, unsigned first, unsigned n)
+{
+	assert_int_equal(w->n_got, 16 + n * MESSAGE);
+	assert_int_equal(w->got[0], TEMPLATES);
+	for (unsigned i = 0; i < n; i++) {
+		const uint8_t *m = w->got + 16 + i * MESSAGE;
+		uint32_t sequence, number;
+
+		memcpy(&sequence, m + 4, 4);
+		memcpy(&number, m + 8, 4);
+		assert_int_equal(sequence, i);
+		assert_int_equal(number, first + i);
+	}
+}
+
+static void die(struct world *w, bool reset)
+{
+	struct linger now = { .l_onoff = 1 };
+
+	if (reset)
+		setsockopt(w->peer, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+	close(w->peer);
+	w->peer = -1;
+}
+
+static struct transport_config quick(void)
+{
+	return (struct transport_config){ .reconnect_ns = NS_PER_SEC, .replay_octets = 4 << 20,
+					  .replay_ns = 10 * NS_PER_SEC };
+}
+
+/* What is committed before there is a session waits for it; at the end comes FIN, behind whole messages. */
+static void test_begin_and_end(void **state)
+{
+	struct world *w = world_new(quick());
+
+	(void)state;
+	commit(w, 0, 20);
+	assert_int_equal(w->sent + w->lost, 0);
+	accept_peer(w);
+	hear(w, 16 + 20 * MESSAGE);
+	check_heard(w, 0, 20);
+	assert_int_equal(w->sent, 20);
+	commit(w, 20, 5);
+	w->t->ops->close(w->t, w->now.monotonic_ns + 200 * NS_PER_MSEC, &w->last);
+	w->t = NULL;
+	for (ssize_t n = 1; n > 0; w->n_got += n > 0 ? (size_t)n : 0) {
+		n = recv(w->peer, w->got + w->n_got, 65536, 0);
+		assert_true(n >= 0); /* FIN, no reset */
+	}
+	check_heard(w, 0, 25);
+	assert_int_equal(w->sent, 25);
+	assert_int_equal(w->lost, 0);
+	assert_int_equal(w->last.records, 25);
+	world_free(w, 0);
+}
+
+/* After FIN nothing comes twice; after a reset everything in the window does, templates first and counted anew. */
+static void test_fin_and_reset(void **state)
+{
+	struct world *w = world_new(quick());
+
+	(void)state;
+	accept_peer(w);
+	commit(w, 0, 10);
+	hear(w, 16 + 10 * MESSAGE);
+	check_heard(w, 0, 10);
+	tick(w, 1);
+	die(w, false);
+	tick(w, 1500);
+	accept_peer(w);
+	commit(w, 10, 10);
+	hear(w, 16 + 10 * MESSAGE);
+	check_heard(w, 10, 10);
+	die(w, true);
+	tick(w, 1500);
+	tick(w, 1500);
+	accept_peer(w);
+	commit(w, 20, 1);
+	hear(w, 16 + 11 * MESSAGE);
+	check_heard(w, 10, 11);
+	assert_int_equal(w->sent, 21);
+	assert_int_equal(w->t->stats.resent_records, 10);
+	assert_int_equal(w->t->stats.sessions, 3);
+	world_free(w, 100);
+}
+
+/* The window passes: what is old and far back is not sent again. */
+static void test_window(void **state)
+{
+	struct transport_config config = quick();
+	struct world *w;
+
+	(void)state;
+	config.replay_octets = 3000;
+	config.replay_ns = NS_PER_SEC;
+	w = world_new(config);
+	accept_peer(w);
+	commit(w, 0, 10);
+	hear(w, 16 + 10 * MESSAGE);
+	tick(w, 2000);
+	tick(w, 200);
+	die(w, true);
+	tick(w, 1500);
+	tick(w, 1500);
+	accept_peer(w);
+	hear(w, 16 + 3 * MESSAGE);
+	assert_in_range(w->n_got, 16 + 3 * MESSAGE, 16 + 4 * MESSAGE);
+	world_free(w, 100);
+}
+
+static unsigned attempts(struct world *w, unsigned seconds)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < 10 * seconds; i++) {
+		uint64_t before = w->t->stats.errors;
+
+		tick(w, 100);
+		n += w->t->stats.errors > before;
+	}
+	return n;
+}
+
+/* RFC 7011 10.4.4: once a minute; at once when the last attempt is older. */
+static void test_schedule(void **state)
+{
+	struct transport_config config = quick();
+	struct world *w;
+
+	(void)state;
+	config.reconnect_ns = 0;
+	w = world_new(config);
+	accept_peer(w);
+	close(w->listener);
+	tick(w, 90000);
+	die(w, true);
+	assert_in_range(attempts(w, 1), 1, 2); /* the end, and an attempt that was refused */
+	assert_int_equal(w->t->state, TRANSPORT_STATE_FAILED);
+	assert_int_equal(attempts(w, 58), 0);
+	assert_int_equal(attempts(w, 3), 1);
+	assert_int_equal(attempts(w, 240), 4);
+	assert_int_equal(w->t->stats.last_error, ECONNREFUSED);
+	listen_on(w, 8);
+	w->t->ops->refresh(w->t); /* SIGHUP */
+	accept_peer(w);
+	world_free(w, 100);
+}
+
+/* A peer that reads nothing: memory is bounded, the oldest are lost and counted, nothing ever waits. */
+static void test_slow_reader(void **state)
+{
+	struct transport_config config = quick();
+	struct transport_stats *s;
+	uint64_t begun;
+	struct world *w;
+
+	(void)state;
+	config.buffer_octets = 1 << 20;
+	config.replay_octets = 0;
+	config.replay_ns = 0;
+	w = world_new(config);
+	accept_peer(w);
+	begun = clock_monotonic_ns();
+	for (unsigned i = 0; i < 200; i++) {
+		commit(w, i * 50, 50);
+		tick(w, 1);
+	}
+	assert_true(clock_monotonic_ns() - begun < 3 * NS_PER_SEC);
+	s = &w->t->stats;
+	assert_true(w->lost > 5000);
+	assert_true(w->sent > 30);
+	assert_true(10000 - w->sent - w->lost <= 1200);
+	assert_int_equal(s->records, w->sent);
+	assert_int_equal(s->lost_records, w->lost);
+	/* it wakes: what was not lost comes, whole and in order */
+	hear(w, SIZE_MAX);
+	assert_int_equal((w->n_got - 16) % MESSAGE, 0);
+	assert_int_equal((w->n_got - 16) / MESSAGE, w->sent);
+	assert_int_equal(w->sent + w->lost, 10000);
+	assert_int_equal(w->revoked, 0);
+	world_free(w, 100);
+}
+
+/* What has not been taken when the time is up is lost, and what had been sent in a session that broke, too. */
+static void test_lost_at_the_end(void **state)
+{
+	struct world *w = world_new(quick());
+	uint64_t begun;
+
+	(void)state;
+	accept_peer(w);
+	commit(w, 0, 10);
+	hear(w, 16 + 10 * MESSAGE);
+	close(w->listener);
+	w->listener = -1;
+	die(w, true);
+	tick(w, 1500);
+	commit(w, 10, 5);
+	tick(w, 100);
+	assert_int_equal(w->sent, 10);
+	begun = clock_monotonic_ns();
+	w->t->ops->close(w->t, w->now.monotonic_ns + 500 * NS_PER_MSEC, &w->last);
+	w->t = NULL;
+	assert_true(clock_monotonic_ns() - begun < NS_PER_SEC);
+	assert_int_equal(w->sent, 0);
+	assert_int_equal(w->lost, 15);
+	assert_int_equal(w->last.lost_records, 15);
+	assert_int_equal(w->last.records, 0);
+	world_free(w, 0);
+}
+
+/* A host that answers no SYN costs nothing but the time until it is given up. */
+static void test_half_open(void **state)
+{
+	struct world *w = world_new(quick());
+	int others[8];
+	uint64_t begun;
+
+	(void)state;
+	listen(w->listener, 0); /* a full queue: further SYNs are dropped */
+	for (unsigned i = 0; i < 8; i++) {
+		struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+					 .sin_port = htons(w->collector.port) };
+
+		others[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+		(void)!connect(others[i], (struct sockaddr *)&a, sizeof(a));
+	}
+	begun = clock_monotonic_ns();
+	tick(w, 1);
+	for (unsigned i = 0; i < 50; i++) {
+		commit(w, i, 1);
+		tick(w, 100);
+	}
+	assert_int_equal(w->t->state, TRANSPORT_STATE_CONNECTING);
+	for (unsigned i = 0; i < 60; i++)
+		tick(w, 100);
+	assert_int_equal(w->t->stats.last_error, ETIMEDOUT);
+	assert_true(clock_monotonic_ns() - begun < NS_PER_SEC);
+	assert_int_equal(w->lost, 0);
+	for (unsigned i = 0; i < 8; i++)
+		close(others[i]);
+	world_free(w, 0);
+}
+
+/* Messages that belong to a session never leave it. */
+static void test_direct(void **state)
+{
+	struct transport_load options = { .options = 1 };
+	struct world *w = world_new(quick());
+
+	(void)state;
+	memset(w->t->ops->reserve(w->t), 0, 100);
+	w->t->ops->commit(w->t, 100, &options); /* there is none */
+	assert_int_equal(w->t->stats.lost_messages, 1);
+	accept_peer(w);
+	memset(w->t->ops->reserve(w->t), 0, 100);
+	w->t->ops->commit(w->t, 100, &options);
+	hear(w, 116);
+	assert_int_equal(w->n_got, 116);
+	assert_int_equal(w->got[0], TEMPLATES);
+	assert_int_equal(w->t->stats.messages, 2);
+	assert_int_equal(w->t->stats.lost_messages, 1);
+	assert_true(w->t->ops->idle(w->t, w->now.monotonic_ns));
+	world_free(w, 100);
+}
+
+/* What cannot work is said at once. */
+static void test_refused(void **state)
+{
+	struct collector_config c = { .url = "ipfix+x://127.0.0.1:9", .format = FORMAT_IPFIX, .host = "127.0.0.1",
+				      .port = 9 };
+	struct transport_config config = { .collector = &c, .source_host = "nonsense" };
+	struct diag diag = { "" };
+	struct transport *t;
+	int fd;
+
+	(void)state;
+	c.transport = TRANSPORT_TCP;
+	assert_int_equal(transport_open(&t, &config, &diag), -EINVAL);
+	assert_non_null(strstr(diag.text, "--source"));
+	config.source_host = NULL;
+	fd = socket(AF_INET, SOCK_STREAM, IPPROTO_SCTP);
+	c.transport = TRANSPORT_SCTP;
+	if (fd < 0) {
+		assert_true(transport_open(&t, &config, &diag) < 0);
+		assert_non_null(strstr(diag.text, "SCTP"));
+		print_message("note: this kernel has no SCTP\n");
+	} else {
+		close(fd);
+	}
+	for (int tls = 0; tls < 2; tls++) {
+		c.transport = tls ? TRANSPORT_TLS : TRANSPORT_DTLS;
+		config.tls_ca = "/does/not/exist";
+		assert_true(transport_open(&t, &config, &diag) < 0);
+		assert_true(strstr(diag.text, "--tls-ca") || strstr(diag.text, "without TLS"));
+		config.tls_ca = NULL;
+		config.tls_key = "/does/not/exist";
+		assert_true(transport_open(&t, &config, &diag) < 0);
+		assert_true(strstr(diag.text, "--tls-key") || strstr(diag.text, "without TLS"));
+		config.tls_key = NULL;
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_begin_and_end), cmocka_unit_test(test_fin_and_reset),
+		cmocka_unit_test(test_window),	      cmocka_unit_test(test_schedule),
+		cmocka_unit_test(test_slow_reader),   cmocka_unit_test(test_lost_at_the_end),
+		cmocka_unit_test(test_half_open),     cmocka_unit_test(test_direct),
+		cmocka_unit_test(test_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
