@@ -1,7 +1,7 @@
 /*
  * blast: sends the frames of a pcap file over a veth interface, over and over.
  *
- *     blast -i IFACE -f FILE [-r PPS] [-t SECONDS]
+ *     blast -i IFACE -f FILE [-r PPS] [-t SECONDS | -n PACKETS]
  *
  * PPS 0 is as fast as it goes.  Only veth interfaces: others may have somebody at the other end.  On standard
  * output: sent=, failed=, seconds=, pps=.
@@ -99,13 +99,13 @@ static unsigned blast_batch(int fd, const struct frames *f, size_t *at, uint64_t
 	return sent;
 }
 
-static void blast(int fd, const struct frames *f, uint64_t pps, uint64_t seconds)
+static void blast(int fd, const struct frames *f, uint64_t pps, uint64_t seconds, uint64_t most)
 {
 	uint64_t begun_ns = clock_monotonic_ns(), end_ns = begun_ns + seconds * NS_PER_SEC, now_ns = begun_ns;
 	uint64_t sent = 0, failed = 0;
 	size_t at = 0;
 
-	while (now_ns < end_ns) {
+	while (now_ns < end_ns && sent + failed < most) {
 		uint64_t due_ns = pps ? begun_ns + (sent + failed) * NS_PER_SEC / pps : 0;
 
 		now_ns = clock_monotonic_ns();
@@ -119,11 +119,11 @@ static void blast(int fd, const struct frames *f, uint64_t pps, uint64_t seconds
 int main(int argc, char **argv)
 {
 	const char *interface = NULL, *path = NULL;
-	uint64_t pps = 0, seconds = 5;
+	uint64_t pps = 0, seconds = 5, most = UINT64_MAX;
 	struct frames f;
 	int fd;
 
-	for (int c; (c = getopt(argc, argv, "i:f:r:t:")) != -1;) {
+	for (int c; (c = getopt(argc, argv, "i:f:r:t:n:")) != -1;) {
 		switch (c) {
 		case 'i':
 			interface = optarg;
@@ -137,6 +137,9 @@ int main(int argc, char **argv)
 		case 't':
 			seconds = bench_number(optarg, 1, 3600);
 			break;
+		case 'n':
+			most = bench_number(optarg, BATCH, UINT32_MAX); /* in whole batches */
+			break;
 		default:
 			return 2;
 		}
@@ -145,6 +148,6 @@ int main(int argc, char **argv)
 		bench_die("blast", "-i INTERFACE or -f FILE is missing");
 	fd = blast_open(interface);
 	f = blast_load(path);
-	blast(fd, &f, pps, seconds);
+	blast(fd, &f, pps, seconds, most);
 	return 0;
 }
