@@ -13,7 +13,7 @@
 #include "outcome.h"
 
 #define CALM_NS     NS_PER_SEC       /* after the last ICMP error templates are sent again */
-#define DEADLINE_NS (5 * NS_PER_SEC) /* for transports to end in good order */
+#define DEADLINE_NS (2 * NS_PER_SEC) /* for transports to end in good order, once nothing is left or time is up */
 #define DRAIN_STEP_MS 10
 
 static const struct format_ops *const formats[FORMAT_COUNT] = {
@@ -57,6 +57,12 @@ static void add_loss(struct collector *c, uint64_t records, uint64_t packets, ui
 		c->first_lost_ns = c->last_lost_ns;
 }
 
+/* Nobody else can have its records: what it lost was not sent, and no outcomes need to be remembered. */
+static bool is_alone(const struct collector *c)
+{
+	return c->exporter->n_collectors == 1;
+}
+
 static void on_outcome(void *context, const struct transport_load *load, size_t size, bool sent)
 {
 	struct collector *c = context;
@@ -73,13 +79,8 @@ static void on_outcome(void *context, const struct transport_load *load, size_t 
 	c->stats.option_records += load->options;
 	c->stats.templates += load->templates;
 	c->shown = load->lost;
-	outcome_tell(c->exporter->outcomes, load->first, load->end, c->index, true, &c->exporter->stats);
-}
-
-/* Nobody else can have them, and the ring may have forgotten them. */
-static bool is_sole_spooled(const struct collector *c)
-{
-	return c->exporter->n_collectors == 1 && c->transport && c->transport->limits.spooled;
+	if (!is_alone(c))
+		outcome_tell(c->exporter->outcomes, load->first, load->end, c->index, true, &c->exporter->stats);
 }
 
 static void count_not_sent(struct collector *c, const struct transport_load *load)
@@ -100,7 +101,7 @@ static void on_revoked(void *context, const struct transport_load *load, size_t 
 	c->stats.lost_packets += load->packets;
 	c->stats.lost_octets_total += load->octets;
 	add_loss(c, load->records, load->packets, load->octets);
-	if (is_sole_spooled(c))
+	if (is_alone(c))
 		count_not_sent(c, load);
 	else
 		outcome_revoke(c->exporter->outcomes, load->first, load->end, c->index, &c->exporter->stats);
@@ -133,7 +134,7 @@ void collector_lose(struct collector *c, const struct transport_load *load)
 	add_loss(c, load->records, load->packets, load->octets);
 	if (load->templates)
 		c->started = false; /* nobody may have them: announce anew */
-	if (is_sole_spooled(c))
+	if (is_alone(c))
 		count_not_sent(c, load);
 	else
 		outcome_tell(c->exporter->outcomes, load->first, load->end, c->index, false, &c->exporter->stats);
@@ -146,7 +147,10 @@ void collector_unfit(struct collector *c, const struct flow_record *r)
 	c->stats.unfit_records++;
 	c->stats.unfit_packets += r->packets;
 	c->stats.unfit_octets += r->octets;
-	outcome_tell(c->exporter->outcomes, number, number + 1, c->index, false, &c->exporter->stats);
+	if (is_alone(c))
+		count_not_sent(c, &(struct transport_load){ .records = 1, .packets = r->packets, .octets = r->octets });
+	else
+		outcome_tell(c->exporter->outcomes, number, number + 1, c->index, false, &c->exporter->stats);
 }
 
 /* ---- set-up */
@@ -316,9 +320,11 @@ void exporter_record(struct exporter *e, const struct flow_record *r, const stru
 
 	e->now = *now;
 	chosen = group_choose(e, r);
-	if (outcome_is_crowded(e->outcomes, e->stats.records, e->in_step))
-		make_place(e);
-	outcome_add(e->outcomes, e->stats.records, r, chosen);
+	if (e->n_collectors > 1) {
+		if (outcome_is_crowded(e->outcomes, e->stats.records, e->in_step))
+			make_place(e);
+		outcome_add(e->outcomes, e->stats.records, r, chosen);
+	}
 	e->stats.records++;
 	e->stats.packets += r->packets;
 	e->stats.octets += r->octets;
@@ -418,6 +424,19 @@ void exporter_refresh(struct exporter *e, const struct clock_time *now)
 			c->format->refresh(c);
 	}
 	exporter_tick(e, now);
+}
+
+void exporter_set_periods(struct exporter *e, const struct exporter_periods *periods, const struct clock_time *now)
+{
+	e->config.template_ns = periods->template_ns;
+	e->config.template_messages = periods->template_messages;
+	e->config.stats_ns = periods->stats_ns;
+	e->config.flush_ns = periods->flush_ns;
+	e->config.active_ns = periods->active_ns;
+	e->config.inactive_ns = periods->inactive_ns;
+	for (unsigned i = 0; i < e->n_collectors; i++)
+		e->collectors[i].next_stats_ns = 0;
+	exporter_refresh(e, now);
 }
 
 static bool is_idle(const struct collector *c, uint64_t until_ns)

@@ -317,7 +317,8 @@ static void wait_for_room(struct session *s)
 	uint64_t most = up && room(s) > OFFLINE_BACKLOG ? OFFLINE_BACKLOG : room(s), before = s->backlog;
 	uint64_t until_ns;
 
-	if (s->backlog <= most || (s->waited && !up))
+	/* once: whoever took nothing for so long is waited for again when he has taken something */
+	if (s->backlog <= most || (s->waited && s->waited_acked == s->acked && s->waited_session == s->t.session))
 		return;
 	until_ns = clock_monotonic_ns() + OFFLINE_WAIT_NS;
 	while (s->backlog > most && clock_monotonic_ns() < until_ns) {
@@ -328,6 +329,8 @@ static void wait_for_room(struct session *s)
 		}
 	}
 	s->waited = s->backlog > most;
+	s->waited_acked = s->acked;
+	s->waited_session = s->t.session;
 }
 
 /* ---- the ops */

@@ -108,7 +108,8 @@ struct session {
 	uint64_t attempt_ns;  /* the last one */
 	uint64_t deadline_ns; /* of the phase */
 	int address_error;
-	bool waited;   /* offline: once for a session that does not come */
+	bool waited;   /* offline: in vain, when this was acknowledged in that session */
+	uint64_t waited_acked, waited_session;
 	uint64_t backlog; /* octets committed and not acknowledged */
 
 	struct spool *spool;
