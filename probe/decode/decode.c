@@ -115,10 +115,8 @@ static inline void decode_one(const struct decoder *restrict d, const struct fra
 		p->layers++;
 		decode_ip4_header(&c);
 	} else if (layer == LAYER_IP6) {
-		struct cursor six = c; /* a copy escapes, so that c need not be in memory */
-
 		p->layers++;
-		decode_ip6(&six);
+		decode_ip6_header(&c);
 	} else if (layer != LAYER_DONE) {
 		decode_layers(d, c, layer);
 	}

@@ -1,5 +1,5 @@
 /*
- * The headers that nearly every packet has, inline: Ethernet, IPv4, TCP and UDP.  decode.c calls them one after
+ * The headers that nearly every packet has, inline: Ethernet, IPv4, IPv6, TCP and UDP.  decode.c calls them one after
  * the other with the cursor in registers; the table of layers calls the same code through decode_*.c.
  */
 #ifndef DECODE_HOT_H
@@ -12,6 +12,7 @@
 enum {
 	ETHERNET_HEADER = 14,
 	IP4_HEADER_MIN = 20,
+	IP6_HEADER = 40,
 	PROTO_ICMP = 1,
 	PROTO_TCP = 6,
 	PROTO_UDP = 17,
@@ -117,6 +118,44 @@ static inline enum decode_layer decode_ip4_header(struct cursor *c)
 			return LAYER_DONE;
 	}
 	decode_transport_header(p, h + (header_len < left ? header_len : left), end);
+	return LAYER_DONE;
+}
+
+/* RFC 8200 §3 */
+static inline enum decode_layer decode_ip6_header(struct cursor *c)
+{
+	const uint8_t *h = c->at, *end = c->end, *transport = h + IP6_HEADER;
+	struct packet *p = c->packet;
+	uint64_t wire_left = cursor_wire_left(c);
+	size_t left = cursor_left(c);
+
+	if (left < 1)
+		return decode_stop(c, PACKET_CUT_IP);
+	if (h[0] >> 4 != 6)
+		return decode_stop(c, PACKET_BAD_VERSION);
+	if (left < IP6_HEADER)
+		return decode_stop(c, PACKET_CUT_IP);
+
+	p->verdict = PACKET_METERED;
+	p->octets = (uint64_t)load16(h + 4) + IP6_HEADER;
+	if (p->octets == IP6_HEADER)
+		p->octets = decode_ip6_length_zero(p, h, end, wire_left);
+	else if (p->octets > wire_left)
+		p->notes |= PACKET_NOTE_LENGTH_BEYOND;
+	p->tos = (uint8_t)(load16(h) >> 4);
+	p->ttl = h[7];
+	p->flow_label = load32(h) & 0xfffff;
+	p->key.ip_version = 6;
+	p->key.protocol = h[6];
+	memcpy(p->key.src, h + 8, 16);
+	memcpy(p->key.dst, h + 24, 16);
+
+	if (p->octets < left)
+		end = h + p->octets;
+	if (h[6] != PROTO_TCP && h[6] != PROTO_UDP)
+		transport = decode_ip6_extensions(p, transport, end);
+	if (transport)
+		decode_transport_header(p, transport, end);
 	return LAYER_DONE;
 }
 

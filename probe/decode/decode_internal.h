@@ -62,6 +62,14 @@ decode_fn decode_ethernet, decode_ethertype, decode_vlan, decode_llc, decode_mpl
 /* Ports, ICMP type and code, TCP flags: from the octets that are captured and inside the IP length. */
 void decode_transport(struct packet *p, const uint8_t *at, const uint8_t *end);
 
+/* IP length of an IPv6 packet with header h whose payload length is 0: offload, a jumbogram, or nothing. */
+uint64_t decode_ip6_length_zero(struct packet *p, const uint8_t *h, const uint8_t *end, uint64_t wire_left);
+/*
+ * Walks the extension headers from at; p->key.protocol becomes the last Next Header that was captured.
+ * Returns where the transport header begins, or NULL when there is none to read.
+ */
+const uint8_t *decode_ip6_extensions(struct packet *p, const uint8_t *at, const uint8_t *end);
+
 static inline size_t cursor_left(const struct cursor *c)
 {
 	return (size_t)(c->end - c->at);

@@ -1,10 +1,7 @@
 /* IPv6 (RFC 8200 §3, §4), jumbograms (RFC 2675 §2), authentication header (RFC 4302 §2). */
-#include <string.h>
-
-#include "decode/decode_internal.h"
+#include "decode/decode_hot.h"
 
 enum {
-	IP6_HEADER = 40,
 	NEXT_HOP_BY_HOP = 0,
 	NEXT_ROUTING = 43,
 	NEXT_FRAGMENT = 44,
@@ -38,35 +35,24 @@ static uint32_t ip6_jumbo_payload(const uint8_t *h, const uint8_t *end)
 	return 0;
 }
 
-/* IP length of the packet whose header is at h. */
-static uint64_t ip6_length(struct cursor *c, const uint8_t *h)
+uint64_t decode_ip6_length_zero(struct packet *p, const uint8_t *h, const uint8_t *end, uint64_t wire_left)
 {
-	struct packet *p = c->packet;
-	uint32_t payload = load16(h + 4), jumbo;
-	uint64_t wire_left = cursor_wire_left(c);
+	if (h[6] == NEXT_HOP_BY_HOP) {
+		uint32_t jumbo = ip6_jumbo_payload(h + IP6_HEADER, end);
 
-	if (payload == 0 && h[6] == NEXT_HOP_BY_HOP) {
-		jumbo = ip6_jumbo_payload(h + IP6_HEADER, c->end);
-		if (jumbo) {
-			p->notes |= PACKET_NOTE_JUMBOGRAM;
-			return (uint64_t)jumbo + IP6_HEADER;
-		}
+		/* without the option it is no offload but a broken jumbogram: there is no payload */
+		if (!jumbo)
+			return IP6_HEADER;
+		p->notes |= PACKET_NOTE_JUMBOGRAM;
+		return (uint64_t)jumbo + IP6_HEADER;
 	}
-	/* a hop-by-hop header in an empty packet is no offload but a broken jumbogram: there is no payload */
-	if (payload == 0 && h[6] != NEXT_NONE && h[6] != NEXT_HOP_BY_HOP && wire_left > IP6_HEADER) {
-		p->notes |= PACKET_NOTE_LENGTH_ZERO;
-		return wire_left;
-	}
-	if (payload + IP6_HEADER > wire_left)
-		p->notes |= PACKET_NOTE_LENGTH_BEYOND;
-	return payload + IP6_HEADER;
+	if (h[6] == NEXT_NONE || wire_left <= IP6_HEADER)
+		return IP6_HEADER;
+	p->notes |= PACKET_NOTE_LENGTH_ZERO;
+	return wire_left;
 }
 
-/*
- * Walks the extension headers from at; p->key.protocol becomes the last Next Header that was captured.
- * Returns where the transport header begins, or NULL when there is none to read.
- */
-static const uint8_t *ip6_extensions(struct packet *p, const uint8_t *at, const uint8_t *end)
+const uint8_t *decode_ip6_extensions(struct packet *p, const uint8_t *at, const uint8_t *end)
 {
 	for (unsigned i = 0; i < EXTENSIONS_MAX; i++) {
 		size_t length;
@@ -107,30 +93,5 @@ static const uint8_t *ip6_extensions(struct packet *p, const uint8_t *at, const 
 
 enum decode_layer decode_ip6(struct cursor *c)
 {
-	const uint8_t *h = c->at, *end = c->end, *transport;
-	struct packet *p = c->packet;
-
-	if (cursor_left(c) < 1)
-		return decode_stop(c, PACKET_CUT_IP);
-	if (h[0] >> 4 != 6)
-		return decode_stop(c, PACKET_BAD_VERSION);
-	if (cursor_left(c) < IP6_HEADER)
-		return decode_stop(c, PACKET_CUT_IP);
-
-	p->verdict = PACKET_METERED;
-	p->octets = ip6_length(c, h);
-	p->tos = (uint8_t)(load16(h) >> 4);
-	p->ttl = h[7];
-	p->flow_label = load32(h) & 0xfffff;
-	p->key.ip_version = 6;
-	p->key.protocol = h[6];
-	memcpy(p->key.src, h + 8, 16);
-	memcpy(p->key.dst, h + 24, 16);
-
-	if (p->octets < cursor_left(c))
-		end = h + p->octets;
-	transport = ip6_extensions(p, h + IP6_HEADER, end);
-	if (transport)
-		decode_transport(p, transport, end);
-	return LAYER_DONE;
+	return decode_ip6_header(c);
 }
