@@ -15,21 +15,16 @@ struct expiring {
 	enum flow_end_reason reason;
 };
 
-/* Whether a record ends now, by the same two rules as at the arrival of a packet; 0 when it lives on. */
+/* By the two rules of arrival; and a record that a step back of the host's clock left in the future ends as idle. */
 static enum flow_end_reason flow_expired(struct flow_table *t, struct flow_record *e, uint64_t now_ns)
 {
-	bool ended = e->state & ENTRY_ENDED;
-	uint64_t limit = ended ? t->config.tcp_end_ns : t->config.inactive_ns;
+	enum flow_end_reason reason = flow_aged(t, e, now_ns);
 
-	if (now_ns > e->last_ns && now_ns - e->last_ns > limit)
-		return ended ? FLOW_END_DETECTED : FLOW_END_IDLE;
-	if (now_ns > e->first_ns && now_ns - e->first_ns > t->config.active_ns)
-		return FLOW_END_ACTIVE;
-	if (t->config.host_clock && e->last_ns > now_ns && e->last_ns - now_ns > t->config.inactive_ns) {
-		if (e->state & ENTRY_FUTURE)
-			return FLOW_END_IDLE;
-		e->state |= ENTRY_FUTURE;
-	}
+	if (reason || !t->config.host_clock || e->last_ns <= now_ns || e->last_ns - now_ns <= t->config.inactive_ns)
+		return reason;
+	if (e->state & ENTRY_FUTURE) /* silent since it was found so */
+		return FLOW_END_IDLE;
+	e->state |= ENTRY_FUTURE;
 	return 0;
 }
 

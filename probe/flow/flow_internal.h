@@ -102,6 +102,22 @@ static inline uint64_t flow_deadline(const struct flow_table *t, const struct fl
 	return idle < active ? idle : active;
 }
 
+/*
+ * Whether a record ends at now_ns, and why; 0 when it lives on.  Both comparisons are strict and signed: a step
+ * back ends nothing.
+ */
+static inline enum flow_end_reason flow_aged(const struct flow_table *t, const struct flow_record *e, uint64_t now_ns)
+{
+	bool ended = e->state & ENTRY_ENDED;
+	uint64_t limit = ended ? t->config.tcp_end_ns : t->config.inactive_ns;
+
+	if (now_ns > e->last_ns && now_ns - e->last_ns > limit)
+		return ended ? FLOW_END_DETECTED : FLOW_END_IDLE;
+	if (now_ns > e->first_ns && now_ns - e->first_ns > t->config.active_ns)
+		return FLOW_END_ACTIVE;
+	return 0;
+}
+
 /* Hands the entry's record on; the entry itself stays as it is. */
 void flow_end(struct flow_table *t, struct flow_record *e, enum flow_end_reason reason);
 /* Takes a live entry out of the index and gives it back. */

@@ -102,19 +102,6 @@ static inline void flow_count(struct flow_record *e, const struct packet *p)
 		e->max_ttl = p->ttl;
 }
 
-/* Ageing at the arrival of a packet: both comparisons are strict and signed, a step back ends nothing. */
-static inline enum flow_end_reason flow_aged(const struct flow_table *t, const struct flow_record *e, uint64_t now_ns)
-{
-	bool ended = e->state & ENTRY_ENDED;
-	uint64_t limit = ended ? t->config.tcp_end_ns : t->config.inactive_ns;
-
-	if (now_ns > e->last_ns && now_ns - e->last_ns > limit)
-		return ended ? FLOW_END_DETECTED : FLOW_END_IDLE;
-	if (now_ns > e->first_ns && now_ns - e->first_ns > t->config.active_ns)
-		return FLOW_END_ACTIVE;
-	return 0;
-}
-
 static inline void flow_packet(struct flow_table *t, struct packet *p)
 {
 	struct flow_record *e = NULL;
