@@ -2,6 +2,7 @@
 #include "confine.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -95,10 +96,24 @@ int confine_make_spool(const struct config *config, struct diag *diag)
 	return r < 0 ? r : sandbox_make_directory(config->spool_dir, &user, diag);
 }
 
+/* An editor puts a new file in the old one's place, and SIGHUP reads that. */
+static const char *confine_directory(char directory[PATH_MAX], const char *path)
+{
+	const char *slash = path ? strrchr(path, '/') : NULL;
+	size_t n = slash == path ? 1 : slash ? (size_t)(slash - path) : 0;
+
+	if (!path || n >= PATH_MAX)
+		return path;
+	memcpy(directory, path, n);
+	directory[n] = '\0';
+	return n ? directory : ".";
+}
+
 int confine_enter(struct confine *c, const struct config *config, struct diag *diag)
 {
 	const char *read_paths[8] = {NULL}, *write_paths[] = {config->spool_dir, NULL};
-	const char *const maybe[] = {config->config_path, config->tls_ca, config->tls_cert, config->tls_key};
+	char config_directory[PATH_MAX];
+	const char *const maybe[] = {confine_directory(config_directory, config->config_path), config->tls_ca, config->tls_cert, config->tls_key};
 	uint16_t ports[PORTS_MAX];
 	struct sandbox_config sandbox = {
 		.mode = (enum sandbox_mode)config->sandbox,

@@ -29,6 +29,8 @@ struct exporting {
 	struct exporting_stats stats;
 	_Atomic bool facts_changed;
 	struct export_process_facts facts;
+	bool periods_changed;
+	struct exporter_periods periods;
 	struct transport_local locals[EXPORTING_COLLECTORS_MAX];
 	/* the thread's own */
 	int last_state[EXPORTING_COLLECTORS_MAX];
@@ -170,6 +172,22 @@ static void exporting_take_facts(struct exporting *e)
 	exporter_set_facts(e->exporter, &facts);
 }
 
+static void exporting_do_refresh(struct exporting *e, const struct clock_time *now)
+{
+	struct exporter_periods periods;
+	bool changed;
+
+	pthread_mutex_lock(&e->mutex);
+	periods = e->periods;
+	changed = e->periods_changed;
+	e->periods_changed = false;
+	pthread_mutex_unlock(&e->mutex);
+	if (changed)
+		exporter_set_periods(e->exporter, &periods, now);
+	else
+		exporter_refresh(e->exporter, now);
+}
+
 static void exporting_note_locals(struct exporting *e)
 {
 	pthread_mutex_lock(&e->mutex);
@@ -195,7 +213,7 @@ static void *exporting_main(void *arg)
 			n += exporting_drain(e, &e->outlets[i], &now);
 		now = clock_now();
 		if (atomic_exchange(&e->refresh, false))
-			exporter_refresh(e->exporter, &now);
+			exporting_do_refresh(e, &now);
 		if (now.monotonic_ns >= next_tick_ns) {
 			exporting_take_facts(e);
 			exporter_tick(e->exporter, &now);
@@ -243,8 +261,14 @@ void exporting_finish(struct exporting *e)
 	e->started = false;
 }
 
-void exporting_refresh(struct exporting *e)
+void exporting_refresh(struct exporting *e, const struct exporter_periods *periods)
 {
+	pthread_mutex_lock(&e->mutex);
+	if (periods) {
+		e->periods = *periods;
+		e->periods_changed = true;
+	}
+	pthread_mutex_unlock(&e->mutex);
 	atomic_store(&e->refresh, true);
 	gate_wake_sleeper(&e->gate);
 }

@@ -32,8 +32,8 @@ int exporting_start(struct exporting *e, struct diag *diag);
 void exporting_finish(struct exporting *e);
 void exporting_free(struct exporting *e);
 
-/* SIGHUP: templates again, names resolved again. */
-void exporting_refresh(struct exporting *e);
+/* SIGHUP: templates again, names resolved again; NULL: with the periods as they are. */
+void exporting_refresh(struct exporting *e, const struct exporter_periods *periods);
 
 /* A copy of the statistics, not older than this call. */
 #define EXPORTING_COLLECTORS_MAX 64

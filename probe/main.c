@@ -40,7 +40,7 @@ static int main_print_template(const struct config *c, struct diag *diag)
 	return exporter_print_templates(&e, main_print, stdout, diag) < 0 ? 1 : 0;
 }
 
-static int main_act(const struct config *c, struct diag *diag)
+static int main_act(const struct config *c, int argc, char **argv, struct diag *diag)
 {
 	switch (c->action) {
 	case CONFIG_HELP:
@@ -68,7 +68,7 @@ static int main_act(const struct config *c, struct diag *diag)
 	case CONFIG_DRY_RUN:
 		return 0;
 	default:
-		return run(c);
+		return run(c, argc, argv);
 	}
 }
 
@@ -84,7 +84,7 @@ int main(int argc, char **argv)
 	}
 	if (config.debug)
 		log_set_level(LOG_LEVEL_DEBUG);
-	status = main_act(&config, &diag);
+	status = main_act(&config, argc, argv, &diag);
 	config_deinit(&config);
 	if (fflush(stdout) != 0 && status == 0)
 		status = 1;

@@ -20,6 +20,7 @@
 #include "pitot/netif.h"
 #include "process.h"
 #include "recovery.h"
+#include "reload.h"
 #include "report.h"
 #include "worker.h"
 
@@ -47,6 +48,7 @@ struct run {
 	struct own_flows own;
 	int signal_fd, done_fd;
 	bool pidfile_written;
+	struct reload reload;
 	struct confine confine;
 	struct recovery recovery;
 	struct notify notify;
@@ -277,9 +279,9 @@ static void run_own_flows(struct run *r)
 	struct own_flows own = { 0 };
 	unsigned n;
 
-	if (!r->live || r->config->include_own)
+	if (!r->live)
 		return;
-	n = exporting_get_locals(r->exporting, locals);
+	n = r->config->include_own ? 0 : exporting_get_locals(r->exporting, locals);
 	for (unsigned i = 0; i < n && own.n < OWN_FLOWS_MAX; i++) {
 		struct transport_local self = locals[i];
 		struct flow_key *k = &own.flows[own.n];
@@ -397,6 +399,37 @@ static void run_alive(struct run *r, uint64_t now_ns)
 	r->turns = turns;
 }
 
+/* SIGHUP: without a configuration file, names and templates only. */
+static void run_reload(struct run *r)
+{
+	struct exporter_periods periods;
+	struct worker_timeouts timeouts;
+	struct diag diag;
+	const struct config *c;
+
+	if (!r->config->config_path) {
+		exporting_refresh(r->exporting, NULL);
+		return;
+	}
+	if (reload_read(&r->reload, &r->config, &diag)) {
+		log_error("reload: %s; nothing was changed", diag.text);
+		return;
+	}
+	c = r->config;
+	log_set_level(c->debug ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
+	timeouts = (struct worker_timeouts){ c->active_ns, c->inactive_ns, c->tcp_end_ns };
+	for (unsigned i = 0; i < r->n_workers; i++)
+		worker_set_timeouts(r->workers[i], &timeouts);
+	periods = (struct exporter_periods){ .template_ns = c->template_ns,
+					     .template_messages = c->template_messages,
+					     .stats_ns = c->stats_ns,
+					     .flush_ns = c->flush_ns,
+					     .active_ns = c->active_ns,
+					     .inactive_ns = c->inactive_ns };
+	exporting_refresh(r->exporting, &periods);
+	log_info("reload: %s is in force", c->config_path);
+}
+
 /* Until the metering processes have ended.  A second TERM or INT ends the program now: true. */
 static bool run_wait(struct run *r)
 {
@@ -418,7 +451,7 @@ static bool run_wait(struct run *r)
 		run_own_flows(r);
 		for (int s = process_next_signal(r->signal_fd); s; s = process_next_signal(r->signal_fd)) {
 			if (s == SIGHUP) {
-				exporting_refresh(r->exporting);
+				run_reload(r);
 			} else if (s == SIGUSR1) {
 				run_report(r, false);
 			} else if (stopping) {
@@ -525,12 +558,13 @@ static void run_close(struct run *r)
 	free(r->workers);
 	free(r->captures);
 	free(r->interfaces);
+	reload_deinit(&r->reload);
 }
 
-int run(const struct config *config)
+int run(const struct config *config, int argc, char **argv)
 {
-	struct run r = { .config = config, .live = config->n_interfaces > 0, .signal_fd = -1, .done_fd = -1,
-			 .notify = { .fd = -1 } };
+	struct run r = { .config = config, .reload = { .argc = argc, .argv = argv },
+			 .live = config->n_interfaces > 0, .signal_fd = -1, .done_fd = -1, .notify = { .fd = -1 } };
 	struct diag diag = { "" };
 	int ret = config->daemon ? process_daemonize(&diag) : 0;
 

@@ -6,7 +6,7 @@
 
 #include "pitot/config.h"
 
-/* The exit status: 0, 1 failure, 2 usage. */
-int run(const struct config *config);
+/* The exit status: 0, 1 failure, 2 usage.  The command line is what the configuration came from. */
+int run(const struct config *config, int argc, char **argv);
 
 #endif

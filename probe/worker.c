@@ -60,6 +60,8 @@ struct worker {
 	struct worker_stats stats_copy;
 	_Atomic bool own_changed;
 	struct own_flows own_next;
+	_Atomic bool timeouts_changed;
+	struct worker_timeouts timeouts_next;
 	_Atomic uint64_t offered; /* a bit for each of these that was not adopted yet */
 	struct capture_descriptor *offers;
 
@@ -204,6 +206,14 @@ void worker_set_own_flows(struct worker *w, const struct own_flows *own)
 	pthread_mutex_lock(&w->mutex);
 	w->own_next = *own;
 	atomic_store(&w->own_changed, true);
+	pthread_mutex_unlock(&w->mutex);
+}
+
+void worker_set_timeouts(struct worker *w, const struct worker_timeouts *timeouts)
+{
+	pthread_mutex_lock(&w->mutex);
+	w->timeouts_next = *timeouts;
+	atomic_store(&w->timeouts_changed, true);
 	pthread_mutex_unlock(&w->mutex);
 }
 
@@ -430,11 +440,15 @@ static void worker_answer(struct worker *w)
 {
 	uint32_t wanted = atomic_load_explicit(&w->stats_wanted, memory_order_relaxed);
 
-	if (wanted == w->stats_done && !atomic_load_explicit(&w->own_changed, memory_order_relaxed))
+	if (wanted == w->stats_done && !atomic_load_explicit(&w->own_changed, memory_order_relaxed) &&
+	    !atomic_load_explicit(&w->timeouts_changed, memory_order_relaxed))
 		return;
 	pthread_mutex_lock(&w->mutex);
 	if (atomic_exchange(&w->own_changed, false))
 		w->own = w->own_next;
+	if (atomic_exchange(&w->timeouts_changed, false))
+		flow_table_set_timeouts(w->table, w->timeouts_next.active_ns, w->timeouts_next.inactive_ns,
+					w->timeouts_next.tcp_end_ns);
 	if (wanted != w->stats_done) {
 		worker_assemble_stats(w, &w->stats_copy);
 		w->stats_done = wanted;

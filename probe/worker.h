@@ -45,6 +45,12 @@ const struct capture *worker_capture(const struct worker *w, unsigned i);
 /* Takes a copy; may be called again while the worker runs. */
 void worker_set_own_flows(struct worker *w, const struct own_flows *own);
 
+/* The same: time-outs of flows, from now on. */
+struct worker_timeouts {
+	uint64_t active_ns, inactive_ns, tcp_end_ns;
+};
+void worker_set_timeouts(struct worker *w, const struct worker_timeouts *timeouts);
+
 /* What its thread enters when it starts; NULL: nothing. */
 void worker_set_sandbox(struct worker *w, const struct sandbox *sandbox);
 

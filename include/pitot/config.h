@@ -113,6 +113,11 @@ int config_parse(struct config *c, int argc, char **argv, struct diag *diag);
 int config_parse_text(struct config *c, const char *name, const char *text, size_t size, struct diag *diag);
 void config_deinit(struct config *c);
 
+/*
+ * The name of an option that differs and that a running program cannot change; NULL: it can take over all of next.
+ */
+const char *config_needs_restart(const struct config *now, const struct config *next);
+
 /* --help to print line by line. */
 void config_help(void (*print)(void *ctx, const char *line), void *ctx);
 

@@ -118,6 +118,15 @@ void exporter_record(struct exporter *e, const struct flow_record *r, const stru
 void exporter_tick(struct exporter *e, const struct clock_time *now);
 /* SIGHUP: templates again, names resolved again. */
 void exporter_refresh(struct exporter *e, const struct clock_time *now);
+/* What of the configuration may change at any time. */
+struct exporter_periods {
+	uint64_t template_ns;
+	uint32_t template_messages;
+	uint64_t stats_ns, flush_ns;
+	uint64_t active_ns, inactive_ns; /* announced */
+};
+/* From now on; templates and options are sent again. */
+void exporter_set_periods(struct exporter *e, const struct exporter_periods *periods, const struct clock_time *now);
 /* Sends what is pending and closes.  Statistics stay readable until exporter_free(). */
 void exporter_finish(struct exporter *e, const struct clock_time *now);
 void exporter_free(struct exporter *e);

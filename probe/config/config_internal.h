@@ -47,7 +47,7 @@ enum config_kind {
 	KIND_COUNT
 };
 
-enum { FLAG_MANY = 1, FLAG_CLI = 2 };
+enum { FLAG_MANY = 1, FLAG_CLI = 2, FLAG_RELOAD = 4 };
 
 struct config_row {
 	const char *name; /* KIND_GROUP: the title */
@@ -56,6 +56,7 @@ struct config_row {
 	const char *help;
 	uint64_t min, max;
 	size_t offset; /* of the member in struct config */
+	size_t size;
 	enum config_kind kind;
 	unsigned flags;
 	char letter;

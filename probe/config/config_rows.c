@@ -5,6 +5,8 @@
 
 #define MANY	     FLAG_MANY
 #define CLI	     FLAG_CLI
+#define RELOAD	     FLAG_RELOAD
+#define MANY_RELOAD  (FLAG_MANY | FLAG_RELOAD)
 #define GROUP(title) {.name = title, .kind = KIND_GROUP},
 #define OPTION(name_, letter_, argument_, kind_, member, min_, max_, preset_, flags_, help_)                 \
 	{.name = name_,                                                                                      \
@@ -12,6 +14,7 @@
 	 .argument = argument_,                                                                              \
 	 .kind = KIND_##kind_,                                                                               \
 	 .offset = offsetof(struct config, member),                                                          \
+	 .size = sizeof(((struct config *)0)->member),                                                       \
 	 .min = UINT64_C(min_),                                                                              \
 	 .max = UINT64_C(max_),                                                                              \
 	 .preset = preset_,                                                                                  \

@@ -1,6 +1,6 @@
 /*
  * Options: command line, configuration file, defaults, and the sentence for each mistake.
- * Covers config/config_args.c, config/config_check.c, config/config_file.c, config/config_help.c,
+ * Covers config/config_args.c, config/config_check.c, config/config_compare.c, config/config_file.c, config/config_help.c,
  * config/config_list.c, config/config_rows.c, config/config_set.c, config/config_value.c.
  */
 #include <errno.h>
@@ -504,6 +504,53 @@ static void test_failing_allocations(void **state)
 	config_deinit(&config);
 }
 
+static void test_needs_restart(void **state)
+{
+	static const struct {
+		const char *line, *name;
+	} rows[] = {
+		{"-i eth0 -n a:1 -n json:x", NULL},
+		{"-i eth1 -n a:1 -n json:x", "interface"},
+		{"-i 7:eth0 -n a:1 -n json:x", "interface"},
+		{"-i eth0 -i eth1 -n a:1 -n json:x", "interface"},
+		{"-r eth0 -n a:1 -n json:x", "interface"},
+		{"-i eth0 -n a:2 -n json:x", "collector"},
+		{"-i eth0 -n netflow9://a:1 -n json:x", "collector"},
+		{"-i eth0 -n json:x -n a:1", "collector"},
+		{"-i eth0 -n a:1", "collector"},
+		{"-i eth0 -n a:1 -n json:x -f tcp", "filter"},
+		{"-i eth0 -n a:1 -n json:x -m 5", "max-flows"},
+		{"-i eth0 -n a:1 -n json:x -T tos", "flow-key"},
+		{"-i eth0 -n a:1 -n json:x --source 10.0.0.1", "source"},
+		{"-i eth0 -n a:1 -n json:x --source 0.0.0.0:99", "source"},
+		{"-i eth0 -n a:1 -n json:x --direction in", "direction"},
+		{"-i eth0 -n a:1 -n json:x --no-promiscuous", "no-promiscuous"},
+		{"-i eth0 -n a:1 -n json:x --mtu 900", "mtu"},
+		{"-i eth0 -n a:1 -n json:x --domain 4", "domain"},
+		{"-i eth0 -n a:1 -n json:x -u root", "user"},
+		{"-i eth0 -n a:1 -n json:x -w 3", "workers"},
+		{"-i eth0 -n a:1 -n json:x -B 1M", "buffer"},
+		{"-i eth0 -n a:1 -n json:x -t active=3,inactive=2,tcp-end=off --template-refresh 5 --template-packets 6 "
+		 "--stats-interval 7 --flush-interval 8 --include-own --quiet --debug", NULL},
+	};
+	struct config now;
+
+	(void)state;
+	good(rows[0].line);
+	now = config;
+	for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		const char *name;
+
+		good(rows[i].line);
+		name = config_needs_restart(&now, &config);
+		if (!name != !rows[i].name || (name && strcmp(name, rows[i].name)))
+			fail_msg("%s: %s, not %s", rows[i].line, name ? name : "none",
+				 rows[i].name ? rows[i].name : "none");
+		config_deinit(&config);
+	}
+	config_deinit(&now);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -517,6 +564,7 @@ int main(void)
 		cmocka_unit_test(test_command_line_wins),
 		cmocka_unit_test(test_presets_parse),
 		cmocka_unit_test(test_help),
+		cmocka_unit_test(test_needs_restart),
 		cmocka_unit_test(test_failing_allocations),
 	};
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What collectors are told by options (RFC 7011 §4) is what --stats says.
 
-    statistics.py PITOT [SRCROOT] [--only NAME]
+    option_data.py PITOT [SRCROOT] [--only NAME]
 
 Live in a network namespace of its own.  Prints `ok NAME` or `FAIL NAME why`; exit status 77 without privilege.
 """
@@ -37,6 +37,7 @@ class Collector:
         self.messages = self.octets = self.records = 0
         self.sequence = None
         self.gaps = 0
+        self.sessions = 0
 
     def read(self):
         while True:
@@ -48,6 +49,7 @@ class Collector:
     def message(self, octets):
         version, length, _, sequence, _ = struct.unpack_from("!HHIII", octets)
         check(version == 10 and length == len(octets), "no IPFIX message")
+        self.sessions += self.sequence is None or sequence == 0 < self.sequence
         if self.sequence is not None:
             self.gaps += (sequence - self.sequence) & 0xffffffff
         before, at, data = (self.messages, self.octets, self.records), 16, 0
@@ -182,10 +184,7 @@ def kernel_drops(program):
         check_told(collector, stats)
 
 
-SCENARIOS = (counted, kernel_drops)
-
-
-def main():
+def main(scenarios):
     only = sys.argv[sys.argv.index("--only") + 1] if "--only" in sys.argv else ""
     program = os.path.abspath(sys.argv[1])
     why = live.enter_namespace()
@@ -198,7 +197,7 @@ def main():
             f.write("1")
     live.set_up("lo")
     status = 0
-    for scenario in SCENARIOS:
+    for scenario in scenarios:
         if only not in scenario.__name__:
             continue
         try:
@@ -211,4 +210,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main((counted, kernel_drops)))
