@@ -85,7 +85,7 @@ def check_man8(root, rows):
     for name in found.keys() & rows.keys():
         letter, body = found[name]
         compare_entry(where, rows[name], letter, mdoc_preset(body))
-        if (rows[name]["flags"] .startswith("MANY")) != ("Repeatable" in body):
+        if (rows[name]["flags"].startswith("MANY")) != ("Repeatable" in body):
             error(f"{where}: --{name}: 'Repeatable' and the MANY of options.def differ")
     for used in re.findall(r"\bFl -([a-z-]+)", text):
         if used not in rows:
@@ -109,7 +109,7 @@ def check_man5(root, rows):
     compare_names(where, found, [name for name in rows if rows[name]["flags"] != "CLI"])
     for name in found.keys() & rows.keys():
         compare_entry(where, rows[name], None, mdoc_preset(found[name]))
-        if (rows[name]["flags"] .startswith("MANY")) != ("Repeatable" in found[name]):
+        if (rows[name]["flags"].startswith("MANY")) != ("Repeatable" in found[name]):
             error(f"{where}: {name}: 'Repeatable' and the MANY of options.def differ")
     tail = text.split("no place in a file", 1)[1]
     compare_names(f"{where}: command line only", re.findall(r"Fl -([a-z-]+)", tail.split(".Sh", 1)[0]),
