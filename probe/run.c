@@ -5,6 +5,7 @@
 #include "run.h"
 
 #include <errno.h>
+#include <linux/if_packet.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -25,8 +26,7 @@
 #include "worker.h"
 
 enum {
-	QUEUE_LIVE = 32768,   /* records: a burst of expiry */
-	QUEUE_OFFLINE = 4096, /* stays in the cache; the metering process waits for room */
+	QUEUE_OFFLINE = 4096, /* records: stays in the cache; the metering process waits for room */
 	WAIT_MS = 200,
 };
 
@@ -88,6 +88,9 @@ static int run_interfaces(struct run *r, struct diag *diag)
 
 static int run_captures(struct run *r, struct diag *diag)
 {
+	static const int fanout_modes[] = { [CONFIG_FANOUT_HASH] = PACKET_FANOUT_HASH,
+					    [CONFIG_FANOUT_CPU] = PACKET_FANOUT_CPU,
+					    [CONFIG_FANOUT_ROLLOVER] = PACKET_FANOUT_ROLLOVER };
 	const struct config *c = r->config;
 	unsigned n = r->live ? c->n_interfaces : c->n_files;
 
@@ -108,6 +111,8 @@ static int run_captures(struct run *r, struct diag *diag)
 			.snap_len = c->snap_len,
 			.promiscuous = !c->no_promiscuous,
 			.fanout_group = -1,
+			.fanout_mode = fanout_modes[c->fanout],
+			.busy_poll_us = c->busy_poll_us,
 		};
 	return 0;
 }
@@ -177,8 +182,10 @@ static int run_workers(struct run *r, struct diag *diag)
 	r->workers = calloc(n, sizeof(*r->workers));
 	if (!r->workers)
 		return diag_set(diag, -ENOMEM, "out of memory");
-	for (w.number = 0; ret == 0 && w.number < n; w.number++)
+	for (w.number = 0; ret == 0 && w.number < n; w.number++) {
+		w.cpu = config_cpu(c->cpus, w.number);
 		ret = worker_new(&r->workers[w.number], &w, diag);
+	}
 	return ret;
 }
 
@@ -235,7 +242,7 @@ static int run_exporter(struct run *r, struct diag *diag)
 	int ret = exporter_new(&r->exporter, &e, diag);
 
 	if (ret == 0)
-		ret = exporting_new(&r->exporting, r->exporter, r->n_workers, r->live ? QUEUE_LIVE : QUEUE_OFFLINE, diag);
+		ret = exporting_new(&r->exporting, r->exporter, r->n_workers, r->live ? c->queue_records : QUEUE_OFFLINE, diag);
 	for (unsigned i = 0; ret == 0 && i < r->n_workers; i++)
 		worker_set_outlet(r->workers[i], exporting_outlet(r->exporting, i));
 	return ret;

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -465,10 +466,27 @@ static bool worker_uses_libpcap(const struct worker *w)
 	return false;
 }
 
+/* Before the sandbox, which would not let it. */
+static void worker_bind(struct worker *w)
+{
+	cpu_set_t set;
+
+	if (w->config.cpu < 0)
+		return;
+	CPU_ZERO(&set);
+	CPU_SET((unsigned)w->config.cpu, &set);
+	if (sched_setaffinity(0, sizeof(set), &set) < 0)
+		log_warning("--cpus: metering thread %u cannot be bound to processor %d: %s", w->config.number,
+			    w->config.cpu, strerror(errno));
+}
+
 static void *worker_main(void *arg)
 {
 	struct worker *w = arg;
-	int r = sandbox_enter_metering(w->sandbox, worker_uses_libpcap(w), &w->why);
+	int r;
+
+	worker_bind(w);
+	r = sandbox_enter_metering(w->sandbox, worker_uses_libpcap(w), &w->why);
 
 	while (r == 0 && !atomic_load_explicit(&w->stop, memory_order_relaxed)) {
 		worker_answer(w);

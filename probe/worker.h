@@ -30,6 +30,7 @@ struct worker_config {
 	bool track_fragments; /* live; a feed tracks its own */
 	uint32_t max_fragments;
 	uint64_t fragment_timeout_ns;
+	int cpu;     /* to bind the thread to; -1: none */
 	int done_fd; /* an eventfd that is written to when the thread ends */
 };
 

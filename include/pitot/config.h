@@ -35,6 +35,8 @@ enum config_sandbox { CONFIG_SANDBOX_ON, CONFIG_SANDBOX_OFF, CONFIG_SANDBOX_LOG 
 enum config_collector_group { CONFIG_GROUP_REPLICATE, CONFIG_GROUP_FAILOVER, CONFIG_GROUP_HASH };
 enum config_flow_key { CONFIG_KEY_TOS = 1, CONFIG_KEY_VLAN = 2, CONFIG_KEY_MAC = 4 };
 
+enum config_fanout { CONFIG_FANOUT_HASH, CONFIG_FANOUT_CPU, CONFIG_FANOUT_ROLLOVER };
+
 struct config {
 	enum config_action action;
 
@@ -62,6 +64,10 @@ struct config {
 	uint64_t fragment_timeout_ns;
 	uint32_t max_layers;
 	unsigned workers; /* 0: auto */
+	char *cpus;       /* NULL: threads are not bound */
+	int fanout;       /* enum config_fanout */
+	uint32_t busy_poll_us;
+	uint32_t queue_records;
 
 	/* export */
 	struct collector_config *collectors; /* at least one: text:- when the user names none */
@@ -120,5 +126,8 @@ const char *config_needs_restart(const struct config *now, const struct config *
 
 /* --help to print line by line. */
 void config_help(void (*print)(void *ctx, const char *line), void *ctx);
+
+/* The i-th processor of a --cpus list, counting round; -1 when the list is NULL or no list. */
+int config_cpu(const char *list, unsigned i);
 
 #endif

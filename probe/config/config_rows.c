@@ -33,9 +33,11 @@ const struct config_row config_rows[] = {
 #define TYPE_COLLECTOR	    struct collector_config *
 #define TYPE_COLLECTOR_GROUP int
 #define TYPE_CONFIG_FILE    char *
+#define TYPE_CPUS	    char *
 #define TYPE_DAEMON	    bool
 #define TYPE_DIRECTION	    int
 #define TYPE_DRY_RUN	    enum config_action
+#define TYPE_FANOUT	    int
 #define TYPE_FILES	    char **
 #define TYPE_FLOW_KEY	    uint32_t
 #define TYPE_FOREGROUND	    bool

@@ -17,6 +17,8 @@ static const struct choice capture_choices[] = {{"auto", CONFIG_CAPTURE_AUTO},
 						{0}};
 static const struct choice direction_choices[] = {
 	{"in", CONFIG_DIRECTION_IN}, {"out", CONFIG_DIRECTION_OUT}, {"both", CONFIG_DIRECTION_BOTH}, {0}};
+static const struct choice fanout_choices[] = {
+	{"hash", CONFIG_FANOUT_HASH}, {"cpu", CONFIG_FANOUT_CPU}, {"rollover", CONFIG_FANOUT_ROLLOVER}, {0}};
 static const struct choice sandbox_choices[] = {
 	{"on", CONFIG_SANDBOX_ON}, {"off", CONFIG_SANDBOX_OFF}, {"log", CONFIG_SANDBOX_LOG}, {0}};
 static const struct choice group_choices[] = {{"replicate", CONFIG_GROUP_REPLICATE},
@@ -72,6 +74,8 @@ static int set_value(struct config_build *b, const struct config_row *row, void 
 		return set_choice(member, group_choices, value, row, label, diag);
 	case KIND_DIRECTION:
 		return set_choice(member, direction_choices, value, row, label, diag);
+	case KIND_FANOUT:
+		return set_choice(member, fanout_choices, value, row, label, diag);
 	case KIND_SANDBOX:
 		return set_choice(member, sandbox_choices, value, row, label, diag);
 	case KIND_FORMAT:
@@ -105,6 +109,11 @@ static int set_value(struct config_build *b, const struct config_row *row, void 
 		if (!value[0] && row->offset != offsetof(struct config, filter))
 			return diag_set(diag, CONFIG_E_USAGE, "%s: the value is empty", label);
 		b->filter_replaced |= b->command_line && row->offset == offsetof(struct config, filter);
+		return config_copy(member, value, diag);
+	case KIND_CPUS:
+		if (config_cpu(value, 0) < 0)
+			return diag_set(diag, CONFIG_E_USAGE, "%s: '%.80s' is no list of processors, such as 2,4-7",
+					label, value);
 		return config_copy(member, value, diag);
 	case KIND_TIMEOUT:
 		return config_set_timeout(c, value, label, diag);

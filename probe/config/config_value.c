@@ -10,6 +10,8 @@
 #include <strings.h>
 
 #include "config/config_internal.h"
+
+enum { CPU_MAX = 1023 };
 #include "pitot/clock.h"
 
 /* Leading decimal digits of *text; false when there is none or the value does not fit. */
@@ -164,4 +166,51 @@ int config_value_switch(bool *out, const char *text, const char *label, struct d
 		}
 	}
 	return diag_set(diag, CONFIG_E_USAGE, "%s: '%.80s' is neither yes nor no", label, text);
+}
+
+/* One number or range of a list; where it ends, or NULL when it is none. */
+static const char *cpu_range(const char *p, unsigned *first, unsigned *last)
+{
+	unsigned n[2] = { 0, 0 };
+
+	for (unsigned i = 0; i < 2; i++) {
+		if (*p < '0' || *p > '9')
+			return NULL;
+		for (; *p >= '0' && *p <= '9' && n[i] <= CPU_MAX; p++)
+			n[i] = n[i] * 10 + (unsigned)(*p - '0');
+		if (i == 0 && *p != '-') {
+			n[1] = n[0];
+			break;
+		}
+		p += i == 0;
+	}
+	*first = n[0];
+	*last = n[1];
+	return n[0] <= n[1] && n[1] <= CPU_MAX && (*p == ',' || *p == '\0') ? p : NULL;
+}
+
+int config_cpu(const char *list, unsigned i)
+{
+	unsigned first, last, total = 0;
+
+	if (!list)
+		return -1;
+	for (unsigned turn = 0; turn < 2; turn++) { /* first count them, then find it */
+		const char *p = list;
+
+		if (turn)
+			i %= total;
+		do {
+			p = cpu_range(p, &first, &last);
+			if (!p)
+				return -1;
+			if (turn && i <= last - first)
+				return (int)(first + i);
+			if (turn)
+				i -= last - first + 1;
+			else
+				total += last - first + 1;
+		} while (*p++ == ',');
+	}
+	return -1;
 }

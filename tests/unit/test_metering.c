@@ -31,6 +31,7 @@ static struct worker_config worker_config(void)
 			   .inactive_ns = 1000000 * NS_PER_SEC,
 			   .tcp_end_ns = UINT64_MAX,
 			   .key_size = FLOW_KEY_SIZE },
+		.cpu = -1,
 		.done_fd = eventfd(0, EFD_CLOEXEC),
 	};
 
