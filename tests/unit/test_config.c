@@ -463,6 +463,22 @@ static void help_line(void *ctx, const char *line)
 	help_lines++;
 }
 
+/* --cpus: numbers and ranges, counted round. */
+static void test_cpus(void **state)
+{
+	static const char *const wrong[] = { "", ",", "1,", "-1", "1-", "3-1", "1,,2", "a", "1x", "99999", "1-2-3", " 1" };
+
+	(void)state;
+	assert_int_equal(config_cpu(NULL, 0), -1);
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+		assert_int_equal(config_cpu(wrong[i], 0), -1);
+	assert_int_equal(config_cpu("7", 5), 7);
+	assert_int_equal(config_cpu("2,4-6", 0), 2);
+	assert_int_equal(config_cpu("2,4-6", 1), 4);
+	assert_int_equal(config_cpu("2,4-6", 3), 6);
+	assert_int_equal(config_cpu("2,4-6", 4), 2);
+}
+
 static void test_help(void **state)
 {
 	char head[64];
@@ -558,6 +574,7 @@ int main(void)
 		cmocka_unit_test(test_every_option),
 		cmocka_unit_test(test_ways_to_write),
 		cmocka_unit_test(test_actions),
+		cmocka_unit_test(test_cpus),
 		cmocka_unit_test(test_timeouts),
 		cmocka_unit_test(test_mistakes),
 		cmocka_unit_test(test_file),
