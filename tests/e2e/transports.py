@@ -212,6 +212,24 @@ def groups():
         e.check(a.records() and b.records(), "hash: one collector got nothing")
 
 
+def socat():
+    """A collector that is nothing but a file."""
+    if not e.have("socat"):
+        return
+    with e.workdir() as d:
+        write_pcap(f"{d}/p", 5000)
+        port = e.free_port()
+        listener = subprocess.Popen([e.find("socat"), "-u", f"TCP-LISTEN:{port},bind=127.0.0.1,reuseaddr",
+                                     f"CREATE:{d}/heard"])
+        time.sleep(0.5)
+        finish("socat", start("-q", "-r", f"{d}/p", *e.NO_AGEING, "-n", f"ipfix+tcp://127.0.0.1:{port}"))
+        listener.wait(timeout=10)
+        stream = ipfix.Stream()
+        stream.feed(Path(f"{d}/heard").read_bytes())
+        check_complete("socat", [stream], 5000, False)
+        e.check(not stream.data, "socat: the last message is cut")
+
+
 def openssl(*arguments, cwd):
     subprocess.run([e.find("openssl"), *arguments], cwd=cwd, check=True, capture_output=True, timeout=30)
 
@@ -379,6 +397,7 @@ unwritable()
 stalled()
 schedule()
 groups()
+socat()
 tls()
 tls_restarts()
 sctp()
