@@ -5,7 +5,6 @@
 #include "run.h"
 
 #include <errno.h>
-#include <linux/if_packet.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -88,9 +87,6 @@ static int run_interfaces(struct run *r, struct diag *diag)
 
 static int run_captures(struct run *r, struct diag *diag)
 {
-	static const int fanout_modes[] = { [CONFIG_FANOUT_HASH] = PACKET_FANOUT_HASH,
-					    [CONFIG_FANOUT_CPU] = PACKET_FANOUT_CPU,
-					    [CONFIG_FANOUT_ROLLOVER] = PACKET_FANOUT_ROLLOVER };
 	const struct config *c = r->config;
 	unsigned n = r->live ? c->n_interfaces : c->n_files;
 
@@ -111,7 +107,7 @@ static int run_captures(struct run *r, struct diag *diag)
 			.snap_len = c->snap_len,
 			.promiscuous = !c->no_promiscuous,
 			.fanout_group = -1,
-			.fanout_mode = fanout_modes[c->fanout],
+			.fanout_mode = (enum capture_fanout)c->fanout,
 			.busy_poll_us = c->busy_poll_us,
 		};
 	return 0;

@@ -130,6 +130,9 @@ static int socket_bind(const struct capture_descriptor *d, const struct capture_
 		.sll_protocol = __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? ETH_P_ALL : __builtin_bswap16(ETH_P_ALL),
 		.sll_ifindex = (int)d->facts.index,
 	};
+	static const int modes[] = {[CAPTURE_FANOUT_HASH] = PACKET_FANOUT_HASH,
+				    [CAPTURE_FANOUT_CPU] = PACKET_FANOUT_CPU,
+				    [CAPTURE_FANOUT_ROLLOVER] = PACKET_FANOUT_ROLLOVER};
 	int group, r = capture_filter_attach_closed(d->fd);
 
 	if (r < 0)
@@ -138,7 +141,7 @@ static int socket_bind(const struct capture_descriptor *d, const struct capture_
 		return socket_fail(d, errno, "bind", diag);
 	if (config->fanout_group < 0)
 		return 0;
-	group = (config->fanout_group & 0xffff) | (int)((unsigned)config->fanout_mode << 16);
+	group = (config->fanout_group & 0xffff) | modes[config->fanout_mode] << 16;
 	if (setsockopt(d->fd, SOL_PACKET, PACKET_FANOUT, &group, sizeof(group)) < 0)
 		return socket_fail(d, errno, "PACKET_FANOUT", diag);
 	return 0;

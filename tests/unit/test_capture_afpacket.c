@@ -72,7 +72,7 @@ static void afpacket_fans_out(void **state)
 
 	(void)state;
 	config.fanout_group = getpid() & 0xffff;
-	config.fanout_mode = PACKET_FANOUT_HASH;
+	config.fanout_mode = CAPTURE_FANOUT_HASH;
 	for (unsigned i = 0; i < 2; i++)
 		members[i] = contract_open(&capture_afpacket_ops, &config);
 	for (uint32_t i = 0; i < 512; i++) {

@@ -23,8 +23,10 @@
 _Static_assert((int)CONFIG_CAPTURE_AUTO == (int)CAPTURE_AUTO, "main passes it on");
 _Static_assert((int)CONFIG_CAPTURE_AFPACKET == (int)CAPTURE_AFPACKET, "main passes it on");
 _Static_assert((int)CONFIG_CAPTURE_PCAP == (int)CAPTURE_PCAP, "main passes it on");
+_Static_assert((int)CONFIG_CAPTURE_XDP == (int)CAPTURE_XDP, "main passes it on");
 _Static_assert((int)CONFIG_DIRECTION_BOTH == (int)CAPTURE_BOTH, "main passes it on");
 _Static_assert((int)CONFIG_DIRECTION_IN == (int)CAPTURE_IN, "main passes it on");
+_Static_assert((int)CONFIG_FANOUT_ROLLOVER == (int)CAPTURE_FANOUT_ROLLOVER, "main passes it on");
 _Static_assert((int)CONFIG_DIRECTION_OUT == (int)CAPTURE_OUT, "main passes it on");
 _Static_assert((int)CONFIG_KEY_TOS == (int)FLOW_KEY_TOS, "main passes it on");
 _Static_assert((int)CONFIG_KEY_VLAN == (int)FLOW_KEY_VLAN, "main passes it on");
