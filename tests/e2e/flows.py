@@ -171,7 +171,8 @@ def measure(link, data, wire, firsts):
         later, at = bool(field & 0x1fff), header
     elif version == 6:
         payload = u16(packet, 4)
-        octets = payload + 40 if payload or packet[6] == 59 else on_wire
+        # without a payload length: offload, but not where there is no next header or a hop-by-hop one
+        octets = payload + 40 if payload or packet[6] in (0, 59) else on_wire
         src, dst = packet[8:24], packet[24:40]
         proto, at, ident, later = walk6(packet[:octets])
     else:
