@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #define RECONNECT_NS    (60 * NS_PER_SEC) /* RFC 7011 §10.4.4 */
+#define JITTER_NS       (50 * NS_PER_MSEC) /* the other end must not see attempts come closer than they may */
 #define CONNECT_NS      (10 * NS_PER_SEC) /* for one address */
 #define GREET_NS        (10 * NS_PER_SEC)
 #define LOOKUP_NS       (40 * NS_PER_SEC)
@@ -182,7 +183,7 @@ static bool may_attempt(const struct session *s, uint64_t now_ns)
 {
 	uint64_t interval = s->config.reconnect_ns ? s->config.reconnect_ns : RECONNECT_NS;
 
-	return !s->attempted || now_ns - s->attempt_ns >= interval;
+	return !s->attempted || now_ns - s->attempt_ns >= interval + JITTER_NS;
 }
 
 /* ---- a session that is up */

@@ -124,8 +124,9 @@ struct session {
 	uint64_t paced_ns;
 	uint64_t behind;               /* messages that waited when the session began */
 
-	uint8_t *templates, *in_force; /* SESSION_MESSAGE octets each; in force in the session */
-	size_t templates_size, in_force_size;
+	/* SESSION_MESSAGE octets each: own ones, those in force in the session, those of what comes from the spool */
+	uint8_t *templates, *in_force, *spooled;
+	size_t templates_size, in_force_size, spooled_size;
 	unsigned templates_records;
 	bool announced;                /* unreliable layers: the encoder has sent templates in this session */
 

@@ -127,7 +127,8 @@ int session_queue_open(struct session *s, struct diag *diag)
 	s->out = malloc(SESSION_OUT);
 	s->templates = malloc(SESSION_MESSAGE);
 	s->in_force = malloc(SESSION_MESSAGE);
-	if (!s->out || !s->templates || !s->in_force)
+	s->spooled = malloc(SESSION_MESSAGE);
+	if (!s->out || !s->templates || !s->in_force || !s->spooled)
 		return diag_set(diag, -ENOMEM, "--collector %.200s: out of memory", s->collector.url);
 	return 0;
 }
@@ -239,14 +240,16 @@ static bool put_spooled(struct session *s)
 
 	if (!m)
 		return false;
-	if (m->preamble) {
-		if (!is_in_force(s, m->data, m->size))
-			put_templates(s, m->data, m->size, 0);
+	if (m->preamble) { /* of what follows: own messages may come between */
+		memcpy(s->spooled, m->data, m->size);
+		s->spooled_size = m->size;
 		spool_mark_sent(s->spool, s->entered, s->now_ns);
 		return true;
 	}
 	if (is_paced(s, m->size))
 		return false;
+	if (s->spooled_size > 0 && !is_in_force(s, s->spooled, s->spooled_size))
+		put_templates(s, s->spooled, s->spooled_size, 0);
 	e = entry_of_next(s);
 	put(s, m->data, m->size, m->records);
 	if (e) {
@@ -267,33 +270,22 @@ static bool put_spooled(struct session *s)
 
 static bool put_one(struct session *s)
 {
-	bool own = !s->templates_size || is_in_force(s, s->templates, s->templates_size);
-
-	if (s->layer->reliable && !own && s->in_force_size == 0) {
-		if (!s->direct && !spool_next(s->spool))
-			return false;
-		put_templates(s, s->templates, s->templates_size, s->templates_records);
-		return true;
-	}
-	if (s->direct && own) {
+	if (s->direct) {
+		if (s->templates_size > 0 && !is_in_force(s, s->templates, s->templates_size))
+			put_templates(s, s->templates, s->templates_size, s->templates_records);
 		put_direct(s);
 		return true;
 	}
 	if (!s->layer->reliable && !s->announced)
 		return false;
-	if (put_spooled(s))
-		return true;
-	if (!s->direct)
-		return false;
-	put_templates(s, s->templates, s->templates_size, s->templates_records);
-	return true;
+	return put_spooled(s);
 }
 
 bool session_queue_fill(struct session *s)
 {
 	s->out_size = s->out_done = 0;
-	/* templates may come with a withdrawal */
-	while (SESSION_OUT - s->out_size >= SESSION_MESSAGE + TRANSPORT_WITHDRAWAL) {
+	/* templates may come before a message, and a withdrawal before them */
+	while (SESSION_OUT - s->out_size >= 2 * SESSION_MESSAGE + TRANSPORT_WITHDRAWAL) {
 		if (!put_one(s) || (s->layer->whole && s->out_size > 0))
 			break;
 	}
@@ -366,7 +358,7 @@ void session_queue_begin(struct session *s)
 	s->entered = s->stream = s->acked = s->units = 0;
 	s->first_mark = s->n_marks = 0;
 	s->out_size = s->out_done = 0;
-	s->in_force_size = 0;
+	s->in_force_size = s->spooled_size = 0;
 	s->announced = false;
 }
 
@@ -456,4 +448,5 @@ void session_queue_close(struct session *s)
 	free(s->out);
 	free(s->templates);
 	free(s->in_force);
+	free(s->spooled);
 }
