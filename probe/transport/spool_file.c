@@ -377,14 +377,21 @@ const uint8_t *spool_disk_peek(struct spool_disk *d, const struct spool_segment 
 		return NULL;
 	if (want > s->size - offset)
 		want = (size_t)(s->size - offset);
-	do
-		n = pread(d->reading, d->buffer, want, (off_t)offset);
-	while (n < 0 && errno == EINTR);
-	if (n < 0)
-		spool_disk_error(d, -errno);
 	d->buffer_name = s->name;
 	d->buffer_at = offset;
-	d->buffer_size = n > 0 ? (size_t)n : 0;
+	d->buffer_size = 0;
+	while (d->buffer_size < want) {
+		n = pread(d->reading, d->buffer + d->buffer_size, want - d->buffer_size,
+			  (off_t)(offset + d->buffer_size));
+		if (n == 0)
+			break;
+		if (n > 0) {
+			d->buffer_size += (size_t)n;
+		} else if (errno != EINTR) {
+			spool_disk_error(d, -errno);
+			break;
+		}
+	}
 	return d->buffer_size >= size ? d->buffer : NULL;
 }
 

@@ -17,6 +17,7 @@
 #define FILES_MOST     65536u
 #define SEGMENTS_SPARE 160u /* a full spool is 64 segments at most, if they are written by one run */
 #define NAME_DIGITS    20u
+#define NOT_A_FILE     UINT64_MAX
 
 /* The number of a segment's file name; 0: it is something else. */
 static uint64_t parse_name(const char *text)
@@ -77,13 +78,16 @@ static bool file_size(struct spool_disk *d, uint64_t name, uint64_t *size)
 	char text[40];
 	struct stat st;
 
+	*size = NOT_A_FILE;
 	spool_disk_name(text, sizeof(text), name);
 	if (fstatat(d->dir, text, &st, AT_SYMLINK_NOFOLLOW) != 0) {
 		spool_disk_error(d, -errno);
 		return false;
 	}
+	if (!S_ISREG(st.st_mode))
+		return false;
 	*size = (uint64_t)st.st_size;
-	return S_ISREG(st.st_mode);
+	return true;
 }
 
 static void cut_file(struct spool_disk *d, uint64_t name, uint64_t size)
@@ -147,20 +151,30 @@ static int scan_files(struct spool_disk *d, const uint64_t *names, size_t n, uin
 		      struct spool_totals *found)
 {
 	uint64_t least = 1;
+	bool failed = false;
 
 	for (size_t i = 0; i < n; i++) {
 		struct spool_segment *s = &d->segments[d->n_segments];
-		uint64_t errors = d->errors;
 
-		*s = (struct spool_segment){ .name = names[i] };
-		if (!file_size(d, s->name, &s->size))
-			continue;
-		d->torn_octets += scan_segment(d, s, least, head, found);
-		if (d->errors != errors && (d->last_error == EMFILE || d->last_error == ENFILE ||
-					    d->last_error == ENOMEM))
+		for (unsigned tries = 0; tries < 2; tries++) { /* an error may be gone the next time */
+			struct spool_totals before = *found;
+			uint64_t errors = d->errors, torn;
+
+			*s = (struct spool_segment){ .name = names[i] };
+			torn = file_size(d, s->name, &s->size) ? scan_segment(d, s, least, head, found) : 0;
+			failed = d->errors != errors;
+			if (!failed || tries == 1)
+				d->torn_octets += torn;
+			else
+				*found = before;
+			if (!failed)
+				break;
+			d->buffer_name = 0;
+		}
+		if (failed && (d->last_error == EMFILE || d->last_error == ENFILE || d->last_error == ENOMEM))
 			return -d->last_error;
-		if (!s->blocks && d->errors != errors)
-			continue; /* not ours to remove: it could not be read */
+		if (!s->blocks && (failed || s->size == NOT_A_FILE))
+			continue; /* not ours to remove */
 		d->n_segments++;
 		d->octets += s->size;
 		if (s->blocks)

@@ -24,6 +24,11 @@ void failcall_start(unsigned n, unsigned times, int error)
 	name_failed = NULL;
 }
 
+void failcall_hold(void)
+{
+	left = 0;
+}
+
 bool failcall_stop(void)
 {
 	left = 0;

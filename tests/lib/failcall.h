@@ -20,6 +20,8 @@
 
 /* n = 1: the next one; as many as times in a row; error is the errno. */
 void failcall_start(unsigned n, unsigned times, int error);
+/* No more calls fail. */
+void failcall_hold(void);
 /* Whether one was made to fail since failcall_start(). */
 bool failcall_stop(void);
 /* The name of the first that failed; "" none. */
