@@ -188,8 +188,8 @@ static int feed_read_batch(struct feed *f, struct feed_slot *s)
 	return 0;
 }
 
-/* A slot's worth of packets.  What was read before an end or an error is good. */
-static void feed_fill(struct feed *f, struct feed_slot *s)
+/* A slot's worth of packets; 0, or why they are the last.  What was read before an end or an error is good. */
+static int feed_fill(struct feed *f, struct feed_slot *s)
 {
 	int r = 0;
 
@@ -201,8 +201,7 @@ static void feed_fill(struct feed *f, struct feed_slot *s)
 		if (r == 0 && s->n == had && !feed_is_file(f))
 			break; /* a pipe that has nothing now: what there is should not wait */
 	}
-	if (r)
-		atomic_store(&f->ended, r);
+	return r;
 }
 
 /* ---- dealing */
@@ -239,6 +238,7 @@ static bool feed_produce(struct feed *f)
 {
 	struct feed_slot *s;
 	uint64_t piece;
+	int end;
 
 	if (pthread_mutex_trylock(&f->lock) != 0)
 		return false;
@@ -248,9 +248,11 @@ static bool feed_produce(struct feed *f)
 		pthread_mutex_unlock(&f->lock);
 		return false;
 	}
-	feed_fill(f, s);
+	end = feed_fill(f, s);
 	atomic_store(&s->readers_left, f->config.n_readers);
 	atomic_store(&f->filled, piece + 1);
+	if (end) /* last: whoever sees it must see that this piece is yet to come */
+		atomic_store(&f->ended, end);
 	pthread_mutex_unlock(&f->lock);
 	if (f->config.n_readers > 1)
 		feed_deal(f, s);
