@@ -77,7 +77,7 @@ static void recovery_reopen(struct recovery *r, struct worker *w, unsigned i, st
 		return;
 	ret = r->opener && !c->fixed
 		      ? opener_capture(r->opener, i, &answer, &diag)
-		      : diag_set(&diag, -EPROTONOSUPPORT, "it is another interface now, and libpcap has the old one: "
+		      : diag_set(&diag, -EPROTONOSUPPORT, "it is another interface now, and its capture has the old one: "
 							  "start pitot again");
 	if (ret == -ENODEV || ret == -ENETDOWN || ret == -ENXIO)
 		return; /* not yet */

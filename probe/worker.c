@@ -127,6 +127,8 @@ static int worker_open_captures(struct worker *w, struct diag *diag)
 
 		if (r < 0)
 			return r;
+		if (r == CAPTURE_E_OTHER && w->config.number == 0) /* the same of all */
+			log_warning("%s", diag->text);
 		w->n_captures = i + 1;
 		r = decoder_new(&w->decoders[i], w->captures[i]->link_type, &w->config.decode, diag);
 		if (r < 0) {
@@ -415,12 +417,14 @@ static void worker_capture_totals(struct worker *w)
 {
 	struct meter_stats *s = &w->stats.meter;
 
-	s->kernel_dropped = 0;
+	s->kernel_dropped = s->filtered_packets = s->filtered_octets = 0;
 	for (unsigned i = 0; i < w->n_captures; i++) {
 		struct capture_stats c = { 0 };
 
 		capture_get_stats(w->captures[i], &c);
 		s->kernel_dropped += c.kernel_dropped;
+		s->filtered_packets += c.filtered;
+		s->filtered_octets += c.filtered_octets;
 	}
 }
 

@@ -19,7 +19,12 @@ enum {
 	CAPTURE_E_DOWN = 2,  /* the interface is down or gone; frames may come again, see below */
 };
 
+/* Positive outcome of capture_open(): it is open, by another method than asked for; the diag says why. */
+enum { CAPTURE_E_OTHER = 1 };
+
 enum capture_method { CAPTURE_AUTO, CAPTURE_AFPACKET, CAPTURE_PCAP, CAPTURE_XDP };
+/* How the members of a fan-out group share the frames: by flow, by receiving processor, by free room. */
+enum capture_fanout { CAPTURE_FANOUT_HASH, CAPTURE_FANOUT_CPU, CAPTURE_FANOUT_ROLLOVER };
 enum capture_direction { CAPTURE_BOTH, CAPTURE_IN, CAPTURE_OUT };
 
 struct capture_config {
@@ -34,7 +39,7 @@ struct capture_config {
 	uint32_t snap_len;
 	bool promiscuous;
 	int fanout_group; /* -1: no PACKET_FANOUT */
-	int fanout_mode;  /* PACKET_FANOUT_HASH ... */
+	enum capture_fanout fanout_mode;
 	unsigned busy_poll_us;
 };
 
@@ -42,7 +47,7 @@ struct capture_config {
 struct capture_stats {
 	uint64_t kernel_dropped; /* frames that the kernel had no room for */
 	uint64_t interface_dropped;
-	uint64_t filtered;       /* savefiles: frames that the filter rejected (packets, octets on the wire) */
+	uint64_t filtered;       /* savefiles, XDP: frames that the filter rejected (packets, octets on the wire) */
 	uint64_t filtered_octets;
 };
 
@@ -129,6 +134,7 @@ int capture_check_filter(const char *filter, struct diag *diag);
 
 extern const struct capture_ops capture_afpacket_ops;
 extern const struct capture_ops capture_pcap_ops;
+extern const struct capture_ops capture_xdp_ops;
 extern const struct capture_ops capture_file_ops;     /* ordinary pcap files, walked in place */
 extern const struct capture_ops capture_savefile_ops; /* everything else that libpcap can read */
 

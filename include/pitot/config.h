@@ -29,7 +29,7 @@ enum config_action { /* instead of measuring */
 };
 
 /* As the stages count them (test_config.c asserts it): this folder includes none of their headers. */
-enum config_capture { CONFIG_CAPTURE_AUTO, CONFIG_CAPTURE_AFPACKET, CONFIG_CAPTURE_PCAP };
+enum config_capture { CONFIG_CAPTURE_AUTO, CONFIG_CAPTURE_AFPACKET, CONFIG_CAPTURE_PCAP, CONFIG_CAPTURE_XDP };
 enum config_direction { CONFIG_DIRECTION_BOTH, CONFIG_DIRECTION_IN, CONFIG_DIRECTION_OUT };
 enum config_sandbox { CONFIG_SANDBOX_ON, CONFIG_SANDBOX_OFF, CONFIG_SANDBOX_LOG };
 enum config_collector_group { CONFIG_GROUP_REPLICATE, CONFIG_GROUP_FAILOVER, CONFIG_GROUP_HASH };

@@ -23,7 +23,7 @@ struct meter_stats {
 	uint64_t metered_link_octets; /* of the same packets, as received_octets counts */
 	uint64_t ignored[PACKET_VERDICTS];
 	uint64_t ignored_octets;
-	uint64_t filtered_packets; /* savefiles: rejected by the filter before they were received */
+	uint64_t filtered_packets; /* savefiles, XDP: rejected by the filter before they were received */
 	uint64_t filtered_octets;
 	uint64_t unselected_packets;
 	uint64_t unselected_octets;

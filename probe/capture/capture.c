@@ -8,6 +8,29 @@
 
 #include "capture/capture_source.h"
 
+static int capture_open_auto(struct capture **cp, const struct capture_config *config, struct diag *diag)
+{
+	/* what a ring of our own cannot have ("any", odd link types) libpcap may know */
+	int r = strcmp(config->interface, "any") == 0 ? -EPROTONOSUPPORT
+						       : capture_afpacket_ops.open(cp, config, diag);
+
+	return r == -EPROTONOSUPPORT ? capture_pcap_ops.open(cp, config, diag) : r;
+}
+
+/* What XDP cannot have is captured all the same; an interface that is not there is so for all of them. */
+static int capture_open_xdp(struct capture **cp, const struct capture_config *config, struct diag *diag)
+{
+	int r = capture_xdp_ops.open(cp, config, diag);
+	struct diag why = *diag;
+
+	if (r == 0 || r == -ENETDOWN || (r == -ENODEV && strcmp(config->interface, "any") != 0))
+		return r;
+	r = capture_open_auto(cp, config, diag);
+	if (r < 0)
+		return r;
+	return diag_set(diag, CAPTURE_E_OTHER, "%.400s: --capture %s is used instead", why.text, (*cp)->ops->name);
+}
+
 static int capture_open_live(struct capture **cp, const struct capture_config *config, struct diag *diag)
 {
 	switch (config->method) {
@@ -15,13 +38,10 @@ static int capture_open_live(struct capture **cp, const struct capture_config *c
 		return capture_afpacket_ops.open(cp, config, diag);
 	case CAPTURE_PCAP:
 		return capture_pcap_ops.open(cp, config, diag);
-	default: {
-		/* what a ring of our own cannot have ("any", odd link types) libpcap may know */
-		int r = strcmp(config->interface, "any") == 0 ? -EPROTONOSUPPORT
-							       : capture_afpacket_ops.open(cp, config, diag);
-
-		return r == -EPROTONOSUPPORT ? capture_pcap_ops.open(cp, config, diag) : r;
-	}
+	case CAPTURE_XDP:
+		return capture_open_xdp(cp, config, diag);
+	default:
+		return capture_open_auto(cp, config, diag);
 	}
 }
 

@@ -14,6 +14,7 @@ struct choice {
 static const struct choice capture_choices[] = {{"auto", CONFIG_CAPTURE_AUTO},
 						{"afpacket", CONFIG_CAPTURE_AFPACKET},
 						{"pcap", CONFIG_CAPTURE_PCAP},
+						{"xdp", CONFIG_CAPTURE_XDP},
 						{0}};
 static const struct choice direction_choices[] = {
 	{"in", CONFIG_DIRECTION_IN}, {"out", CONFIG_DIRECTION_OUT}, {"both", CONFIG_DIRECTION_BOTH}, {0}};

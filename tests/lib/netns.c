@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/bpf.h>
 #include <linux/if_packet.h>
 #include <net/if.h>
 #include <linux/if_tun.h>
@@ -16,6 +17,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static void netns_check(bool ok, const char *what, const char *name, const char *why)
@@ -185,4 +187,19 @@ void netns_send(int fd, const void *data, size_t len)
 	ssize_t n = send(fd, data, len, 0);
 
 	netns_check(n == (ssize_t)len, "send", "frame", strerror(errno));
+}
+
+const char *netns_xdp_missing(void)
+{
+	union bpf_attr attr = {.map_type = BPF_MAP_TYPE_XSKMAP, .key_size = 4, .value_size = 4, .max_entries = 1};
+	int fd = socket(AF_XDP, SOCK_RAW, 0), map;
+
+	if (fd < 0)
+		return strerror(errno);
+	close(fd);
+	map = (int)syscall(SYS_bpf, BPF_MAP_CREATE, &attr, sizeof(attr));
+	if (map < 0)
+		return strerror(errno);
+	close(map);
+	return NULL;
 }

@@ -27,6 +27,9 @@ bool netns_has(const char *name);
 /* A tun device; reads and writes of the descriptor are IP packets.  -1 where the system has none. */
 int netns_tun(const char *name);
 
+/* NULL, or why there can be no AF_XDP here: the kernel lacks it, or lets nobody here use it. */
+const char *netns_xdp_missing(void);
+
 /* A socket that sends frames out of an interface (and receives none). */
 int netns_sender(const char *name);
 void netns_send(int fd, const void *data, size_t len);

@@ -53,6 +53,7 @@ LIBRARIES = {
     r"netlink/.*": {"netif"},
     r"openssl/.*": {"transport"},
     r"linux/if_packet\.h": {"capture"},
+    r"(bpf|xdp)/.*\.h": {"capture"},
     r"seccomp\.h": {"sandbox"},
 }
 
