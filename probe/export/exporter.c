@@ -30,12 +30,6 @@ const char *collector_cause(const struct collector_stats *c)
 	return c->last_error ? strerror(c->last_error) : "not reached";
 }
 
-uint64_t exporter_number(const struct exporter *e)
-{
-	/* the record that is being exported is counted already; between records: the next one's */
-	return e->record ? e->stats.records - 1 : e->stats.records;
-}
-
 /* ---- the ledger */
 
 static uint64_t loss_time(const struct exporter *e)
@@ -319,7 +313,7 @@ void exporter_record(struct exporter *e, const struct flow_record *r, const stru
 	uint64_t chosen;
 
 	e->now = *now;
-	chosen = group_choose(e, r);
+	chosen = e->config.group == COLLECTOR_GROUP_REPLICATE ? e->all : group_choose(e, r);
 	if (e->n_collectors > 1) {
 		if (outcome_is_crowded(e->outcomes, e->stats.records, e->in_step))
 			make_place(e);
@@ -350,6 +344,36 @@ void exporter_record(struct exporter *e, const struct flow_record *r, const stru
 		e->stats.not_sent_octets += r->octets;
 	}
 	e->record = NULL;
+}
+
+void exporter_drop(struct exporter *e, const struct flow_record *r, const struct clock_time *now)
+{
+	uint64_t chosen;
+
+	e->now = *now;
+	chosen = group_choose(e, r);
+	e->stats.records++;
+	e->stats.packets += r->packets;
+	e->stats.octets += r->octets;
+	e->stats.dropped++;
+	e->stats.not_sent++;
+	e->stats.not_sent_packets += r->packets;
+	e->stats.not_sent_octets += r->octets;
+	if (r->last_ns > e->latest_ns)
+		e->latest_ns = r->last_ns;
+	for (unsigned i = 0; i < e->n_collectors; i++) {
+		struct collector *c = &e->collectors[i];
+
+		if (!(chosen >> i & 1))
+			continue;
+		c->stats.taken_records++;
+		c->stats.lost_records++;
+		c->stats.lost_packets += r->packets;
+		c->stats.lost_octets_total += r->octets;
+		add_loss(c, 1, r->packets, r->octets);
+		if (c->format->protocol != P9) /* which counts messages */
+			c->sequence++;
+	}
 }
 
 /* Templates again once a collector that refused datagrams takes them: it may have been started just now. */

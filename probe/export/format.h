@@ -102,6 +102,7 @@ struct exporter {
 	struct exporter_stats stats;
 	struct export_process_facts facts;
 	struct outcome_ring *outcomes;
+	uint64_t all;          /* collectors: bit i is collector i */
 	uint64_t group;        /* collectors (bit i is collector i) that share records, by config.group */
 	uint64_t in_step;      /* those that tell of a record soon: their transport is not spooled */
 	bool group_waited;     /* offline: for one of the group to be up, once */
@@ -142,7 +143,11 @@ void message_close_set(struct collector *c);
 void collector_lose(struct collector *c, const struct transport_load *load);
 void collector_unfit(struct collector *c, const struct flow_record *r);
 /* The number of the record that is being exported. */
-uint64_t exporter_number(const struct exporter *e);
+static inline uint64_t exporter_number(const struct exporter *e)
+{
+	/* it is counted already; between records: the next one's */
+	return e->record ? e->stats.records - 1 : e->stats.records;
+}
 
 /* The collectors that are to have r: group.c. */
 void group_init(struct exporter *e);

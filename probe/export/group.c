@@ -22,6 +22,7 @@ void group_init(struct exporter *e)
 	for (unsigned i = 0; i < e->n_collectors; i++)
 		if (e->collectors[i].config.transport != TRANSPORT_FILE)
 			e->group |= UINT64_C(1) << i;
+	e->all = e->n_collectors < 64 ? (UINT64_C(1) << e->n_collectors) - 1 : UINT64_MAX;
 }
 
 static uint64_t mix(uint64_t h)
@@ -117,13 +118,11 @@ static void wait_for_first(struct exporter *e)
 
 uint64_t group_choose(struct exporter *e, const struct flow_record *r)
 {
-	uint64_t all = e->n_collectors < 64 ? (UINT64_C(1) << e->n_collectors) - 1 : UINT64_MAX;
-
 	if (e->config.group == COLLECTOR_GROUP_REPLICATE || !(e->group & (e->group - 1)))
-		return all;
+		return e->all;
 	if (e->config.group == COLLECTOR_GROUP_HASH)
-		return (all & ~e->group) | choose_by_hash(e, r);
+		return (e->all & ~e->group) | choose_by_hash(e, r);
 	if (e->config.offline && !e->group_waited)
 		wait_for_first(e);
-	return (all & ~e->group) | first_up(e);
+	return (e->all & ~e->group) | first_up(e);
 }
