@@ -44,7 +44,8 @@ static int program_fail(const char *interface, int err, const char *what, struct
 static int program_make_maps(struct capture_xdp_program *p, const char *interface, unsigned n_queues,
 			     struct diag *diag)
 {
-	LIBBPF_OPTS(bpf_map_create_opts, mapped, .map_flags = BPF_F_MMAPABLE);
+	/* libbpf wants the octets between members to be 0, too: these are static */
+	static const struct bpf_map_create_opts mapped = {.sz = sizeof(mapped), .map_flags = BPF_F_MMAPABLE};
 	void *gate;
 
 	p->sockets_fd = bpf_map_create(BPF_MAP_TYPE_XSKMAP, "pitot_sockets", 4, 4, n_queues, NULL);
@@ -77,7 +78,7 @@ static int program_load(struct capture_xdp_program *p, const char *interface, st
 		MOVE(BPF_REG_0, XDP_PASS),
 		EXIT,
 	};
-	LIBBPF_OPTS(bpf_prog_load_opts, opts, .expected_attach_type = BPF_XDP);
+	static const struct bpf_prog_load_opts opts = {.sz = sizeof(opts), .expected_attach_type = BPF_XDP};
 
 	p->program_fd = bpf_prog_load(BPF_PROG_TYPE_XDP, "pitot", "BSD-2-Clause", program,
 				      sizeof(program) / sizeof(*program), &opts);
@@ -87,12 +88,13 @@ static int program_load(struct capture_xdp_program *p, const char *interface, st
 static int program_attach(struct capture_xdp_program *p, const char *interface, unsigned ifindex,
 			  struct diag *diag)
 {
-	static const uint32_t modes[] = {XDP_FLAGS_DRV_MODE, XDP_FLAGS_SKB_MODE};
+	static const struct bpf_link_create_opts modes[] = {
+		{.sz = sizeof(*modes), .flags = XDP_FLAGS_DRV_MODE},
+		{.sz = sizeof(*modes), .flags = XDP_FLAGS_SKB_MODE},
+	};
 
 	for (unsigned i = 0; i < 2; i++) {
-		LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = modes[i]);
-
-		p->link_fd = bpf_link_create(p->program_fd, (int)ifindex, BPF_XDP, &opts);
+		p->link_fd = bpf_link_create(p->program_fd, (int)ifindex, BPF_XDP, &modes[i]);
 		p->generic = i == 1;
 		if (p->link_fd >= 0)
 			return 0;

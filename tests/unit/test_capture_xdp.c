@@ -289,6 +289,36 @@ static void xdp_filters_beyond_snap_length(void **state)
 	close(tx);
 }
 
+/* For the filter the outermost tag was taken out; put back, the frame is as it was sent. */
+static void xdp_filters_tagged_frames(void **state)
+{
+	struct capture_config config = contract_config();
+	int tx = netns_sender(CONTRACT_B);
+	struct capture *c;
+
+	(void)state;
+	config.filter = "vlan 5 and udp port 2000";
+	c = contract_open(&capture_xdp_ops, &config);
+	for (unsigned tags = 1; tags < 3; tags++) {
+		contract_payload(&b, tags, 60);
+		fb_udp(&b, 1000, 2000);
+		fb_ip4(&b, "192.0.2.1", "192.0.2.2");
+		if (tags == 1)
+			fb_vlan(&b, 0x88a8, 0x3005);
+		else
+			fb_vlan(&b, 0x8100, 0x6005);
+		fb_ether(&b);
+		netns_send(tx, b.at, b.len);
+		assert_int_equal(contract_collect(c, seen, 1), 1);
+		assert_int_equal(seen[0].flags, FRAME_INGRESS | FRAME_VLAN);
+		assert_int_equal(seen[0].wire_len, b.len);
+		assert_int_equal(seen[0].cap_len, b.len);
+		assert_memory_equal(seen[0].data, b.at, b.len);
+	}
+	capture_close(c);
+	close(tx);
+}
+
 static void xdp_takes_whole_frames(void **state)
 {
 	static const int mtus[] = {1500, 1770, 1771, 3818};
@@ -425,7 +455,8 @@ int main(void)
 		ON_VETH(xdp_attaches_and_detaches), ON_VETH(xdp_leaves_nothing),
 		ON_VETH(xdp_is_one_an_interface), ON_VETH(xdp_takes_frames_away),
 		ON_VETH(xdp_reads_all_queues), ON_VETH(xdp_counts_filtered),
-		ON_VETH(xdp_filters_beyond_snap_length), ON_VETH(xdp_takes_whole_frames),
+		ON_VETH(xdp_filters_beyond_snap_length), ON_VETH(xdp_filters_tagged_frames),
+		ON_VETH(xdp_takes_whole_frames),
 		ON_VETH(xdp_refuses), ON_VETH(xdp_falls_back),
 		ON_VETH(xdp_is_what_was_asked_for), ON_VETH(xdp_descriptor_wakes),
 	};
