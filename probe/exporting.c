@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pace.h"
 #include "pitot/clock.h"
 #include "pitot/log.h"
 
@@ -22,6 +23,9 @@ struct exporting {
 	bool started;
 	_Atomic bool finish;
 	_Atomic bool refresh;
+	_Atomic uint32_t rate;
+	_Atomic bool may_drop;
+	_Atomic uint64_t deadline_ns;
 	_Atomic uint32_t stats_wanted;
 	pthread_mutex_t mutex; /* guards what follows */
 	pthread_cond_t copied;
@@ -33,6 +37,8 @@ struct exporting {
 	struct exporter_periods periods;
 	struct transport_local locals[EXPORTING_COLLECTORS_MAX];
 	/* the thread's own */
+	struct pace pace;
+	unsigned turn; /* the outlet that is first */
 	int last_state[EXPORTING_COLLECTORS_MAX];
 	struct log_gate error_gates[EXPORTING_COLLECTORS_MAX];
 	uint64_t last_errors[EXPORTING_COLLECTORS_MAX];
@@ -46,7 +52,7 @@ int exporting_new(struct exporting **ep, struct exporter *exporter, unsigned n_o
 
 	if (!e)
 		return diag_set(diag, -ENOMEM, "exporting process: out of memory");
-	*e = (struct exporting){ .exporter = exporter };
+	*e = (struct exporting){ .exporter = exporter, .deadline_ns = UINT64_MAX };
 	pthread_mutex_init(&e->mutex, NULL);
 	pthread_cond_init(&e->copied, NULL);
 	e->outlets = aligned_alloc(64, n_outlets * sizeof(*e->outlets));
@@ -84,10 +90,48 @@ struct outlet *exporting_outlet(struct exporting *e, unsigned i)
 	return &e->outlets[i];
 }
 
+/* How many of the oldest n are to be dropped instead: a queue that is nearly full would lose the next ones. */
+static uint64_t exporting_excess(struct exporting *e, struct outlet *o, uint64_t n, const struct clock_time *now)
+{
+	uint64_t room = (o->ring.mask + 1) / 4 * 3, used = ring_used(&o->ring); /* n may be of a while ago */
+
+	if (now->monotonic_ns >= atomic_load_explicit(&e->deadline_ns, memory_order_relaxed))
+		return n;
+	if (!atomic_load_explicit(&e->may_drop, memory_order_relaxed) || used <= room)
+		return 0;
+	return used - room < n ? used - room : n;
+}
+
+/* With a limit: the records that may go now, after those that cannot wait were dropped. */
+static uint64_t exporting_limit(struct exporting *e, struct outlet *o, uint64_t n, uint32_t rate,
+				const struct clock_time *now)
+{
+	uint64_t tokens = pace_tokens(&e->pace, rate, now->monotonic_ns), excess;
+
+	if (tokens == 0) {
+		excess = exporting_excess(e, o, n, now);
+		for (uint64_t i = 0; i < excess; i++)
+			exporter_drop(e->exporter, ring_slot(&o->ring, i), now);
+		ring_consume(&o->ring, excess);
+		if (excess)
+			gate_wake(&o->room);
+		return 0;
+	}
+	if (n > tokens)
+		n = tokens;
+	if (n > DRAIN_MAX)
+		n = DRAIN_MAX;
+	pace_take(&e->pace, n);
+	return n;
+}
+
 static unsigned exporting_drain(struct exporting *e, struct outlet *o, const struct clock_time *now)
 {
+	uint32_t rate = atomic_load_explicit(&e->rate, memory_order_relaxed);
 	uint64_t n = ring_peek(&o->ring);
 
+	if (n && rate)
+		n = exporting_limit(e, o, n, rate, now);
 	if (n > DRAIN_MAX)
 		n = DRAIN_MAX;
 	for (uint64_t i = 0; i < n; i++) {
@@ -199,6 +243,34 @@ static void exporting_note_locals(struct exporting *e)
 	pthread_mutex_unlock(&e->mutex);
 }
 
+static bool exporting_has_records(struct exporting *e)
+{
+	for (unsigned i = 0; i < e->n_outlets; i++)
+		if (ring_peek(&e->outlets[i].ring))
+			return true;
+	return false;
+}
+
+/* Until there is something to do. */
+static void exporting_sleep(struct exporting *e)
+{
+	uint32_t rate = atomic_load_explicit(&e->rate, memory_order_relaxed);
+	uint64_t wait_ns = tick_ns;
+
+	gate_arm(&e->gate);
+	if (exporting_has_records(e)) {
+		wait_ns = rate ? pace_wait_ns(&e->pace, rate) : 0;
+		if (wait_ns > tick_ns)
+			wait_ns = tick_ns;
+	} else if (atomic_load(&e->finish)) {
+		wait_ns = 0;
+	}
+	if (wait_ns == 0 || atomic_load(&e->stats_wanted) != e->stats_done)
+		gate_disarm(&e->gate);
+	else
+		gate_sleep(&e->gate, wait_ns);
+}
+
 static void *exporting_main(void *arg)
 {
 	struct exporting *e = arg;
@@ -210,7 +282,8 @@ static void *exporting_main(void *arg)
 		unsigned n = 0;
 
 		for (unsigned i = 0; i < e->n_outlets; i++)
-			n += exporting_drain(e, &e->outlets[i], &now);
+			n += exporting_drain(e, &e->outlets[(e->turn + i) % e->n_outlets], &now);
+		e->turn++;
 		now = clock_now();
 		if (atomic_exchange(&e->refresh, false))
 			exporting_do_refresh(e, &now);
@@ -222,16 +295,10 @@ static void *exporting_main(void *arg)
 			next_tick_ns = now.monotonic_ns + tick_ns;
 		}
 		exporting_copy_stats(e);
-		if (n == 0 && finish)
+		if (n == 0 && finish && !exporting_has_records(e))
 			break;
 		if (n == 0) {
-			gate_arm(&e->gate);
-			for (unsigned i = 0; i < e->n_outlets; i++)
-				n += ring_peek(&e->outlets[i].ring) > 0;
-			if (n || atomic_load(&e->finish) || atomic_load(&e->stats_wanted) != e->stats_done)
-				gate_disarm(&e->gate);
-			else
-				gate_sleep(&e->gate, tick_ns);
+			exporting_sleep(e);
 			now = clock_now();
 		}
 	}
@@ -307,4 +374,16 @@ unsigned exporting_get_locals(struct exporting *e, struct transport_local locals
 	memcpy(locals, e->locals, n * sizeof(*locals));
 	pthread_mutex_unlock(&e->mutex);
 	return n;
+}
+
+void exporting_set_rate(struct exporting *e, uint32_t records, bool may_drop)
+{
+	atomic_store(&e->may_drop, may_drop);
+	atomic_store(&e->rate, records);
+	gate_wake_sleeper(&e->gate);
+}
+
+void exporting_stop_by(struct exporting *e, uint64_t deadline_ns)
+{
+	atomic_store(&e->deadline_ns, deadline_ns);
 }

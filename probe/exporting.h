@@ -44,6 +44,14 @@ struct exporting_stats {
 };
 void exporting_get_stats(struct exporting *e, struct exporting_stats *stats);
 
+/*
+ * Most records a second, bursts aside; 0: no limit.  What is over it waits in the queues.  may_drop: what they have
+ * no room for is dropped, and counted; else the metering processes wait.  Any thread, any time.
+ */
+void exporting_set_rate(struct exporting *e, uint32_t records, bool may_drop);
+/* From this monotonic time on nothing waits for the rate any more: what is over it is dropped. */
+void exporting_stop_by(struct exporting *e, uint64_t deadline_ns);
+
 /* What the metering processes have counted by now; it is in the next statistics that collectors get. */
 void exporting_set_facts(struct exporting *e, const struct export_process_facts *facts);
 

@@ -166,9 +166,9 @@ static void json_flows(FILE *out, const struct report *r)
 	for (unsigned i = FLOW_END_IDLE; i < FLOW_END_COUNT; i++)
 		fprintf(out, "%s\"%s\": %" PRIu64, i > FLOW_END_IDLE ? ", " : "", end_names[i], f->ended[i]);
 	fprintf(out,
-		"}, \"lost_on_the_way\": %" PRIu64 "},\n  \"fragments\": {\"tracked\": %" PRIu64
+		"}, \"lost_on_the_way\": %" PRIu64 ", \"over_max_export_rate\": %" PRIu64 "},\n  \"fragments\": {\"tracked\": %" PRIu64
 		", \"joined\": %" PRIu64 ", \"evicted\": %" PRIu64 "},\n",
-		r->metering.lost_records, f->fragments_tracked, f->fragments_joined, f->fragments_evicted);
+		r->metering.lost_records, e->dropped, f->fragments_tracked, f->fragments_joined, f->fragments_evicted);
 }
 
 static void json_collectors(FILE *out, const struct report *r)
@@ -261,6 +261,8 @@ void report_summary(FILE *out, const struct report *r)
 	fprintf(out, "flows: %" PRIu64 " created = %" PRIu64 " exported", r->metering.flows.created, e->exported);
 	if (not_sent)
 		fprintf(out, " + %" PRIu64 " NOT SENT", not_sent);
+	if (e->dropped)
+		fprintf(out, " (%" PRIu64 " over --max-export-rate)", e->dropped);
 	if (r->metering.flows.active)
 		fprintf(out, " + %" PRIu64 " in the table", r->metering.flows.active);
 	if (report_queued(r).records)

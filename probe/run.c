@@ -239,6 +239,8 @@ static int run_exporter(struct run *r, struct diag *diag)
 
 	if (ret == 0)
 		ret = exporting_new(&r->exporting, r->exporter, r->n_workers, r->live ? c->queue_records : QUEUE_OFFLINE, diag);
+	if (ret == 0)
+		exporting_set_rate(r->exporting, c->max_export_rate, r->live);
 	for (unsigned i = 0; ret == 0 && i < r->n_workers; i++)
 		worker_set_outlet(r->workers[i], exporting_outlet(r->exporting, i));
 	return ret;
@@ -371,6 +373,7 @@ static void run_report(struct run *r, bool final)
 
 static void run_stop_workers(struct run *r)
 {
+	exporting_stop_by(r->exporting, clock_monotonic_ns() + r->config->stop_ns);
 	for (unsigned i = 0; i < r->n_workers; i++)
 		worker_stop(r->workers[i]);
 }
@@ -429,6 +432,7 @@ static void run_reload(struct run *r)
 					     .flush_ns = c->flush_ns,
 					     .active_ns = c->active_ns,
 					     .inactive_ns = c->inactive_ns };
+	exporting_set_rate(r->exporting, c->max_export_rate, r->live);
 	exporting_refresh(r->exporting, &periods);
 	log_info("reload: %s is in force", c->config_path);
 }

@@ -81,6 +81,7 @@ struct config {
 	uint32_t domain;
 	uint64_t template_ns;
 	uint32_t template_messages;
+	uint32_t max_export_rate; /* records a second; 0: no limit */
 	uint64_t stats_ns; /* period of the statistics options */
 	uint64_t flush_ns; /* a partly filled message leaves after this long */
 	char *fields;

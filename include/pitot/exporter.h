@@ -99,6 +99,7 @@ struct exporter_stats {
 	uint64_t not_sent;         /* records that none was sent: exported + not_sent = records */
 	uint64_t not_sent_packets;
 	uint64_t not_sent_octets;
+	uint64_t dropped;          /* of those: by exporter_drop() */
 };
 
 /* What other processes know and the statistics options report; totals since start. */
@@ -114,6 +115,8 @@ struct exporter;
 int exporter_new(struct exporter **ep, const struct exporter_config *config, struct diag *diag);
 /* One record to every collector. */
 void exporter_record(struct exporter *e, const struct flow_record *r, const struct clock_time *now);
+/* One record that collectors will not get: its sequence numbers show them. */
+void exporter_drop(struct exporter *e, const struct flow_record *r, const struct clock_time *now);
 /* Timers: refresh templates, flush partly filled messages, connect.  Call at least every 100 ms. */
 void exporter_tick(struct exporter *e, const struct clock_time *now);
 /* SIGHUP: templates again, names resolved again. */
