@@ -74,7 +74,8 @@ void decoder_free(struct decoder *d)
 __attribute__((noinline)) static void decode_layers(const struct decoder *d, struct cursor c, enum decode_layer layer)
 {
 	while (layer != LAYER_DONE) {
-		if (c.packet->layers++ >= d->max_layers && layer < LAYER_IP) {
+		/* an EtherType is part of the header that it ends */
+		if (layer != LAYER_ETHERTYPE && c.packet->layers++ >= d->max_layers && layer < LAYER_IP) {
 			c.packet->verdict = PACKET_TOO_DEEP;
 			return;
 		}

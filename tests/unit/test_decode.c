@@ -308,6 +308,7 @@ static void test_nesting_limit(void **state)
 			first_deep = tags;
 	}
 	assert_int_equal(first_deep, last_metered + 1); /* one limit, no holes */
+	assert_int_equal(last_metered, config.max_layers - 1); /* the Ethernet header is one */
 	assert_true(last_metered >= 4);
 }
 
