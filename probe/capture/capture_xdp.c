@@ -7,6 +7,9 @@
  *
  * What is captured does not reach the host: this is for ports that only listen (SPAN, taps).
  *
+ * The kernel wakes a reader for every frame or few, which costs ten times what the frame does: while frames come,
+ * recv does not wait for the next one but sleeps for up to NAP_MAX_NS and finds them all.
+ *
  * There are no time stamps in these rings: a batch has the time at which it is taken.  A filter is run here, on
  * each frame; what it rejects is counted.  The outermost VLAN tag is in the frame, unless the card took it out,
  * and then it is lost.
@@ -46,6 +49,8 @@
 #define LINK_OCTETS	  (ETH_HLEN + 2 * 4)
 #define ROUNDS_MAX	  16 /* batches that the filter emptied, in one call */
 #define LOOK_EVERY	  8
+#define NAP_MAX_NS	  NS_PER_MSEC
+#define NAP_CHUNK_NS	  60 /* a place: at 16 million frames a second a queue is not full before */
 #define STOP_WAIT_MS	  10
 #define BUSY_TRIES	  100 /* of BUSY_NAP_MS: a queue that was closed is free a moment later */
 #define BUSY_NAP_MS	  10
@@ -83,6 +88,8 @@ struct xdp {
 	unsigned n_lent;
 	uint64_t lent[BATCH_MAX]; /* chunks, with those that the filter rejected */
 
+	uint64_t nap_ns;
+	bool busy;	   /* frames came since the last nap */
 	unsigned n_looked; /* times without waiting and without a frame */
 	bool down;
 	bool stopping;
@@ -127,6 +134,8 @@ static int xdp_set_sizes(struct xdp *x, const struct capture_config *config, str
 	x->n_chunks = CHUNKS_MIN;
 	while (x->n_chunks < 1u << 24 && (uint64_t)x->n_chunks * 2 <= wanted)
 		x->n_chunks *= 2;
+	x->nap_ns = (uint64_t)x->n_chunks * NAP_CHUNK_NS;
+	x->nap_ns = x->nap_ns < NAP_MAX_NS ? x->nap_ns : NAP_MAX_NS;
 	return 0;
 }
 
@@ -426,6 +435,7 @@ static unsigned xdp_lend_batch(struct xdp *x, struct xdp_queue *q, struct frame_
 	xsk_ring_cons__release(&q->rx, n);
 	x->lender = q;
 	x->n_lent = n;
+	x->busy = true;
 	x->down = false;
 	return n;
 }
@@ -479,13 +489,25 @@ static int xdp_idle(struct xdp *x)
 	return x->down ? CAPTURE_E_DOWN : 0;
 }
 
+/* Also for who does not want to wait: a loop that does nothing but ask would wake for each frame. */
+static bool xdp_nap(struct xdp *x, struct frame_batch *b)
+{
+	const struct timespec nap = {.tv_nsec = (long)x->nap_ns};
+
+	if (!x->busy || x->stopping)
+		return false;
+	x->busy = false;
+	(void)ppoll(NULL, 0, &nap, NULL);
+	return xdp_take(x, b);
+}
+
 static int xdp_recv(struct capture *c, struct frame_batch *b, int wait_ms, struct diag *diag)
 {
 	struct xdp *x = (struct xdp *)c;
 	struct pollfd pfd = {.fd = c->fd, .events = POLLIN};
 
 	b->n = 0;
-	if (xdp_take(x, b))
+	if (xdp_take(x, b) || xdp_nap(x, b))
 		return 0;
 	/* a loop over several interfaces asks the silent ones all the time */
 	if (wait_ms == 0 && !x->stopping && !x->down && ++x->n_looked % LOOK_EVERY)

@@ -431,6 +431,50 @@ static void xdp_descriptor_wakes(void **state)
 	close(tx);
 }
 
+/* Frames that come one by one are taken together: not a wake-up for each. */
+static void xdp_gathers_frames(void **state)
+{
+	enum { N = 2000, GAP_NS = 100000 };
+	struct capture_config config = contract_config();
+	unsigned n = 0, batches = 0;
+	struct frame_batch batch;
+	struct diag diag;
+	struct capture *c;
+	int status;
+	pid_t pid;
+
+	(void)state;
+	config.buffer_octets = 64 << 20;
+	c = contract_open(&capture_xdp_ops, &config);
+	pid = fork();
+	if (pid == 0) {
+		int tx = netns_sender(CONTRACT_B);
+
+		for (uint32_t i = 0; i < N; i++) {
+			uint64_t next_ns = clock_monotonic_ns() + GAP_NS;
+
+			contract_frame(&b, i, 40);
+			netns_send(tx, b.at, b.len);
+			while (clock_monotonic_ns() < next_ns)
+				;
+		}
+		_exit(0);
+	}
+	for (unsigned idle = 0; n < N && idle < 20;) { /* as a metering process does it */
+		assert_int_equal(capture_recv(c, &batch, 0, &diag), 0);
+		n += batch.n;
+		batches += batch.n > 0;
+		idle = batch.n ? 0 : idle + 1;
+		if (batch.n == 0)
+			poll(&(struct pollfd){.fd = c->fd, .events = POLLIN}, 1, 50);
+		capture_release(c, &batch);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(n, N);
+	assert_true(batches < N / 4);
+	capture_close(c);
+}
+
 /* Built without: the sentence, and the other method. */
 static void xdp_none_says_so(void **state)
 {
@@ -459,6 +503,7 @@ int main(void)
 		ON_VETH(xdp_takes_whole_frames),
 		ON_VETH(xdp_refuses), ON_VETH(xdp_falls_back),
 		ON_VETH(xdp_is_what_was_asked_for), ON_VETH(xdp_descriptor_wakes),
+		ON_VETH(xdp_gathers_frames),
 	};
 	const struct CMUnitTest none[] = {ON_VETH(xdp_none_says_so), ON_VETH(xdp_falls_back)};
 	int r = netns_enter();
