@@ -148,7 +148,7 @@ static uint64_t scan_segment(struct spool_disk *d, struct spool_segment *s, uint
 }
 
 static int scan_files(struct spool_disk *d, const uint64_t *names, size_t n, uint64_t head,
-		      struct spool_totals *found)
+		      struct spool_totals *found, uint64_t *last)
 {
 	uint64_t least = 1;
 	bool failed = false;
@@ -173,6 +173,8 @@ static int scan_files(struct spool_disk *d, const uint64_t *names, size_t n, uin
 		}
 		if (failed && (d->last_error == EMFILE || d->last_error == ENFILE || d->last_error == ENOMEM))
 			return -d->last_error;
+		if (failed && s->size != NOT_A_FILE && names[i] + s->size / BLOCK_HEAD > *last)
+			*last = names[i] + s->size / BLOCK_HEAD; /* as many as there may be in it */
 		if (!s->blocks && (failed || s->size == NOT_A_FILE))
 			continue; /* not ours to remove */
 		d->n_segments++;
@@ -196,9 +198,9 @@ int spool_disk_scan(struct spool_disk *d, uint64_t head, struct spool_totals *fo
 		d->segments = calloc(d->segments_most, sizeof(*d->segments));
 		r = d->segments ? 0 : -ENOMEM;
 	}
-	if (r == 0)
-		r = scan_files(d, names, n, head, found);
 	*last = n ? names[n - 1] : 0;
+	if (r == 0)
+		r = scan_files(d, names, n, head, found, last);
 	if (d->n_segments && d->segments[d->n_segments - 1].last > *last)
 		*last = d->segments[d->n_segments - 1].last;
 	free(names);
