@@ -19,6 +19,7 @@ struct bucket {
 	_Alignas(64) uint16_t tags[BUCKET_SLOTS]; /* 0: free */
 	uint32_t entries[BUCKET_SLOTS];
 	uint32_t overflow;
+	uint8_t away; /* a bit for each slot whose key has its first bucket elsewhere */
 };
 
 static_assert(sizeof(struct bucket) == 64, "one cache line");

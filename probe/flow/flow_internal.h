@@ -23,7 +23,15 @@ struct flow_table {
 	struct flow_table_config config;
 	struct bucket *buckets;
 	struct flow_record *entries;
-	uint64_t bucket_mask;
+	/*
+	 * The index begins small and doubles, so that few flows touch little memory.  A key's bucket is given by the
+	 * lowest bits of its hash and, from BASE_BITS on, by bits of its tag: buckets split without a look at entries.
+	 */
+	uint64_t base_mask;
+	uint64_t grow_mask;   /* of the tag's bits that are in use */
+	unsigned base_bits;
+	uint64_t n_buckets, max_buckets;
+	uint64_t grow_at;     /* active flows */
 	uint32_t used;     /* entries ever used: memory beyond is untouched */
 	uint32_t free;     /* list through record.id */
 	uint64_t elapsed_ns;
@@ -43,14 +51,17 @@ static inline uint16_t flow_tag(uint64_t hash)
 }
 static inline struct bucket *flow_bucket(struct flow_table *t, uint64_t hash)
 {
-	return &t->buckets[hash & t->bucket_mask];
+	return &t->buckets[(hash & t->base_mask) | ((flow_tag(hash) & t->grow_mask) << t->base_bits)];
 }
+/*
+ * An involution; never the bucket itself.  Only the lowest bits change, so both buckets of a key move to the same
+ * half when the index doubles.
+ */
 static inline struct bucket *flow_bucket_other(struct flow_table *t, struct bucket *b, uint16_t tag)
 {
 	uint64_t i = (uint64_t)(b - t->buckets);
 
-	/* an involution; never the bucket itself, unless there is only one */
-	return &t->buckets[(i ^ ((uint64_t)tag * 0x9e3779b1u | 1)) & t->bucket_mask];
+	return &t->buckets[i ^ (((uint64_t)tag * 0x9e3779b1u | 1) & t->base_mask)];
 }
 static inline uint64_t flow_hash(const struct flow_table *t, const struct flow_key *key)
 {

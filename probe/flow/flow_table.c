@@ -13,7 +13,10 @@
 
 #include "flow/flow_internal.h"
 
-enum { EVICT_TRIES = 64 };
+enum {
+	EVICT_TRIES = 64,
+	BASE_BITS = 12, /* of the index at first: 256 KiB */
+};
 
 static void *table_map(size_t size)
 {
@@ -41,9 +44,12 @@ int flow_table_new(struct flow_table **tp, const struct flow_table_config *confi
 	t->config = *config;
 	t->free = ENTRY_NONE;
 	t->next_id = config->first_id;
-	while (n_buckets * BUCKET_SLOTS < 2 * (uint64_t)config->max_flows)
-		n_buckets *= 2;
-	t->bucket_mask = n_buckets - 1;
+	for (t->base_bits = 1; n_buckets * BUCKET_SLOTS < 2 * (uint64_t)config->max_flows; n_buckets *= 2)
+		t->base_bits += t->base_bits < BASE_BITS;
+	t->max_buckets = n_buckets;
+	t->n_buckets = UINT64_C(1) << t->base_bits;
+	t->base_mask = t->n_buckets - 1;
+	t->grow_at = t->n_buckets * BUCKET_SLOTS / 2;
 	t->buckets_mapped = (size_t)n_buckets * sizeof(struct bucket);
 	t->entries_mapped = (size_t)config->max_flows * sizeof(struct flow_record);
 	t->buckets = table_map(t->buckets_mapped);
@@ -106,6 +112,7 @@ void flow_remove(struct flow_table *t, struct flow_record *e, uint64_t hash)
 			if (b->entries[slot] != entry)
 				continue;
 			b->tags[slot] = 0;
+			b->away &= (uint8_t)~(1u << slot);
 			if (b != home)
 				home->overflow--;
 			e->state &= (uint8_t)~(ENTRY_LIVE | ENTRY_ENDED | ENTRY_FUTURE);
@@ -214,9 +221,46 @@ static bool flow_move(struct flow_table *t, struct bucket *b, unsigned slot)
 	at = bucket_next(&match);
 	to->tags[at] = tag;
 	to->entries[at] = b->entries[slot];
+	to->away |= (uint8_t)((home == b) << at);
 	b->tags[slot] = 0;
+	b->away &= (uint8_t)~(1u << slot);
 	home->overflow += home == b ? 1u : -1u;
 	return true;
+}
+
+/* Moves what belongs to the upper half out of bucket i; the tag tells. */
+static void flow_split(struct flow_table *t, uint64_t i, uint16_t tag_bit)
+{
+	struct bucket *low = &t->buckets[i], *high = &t->buckets[i + t->n_buckets];
+
+	low->overflow = 0;
+	for (unsigned slot = 0; slot < BUCKET_SLOTS; slot++) {
+		if (!(low->tags[slot] & tag_bit))
+			continue;
+		high->tags[slot] = low->tags[slot];
+		high->entries[slot] = low->entries[slot];
+		high->away |= (uint8_t)(low->away & 1u << slot);
+		low->tags[slot] = 0;
+		low->away &= (uint8_t)~(1u << slot);
+	}
+}
+
+/* Doubles the index. */
+static void flow_grow(struct flow_table *t)
+{
+	uint64_t bit = t->grow_mask + 1; /* the next of the tag's */
+
+	for (uint64_t i = 0; i < t->n_buckets; i++)
+		flow_split(t, i, (uint16_t)bit);
+	t->grow_mask |= bit;
+	t->n_buckets *= 2;
+	t->grow_at = t->n_buckets < t->max_buckets ? t->n_buckets * BUCKET_SLOTS / 2 : UINT64_MAX;
+	for (uint64_t i = 0; i < t->n_buckets; i++) {
+		struct bucket *b = &t->buckets[i];
+
+		for (unsigned away = b->away; away; away &= away - 1)
+			flow_bucket_other(t, b, b->tags[__builtin_ctz(away)])->overflow++;
+	}
 }
 
 /* Makes room in one of the two buckets of a key; nothing has both full but by chance or by malice. */
@@ -247,12 +291,15 @@ static struct bucket *flow_make_slot(struct flow_table *t, struct bucket *home, 
 struct flow_record *flow_insert(struct flow_table *t, const struct packet *p)
 {
 	uint16_t tag = flow_tag(p->hash);
-	struct bucket *home = flow_bucket(t, p->hash), *b = home;
+	struct bucket *home, *b;
 	struct flow_record *e;
 	unsigned match, slot = 0;
 
 	if (t->free == ENTRY_NONE && t->used == t->config.max_flows)
 		flow_evict_one(t, p->time_ns);
+	if (t->stats.active >= t->grow_at && t->n_buckets < t->max_buckets)
+		flow_grow(t);
+	b = home = flow_bucket(t, p->hash);
 	match = bucket_match(b, 0);
 	if (!match) {
 		b = flow_bucket_other(t, home, tag);
@@ -270,8 +317,10 @@ struct flow_record *flow_insert(struct flow_table *t, const struct packet *p)
 	}
 	b->tags[slot] = tag;
 	b->entries[slot] = (uint32_t)(e - t->entries);
-	if (b != home)
+	if (b != home) {
+		b->away |= (uint8_t)(1u << slot);
 		home->overflow++;
+	}
 	e->state = (uint8_t)((e->state & (ENTRY_IN_WHEEL | ENTRY_IN_END)) | ENTRY_LIVE);
 	t->stats.active++;
 	return e;
