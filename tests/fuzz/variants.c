@@ -180,12 +180,11 @@ static void try_path(const char *path)
 		return;
 	}
 	while ((e = readdir(dir))) {
-		char name[4096];
+		char name[4096 + 256 + 2];
 
-		if (!strstr(e->d_name, ".pcap"))
-			continue;
-		snprintf(name, sizeof(name), "%s/%s", path, e->d_name);
-		try_file(name);
+		if (strstr(e->d_name, ".pcap") &&
+		    snprintf(name, sizeof(name), "%s/%s", path, e->d_name) < (int)sizeof(name))
+			try_file(name);
 	}
 	closedir(dir);
 }
