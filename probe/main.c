@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "pitot/capture.h"
+#include "pitot/clock.h"
 #include "pitot/config.h"
 #include "pitot/exporter.h"
 #include "pitot/log.h"
@@ -81,6 +82,10 @@ int main(int argc, char **argv)
 	if (r) {
 		log_error("%s", diag.text);
 		exit(r == CONFIG_E_USAGE ? 2 : 1);
+	}
+	if (PITOT_TEST_HOOKS && getenv("PITOT_TEST_CLOCK") && clock_plan(getenv("PITOT_TEST_CLOCK")) < 0) {
+		log_error("PITOT_TEST_CLOCK: %s: no plan", getenv("PITOT_TEST_CLOCK"));
+		exit(2);
 	}
 	if (config.debug)
 		log_set_level(LOG_LEVEL_DEBUG);

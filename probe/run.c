@@ -576,6 +576,8 @@ int run(const struct config *config, int argc, char **argv)
 	int ret = config->daemon ? process_daemonize(&diag) : 0;
 
 	r.start = clock_now();
+	if (PITOT_TEST_HOOKS)
+		r.start.monotonic_ns -= clock_planned_uptime_ns();
 	if (ret == 0) {
 		r.signal_fd = process_signals(&diag);
 		ret = r.signal_fd < 0 ? r.signal_fd : 0;
