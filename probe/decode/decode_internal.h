@@ -59,9 +59,6 @@ decode_fn decode_ethernet, decode_ethertype, decode_vlan, decode_llc, decode_mpl
 	decode_null, decode_loop, decode_nflog, decode_frelay, decode_80211, decode_radiotap, decode_ip, decode_ip4,
 	decode_ip6;
 
-/* Ports, ICMP type and code, TCP flags: from the octets that are captured and inside the IP length. */
-void decode_transport(struct packet *p, const uint8_t *at, const uint8_t *end);
-
 /* IP length of an IPv6 packet with header h whose payload length is 0: offload, a jumbogram, or nothing. */
 uint64_t decode_ip6_length_zero(struct packet *p, const uint8_t *h, const uint8_t *end, uint64_t wire_left);
 /*

@@ -1,7 +1,6 @@
 /*
  * decode: every link type, every verdict, every rule of pitot(8), MEASUREMENT.
- * Covers decode/decode.c, decode/decode_eth.c, decode/decode_link.c, decode/decode_ip4.c, decode/decode_ip6.c,
- * decode/decode_l4.c.
+ * Covers decode/decode.c, decode/decode_eth.c, decode/decode_link.c, decode/decode_ip4.c, decode/decode_ip6.c.
  */
 #include "cm.h"
 
