@@ -95,23 +95,35 @@ static void recovery_reopen(struct recovery *r, struct worker *w, unsigned i, st
 	worker_offer(w, i, &d);
 }
 
-static void recovery_look(struct recovery *r, struct worker *w, unsigned i, struct recovery_capture *c,
-			  uint64_t now_ns)
+static void recovery_say_lost(const struct recovery_capture *c)
 {
-	bool down = worker_is_down(w, i);
+	log_warning("interface %s is down or gone: its flows are kept, and it is waited for", c->name);
+}
 
-	if (down && !c->down) {
-		c->since_ns = now_ns;
-		r->gaps++;
-		log_warning("interface %s is down or gone: its flows are kept, and it is waited for", c->name);
-	}
-	if (!down && c->down) {
-		r->gap_ns += now_ns - c->since_ns;
+/* What happened since the last look, in its order; of several gaps in between the last is told, all are counted. */
+static void recovery_tell(struct recovery_capture *c, const struct worker_gaps *g)
+{
+	bool new = g->begun != c->begun;
+
+	if (new && !c->down)
+		recovery_say_lost(c);
+	if (c->down ? new || !g->down : new && !g->down)
+		log_info("interface %s: capturing again after %.1f s", c->name, (double)g->last_ns / 1e9);
+	if (new && c->down && g->down)
+		recovery_say_lost(c);
+	if (new || !g->down)
 		c->refused = false;
-		log_info("interface %s: capturing again after %.1f s", c->name, (double)(now_ns - c->since_ns) / 1e9);
-	}
-	c->down = down;
-	if (down)
+	c->begun = g->begun;
+	c->down = g->down;
+}
+
+static void recovery_look(struct recovery *r, struct worker *w, unsigned i, struct recovery_capture *c)
+{
+	struct worker_gaps gaps;
+
+	worker_get_gaps(w, i, &gaps);
+	recovery_tell(c, &gaps);
+	if (gaps.down)
 		recovery_reopen(r, w, i, c);
 }
 
@@ -127,11 +139,16 @@ static void recovery_on_link(void *ctx, const struct netif *n, bool gone)
 
 void recovery_get_gaps(const struct recovery *r, uint64_t now_ns, uint64_t *gaps, uint64_t *gap_ns)
 {
-	*gaps = r->gaps;
-	*gap_ns = r->gap_ns;
-	for (unsigned i = 0; i < r->n_workers * r->n_captures; i++)
-		if (r->captures[i].down)
-			*gap_ns += now_ns - r->captures[i].since_ns;
+	*gaps = *gap_ns = 0;
+	for (unsigned w = 0; w < r->n_workers; w++) {
+		for (unsigned i = 0; i < r->n_captures; i++) {
+			struct worker_gaps g;
+
+			worker_get_gaps(r->workers[w], i, &g);
+			*gaps += g.begun;
+			*gap_ns += g.total_ns + (g.down && now_ns > g.since_ns ? now_ns - g.since_ns : 0);
+		}
+	}
 }
 
 void recovery_step(struct recovery *r, uint64_t now_ns)
@@ -143,5 +160,5 @@ void recovery_step(struct recovery *r, uint64_t now_ns)
 	r->next_ns = now_ns + retry_ns;
 	for (unsigned w = 0; w < r->n_workers; w++)
 		for (unsigned i = 0; i < r->n_captures; i++)
-			recovery_look(r, r->workers[w], i, &r->captures[w * r->n_captures + i], now_ns);
+			recovery_look(r, r->workers[w], i, &r->captures[w * r->n_captures + i]);
 }

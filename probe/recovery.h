@@ -23,7 +23,7 @@ struct recovery_capture {
 	bool down;
 	bool refused; /* said */
 	bool fixed;   /* its back end cannot adopt a socket */
-	uint64_t since_ns;
+	uint64_t begun; /* gaps that were told */
 };
 
 struct recovery {
@@ -33,8 +33,6 @@ struct recovery {
 	unsigned n_workers, n_captures;
 	struct recovery_capture *captures; /* n_captures of each worker */
 	uint64_t next_ns;
-	uint64_t gaps;   /* begun */
-	uint64_t gap_ns; /* of those that ended */
 };
 
 /* The workers are open and not started. */
@@ -44,7 +42,7 @@ void recovery_deinit(struct recovery *r);
 
 int recovery_fd(const struct recovery *r); /* readable when links change; -1 none */
 void recovery_step(struct recovery *r, uint64_t now_ns);
-/* Interfaces that were not measured for a while, and how long in sum; those that still are not included. */
+/* Interfaces that were not measured for a while, and how long in sum, up to now. */
 void recovery_get_gaps(const struct recovery *r, uint64_t now_ns, uint64_t *gaps, uint64_t *gap_ns);
 
 /* Runs in the opener: ctx is the array of struct capture_config. */

@@ -49,7 +49,6 @@ struct worker {
 	_Atomic bool done;
 	const struct sandbox *sandbox;
 	_Atomic uint64_t turns;
-	_Atomic uint64_t down; /* a bit for each capture that waits for its interface */
 	bool may_wait; /* for room in the outlet: savefiles, and the flush at the end */
 	int result;
 	struct diag why;
@@ -65,6 +64,7 @@ struct worker {
 	struct worker_timeouts timeouts_next;
 	_Atomic uint64_t offered; /* a bit for each of these that was not adopted yet */
 	struct capture_descriptor *offers;
+	struct worker_gaps *gaps; /* by capture; its thread alone writes */
 
 	struct frame_batch batch;
 	struct packet packets[BATCH_MAX];
@@ -157,7 +157,8 @@ int worker_new(struct worker **wp, const struct worker_config *config, struct di
 	w->captures = calloc(config->n_captures + 1, sizeof(struct capture *));
 	w->decoders = calloc(config->n_captures + 1, sizeof(struct decoder *));
 	w->offers = calloc(config->n_captures + 1, sizeof(*w->offers));
-	if (!w->captures || !w->decoders || !w->offers)
+	w->gaps = calloc(config->n_captures + 1, sizeof(*w->gaps));
+	if (!w->captures || !w->decoders || !w->offers || !w->gaps)
 		r = diag_set(diag, -ENOMEM, "metering process: out of memory");
 	if (r == 0)
 		r = worker_open_captures(w, diag);
@@ -185,6 +186,7 @@ void worker_free(struct worker *w)
 			capture_descriptor_close(&w->offers[i]);
 	}
 	free(w->offers);
+	free(w->gaps);
 	free(w->captures);
 	free(w->decoders);
 	flow_table_free(w->table);
@@ -333,6 +335,24 @@ static void worker_wait(struct worker *w)
 	poll(fds, n, WAIT_MS);
 }
 
+/* Here and not where somebody looks from time to time: a short gap is a gap, and so is each of several. */
+static void worker_note_gap(struct worker *w, unsigned i, bool down)
+{
+	struct worker_gaps *g = &w->gaps[i];
+	uint64_t now_ns = clock_monotonic_ns();
+
+	pthread_mutex_lock(&w->mutex);
+	if (down) {
+		g->begun++;
+		g->since_ns = now_ns;
+	} else {
+		g->last_ns = now_ns - g->since_ns;
+		g->total_ns += g->last_ns;
+	}
+	g->down = down;
+	pthread_mutex_unlock(&w->mutex);
+}
+
 /* The old socket has nothing left to give. */
 static void worker_adopt(struct worker *w, unsigned i)
 {
@@ -348,21 +368,17 @@ static void worker_adopt(struct worker *w, unsigned i)
 	if (capture_adopt(w->captures[i], &socket, &w->why) < 0)
 		log_error("%s", w->why.text);
 	else
-		atomic_fetch_and(&w->down, ~bit);
+		worker_note_gap(w, i, false);
 }
 
 static void worker_note_state(struct worker *w, unsigned i, int outcome)
 {
-	uint64_t bit = UINT64_C(1) << i;
-	bool was_down = atomic_load_explicit(&w->down, memory_order_relaxed) & bit;
+	bool down = outcome == CAPTURE_E_DOWN;
 
-	if (outcome == CAPTURE_E_DOWN) {
-		if (!was_down)
-			atomic_fetch_or(&w->down, bit);
+	if (down != w->gaps[i].down)
+		worker_note_gap(w, i, down);
+	if (down)
 		worker_adopt(w, i);
-	} else if (was_down) {
-		atomic_fetch_and(&w->down, ~bit);
-	}
 }
 
 /* One batch from every interface. */
@@ -531,9 +547,11 @@ void worker_set_sandbox(struct worker *w, const struct sandbox *sandbox)
 	w->sandbox = sandbox;
 }
 
-bool worker_is_down(const struct worker *w, unsigned i)
+void worker_get_gaps(struct worker *w, unsigned i, struct worker_gaps *gaps)
 {
-	return atomic_load(&w->down) >> i & 1;
+	pthread_mutex_lock(&w->mutex);
+	*gaps = w->gaps[i];
+	pthread_mutex_unlock(&w->mutex);
 }
 
 void worker_offer(struct worker *w, unsigned i, const struct capture_descriptor *socket)

@@ -55,8 +55,15 @@ void worker_set_timeouts(struct worker *w, const struct worker_timeouts *timeout
 /* What its thread enters when it starts; NULL: nothing. */
 void worker_set_sandbox(struct worker *w, const struct sandbox *sandbox);
 
-/* Whether a capture waits for its interface. */
-bool worker_is_down(const struct worker *w, unsigned i);
+/* When a capture waited for its interface. */
+struct worker_gaps {
+	bool down;         /* it does now, since since_ns (monotonic) */
+	uint64_t begun;    /* how often */
+	uint64_t since_ns;
+	uint64_t last_ns;  /* how long the last one was that ended */
+	uint64_t total_ns; /* and all of these */
+};
+void worker_get_gaps(struct worker *w, unsigned i, struct worker_gaps *gaps);
 /* A socket of the interface that came in the place of capture i's; it is the worker's from here on. */
 void worker_offer(struct worker *w, unsigned i, const struct capture_descriptor *socket);
 

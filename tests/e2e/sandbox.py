@@ -377,9 +377,10 @@ def part_recovery():
         lines = [json.loads(line) for line in out.read_text().splitlines()]
         check(len(lines) == 1 and lines[0]["packetDeltaCount"] == s["packets"]["metered"],
               f"recovery: not one record of {s['packets']['metered']} packets: {lines[:2]}")
-        # a very short absence may pass for a longer one
+        # of absences that follow each other at once only the last is told; all are counted: down and up twice, deleted
+        # four times
         check(p.said().count(b"capturing again") >= 2, f"recovery is not said: {p.said().decode()}")
-        check(s["interfaces"]["gaps"] >= 3 and s["interfaces"]["gap_seconds"] > 0.5, f"gaps: {s['interfaces']}")
+        check(s["interfaces"]["gaps"] >= 6 and s["interfaces"]["gap_seconds"] > 0.5, f"gaps: {s['interfaces']}")
         check(not sanitizer(p.said()), p.said().decode(errors="replace"))
 
 
