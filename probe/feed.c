@@ -8,15 +8,26 @@
 #include <string.h>
 
 #include "meter.h"
+#include "pitot/clock.h"
+#include "pitot/flow_table.h"
 #include "pitot/gate.h"
 
 enum {
 	WAIT_MS = 50,
-	SLOT_PACKETS = 512, /* of several readers: large enough that handing over costs little */
-	SLOTS_A_READER = 4,
+	/* of several readers: pieces large enough that handing them over costs little, and so small that one stays in
+	 * the first level cache between decoding and dealing, all of them in the last */
+	PIECE_PACKETS = 192,
+	SLOTS_A_READER = 16,
+	SPIN = 400, /* looks before a reader sleeps: about as long as a piece takes */
 };
 
-static const uint64_t nap_ns = 50000;
+static const uint64_t nap_ns = 10 * NS_PER_MSEC;
+
+/* What a reader has of a piece, in order. */
+struct feed_part {
+	unsigned n;
+	struct packet *packets;
+};
 
 /*
  * A piece of the input.  Slot i holds the pieces i, i + n_slots, ...; it is filled again when all readers have
@@ -25,17 +36,14 @@ static const uint64_t nap_ns = 50000;
 struct feed_slot {
 	_Alignas(64) _Atomic uint64_t ready; /* 1 + the number of the piece that can be read */
 	_Atomic uint32_t readers_left;
-	unsigned n;
-	struct packet *packets;
-	uint16_t *dealt;       /* numbers of packets, reader by reader */
-	uint32_t *first;       /* of each reader in dealt; one more at the end */
+	struct feed_part *parts; /* of each reader */
 };
 
 struct feed_reader {
 	_Alignas(64) uint64_t piece; /* that it reads, or waits for */
-	uint32_t at;                 /* in its part of the piece */
-	bool holds;                  /* the slot of piece - 1 is still lent (one reader: no copy) */
-	struct packet packets[BATCH_MAX];
+	unsigned at;                 /* in its part of the piece */
+	struct gate gate;            /* where it waits */
+	struct packet *dealing;      /* what it has read, before it is dealt; NULL: one reader has all */
 };
 
 struct feed {
@@ -43,13 +51,14 @@ struct feed {
 	struct capture **captures;
 	struct decoder **decoders;
 	unsigned n_captures;
-	unsigned slot_packets;
+	unsigned piece_packets;
 	unsigned n_slots;
 	struct feed_slot *slots;
 	struct feed_reader *readers;
 	_Atomic unsigned current;   /* file */
 	_Atomic uint64_t filled;    /* pieces that were begun */
 	_Atomic int ended;          /* FEED_E_END or negative errno, once there is no more */
+	_Atomic uint64_t news;      /* grows with all that a waiting reader may wait for */
 
 	pthread_mutex_t lock; /* guards what follows, and the captures */
 	struct diag why;
@@ -78,6 +87,11 @@ static int feed_open_files(struct feed *f, struct diag *diag)
 	return 0;
 }
 
+static struct packet *feed_packets(const struct feed *f)
+{
+	return aligned_alloc(64, f->piece_packets * sizeof(struct packet));
+}
+
 static bool feed_allocate(struct feed *f)
 {
 	unsigned n = f->config.n_readers;
@@ -89,16 +103,17 @@ static bool feed_allocate(struct feed *f)
 	if (!f->captures || !f->decoders || !f->slots || !f->readers)
 		return false;
 	for (unsigned i = 0; i < n; i++)
-		f->readers[i] = (struct feed_reader){ .piece = 0 };
+		f->readers[i] = (struct feed_reader){ .dealing = n > 1 ? feed_packets(f) : NULL };
 	for (unsigned i = 0; i < f->n_slots; i++)
-		f->slots[i] = (struct feed_slot){ .n = 0 };
-	for (unsigned i = 0; i < f->n_slots; i++) {
-		struct feed_slot *s = &f->slots[i];
+		f->slots[i] = (struct feed_slot){ .parts = calloc(n, sizeof(struct feed_part)) };
+	for (unsigned i = 0; i < f->n_slots * n; i++) {
+		struct feed_part *parts = f->slots[i / n].parts;
 
-		s->packets = aligned_alloc(64, f->slot_packets * sizeof(*s->packets));
-		s->dealt = calloc(f->slot_packets, sizeof(*s->dealt));
-		s->first = calloc(n + 1, sizeof(*s->first));
-		if (!s->packets || !s->dealt || !s->first)
+		if (!parts || (n > 1 && !f->readers[i % n].dealing))
+			return false;
+		/* all of a piece may be one reader's; what is not used is never touched */
+		parts[i % n].packets = feed_packets(f);
+		if (!parts[i % n].packets)
 			return false;
 	}
 	return true;
@@ -106,14 +121,14 @@ static bool feed_allocate(struct feed *f)
 
 int feed_new(struct feed **fp, const struct feed_config *config, struct diag *diag)
 {
-	struct feed *f = calloc(1, sizeof(*f));
+	struct feed *f = aligned_alloc(64, (sizeof(*f) + 63) & ~(size_t)63);
 	int r = 0;
 
 	if (!f)
 		return diag_set(diag, -ENOMEM, "--read: out of memory");
-	f->config = *config;
+	*f = (struct feed){ .config = *config };
 	f->config.fragments = NULL; /* the caller's until all is well */
-	f->slot_packets = config->n_readers > 1 ? SLOT_PACKETS : BATCH_MAX;
+	f->piece_packets = config->n_readers > 1 ? PIECE_PACKETS : BATCH_MAX;
 	f->n_slots = config->n_readers > 1 ? SLOTS_A_READER * config->n_readers : 1;
 	pthread_mutex_init(&f->lock, NULL);
 	if (!feed_allocate(f))
@@ -138,10 +153,12 @@ void feed_free(struct feed *f)
 		decoder_free(f->decoders[i]);
 	}
 	for (unsigned i = 0; f->slots && i < f->n_slots; i++) {
-		free(f->slots[i].packets);
-		free(f->slots[i].dealt);
-		free(f->slots[i].first);
+		for (unsigned r = 0; f->slots[i].parts && r < f->config.n_readers; r++)
+			free(f->slots[i].parts[r].packets);
+		free(f->slots[i].parts);
 	}
+	for (unsigned r = 0; f->readers && r < f->config.n_readers; r++)
+		free(f->readers[r].dealing);
 	fragment_table_free(f->config.fragments);
 	free(f->captures);
 	free(f->decoders);
@@ -166,45 +183,52 @@ bool feed_is_file(const struct feed *f)
 	return f->captures[atomic_load_explicit(&f->current, memory_order_relaxed)]->is_file;
 }
 
+bool feed_is_dealt(const struct feed *f)
+{
+	return f->config.n_readers > 1;
+}
+
 /* ---- filling, under the lock */
 
-/* One batch behind what is in the slot.  0, FEED_E_END or negative errno. */
-static int feed_read_batch(struct feed *f, struct feed_slot *s)
+/* One batch; *n of its packets are metered.  0, FEED_E_END or negative errno. */
+static int feed_read_batch(struct feed *f, struct packet *packets, unsigned *n)
 {
-	unsigned current = atomic_load_explicit(&f->current, memory_order_relaxed), n;
+	unsigned current = atomic_load_explicit(&f->current, memory_order_relaxed), frames;
 	struct capture *c = f->captures[current];
 	int r = capture_recv(c, &f->batch, WAIT_MS, &f->why);
 
+	*n = 0;
 	if (r == CAPTURE_E_END && current + 1 < f->n_captures) {
 		atomic_store_explicit(&f->current, current + 1, memory_order_relaxed);
 		return 0;
 	}
 	if (r)
 		return r > 0 ? FEED_E_END : r;
-	n = f->batch.n;
-	decode_batch(f->decoders[current], &f->batch, s->packets + s->n);
+	frames = f->batch.n;
+	decode_batch(f->decoders[current], &f->batch, packets);
 	capture_release(c, &f->batch); /* after this nobody points into frames */
-	s->n += meter_sort(&f->meter, &f->fragments, f->config.fragments, NULL, s->packets + s->n, n, 0);
+	*n = meter_sort(&f->meter, &f->fragments, f->config.fragments, NULL, packets, frames, 0);
 	return 0;
 }
 
-/* A slot's worth of packets; 0, or why they are the last.  What was read before an end or an error is good. */
-static int feed_fill(struct feed *f, struct feed_slot *s)
+/* A piece of packets; 0, or why they are the last.  What was read before an end or an error is good. */
+static int feed_fill(struct feed *f, struct packet *packets, unsigned *total)
 {
 	int r = 0;
 
-	s->n = 0;
-	while (r == 0 && s->n + BATCH_MAX <= f->slot_packets) {
-		unsigned had = s->n;
+	*total = 0;
+	while (r == 0 && *total + BATCH_MAX <= f->piece_packets) {
+		unsigned n;
 
-		r = feed_read_batch(f, s);
-		if (r == 0 && s->n == had && !feed_is_file(f))
+		r = feed_read_batch(f, packets + *total, &n);
+		*total += n;
+		if (r == 0 && n == 0 && !feed_is_file(f))
 			break; /* a pipe that has nothing now: what there is should not wait */
 	}
 	return r;
 }
 
-/* ---- dealing */
+/* ---- dealing, without the lock */
 
 static unsigned feed_reader_of(const struct feed *f, uint64_t hash)
 {
@@ -212,32 +236,33 @@ static unsigned feed_reader_of(const struct feed *f, uint64_t hash)
 	return (unsigned)(((hash >> 24) & 0xffffff) * f->config.n_readers >> 24);
 }
 
-/* Sorts the numbers of a slot's packets by reader, in order (a counting sort). */
-static void feed_deal(struct feed *f, struct feed_slot *s)
+/* Each packet behind what its reader has of the piece. */
+static void feed_deal(struct feed *f, struct feed_slot *s, struct packet *packets, unsigned n)
 {
-	unsigned n_readers = f->config.n_readers;
+	for (unsigned i = 0; i < f->config.n_readers; i++)
+		s->parts[i].n = 0;
+	for (unsigned i = 0; i < n; i++) {
+		struct feed_part *part;
 
-	for (unsigned r = 0; r <= n_readers; r++)
-		s->first[r] = 0;
-	for (unsigned i = 0; i < s->n; i++) {
-		s->packets[i].hash = hash_memory(&f->config.seed, &s->packets[i].key, f->config.key_size);
-		s->packets[i].entry = feed_reader_of(f, s->packets[i].hash);
-		s->first[s->packets[i].entry + 1]++;
+		packets[i].hash = flow_key_hash(&f->config.seed, &packets[i].key, f->config.key_size);
+		part = &s->parts[feed_reader_of(f, packets[i].hash)];
+		part->packets[part->n++] = packets[i];
 	}
-	for (unsigned r = 0; r < n_readers; r++)
-		s->first[r + 1] += s->first[r];
-	for (unsigned i = 0; i < s->n; i++)
-		s->dealt[s->first[s->packets[i].entry]++] = (uint16_t)i;
-	for (unsigned r = n_readers; r > 0; r--) /* the sort moved each to the next one's */
-		s->first[r] = s->first[r - 1];
-	s->first[0] = 0;
+}
+
+static void feed_wake(struct feed *f)
+{
+	atomic_fetch_add(&f->news, 1); /* whoever waits armed its gate before it looked at this */
+	for (unsigned i = 0; i < f->config.n_readers; i++)
+		gate_wake(&f->readers[i].gate);
 }
 
 /* Fills the next slot, if it is free and nobody else is at it. */
-static bool feed_produce(struct feed *f)
+static bool feed_produce(struct feed *f, struct feed_reader *r)
 {
 	struct feed_slot *s;
 	uint64_t piece;
+	unsigned n;
 	int end;
 
 	if (pthread_mutex_trylock(&f->lock) != 0)
@@ -248,77 +273,104 @@ static bool feed_produce(struct feed *f)
 		pthread_mutex_unlock(&f->lock);
 		return false;
 	}
-	end = feed_fill(f, s);
+	end = feed_fill(f, r->dealing ? r->dealing : s->parts->packets, &n);
 	atomic_store(&s->readers_left, f->config.n_readers);
 	atomic_store(&f->filled, piece + 1);
 	if (end) /* last: whoever sees it must see that this piece is yet to come */
 		atomic_store(&f->ended, end);
 	pthread_mutex_unlock(&f->lock);
-	if (f->config.n_readers > 1)
-		feed_deal(f, s);
+	if (r->dealing)
+		feed_deal(f, s, r->dealing, n);
+	else
+		s->parts->n = n;
 	atomic_store_explicit(&s->ready, piece + 1, memory_order_release);
+	feed_wake(f);
 	return true;
 }
 
 /* ---- reading */
 
-static void feed_leave(struct feed *f, struct feed_reader *r)
+static bool feed_is_ready(const struct feed *f, const struct feed_reader *r)
 {
-	atomic_fetch_sub_explicit(&f->slots[r->piece % f->n_slots].readers_left, 1, memory_order_release);
-	r->piece++;
-	r->at = 0;
-	r->holds = false;
+	return atomic_load_explicit(&f->slots[r->piece % f->n_slots].ready, memory_order_acquire) == r->piece + 1;
 }
 
-/* Copies the reader's next packets out of a slot: the slot's memory is another processor's. */
-static unsigned feed_copy(struct feed_reader *r, const struct feed_slot *s, unsigned reader)
+/*
+ * Whether the reader should read ahead rather than meter.  If each read only when it has nothing to meter, all
+ * would wait for the same piece at the same time; so there are always some pieces ahead while the lock is free.
+ */
+static bool feed_is_short(const struct feed *f, const struct feed_reader *r)
 {
-	uint32_t from = s->first[reader] + r->at, end = s->first[reader + 1];
-	unsigned n = 0;
+	return atomic_load_explicit(&f->filled, memory_order_relaxed) - r->piece < (f->n_slots + 1) / 2;
+}
 
-	for (uint32_t i = from; i < end && n < BATCH_MAX; i++) {
-		if (i + 4 < end) {
-			__builtin_prefetch(&s->packets[s->dealt[i + 4]]);
-			__builtin_prefetch((const uint8_t *)&s->packets[s->dealt[i + 4]] + 64);
-		}
-		r->packets[n++] = s->packets[s->dealt[i]];
-	}
+static void feed_leave(struct feed *f, struct feed_reader *r)
+{
+	struct feed_slot *s = &f->slots[r->piece % f->n_slots];
+
+	r->piece++;
+	r->at = 0;
+	if (atomic_fetch_sub_explicit(&s->readers_left, 1, memory_order_acq_rel) == 1)
+		feed_wake(f);
+}
+
+/* The next packets of the reader's part, in equal shares: a small rest would be slow for its size. */
+static unsigned feed_take(struct feed_reader *r, const struct feed_part *part, struct packet **packets)
+{
+	unsigned left = part->n - r->at, shares = (left + BATCH_MAX - 1) / BATCH_MAX;
+	unsigned n = shares ? (left + shares - 1) / shares : 0;
+
+	*packets = part->packets + r->at;
 	r->at += n;
 	return n;
+}
+
+/* Until there is news: at first awake, for it will not take long. */
+static void feed_wait(struct feed *f, struct feed_reader *r, uint64_t news)
+{
+	for (unsigned i = 0; i < SPIN; i++) {
+		if (atomic_load_explicit(&f->news, memory_order_relaxed) != news)
+			return;
+		GATE_PAUSE();
+	}
+	gate_arm(&r->gate);
+	if (atomic_load(&f->news) != news)
+		gate_disarm(&r->gate);
+	else
+		gate_sleep(&r->gate, nap_ns);
 }
 
 int feed_next(struct feed *f, unsigned reader, struct packet **packets, unsigned *n, struct diag *diag)
 {
 	struct feed_reader *r = &f->readers[reader];
+	bool waited = false;
 
 	*n = 0;
-	if (r->holds)
-		feed_leave(f, r);
 	for (;;) {
-		struct feed_slot *s = &f->slots[r->piece % f->n_slots];
+		uint64_t news = atomic_load(&f->news);
+		int ended;
 
-		if (atomic_load_explicit(&s->ready, memory_order_acquire) == r->piece + 1) {
-			if (f->config.n_readers == 1) {
-				*packets = s->packets;
-				*n = s->n;
-				r->holds = true;
-				return 0;
-			}
-			*packets = r->packets;
-			*n = feed_copy(r, s, reader);
+		if (feed_is_short(f, r) && feed_produce(f, r))
+			continue;
+		if (feed_is_ready(f, r)) {
+			*n = feed_take(r, &f->slots[r->piece % f->n_slots].parts[reader], packets);
 			if (*n)
 				return 0;
+			waited = r->at == 0; /* there was nothing in it: its caller has other things to do, too */
 			feed_leave(f, r);
-		} else if (!feed_produce(f)) {
-			int ended = atomic_load(&f->ended);
-			struct gate nap = { 1 };
-
-			if (ended && atomic_load(&f->filled) == r->piece) {
-				*diag = f->why;
-				return ended;
-			}
-			gate_sleep(&nap, nap_ns);
+			if (waited)
+				return 0;
+			continue;
 		}
+		ended = atomic_load(&f->ended);
+		if (ended && atomic_load(&f->filled) == r->piece) {
+			*diag = f->why;
+			return ended;
+		}
+		if (waited)
+			return 0;
+		feed_wait(f, r, news);
+		waited = true;
 	}
 }
 
@@ -335,4 +387,5 @@ void feed_get_stats(struct feed *f, struct meter_stats *meter, struct flow_stats
 		meter->filtered_octets += c.filtered_octets;
 	}
 	pthread_mutex_unlock(&f->lock);
+	feed_wake(f);
 }

@@ -40,6 +40,9 @@ const struct capture *feed_file(const struct feed *f, unsigned i);
 /* Whether what is read now is an ordinary file, which will end. */
 bool feed_is_file(const struct feed *f);
 
+/* Whether packets are dealt to several readers: they have their hash then. */
+bool feed_is_dealt(const struct feed *f);
+
 /* Positive outcome of feed_next(). */
 enum { FEED_E_END = 1 };
 

@@ -282,7 +282,10 @@ static void worker_expire(struct worker *w)
 static void worker_update(struct worker *w, struct packet *packets, unsigned n)
 {
 	meter_count(&w->stats.meter, packets, n);
-	flow_table_prefetch(w->table, packets, n); /* touch every bucket first ... */
+	if (w->config.feed && feed_is_dealt(w->config.feed))
+		flow_table_prefetch_hashed(w->table, packets, n);
+	else
+		flow_table_prefetch(w->table, packets, n); /* touch every bucket first ... */
 	flow_table_update(w->table, packets, n);   /* ... then use them */
 }
 

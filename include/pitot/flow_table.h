@@ -41,12 +41,21 @@ struct flow_table_config {
 
 struct flow_table;
 
+static inline uint64_t flow_key_hash(const struct hash_seed *seed, const struct flow_key *key, size_t key_size)
+{
+	if (key_size == FLOW_KEY_SIZE) /* a constant: the loop unrolls */
+		return hash_memory(seed, key, FLOW_KEY_SIZE);
+	return hash_memory(seed, key, FLOW_KEY_SIZE_MAC);
+}
+
 /* -ENOMEM with a sentence when the memory cannot be reserved. */
 int flow_table_new(struct flow_table **tp, const struct flow_table_config *config, struct diag *diag);
 void flow_table_free(struct flow_table *t);
 
 /* packets: those with verdict PACKET_METERED only; n <= BATCH_MAX. */
 void flow_table_prefetch(struct flow_table *t, struct packet *packets, unsigned n);
+/* The same where packets have their hash already: flow_key_hash() with the table's seed and key size. */
+void flow_table_prefetch_hashed(struct flow_table *t, const struct packet *packets, unsigned n);
 void flow_table_update(struct flow_table *t, struct packet *packets, unsigned n);
 
 /*

@@ -11,6 +11,13 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+/* Between two looks of somebody who waits awake. */
+#if defined(__x86_64__) || defined(__i386__)
+#define GATE_PAUSE() __builtin_ia32_pause()
+#else
+#define GATE_PAUSE() ((void)0)
+#endif
+
 struct gate {
 	_Alignas(64) _Atomic uint32_t waiting;
 };

@@ -31,15 +31,10 @@
 #include "capture/capture_interface.h"
 #include "capture/capture_socket.h"
 #include "pitot/clock.h"
+#include "pitot/gate.h"
 
 #define ASK_KERNEL_EVERY 16
 #define STOP_QUIET_NS	 (3 * CAPTURE_BLOCK_MS * NS_PER_MSEC)
-
-#if defined(__x86_64__) || defined(__i386__)
-#define SPIN_PAUSE() __builtin_ia32_pause()
-#else
-#define SPIN_PAUSE() ((void)0)
-#endif
 
 static int afpacket_get_stats(struct capture *c, struct capture_stats *stats);
 
@@ -247,7 +242,7 @@ static bool afpacket_spin(struct afpacket *a)
 		for (unsigned i = 0; i < 64; i++) {
 			if (afpacket_take_block(a))
 				return true;
-			SPIN_PAUSE();
+			GATE_PAUSE();
 		}
 	} while (clock_monotonic_ns() < end_ns);
 	return false;

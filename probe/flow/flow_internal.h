@@ -65,9 +65,7 @@ static inline struct bucket *flow_bucket_other(struct flow_table *t, struct buck
 }
 static inline uint64_t flow_hash(const struct flow_table *t, const struct flow_key *key)
 {
-	if (t->config.key_size == FLOW_KEY_SIZE) /* a constant: the loop unrolls */
-		return hash_memory(&t->config.seed, key, FLOW_KEY_SIZE);
-	return hash_memory(&t->config.seed, key, FLOW_KEY_SIZE_MAC);
+	return flow_key_hash(&t->config.seed, key, t->config.key_size);
 }
 static inline bool flow_key_equal(const struct flow_table *t, const struct flow_key *a, const struct flow_key *b)
 {
