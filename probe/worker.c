@@ -1,11 +1,10 @@
 /*
  * worker: see worker.h.  worker_main() is the loop: packets in, records out.
  */
-#include "worker.h"
+#include "worker_internal.h"
 
 #include <errno.h>
 #include <poll.h>
-#include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,51 +23,6 @@ enum {
 /* A ring of the kernel's hands out a block late: so much later than packet time runs the clock on a silent link. */
 static const uint64_t silence_lag_ns = 100 * NS_PER_MSEC;
 static const uint64_t expire_every_ns = NS_PER_MSEC;
-
-struct worker {
-	struct worker_config config;
-	struct capture **captures;
-	struct decoder **decoders; /* by capture: link types may differ */
-	unsigned n_captures;
-	struct outlet *outlet;
-	struct flow_table *table;
-	struct fragment_table *fragments;
-	struct worker_stats stats; /* flows: only the fragment counters; the rest is the table's */
-	struct own_flows own;
-
-	/* the metering clock (pitot(8), AGEING) */
-	uint64_t now_ns;
-	uint64_t elapsed_ns;
-	uint64_t expired_ns; /* elapsed_ns at the last look for silent keys */
-	uint64_t window_min_ns;
-	unsigned window_packets;
-
-	pthread_t thread;
-	bool started;
-	_Atomic bool stop;
-	_Atomic bool done;
-	const struct sandbox *sandbox;
-	_Atomic uint64_t turns;
-	bool may_wait; /* for room in the outlet: savefiles, and the flush at the end */
-	int result;
-	struct diag why;
-
-	pthread_mutex_t mutex; /* guards what follows */
-	pthread_cond_t copied;
-	_Atomic uint32_t stats_wanted;
-	uint32_t stats_done;
-	struct worker_stats stats_copy;
-	_Atomic bool own_changed;
-	struct own_flows own_next;
-	_Atomic bool timeouts_changed;
-	struct worker_timeouts timeouts_next;
-	_Atomic uint64_t offered; /* a bit for each of these that was not adopted yet */
-	struct capture_descriptor *offers;
-	struct worker_gaps *gaps; /* by capture; its thread alone writes */
-
-	struct frame_batch batch;
-	struct packet packets[BATCH_MAX];
-};
 
 /* ---- records out */
 
@@ -206,22 +160,6 @@ const struct capture *worker_capture(const struct worker *w, unsigned i)
 	return w->captures[i];
 }
 
-void worker_set_own_flows(struct worker *w, const struct own_flows *own)
-{
-	pthread_mutex_lock(&w->mutex);
-	w->own_next = *own;
-	atomic_store(&w->own_changed, true);
-	pthread_mutex_unlock(&w->mutex);
-}
-
-void worker_set_timeouts(struct worker *w, const struct worker_timeouts *timeouts)
-{
-	pthread_mutex_lock(&w->mutex);
-	w->timeouts_next = *timeouts;
-	atomic_store(&w->timeouts_changed, true);
-	pthread_mutex_unlock(&w->mutex);
-}
-
 /* ---- the metering clock */
 
 /*
@@ -338,24 +276,6 @@ static void worker_wait(struct worker *w)
 	poll(fds, n, WAIT_MS);
 }
 
-/* Here and not where somebody looks from time to time: a short gap is a gap, and so is each of several. */
-static void worker_note_gap(struct worker *w, unsigned i, bool down)
-{
-	struct worker_gaps *g = &w->gaps[i];
-	uint64_t now_ns = clock_monotonic_ns();
-
-	pthread_mutex_lock(&w->mutex);
-	if (down) {
-		g->begun++;
-		g->since_ns = now_ns;
-	} else {
-		g->last_ns = now_ns - g->since_ns;
-		g->total_ns += g->last_ns;
-	}
-	g->down = down;
-	pthread_mutex_unlock(&w->mutex);
-}
-
 /* The old socket has nothing left to give. */
 static void worker_adopt(struct worker *w, unsigned i)
 {
@@ -437,55 +357,6 @@ static int worker_drain(struct worker *w)
 	return r < 0 ? r : 0;
 }
 
-static void worker_capture_totals(struct worker *w)
-{
-	struct meter_stats *s = &w->stats.meter;
-
-	s->kernel_dropped = s->filtered_packets = s->filtered_octets = 0;
-	for (unsigned i = 0; i < w->n_captures; i++) {
-		struct capture_stats c = { 0 };
-
-		capture_get_stats(w->captures[i], &c);
-		s->kernel_dropped += c.kernel_dropped;
-		s->filtered_packets += c.filtered;
-		s->filtered_octets += c.filtered_octets;
-	}
-}
-
-static void worker_assemble_stats(struct worker *w, struct worker_stats *out)
-{
-	const struct flow_stats *t = flow_table_stats(w->table), *f = &w->stats.flows;
-
-	worker_capture_totals(w);
-	*out = w->stats;
-	out->flows = *t;
-	out->flows.fragments_tracked = f->fragments_tracked;
-	out->flows.fragments_joined = f->fragments_joined;
-	out->flows.fragments_evicted = f->fragments_evicted;
-}
-
-/* What other threads asked for, between two batches. */
-static void worker_answer(struct worker *w)
-{
-	uint32_t wanted = atomic_load_explicit(&w->stats_wanted, memory_order_relaxed);
-
-	if (wanted == w->stats_done && !atomic_load_explicit(&w->own_changed, memory_order_relaxed) &&
-	    !atomic_load_explicit(&w->timeouts_changed, memory_order_relaxed))
-		return;
-	pthread_mutex_lock(&w->mutex);
-	if (atomic_exchange(&w->own_changed, false))
-		w->own = w->own_next;
-	if (atomic_exchange(&w->timeouts_changed, false))
-		flow_table_set_timeouts(w->table, w->timeouts_next.active_ns, w->timeouts_next.inactive_ns,
-					w->timeouts_next.tcp_end_ns);
-	if (wanted != w->stats_done) {
-		worker_assemble_stats(w, &w->stats_copy);
-		w->stats_done = wanted;
-		pthread_cond_broadcast(&w->copied);
-	}
-	pthread_mutex_unlock(&w->mutex);
-}
-
 static bool worker_uses_libpcap(const struct worker *w)
 {
 	for (unsigned i = 0; i < w->n_captures; i++)
@@ -550,25 +421,6 @@ void worker_set_sandbox(struct worker *w, const struct sandbox *sandbox)
 	w->sandbox = sandbox;
 }
 
-void worker_get_gaps(struct worker *w, unsigned i, struct worker_gaps *gaps)
-{
-	pthread_mutex_lock(&w->mutex);
-	*gaps = w->gaps[i];
-	pthread_mutex_unlock(&w->mutex);
-}
-
-void worker_offer(struct worker *w, unsigned i, const struct capture_descriptor *socket)
-{
-	uint64_t bit = UINT64_C(1) << i;
-
-	pthread_mutex_lock(&w->mutex);
-	if (atomic_load(&w->offered) & bit)
-		capture_descriptor_close(&w->offers[i]); /* one that was not fetched is of yesterday */
-	w->offers[i] = *socket;
-	atomic_fetch_or(&w->offered, bit);
-	pthread_mutex_unlock(&w->mutex);
-}
-
 uint64_t worker_turns(const struct worker *w)
 {
 	return atomic_load_explicit(&w->turns, memory_order_relaxed);
@@ -602,23 +454,4 @@ int worker_join(struct worker *w, struct diag *diag)
 	if (w->result < 0)
 		*diag = w->why;
 	return w->result;
-}
-
-void worker_get_stats(struct worker *w, struct worker_stats *stats)
-{
-	uint32_t mine = atomic_fetch_add(&w->stats_wanted, 1) + 1;
-
-	pthread_mutex_lock(&w->mutex);
-	while (w->started && !atomic_load(&w->done) && (int32_t)(w->stats_done - mine) < 0)
-		pthread_cond_wait(&w->copied, &w->mutex);
-	*stats = w->stats_copy;
-	pthread_mutex_unlock(&w->mutex);
-}
-
-void worker_peek_stats(struct worker *w, struct worker_stats *stats)
-{
-	pthread_mutex_lock(&w->mutex);
-	*stats = w->stats_copy;
-	atomic_fetch_add(&w->stats_wanted, 1);
-	pthread_mutex_unlock(&w->mutex);
 }

@@ -44,7 +44,7 @@ NEVER = [  # folder, header, why
 TOP = {  # header: the files that may include it
     "config.h": {"main.c", "run.c", "run.h", "confine.c", "confine.h", "process.c", "process.h", "reload.c", "reload.h",
                  "report.c", "report.h"},
-    "worker.h": {"main.c", "run.c", "run.h", "confine.c", "recovery.c", "recovery.h", "worker.c", "report.c", "report.h"},
+    "worker.h": {"main.c", "run.c", "run.h", "confine.c", "recovery.c", "recovery.h", "worker.c", "worker_internal.h", "report.c", "report.h"},
 }
 
 # Libraries: system headers that belong to one folder.

@@ -1,7 +1,7 @@
 /*
  * The metering process and the exporting process together, without a main: savefiles in, records out, and the
  * ledger that is reported over both.
- * Covers worker.c, exporting.c, report.c, feed.c, meter.c, base/gate.c.
+ * Covers worker.c, worker_doors.c, exporting.c, report.c, feed.c, meter.c, base/gate.c.
  */
 #include "cm.h"
 
