@@ -45,10 +45,11 @@ struct exporting_stats {
 void exporting_get_stats(struct exporting *e, struct exporting_stats *stats);
 
 /*
- * Most records a second, bursts aside; 0: no limit.  What is over it waits in the queues.  may_drop: what they have
- * no room for is dropped, and counted; else the metering processes wait.  Any thread, any time.
+ * Most records a second, bursts aside; 0: no limit.  What is over it waits in the queues.  live: what they have no
+ * room for is dropped, and counted, and records may change their order; else the metering processes wait.  Any
+ * thread, any time.
  */
-void exporting_set_rate(struct exporting *e, uint32_t records, bool may_drop);
+void exporting_set_rate(struct exporting *e, uint32_t records, bool live);
 /* From this monotonic time on nothing waits for the rate any more: what is over it is dropped. */
 void exporting_stop_by(struct exporting *e, uint64_t deadline_ns);
 
