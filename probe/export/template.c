@@ -1,11 +1,13 @@
 /*
  * template: see template.h.
  *
- * template_encode() runs once per record and collector: one switch over dense codes, each case one load and
- * one store of constant size.  Rows that fit no special case go through the general ones at the end.
+ * template_encode() runs once per record and collector.  Where a field stands is known up to the first one of variable
+ * length: these are put code by code, each a loop of one load and one store of constant size, without a decision for
+ * every field.  What follows a variable field is put in order.
  */
 #include "template.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "pitot/flow_record.h"
@@ -36,7 +38,10 @@ enum template_code {
 	OP_COPY,   /* any length */
 	OP_STRING, /* fixed or variable */
 	OP_INTERFACE,
+	OP_CODES
 };
+
+static_assert(OP_CODES == TEMPLATE_CODES, "the plan has an end for each");
 
 static uint64_t load_uint(const uint8_t *p, unsigned size)
 {
@@ -119,9 +124,25 @@ static unsigned variable_size(const struct ie *ie)
 	return longest < 255 ? 1 + longest : 3 + longest;
 }
 
+/* Behind the others of its code; or, from the first variable field on, behind everything. */
+static void plan_add(struct template *t, const struct template_op *op)
+{
+	unsigned to = t->n_fields;
+
+	if (op->length != IE_VARIABLE && t->n_fields == t->ends[OP_CODES - 1]) {
+		to = t->ends[op->op];
+		for (unsigned code = op->op; code < OP_CODES; code++)
+			t->ends[code]++;
+		t->fixed_size = (uint16_t)(t->fixed_size + op->length);
+	}
+	memmove(&t->ops[to + 1], &t->ops[to], (t->n_fields - to) * sizeof(*op));
+	t->ops[to] = *op;
+}
+
 int template_add(struct template *t, const struct ie *ie, uint16_t length)
 {
 	unsigned i = t->n_fields;
+	struct template_op op;
 
 	if (i == TEMPLATE_FIELDS)
 		return TEMPLATE_E_FULL;
@@ -130,15 +151,18 @@ int template_add(struct template *t, const struct ie *ie, uint16_t length)
 	t->fields[i] = (struct template_field){
 		.ie = ie, .pen = ie->pen, .id = ie_wire_id(ie, (enum ie_protocol)t->protocol), .length = length
 	};
-	t->ops[i] = (struct template_op){
-		.op = (uint8_t)code_of(ie, length), .size = (uint8_t)ie->size, .offset = ie->offset, .length = length,
-		.constant = ie->constant
-	};
+	op = (struct template_op){ .op = (uint8_t)code_of(ie, length),
+				   .size = (uint8_t)ie->size,
+				   .offset = ie->offset,
+				   .length = length,
+				   .at = t->fixed_size,
+				   .constant = ie->constant };
 	/* these two ask the protocol number, and an index that does not fit is 0 rather than the largest */
 	if (ie->encode == IE_ENCODE_ICMP || ie->encode == IE_ENCODE_ICMP6)
-		t->ops[i].constant = ie->encode == IE_ENCODE_ICMP ? 1 : 58;
+		op.constant = ie->encode == IE_ENCODE_ICMP ? 1 : 58;
 	if (ie->encode == IE_ENCODE_INDEX)
-		t->ops[i].constant = 1;
+		op.constant = 1;
+	plan_add(t, &op);
 	t->n_fields++;
 	t->min_size = (uint16_t)(t->min_size + (length == IE_VARIABLE ? 1 : length));
 	t->max_size = (uint16_t)(t->max_size + (length == IE_VARIABLE ? variable_size(ie) : length));
@@ -285,68 +309,85 @@ static uint8_t *put_other(const struct template_op *op, const uint8_t *base, str
 	}
 }
 
+/* One field; code is a constant where it is known. */
+static inline __attribute__((always_inline)) uint8_t *put_field(unsigned code, const struct template_op *op,
+								 const uint8_t *base, struct template_context *ctx,
+								 uint8_t *at)
+{
+	const struct flow_record *r = (const struct flow_record *)base;
+	const uint8_t *p = base + op->offset;
+
+	switch (code) {
+	case OP_U8:
+		*at = *p;
+		return at + 1;
+	case OP_U16:
+		wire_store(at, load_uint(p, 2), 2);
+		return at + 2;
+	case OP_U32:
+		wire_store(at, load_uint(p, 4), 4);
+		return at + 4;
+	case OP_U64:
+		wire_store(at, load_uint(p, 8), 8);
+		return at + 8;
+	case OP_COPY4:
+		memcpy(at, p, 4);
+		return at + 4;
+	case OP_COPY6:
+		memcpy(at, p, 6);
+		return at + 6;
+	case OP_COPY16:
+		memcpy(at, p, 16);
+		return at + 16;
+	case OP_MSEC:
+		wire_store(at, load_uint(p, 8) / NS_PER_MSEC, 8);
+		return at + 8;
+	case OP_UPTIME:
+		wire_store(at, uptime(ctx, load_uint(p, 8)), 4);
+		return at + 4;
+	case OP_TCP1:
+		*at = r->key.protocol == 6 ? (uint8_t)r->tcp_flags : 0;
+		return at + 1;
+	case OP_TCP2: /* bits of the data offset are zero (RFC 9565 §3) */
+		wire_store(at, r->key.protocol == 6 ? r->tcp_flags & 0x0fff : 0, 2);
+		return at + 2;
+	case OP_ICMP:
+		wire_store(at, r->key.protocol == op->constant ? r->key.dst_port : 0, 2);
+		return at + 2;
+	case OP_DIRECTION:
+		*at = *p == FLOW_DIRECTION_EGRESS;
+		return at + 1;
+	default:
+		return put_other(op, base, ctx, at);
+	}
+}
+
+#define PUT_ALL(CODE)                                                                                      \
+	for (const struct template_op *end = t->ops + t->ends[CODE]; op < end; op++)                       \
+		put_field(CODE, op, base, ctx, at + op->at)
+
 uint8_t *template_encode(const struct template *t, const void *record, struct template_context *ctx, uint8_t *at)
 {
-	const struct flow_record *r = record;
 	const uint8_t *base = record;
-	const struct template_op *op = t->ops, *end = op + t->n_fields;
+	const struct template_op *op = t->ops;
 
-	for (; op < end; op++) {
-		const uint8_t *p = base + op->offset;
-
-		switch (op->op) {
-		case OP_U8:
-			*at++ = *p;
-			break;
-		case OP_U16:
-			wire_store(at, load_uint(p, 2), 2);
-			at += 2;
-			break;
-		case OP_U32:
-			wire_store(at, load_uint(p, 4), 4);
-			at += 4;
-			break;
-		case OP_U64:
-			wire_store(at, load_uint(p, 8), 8);
-			at += 8;
-			break;
-		case OP_COPY4:
-			memcpy(at, p, 4);
-			at += 4;
-			break;
-		case OP_COPY6:
-			memcpy(at, p, 6);
-			at += 6;
-			break;
-		case OP_COPY16:
-			memcpy(at, p, 16);
-			at += 16;
-			break;
-		case OP_MSEC:
-			wire_store(at, load_uint(p, 8) / NS_PER_MSEC, 8);
-			at += 8;
-			break;
-		case OP_UPTIME:
-			wire_store(at, uptime(ctx, load_uint(p, 8)), 4);
-			at += 4;
-			break;
-		case OP_TCP1:
-			*at++ = r->key.protocol == 6 ? (uint8_t)r->tcp_flags : 0;
-			break;
-		case OP_TCP2: /* bits of the data offset are zero (RFC 9565 §3) */
-			wire_store(at, r->key.protocol == 6 ? r->tcp_flags & 0x0fff : 0, 2);
-			at += 2;
-			break;
-		case OP_ICMP:
-			wire_store(at, r->key.protocol == op->constant ? r->key.dst_port : 0, 2);
-			at += 2;
-			break;
-		case OP_DIRECTION:
-			*at++ = *p == FLOW_DIRECTION_EGRESS;
-			break;
-		default:
-			at = put_other(op, base, ctx, at);
-		}
-	}
+	PUT_ALL(OP_U8);
+	PUT_ALL(OP_U16);
+	PUT_ALL(OP_U32);
+	PUT_ALL(OP_U64);
+	PUT_ALL(OP_COPY4);
+	PUT_ALL(OP_COPY6);
+	PUT_ALL(OP_COPY16);
+	PUT_ALL(OP_MSEC);
+	PUT_ALL(OP_UPTIME);
+	PUT_ALL(OP_TCP1);
+	PUT_ALL(OP_TCP2);
+	PUT_ALL(OP_ICMP);
+	PUT_ALL(OP_DIRECTION);
+	for (const struct template_op *end = t->ops + t->ends[OP_CODES - 1]; op < end; op++)
+		put_other(op, base, ctx, at + op->at);
+	at += t->fixed_size;
+	for (const struct template_op *end = t->ops + t->n_fields; op < end; op++)
+		at = put_field(op->op, op, base, ctx, at);
 	return at;
 }

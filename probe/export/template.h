@@ -13,6 +13,7 @@
 #include "pitot/ie.h"
 
 #define TEMPLATE_FIELDS 64 /* flowKeyIndicator has as many bits */
+#define TEMPLATE_CODES  22 /* ways to put a field */
 
 struct template_field {
 	const struct ie *ie;
@@ -26,6 +27,7 @@ struct template_op {
 	uint8_t size; /* of the member */
 	uint16_t offset;
 	uint16_t length; /* on the wire */
+	uint16_t at;     /* from the beginning of the record; not behind a variable field */
 	uint64_t constant;
 };
 
@@ -36,7 +38,9 @@ struct template {
 	uint16_t n_scope;  /* the first fields are the scope; 0: flow records */
 	uint16_t min_size; /* octets of the shortest record */
 	uint16_t max_size; /* and of the longest: the same unless a field is variable */
+	uint16_t fixed_size; /* up to the first variable field */
 	struct template_field fields[TEMPLATE_FIELDS];
+	uint8_t ends[TEMPLATE_CODES]; /* in ops, of the fields of each code before that one; what follows is in order */
 	struct template_op ops[TEMPLATE_FIELDS];
 };
 
