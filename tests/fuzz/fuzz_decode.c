@@ -10,7 +10,7 @@ enum { LINK_TYPES = sizeof(link_types) / sizeof(link_types[0]) };
 static void check_packet(const struct packet *p, const struct exact *x)
 {
 	FUZZ_CHECK(p->verdict < PACKET_VERDICTS);
-	FUZZ_CHECK(p->link_octets == x->frame.wire_len);
+	FUZZ_CHECK(p->link_octets == x->frame.wire_len + (x->frame.flags & FRAME_VLAN ? 4 : 0)); /* the tag was there */
 	if (p->verdict != PACKET_METERED)
 		return;
 	FUZZ_CHECK(p->key.ip_version == 4 || p->key.ip_version == 6);
