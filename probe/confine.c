@@ -2,9 +2,12 @@
 #include "confine.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "pitot/log.h"
 #include "recovery.h"
@@ -16,14 +19,47 @@ static bool confine_is_tcp(enum transport_kind kind)
 	return kind == TRANSPORT_TCP || kind == TRANSPORT_TLS;
 }
 
+/* Where a file is, or would be. */
+static const char *confine_directory(char directory[PATH_MAX], const char *path)
+{
+	const char *slash = path ? strrchr(path, '/') : NULL;
+	size_t n = slash == path ? 1 : slash ? (size_t)(slash - path) : 0;
+
+	if (!path || n >= PATH_MAX)
+		return path;
+	memcpy(directory, path, n);
+	directory[n] = '\0';
+	return n ? directory : ".";
+}
+
+/* The file is opened when there are statistics, which may be a week later: a mistake is better told now. */
+static int confine_check_stats(const char *path, struct diag *diag)
+{
+	char directory[PATH_MAX];
+	struct stat st;
+	int r = 0;
+
+	if (stat(path, &st) == 0)
+		r = S_ISDIR(st.st_mode) ? -EISDIR : faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) < 0 ? -errno : 0;
+	else if (errno != ENOENT ||
+		 faccessat(AT_FDCWD, confine_directory(directory, path), W_OK | X_OK, AT_EACCESS) < 0)
+		r = -errno;
+	return r < 0 ? diag_set(diag, r, "--stats %s: %s", path, strerror(-r)) : 0;
+}
+
 /* What is written again after the start: statistics, the pid file's end, the renaming of complete files. */
 static int confine_list_files(struct confine *c, const struct config *config, struct diag *diag)
 {
 	c->files = calloc(config->n_collectors + 2, sizeof(*c->files));
 	if (!c->files)
 		return diag_set(diag, -ENOMEM, "out of memory");
-	if (config->stats_path && strcmp(config->stats_path, "-"))
+	if (config->stats_path && strcmp(config->stats_path, "-")) {
+		int r = confine_check_stats(config->stats_path, diag);
+
+		if (r < 0)
+			return r;
 		c->files[c->n_files++] = config->stats_path;
+	}
 	if (config->pidfile)
 		c->files[c->n_files++] = config->pidfile;
 	for (unsigned i = 0; i < config->n_collectors; i++) {
@@ -45,9 +81,10 @@ static int confine_prepare_spool(const struct config *config, struct diag *diag)
 	if (r < 0 || !config->spool_dir)
 		return r;
 	r = sandbox_make_directory(config->spool_dir, &user, &why);
-	if (r != 0)
-		log_warning("--spool %s, and user %s may not write there: give it to that user (chown)", why.text,
-			    user.name[0] ? user.name : "of this process");
+	if (r < 0)
+		return diag_set(diag, r, "--spool %.500s", why.text);
+	if (r == SANDBOX_E_OWNER)
+		log_warning("--spool %s, and user %s may not write there: give it to that user (chown)", why.text, user.name);
 	return 0;
 }
 
@@ -85,34 +122,11 @@ static void confine_tell(const struct confine *c)
 		log_warning("sandbox of the opener process: without %s", of_opener);
 }
 
-int confine_make_spool(const struct config *config, struct diag *diag)
-{
-	struct sandbox_user user;
-	int r;
-
-	if (!config->spool_dir)
-		return 0;
-	r = sandbox_find_user(&user, config->user, config->stay_root, diag);
-	return r < 0 ? r : sandbox_make_directory(config->spool_dir, &user, diag);
-}
-
-/* An editor puts a new file in the old one's place, and SIGHUP reads that. */
-static const char *confine_directory(char directory[PATH_MAX], const char *path)
-{
-	const char *slash = path ? strrchr(path, '/') : NULL;
-	size_t n = slash == path ? 1 : slash ? (size_t)(slash - path) : 0;
-
-	if (!path || n >= PATH_MAX)
-		return path;
-	memcpy(directory, path, n);
-	directory[n] = '\0';
-	return n ? directory : ".";
-}
-
 int confine_enter(struct confine *c, const struct config *config, struct diag *diag)
 {
 	const char *read_paths[8] = {NULL}, *write_paths[] = {config->spool_dir, NULL};
 	char config_directory[PATH_MAX];
+	/* an editor puts a new file in the old one's place, and SIGHUP reads that */
 	const char *const maybe[] = {confine_directory(config_directory, config->config_path), config->tls_ca, config->tls_cert, config->tls_key};
 	uint16_t ports[PORTS_MAX];
 	struct sandbox_config sandbox = {

@@ -19,8 +19,6 @@ struct confine {
 /* Forks the opener, if there is anything for it to do: before threads and before anything is secret. */
 int confine_start_opener(struct confine *c, const struct config *config, struct capture_config *captures,
 			 struct diag *diag);
-/* The directory of --spool, for the user that the process will be: before the collectors are opened. */
-int confine_make_spool(const struct config *config, struct diag *diag);
 /* Everything is open: gives up the rest, and logs what holds and what is missing. */
 int confine_enter(struct confine *c, const struct config *config, struct diag *diag);
 void confine_deinit(struct confine *c);

@@ -39,6 +39,7 @@ struct exporting {
 	/* the thread's own */
 	struct pace pace;
 	unsigned turn; /* the outlet that is first */
+	uint64_t start_ns;
 	int last_state[EXPORTING_COLLECTORS_MAX];
 	struct log_gate error_gates[EXPORTING_COLLECTORS_MAX];
 	uint64_t last_errors[EXPORTING_COLLECTORS_MAX];
@@ -203,18 +204,23 @@ static void exporting_pass_on(struct exporting *e, unsigned i)
 /* One line when a collector begins to fail, not more than one a minute, and one when it is well again. */
 static void exporting_tell(struct exporting *e, const struct clock_time *now)
 {
+	/* a short savefile is over before anybody could do anything: the sentence at its end is enough */
+	bool early = !atomic_load(&e->may_drop) && now->monotonic_ns - e->start_ns < 3 * NS_PER_SEC;
+
 	for (unsigned i = 0; i < exporter_collectors(e->exporter) && i < EXPORTING_COLLECTORS_MAX; i++) {
 		struct collector_stats c;
 
+		exporting_pass_on(e, i);
+		if (early)
+			continue;
 		exporter_get_collector_stats(e->exporter, i, &c);
 		if (c.errors != e->last_errors[i] &&
 		    log_gate_open(&e->error_gates[i], now->monotonic_ns, 60 * NS_PER_SEC)) {
-			log_warning("--collector %s: %s (%llu errors, %llu flow records not sent so far)", c.url,
-				    collector_cause(&c), (unsigned long long)c.errors,
-				    (unsigned long long)c.lost_records);
+			log_warning("--collector %s: %s (%llu error%s, %llu flow record%s not sent so far)", c.url,
+				    collector_cause(&c), (unsigned long long)c.errors, log_plural(c.errors),
+				    (unsigned long long)c.lost_records, log_plural(c.lost_records));
 			e->last_errors[i] = c.errors;
 		}
-		exporting_pass_on(e, i);
 		if (c.state == TRANSPORT_STATE_FAILED && e->last_state[i] != TRANSPORT_STATE_FAILED && c.errors == 0)
 			log_warning("--collector %s: cannot be reached; it is tried again", c.url);
 		if (c.state == TRANSPORT_STATE_UP && e->last_state[i] == TRANSPORT_STATE_FAILED)
@@ -297,6 +303,7 @@ static void *exporting_main(void *arg)
 	struct clock_time now = clock_now();
 	uint64_t next_tick_ns = 0;
 
+	e->start_ns = now.monotonic_ns;
 	for (;;) {
 		bool finish = atomic_load(&e->finish); /* before the last look at the rings */
 		unsigned n = 0;

@@ -1,8 +1,10 @@
 /*
  * pitot: a flow exporter.  argv -> config -> run -> exit status.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "pitot/capture.h"
@@ -91,7 +93,9 @@ int main(int argc, char **argv)
 		log_set_level(LOG_LEVEL_DEBUG);
 	status = main_act(&config, argc, argv, &diag);
 	config_deinit(&config);
-	if (fflush(stdout) != 0 && status == 0)
+	if (fflush(stdout) != 0 && status == 0) {
+		log_error("standard output: %s", strerror(errno));
 		status = 1;
+	}
 	exit(status);
 }

@@ -216,24 +216,30 @@ void report_json(FILE *out, const struct report *r)
 	fprintf(out, "  \"ledger\": {\"balanced\": %s}\n}\n", report_balanced(r) ? "true" : "false");
 }
 
+/* "; 5 flows not sent"; nothing when there are none */
+static void summary_count(FILE *out, uint64_t n, const char *noun, const char *what)
+{
+	if (n)
+		fprintf(out, "; %" PRIu64 " %s%s%s", n, noun, log_plural(n), what);
+}
+
 static void summary_collector(FILE *out, const struct collector_stats *c)
 {
 	char url[1024];
 
 	log_escape(url, sizeof(url), c->url);
-	fprintf(out, "  %s: %" PRIu64 " flows in %" PRIu64 " messages, %" PRIu64 " octets", url, c->records, c->messages,
-		c->octets);
-	if (c->lost_records)
-		fprintf(out, "; %" PRIu64 " flows not sent", c->lost_records);
-	if (c->pending_records)
-		fprintf(out, "; %" PRIu64 " flows wait", c->pending_records);
-	if (c->resent_records)
-		fprintf(out, "; %" PRIu64 " flows sent again", c->resent_records);
+	fprintf(out, "  %s: %" PRIu64 " flow%s in %" PRIu64 " message%s, %" PRIu64 " octets", url, c->records,
+		log_plural(c->records), c->messages, log_plural(c->messages), c->octets);
+	summary_count(out, c->lost_records, "flow", " not sent");
+	summary_count(out, c->pending_records, "flow", " waiting");
+	summary_count(out, c->resent_records, "flow", " sent again");
+	summary_count(out, c->unfit_records, "flow", "");
 	if (c->unfit_records)
-		fprintf(out, "; %" PRIu64 " flows (%" PRIu64 " packets) that the format cannot carry", c->unfit_records,
-			c->unfit_packets);
+		fprintf(out, " (%" PRIu64 " packet%s) that the format cannot carry", c->unfit_packets,
+			log_plural(c->unfit_packets));
+	summary_count(out, c->errors, "error", "");
 	if (c->errors)
-		fprintf(out, "; %" PRIu64 " errors, the last one: %s", c->errors, collector_cause(c));
+		fprintf(out, ", the last one: %s", collector_cause(c));
 	fputc('\n', out);
 }
 
@@ -253,8 +259,8 @@ void report_summary(FILE *out, const struct report *r)
 		fprintf(out, "; %" PRIu64 " DROPPED by the kernel", m->kernel_dropped);
 	fputc('\n', out);
 	if (r->gaps)
-		fprintf(out, "  %" PRIu64 " times an interface was down or gone, %" PRIu64 ".%03" PRIu64 " s in all\n", r->gaps,
-			r->gap_ns / NS_PER_SEC, r->gap_ns / NS_PER_MSEC % 1000);
+		fprintf(out, "  %" PRIu64 " time%s an interface was down or gone, %" PRIu64 ".%03" PRIu64 " s in all\n", r->gaps,
+			log_plural(r->gaps), r->gap_ns / NS_PER_SEC, r->gap_ns / NS_PER_MSEC % 1000);
 	for (unsigned i = 0; i < PACKET_VERDICTS; i++)
 		if (m->ignored[i] && ignored_reasons[i].text)
 			fprintf(out, "  %" PRIu64 " ignored: %s\n", m->ignored[i], ignored_reasons[i].text);

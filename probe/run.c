@@ -261,8 +261,6 @@ static int run_open(struct run *r, struct diag *diag)
 	if (ret == 0)
 		ret = run_workers(r, diag);
 	if (ret == 0)
-		ret = confine_make_spool(c, diag);
-	if (ret == 0)
 		ret = run_exporter(r, diag);
 	if (ret == 0 && c->pidfile) {
 		ret = process_write_pidfile(c->pidfile, diag);
@@ -351,7 +349,7 @@ static void run_facts(struct run *r, uint64_t now_ns, bool final)
 	exporting_set_facts(r->exporting, &facts);
 }
 
-static void run_report(struct run *r, bool final)
+static int run_report(struct run *r, bool final)
 {
 	const struct config *c = r->config;
 	struct report report = { .final = final, .duration_ns = clock_monotonic_ns() - r->start.monotonic_ns };
@@ -364,11 +362,14 @@ static void run_report(struct run *r, bool final)
 		out = strcmp(c->stats_path, "-") ? run_open_stats(r, c->stats_path) : stderr;
 		if (out)
 			report_json(out, &report);
-		if (!out || (out != stderr && fclose(out) != 0))
+		if (!out || (out != stderr && fclose(out) != 0)) {
 			log_error("--stats %s: %s", c->stats_path, strerror(errno));
+			return 1;
+		}
 	} else if (!c->quiet) {
 		report_summary(stderr, &report);
 	}
+	return 0;
 }
 
 static void run_stop_workers(struct run *r)
@@ -478,12 +479,14 @@ static bool run_refused(const struct collector_stats *c)
 	if (!c->errors || c->reliable || c->last_cause)
 		return false;
 	if (c->last_error == ECONNREFUSED)
-		log_error("--collector %s refused %llu datagrams (%s): nobody listens there; %llu flow records were sent and "
+		log_error("--collector %s refused %llu datagram%s (%s): nobody listens there; %llu flow record%s sent "
 			  "may be lost",
-			  c->url, (unsigned long long)c->errors, collector_cause(c), (unsigned long long)c->records);
+			  c->url, (unsigned long long)c->errors, log_plural(c->errors), collector_cause(c),
+			  (unsigned long long)c->records, log_plural(c->records));
 	else
-		log_error("--collector %s: %s (%llu errors): %llu flow records were sent and may be lost", c->url,
-			  collector_cause(c), (unsigned long long)c->errors, (unsigned long long)c->records);
+		log_error("--collector %s: %s (%llu error%s): %llu flow record%s sent may be lost", c->url,
+			  collector_cause(c), (unsigned long long)c->errors, log_plural(c->errors),
+			  (unsigned long long)c->records, log_plural(c->records));
 	return true;
 }
 
@@ -500,15 +503,17 @@ static int run_verdict(struct run *r)
 		const struct collector_stats *c = &stats.collectors[i];
 
 		if (c->pending_records)
-			log_warning("--collector %s: %s: %llu flow records are left in the spool for the next run", c->url,
-				    collector_cause(c), (unsigned long long)c->pending_records);
+			log_warning("--collector %s: %s: left in the spool for the next run: %llu flow record%s", c->url,
+				    collector_cause(c), (unsigned long long)c->pending_records,
+				    log_plural(c->pending_records));
 		if (!c->lost_records) {
 			status |= run_refused(c);
 			continue;
 		}
-		log_error("--collector %s: %s: %llu of %llu flow records were not sent (%llu errors)", c->url,
+		log_error("--collector %s: %s: %llu of %llu flow record%s not sent (%llu error%s)", c->url,
 			  collector_cause(c), (unsigned long long)c->lost_records,
-			  (unsigned long long)(c->records + c->lost_records), (unsigned long long)c->errors);
+			  (unsigned long long)(c->records + c->lost_records), log_plural(c->records + c->lost_records),
+			  (unsigned long long)c->errors, log_plural(c->errors));
 		status = 1;
 	}
 	return status;
@@ -542,7 +547,7 @@ static int run_measure(struct run *r, struct diag *diag)
 	}
 	run_facts(r, 0, true);
 	exporting_finish(r->exporting);
-	run_report(r, true);
+	status |= run_report(r, true);
 	return run_verdict(r) ? 1 : status;
 }
 

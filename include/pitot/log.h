@@ -30,6 +30,12 @@ struct log_gate {
 };
 bool log_gate_open(struct log_gate *gate, uint64_t now_ns, uint64_t interval_ns);
 
+/* The ending of a counted noun: 1 error, 2 errors. */
+static inline const char *log_plural(uint64_t n)
+{
+	return n == 1 ? "" : "s";
+}
+
 /* Copies src to dst (size octets, always terminated) with everything unprintable escaped as \xNN. */
 void log_escape(char *dst, size_t size, const char *src);
 

@@ -45,13 +45,29 @@ static int capture_open_live(struct capture **cp, const struct capture_config *c
 	}
 }
 
+/* Back ends begin their sentences with the interface; the user is told which option it came from. */
+static int capture_name_option(const struct capture_config *config, int r, struct diag *diag)
+{
+	size_t n = strlen(config->interface);
+	struct diag why = *diag;
+	const char *text = why.text;
+
+	if (!strncmp(text, "--", 2))
+		return r;
+	if (!strncmp(text, config->interface, n) && !strncmp(text + n, ": ", 2))
+		text += n + 2;
+	return diag_set(diag, r, "--interface %.80s: %.400s", config->interface, text);
+}
+
 int capture_open(struct capture **cp, const struct capture_config *config, struct diag *diag)
 {
 	struct capture_source source;
 	int r;
 
-	if (!config->path)
-		return capture_open_live(cp, config, diag);
+	if (!config->path) {
+		r = capture_open_live(cp, config, diag);
+		return r < 0 ? capture_name_option(config, r, diag) : r;
+	}
 	r = capture_source_open(&source, config->path, diag);
 	if (r < 0)
 		return r;

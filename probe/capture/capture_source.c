@@ -66,9 +66,15 @@ fail:
 	return r;
 }
 
-int capture_source_filter(struct bpf_program *program, int dlt, const char *filter, struct diag *diag)
+/* Raw IP has two numbers in files; libpcap's compiler knows the one of the system. */
+static int source_dlt(int link_type)
 {
-	pcap_t *dead = pcap_open_dead(dlt, 262144);
+	return link_type == 101 || link_type == 14 ? DLT_RAW : link_type;
+}
+
+int capture_source_filter(struct bpf_program *program, int link_type, const char *filter, struct diag *diag)
+{
+	pcap_t *dead = pcap_open_dead(source_dlt(link_type), 262144);
 	int r = 0;
 
 	if (!dead)

@@ -28,6 +28,6 @@ int capture_savefile_open(struct capture **cp, struct capture_source *s, const s
 
 /* A filter expression for frames that this process reads itself. */
 struct bpf_program;
-int capture_source_filter(struct bpf_program *program, int dlt, const char *filter, struct diag *diag);
+int capture_source_filter(struct bpf_program *program, int link_type, const char *filter, struct diag *diag);
 
 #endif

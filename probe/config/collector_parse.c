@@ -125,6 +125,14 @@ static bool url_is_ip6(const char *host)
 	return inet_pton(AF_INET6, bare, address) == 1;
 }
 
+/* A link-local address (RFC 4291 §2.5.6) means nothing without an interface. */
+static bool url_lacks_zone(const char *host)
+{
+	uint8_t address[16];
+
+	return inet_pton(AF_INET6, host, address) == 1 && address[0] == 0xfe && (address[1] & 0xc0) == 0x80;
+}
+
 static int url_check_name(const char *host, struct diag *diag)
 {
 	uint8_t address[4];
@@ -173,6 +181,9 @@ static int url_parse_host(struct collector_config *c, const char *text, const ch
 		return url_check_name(c->host, diag);
 	if (!url_is_ip6(c->host))
 		return diag_set(diag, -EINVAL, "'[%.80s]' is not an IPv6 address", c->host);
+	if (url_lacks_zone(c->host))
+		return diag_set(diag, -EINVAL,
+				"'[%.80s]' is a link-local address and needs its interface: [fe80::1%%eth0]:4739", c->host);
 	return 0;
 }
 

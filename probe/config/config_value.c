@@ -145,8 +145,9 @@ int config_value_seconds(uint64_t *out_ns, const char *text, uint64_t min_ns, ui
 	return 0;
 bad:
 	return diag_set(diag, CONFIG_E_USAGE,
-			"%s: '%.80s' is not a time from %g to %g seconds (such as 30, 1.5, 90s, 5m or 1h30m)",
-			label, text, (double)min_ns / 1e9, (double)max_ns / 1e9);
+			"%s: '%.80s' is not a time from %g to %" PRIu64
+			" seconds (such as 30, 1.5, 90s, 5m or 1h30m)",
+			label, text, (double)min_ns / 1e9, max_ns / NS_PER_SEC);
 }
 
 int config_value_switch(bool *out, const char *text, const char *label, struct diag *diag)

@@ -38,6 +38,8 @@ def usage():
     sentence(e.run("-r", WEB, "-B", "many"), 2, "--buffer", "many")
     sentence(e.run("-r", WEB, "--capture", "magic"), 2, "--capture", "magic")
     sentence(e.run("-r", WEB, "--config", "/does/not/exist"), 1, "--config", "/does/not/exist")
+    sentence(e.run("-r", WEB, "-t", "active=0"), 2, "--timeout", "active", "31536000")
+    sentence(e.run("-r", WEB, "-n", "ipfix://[fe80::1]:4739"), 2, "--collector", "fe80::1", "interface")
     for got in (e.run(), e.run("-n", "127.0.0.1")):
         e.check(got.returncode == 2 and b"--interface" in got.stderr, f"nothing to read from: {got.stderr!r}")
 
@@ -66,6 +68,30 @@ def filters():
         e.check_ledger(str(arguments), s)
 
 
+def filters_of_link_types():
+    """What selects every IP packet changes nothing, whatever the link type.  (libpcap looks for IPv6 in BSD loopback
+    frames under the number that it has on this system only.)"""
+    for path in sorted(e.DATA.glob("link-*.pcap")):
+        if path.name == "link-unknown.pcap":
+            continue
+        word = "greater 1" if path.name in ("link-null.pcap", "link-loop.pcap") else "ip or ip6"
+        all_of_it, selected = (e.run("-q", "-r", path, "-n", "json:-", *words) for words in ([], [word]))
+        e.check(all_of_it.stdout and all_of_it.stdout == selected.stdout, f"{path.name}: a filter: {selected.stderr!r}")
+
+
+def unwritable():
+    """A file that cannot be written is told before anything is measured, in one sentence."""
+    with e.workdir() as d:
+        for path in (d, f"{d}/no/such"):
+            sentence(e.run("-q", "-r", WEB, "-n", "json:-", "--stats", path), 1, "--stats", path)
+        if os.path.exists("/dev/full"):
+            sentence(e.run("-q", "-r", WEB, "-n", f"json:{d}/j", "--stats", "/dev/full"), 1, "--stats", "No space")
+        file = Path(d) / "file"
+        file.write_bytes(b"")
+        for path in (file, f"{d}/no/such"):
+            sentence(e.run("-q", "-r", WEB, "-n", "ipfix+tcp://127.0.0.1:9", "--spool", path), 1, "--spool", str(path))
+
+
 def files():
     sentence(e.run("-r", "/does/not/exist"), 1, "/does/not/exist", "No such file")
     sentence(e.run("-q", "-r", e.DATA), 1, "irectory")
@@ -87,6 +113,8 @@ def files():
         secret = Path(d) / "secret.pcap"
         secret.write_bytes(WEB.read_bytes())
         secret.chmod(0)
+        if os.getuid() == 0 and e.have("setpriv"):
+            sentence(e.run("-i", "lo", user="65534"), 1, "--interface lo: ", "CAP_NET_RAW")
         if os.getuid() != 0:
             sentence(e.run("-r", secret), 1, "secret.pcap", "ermission")
         elif e.have("setpriv"):
@@ -143,9 +171,23 @@ def collectors():
     e.check_ledger("dead collectors", s)
 
 
+def one_dead_collector():
+    """One sentence, not one for each datagram; and grammar."""
+    nowhere = e.free_port()
+    sentence(e.run("-q", "-r", WEB, "-n", f"127.0.0.1:{nowhere}"), 1, "--collector", "refused 5 datagrams")
+    sentence(e.run("-q", "-r", WEB, "-n", f"netflow5://127.0.0.1:{nowhere}"), 1, "--collector", "refused 1 datagram ")
+    sentence(e.run("-q", "-r", WEB, "-n", "no-such-host.invalid", timeout=90), 1, "--collector", "no-such-host.invalid",
+             "27 of 27 flow records not sent", "(1 error)")
+    got = e.run("-r", WEB)
+    e.check(b"flows in 1 message, " in got.stderr, f"the summary's grammar: {got.stderr!r}")
+
+
 def full_disk():
     if not os.path.exists("/dev/full"):
         return e.skip_part("no /dev/full")
+    with open("/dev/full", "wb") as full:
+        p = subprocess.run([e.PITOT, "--list-fields"], stdout=full, stderr=subprocess.PIPE, check=False)
+    e.check(p.returncode == 1 and b"No space" in p.stderr, f"--list-fields into /dev/full: {p.stderr!r}")
     got = e.run("-q", "-r", WEB, "-n", "json:/dev/full")
     e.check(got.returncode == 1, f"/dev/full: status {got.returncode}")
     e.check(b"No space" in got.stderr, f"/dev/full: {got.stderr!r}")
@@ -251,7 +293,8 @@ def signals():
 
 
 def main():
-    for part in (usage, informing, filters, files, several, slow_pipe, collectors, full_disk, config_file, signals):
+    for part in (usage, informing, filters, filters_of_link_types, unwritable, files, several, slow_pipe, collectors,
+                 one_dead_collector, full_disk, config_file, signals):
         part()
     e.finish()
 
