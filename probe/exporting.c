@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "pace.h"
 #include "pitot/clock.h"
@@ -23,6 +24,8 @@ struct exporting {
 	bool started;
 	_Atomic bool finish;
 	_Atomic bool refresh;
+	_Atomic bool ended;
+	int done_fd; /* told of the end; -1: nobody */
 	_Atomic uint32_t rate;
 	_Atomic bool live;
 	_Atomic uint64_t deadline_ns;
@@ -53,7 +56,7 @@ int exporting_new(struct exporting **ep, struct exporter *exporter, unsigned n_o
 
 	if (!e)
 		return diag_set(diag, -ENOMEM, "exporting process: out of memory");
-	*e = (struct exporting){ .exporter = exporter, .deadline_ns = UINT64_MAX };
+	*e = (struct exporting){ .exporter = exporter, .deadline_ns = UINT64_MAX, .done_fd = -1 };
 	pthread_mutex_init(&e->mutex, NULL);
 	pthread_cond_init(&e->copied, NULL);
 	e->outlets = aligned_alloc(64, n_outlets * sizeof(*e->outlets));
@@ -302,6 +305,7 @@ static void *exporting_main(void *arg)
 	struct exporting *e = arg;
 	struct clock_time now = clock_now();
 	uint64_t next_tick_ns = 0;
+	const uint64_t one = 1;
 
 	e->start_ns = now.monotonic_ns;
 	for (;;) {
@@ -332,6 +336,9 @@ static void *exporting_main(void *arg)
 	exporting_take_facts(e);
 	exporter_finish(e->exporter, &now);
 	exporting_copy_stats(e);
+	atomic_store(&e->ended, true);
+	if (e->done_fd >= 0 && write(e->done_fd, &one, sizeof(one)) < 0)
+		return NULL; /* it is full: whoever waits is awake */
 	return NULL;
 }
 
@@ -345,12 +352,24 @@ int exporting_start(struct exporting *e, struct diag *diag)
 	return 0;
 }
 
+void exporting_begin_finish(struct exporting *e, int done_fd)
+{
+	e->done_fd = done_fd;
+	atomic_store(&e->finish, true);
+	gate_wake_sleeper(&e->gate);
+}
+
+bool exporting_has_ended(struct exporting *e)
+{
+	return atomic_load(&e->ended);
+}
+
 void exporting_finish(struct exporting *e)
 {
 	if (!e->started)
 		return;
-	atomic_store(&e->finish, true);
-	gate_wake_sleeper(&e->gate);
+	if (!atomic_load(&e->finish))
+		exporting_begin_finish(e, -1);
 	pthread_join(e->thread, NULL);
 	e->started = false;
 }

@@ -28,7 +28,12 @@ int exporting_new(struct exporting **ep, struct exporter *exporter, unsigned n_o
 		  struct diag *diag);
 struct outlet *exporting_outlet(struct exporting *e, unsigned i);
 int exporting_start(struct exporting *e, struct diag *diag);
-/* All outlets are done: drains them, finishes the exporter, ends the thread. */
+/*
+ * All outlets are done: drains them, finishes the exporter, ends the thread.  Collectors may take their time for that:
+ * who must not wait begins it, and is told by done_fd (an eventfd) when it has ended.
+ */
+void exporting_begin_finish(struct exporting *e, int done_fd);
+bool exporting_has_ended(struct exporting *e);
 void exporting_finish(struct exporting *e);
 void exporting_free(struct exporting *e);
 

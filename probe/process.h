@@ -21,4 +21,7 @@ int process_signals(struct diag *diag);
 /* The next signal's number, or 0 when there is none. */
 int process_next_signal(int fd);
 
+/* Ends the program as it stands: nothing is flushed, freed or waited for. */
+_Noreturn void process_abandon(int status);
+
 #endif

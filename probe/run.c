@@ -47,6 +47,7 @@ struct run {
 	struct own_flows own;
 	int signal_fd, done_fd;
 	bool pidfile_written;
+	bool stopping; /* by TERM or INT */
 	struct reload reload;
 	struct confine confine;
 	struct recovery recovery;
@@ -438,18 +439,35 @@ static void run_reload(struct run *r)
 	log_info("reload: %s is in force", c->config_path);
 }
 
-/* Until the metering processes have ended.  A second TERM or INT ends the program now: true. */
-static bool run_wait(struct run *r)
+/* A second TERM or INT ends the program now: threads are at work, and nothing is taken down under them. */
+static void run_stop(struct run *r)
 {
-	bool stopping = false;
+	if (r->stopping) {
+		if (r->pidfile_written)
+			(void)opener_remove(r->confine.opener, r->config->pidfile);
+		process_abandon(1);
+	}
+	r->stopping = true;
+	run_stop_workers(r);
+}
 
+/* Until something of the first n happens: a signal, an end, news of interfaces. */
+static void run_sleep(const struct run *r, unsigned n)
+{
+	struct pollfd fds[] = { { .fd = r->signal_fd, .events = POLLIN },
+				{ .fd = r->done_fd, .events = POLLIN },
+				{ .fd = recovery_fd(&r->recovery), .events = POLLIN } };
+
+	poll(fds, n, WAIT_MS);
+}
+
+/* Until the metering processes have ended. */
+static void run_wait(struct run *r)
+{
 	while (!run_all_done(r)) {
-		struct pollfd fds[] = { { .fd = r->signal_fd, .events = POLLIN },
-					{ .fd = r->done_fd, .events = POLLIN },
-					{ .fd = recovery_fd(&r->recovery), .events = POLLIN } };
 		uint64_t drained, now_ns;
 
-		poll(fds, 3, WAIT_MS);
+		run_sleep(r, 3);
 		now_ns = clock_monotonic_ns();
 		recovery_step(&r->recovery, now_ns);
 		run_alive(r, now_ns);
@@ -458,19 +476,31 @@ static bool run_wait(struct run *r)
 			run_check_workers(r);
 		run_own_flows(r);
 		for (int s = process_next_signal(r->signal_fd); s; s = process_next_signal(r->signal_fd)) {
-			if (s == SIGHUP) {
+			if (s == SIGHUP)
 				run_reload(r);
-			} else if (s == SIGUSR1) {
+			else if (s == SIGUSR1)
 				run_report(r, false);
-			} else if (stopping) {
-				return true;
-			} else {
-				stopping = true;
-				run_stop_workers(r);
-			}
+			else
+				run_stop(r);
 		}
 	}
-	return false;
+}
+
+/* Until collectors have what is left, or --stop-timeout is over; the final statistics are not far. */
+static void run_finish(struct run *r)
+{
+	exporting_begin_finish(r->exporting, r->done_fd);
+	while (!exporting_has_ended(r->exporting)) {
+		uint64_t drained;
+
+		run_sleep(r, 2);
+		if (read(r->done_fd, &drained, sizeof(drained)) < 0 && errno != EAGAIN)
+			break;
+		for (int s = process_next_signal(r->signal_fd); s; s = process_next_signal(r->signal_fd))
+			if (s == SIGTERM || s == SIGINT)
+				run_stop(r);
+	}
+	exporting_finish(r->exporting);
 }
 
 /* Datagrams that left and, as the network told, did not arrive: nobody knows which records were in them. */
@@ -535,8 +565,7 @@ static int run_measure(struct run *r, struct diag *diag)
 	r->next_facts_ns = r->live ? 0 : clock_monotonic_ns() + r->config->stats_ns - facts_ns;
 	process_ready();
 	notify_ready(&r->notify);
-	if (run_wait(r))
-		return 1;
+	run_wait(r);
 	notify_stopping(&r->notify);
 	for (unsigned i = 0; i < r->n_workers; i++) {
 		ret = worker_join(r->workers[i], diag);
@@ -546,7 +575,7 @@ static int run_measure(struct run *r, struct diag *diag)
 		}
 	}
 	run_facts(r, 0, true);
-	exporting_finish(r->exporting);
+	run_finish(r);
 	status |= run_report(r, true);
 	return run_verdict(r) ? 1 : status;
 }

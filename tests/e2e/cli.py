@@ -4,6 +4,7 @@ goes on.  0 success, 1 something could not be done, 2 the command line or config
 import os
 import signal
 import socket
+import struct
 import subprocess
 import time
 from pathlib import Path
@@ -292,9 +293,46 @@ def signals():
     e.check(status == 0 and not err, f"SIGINT: status {status}, {err!r}")
 
 
+def many_flows(count):
+    """A capture file of so many flows, a packet each."""
+    head = WEB.read_bytes()[:24]
+    frame = bytearray(bytes(12) + b"\x08\0\x45\0" + struct.pack("!HHHBBH", 28, 0, 0, 64, 17, 0) + bytes(16))
+    out = [head]
+    for i in range(count):
+        frame[26:30] = struct.pack("!I", 0x0a000000 + i)
+        out.append(struct.pack("<IIII", 1700000000, 0, len(frame), len(frame)) + frame)
+    return b"".join(out)
+
+
+def second_signal():
+    """A collector that takes nothing holds the end up for --stop-timeout; a second signal ends the program now."""
+    with socket.socket() as deaf, e.workdir() as d:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(1)
+        with subprocess.Popen([e.PITOT, "-q", "-r", "-", "-m", "200000", "-p", f"{d}/pid", "--stop-timeout", "30", "-n",
+                               f"ipfix+tcp://127.0.0.1:{deaf.getsockname()[1]}"], stdin=subprocess.PIPE,
+                              stderr=subprocess.PIPE) as p:
+            p.stdin.write(many_flows(100000))
+            p.stdin.close()
+            time.sleep(2)
+            for again in (False, True):
+                e.check(p.poll() is None, f"ended before the {'second' if again else 'first'} signal: {p.returncode}")
+                began = time.monotonic()
+                p.send_signal(signal.SIGTERM)
+                time.sleep(0 if again else 1)
+            try:
+                p.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                p.kill()
+            took = time.monotonic() - began
+            e.check(p.returncode == 1 and took < 2, f"a second SIGTERM: status {p.returncode} after {took:.1f} s")
+            e.check(not os.path.exists(f"{d}/pid"), "a second SIGTERM: the pid file is still there")
+
+
 def main():
     for part in (usage, informing, filters, filters_of_link_types, unwritable, files, several, slow_pipe, collectors,
-                 one_dead_collector, full_disk, config_file, signals):
+                 one_dead_collector, full_disk, config_file, signals, second_signal):
         part()
     e.finish()
 
