@@ -64,6 +64,22 @@ def mdoc_preset(body):
     return match.group(1) if match else ""
 
 
+def bounds(row):
+    """The least and the most of a number, as the man page says them; None where there are none."""
+    if row["kind"] in ("ACTIVE", "INACTIVE"):
+        return "from 0.001 to 31536000"
+    if row["kind"] not in ("U32", "INT", "MTU", "WORKERS", "SIZE", "SECONDS"):
+        return None
+    ends = []
+    for end in (int(row["min"]), int(row["max"])):
+        units = iter(("", "K", "M", "G"))
+        unit = next(units)
+        while row["kind"] == "SIZE" and unit != "G" and end and end % 1024 == 0:
+            end, unit = end // 1024, next(units)
+        ends.append(f"{end}{unit}")
+    return "from {} to {}".format(*ends)
+
+
 def mdoc_section(text, title):
     return re.split(r"^\.Sh ", text.split(f".Sh {title}\n", 1)[1], flags=re.M)[0]
 
@@ -87,6 +103,9 @@ def check_man8(root, rows):
         compare_entry(where, rows[name], letter, mdoc_preset(body))
         if (rows[name]["flags"].startswith("MANY")) != ("Repeatable" in body):
             error(f"{where}: --{name}: 'Repeatable' and the MANY of options.def differ")
+        limits = bounds(rows[name])
+        if limits and not re.search(limits.replace(".", r"\.") + r"\b", " ".join(body.split()), re.I):
+            error(f"{where}: --{name}: '{limits}' is not said")
     for used in re.findall(r"\bFl -([a-z-]+)", text):
         if used not in rows:
             error(f"{where}: --{used} is mentioned and not in options.def")
