@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 
 #include "config/config_internal.h"
 
@@ -120,6 +121,61 @@ static int check_filter(struct config_build *b, struct diag *diag)
 	return 0;
 }
 
+struct used_file {
+	const char *option;
+	const char *path;
+	bool written;
+};
+
+/* One file under two names counts, devices do not: nothing is overwritten there. */
+static bool check_same_file(const char *a, const char *b)
+{
+	struct stat x, y;
+
+	if (stat(a, &x) < 0)
+		return strcmp(a, b) == 0;
+	return S_ISREG(x.st_mode) && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+static void check_use_file(struct used_file *files, unsigned *n, const char *option, const char *path, bool written)
+{
+	if (path && strcmp(path, "-") != 0)
+		files[(*n)++] = (struct used_file){option, path, written};
+}
+
+static void check_free_files(struct used_file **files)
+{
+	free(*files);
+}
+
+/* No file is written that is read, or written for something else: a capture would be gone. */
+static int check_files(const struct config *c, struct diag *diag)
+{
+	struct used_file *files __attribute__((cleanup(check_free_files))) =
+		calloc(c->n_files + c->n_collectors + 6, sizeof(*files));
+	unsigned n = 0;
+
+	if (!files)
+		return diag_set(diag, -ENOMEM, "options: %s", strerror(ENOMEM));
+	check_use_file(files, &n, "--stats", c->stats_path, true);
+	check_use_file(files, &n, "--pidfile", c->pidfile, true);
+	for (unsigned i = 0; i < c->n_collectors; i++)
+		if (c->collectors[i].transport == TRANSPORT_FILE)
+			check_use_file(files, &n, "--collector", c->collectors[i].path, true);
+	for (unsigned i = 0; i < c->n_files; i++)
+		check_use_file(files, &n, "--read", c->files[i], false);
+	check_use_file(files, &n, "--config", c->config_path, false);
+	check_use_file(files, &n, "--tls-ca", c->tls_ca, false);
+	check_use_file(files, &n, "--tls-cert", c->tls_cert, false);
+	check_use_file(files, &n, "--tls-key", c->tls_key, false);
+	for (unsigned i = 0; i < n && files[i].written; i++)
+		for (unsigned j = i + 1; j < n; j++)
+			if (check_same_file(files[i].path, files[j].path))
+				return diag_set(diag, CONFIG_E_USAGE, "%s %.200s: that is the file of %s: name another",
+						files[i].option, files[i].path, files[j].option);
+	return 0;
+}
+
 int config_finish(struct config_build *b, struct diag *diag)
 {
 	int r;
@@ -131,5 +187,7 @@ int config_finish(struct config_build *b, struct diag *diag)
 		r = check_collectors(b, diag);
 	if (!r)
 		r = check_daemon(b->c, diag);
+	if (!r)
+		r = check_files(b->c, diag);
 	return r;
 }

@@ -93,6 +93,21 @@ def unwritable():
             sentence(e.run("-q", "-r", WEB, "-n", "ipfix+tcp://127.0.0.1:9", "--spool", path), 1, "--spool", str(path))
 
 
+def overwriting():
+    """What is read is not written, by no name that it has."""
+    with e.workdir() as d:
+        capture, other = Path(d) / "x.pcap", Path(d) / "link"
+        capture.write_bytes(WEB.read_bytes())
+        os.link(capture, other)
+        for option, value in (("-n", f"json:{capture}"), ("-n", f"ipfix+file:{other}"), ("--stats", capture), ("-p", other)):
+            got = e.run("-q", "-r", capture, option, value)
+            sentence(got, 2, "--read", "name another")
+            e.check(capture.read_bytes() == WEB.read_bytes(), f"{option} {value} changed the capture")
+        sentence(e.run("-q", "-r", WEB, "-n", f"json:{d}/new", "--stats", f"{d}/new"), 2, "--stats", "--collector")
+    got = e.run("-q", "-r", WEB, "-n", "json:/dev/null", "--stats", "/dev/null")
+    e.check(got.returncode == 0 and not got.stderr, f"two things to /dev/null: {got.stderr!r}")
+
+
 def files():
     sentence(e.run("-r", "/does/not/exist"), 1, "/does/not/exist", "No such file")
     sentence(e.run("-q", "-r", e.DATA), 1, "irectory")
@@ -331,7 +346,7 @@ def second_signal():
 
 
 def main():
-    for part in (usage, informing, filters, filters_of_link_types, unwritable, files, several, slow_pipe, collectors,
+    for part in (usage, informing, filters, filters_of_link_types, unwritable, overwriting, files, several, slow_pipe, collectors,
                  one_dead_collector, full_disk, config_file, signals, second_signal):
         part()
     e.finish()
