@@ -434,7 +434,7 @@ def part_notify():
         last = b""
         while last != b"STOPPING=1":
             last = s.recv(100)
-        check(p.stop() == 0, f"notify: {p.said()}")
+        check(p.process.wait(20) == 0, f"notify: {p.said()}")
 
 
 def main():
