@@ -95,6 +95,16 @@ int process_signals(struct diag *diag)
 	return fd < 0 ? diag_set(diag, -errno, "signals: %s", strerror(errno)) : fd;
 }
 
+void process_may_end(bool may)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigprocmask(may ? SIG_UNBLOCK : SIG_BLOCK, &set, NULL);
+}
+
 void process_abandon(int status)
 {
 	_exit(status);

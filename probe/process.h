@@ -4,6 +4,8 @@
 #ifndef PROCESS_H
 #define PROCESS_H
 
+#include <stdbool.h>
+
 #include "pitot/diag.h"
 
 /*
@@ -18,6 +20,8 @@ int process_write_pidfile(const char *path, struct diag *diag);
 
 /* Blocks the signals that the program answers and returns a descriptor to read them from. */
 int process_signals(struct diag *diag);
+/* Whether TERM and INT end the program by themselves: while it opens what may not be there, as a pipe's other end. */
+void process_may_end(bool may);
 /* The next signal's number, or 0 when there is none. */
 int process_next_signal(int fd);
 

@@ -259,10 +259,12 @@ static int run_open(struct run *r, struct diag *diag)
 		ret = run_captures(r, diag);
 	if (ret == 0)
 		ret = confine_start_opener(&r->confine, c, r->captures, diag);
+	process_may_end(true); /* nothing was measured; the resolver's threads hear no signals */
 	if (ret == 0)
 		ret = run_workers(r, diag);
 	if (ret == 0)
 		ret = run_exporter(r, diag);
+	process_may_end(false);
 	if (ret == 0 && c->pidfile) {
 		ret = process_write_pidfile(c->pidfile, diag);
 		r->pidfile_written = ret == 0;

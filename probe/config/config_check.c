@@ -67,6 +67,13 @@ static int check_input(const struct config *c, struct diag *diag)
 	return 0;
 }
 
+static int check_user(const struct config *c, struct diag *diag)
+{
+	if (c->user && c->stay_root)
+		return diag_set(diag, CONFIG_E_USAGE, "--user (-u) and --stay-root do not go together");
+	return 0;
+}
+
 static int check_daemon(const struct config *c, struct diag *diag)
 {
 	if (!c->daemon || c->action != CONFIG_RUN)
@@ -187,6 +194,8 @@ int config_finish(struct config_build *b, struct diag *diag)
 		r = check_collectors(b, diag);
 	if (!r)
 		r = check_daemon(b->c, diag);
+	if (!r)
+		r = check_user(b->c, diag);
 	if (!r)
 		r = check_files(b->c, diag);
 	return r;

@@ -308,6 +308,23 @@ def signals():
     e.check(status == 0 and not err, f"SIGINT: status {status}, {err!r}")
 
 
+def signal_while_opening():
+    """Neither a file's first octets nor a pipe's other end are there yet: one signal is enough."""
+    with e.workdir() as d:
+        os.mkfifo(f"{d}/fifo")
+        for arguments in (["-r", "-"], ["-r", f"{d}/fifo"], ["-r", str(WEB), "-n", f"json:{d}/fifo"]):
+            with subprocess.Popen([e.PITOT, "-q", *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE) as p:
+                time.sleep(0.5)
+                e.check(p.poll() is None, f"{arguments}: does not wait: {p.returncode}")
+                p.send_signal(signal.SIGTERM)
+                try:
+                    p.wait(timeout=5)
+                except subprocess.TimeoutExpired:
+                    p.kill()
+                    e.check(False, f"{arguments}: SIGTERM is not heard")
+
+
 def many_flows(count):
     """A capture file of so many flows, a packet each."""
     head = WEB.read_bytes()[:24]
@@ -347,7 +364,8 @@ def second_signal():
 
 def main():
     for part in (usage, informing, filters, filters_of_link_types, unwritable, overwriting, files, several, slow_pipe, collectors,
-                 one_dead_collector, full_disk, config_file, signals, second_signal):
+                 one_dead_collector, full_disk, config_file, signals, signal_while_opening,
+                 second_signal):
         part()
     e.finish()
 

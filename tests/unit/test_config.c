@@ -328,6 +328,7 @@ static void test_mistakes(void **state)
 	bad("-r a --template-packets 0", "--template-packets", "'0'");
 	bad("-r a --stats=", "--stats", "empty");
 	bad("-r a -n 10.0.0.1:0", "--collector (-n)", "'0' is not a port");
+	bad("-r a -u daemon --stay-root", "--user (-u)", "--stay-root");
 	bad("-r a/b -n json:a/b", "--collector a/b", "--read");
 	bad("-r a/b -n json:a/c --stats a/c", "--stats a/c", "--collector");
 	bad("-r a/b --stats a/c -p a/c", "--stats a/c", "--pidfile");
