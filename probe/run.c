@@ -194,6 +194,15 @@ static bool run_has_ethernet(const struct run *r)
 	return false;
 }
 
+/* Where it is not known flowDirection is left out: it has no value for that. */
+static bool run_tells_direction(const struct run *r)
+{
+	for (unsigned i = 0; i < r->n_captures; i++)
+		if (!r->live || !worker_capture(r->workers[0], i)->tells_direction)
+			return false;
+	return true;
+}
+
 static int run_exporter(struct run *r, struct diag *diag)
 {
 	const struct config *c = r->config;
@@ -229,7 +238,7 @@ static int run_exporter(struct run *r, struct diag *diag)
 		.fields = c->fields,
 		.flow_key = c->flow_key,
 		.has_ethernet = run_has_ethernet(r),
-		.has_direction = r->live,
+		.has_direction = run_tells_direction(r),
 		.offline = !r->live,
 		.interfaces = r->interfaces,
 		.n_interfaces = r->n_interfaces,

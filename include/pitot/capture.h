@@ -94,6 +94,7 @@ struct capture {
 	int link_type;      /* LINKTYPE_ number of its frames */
 	bool is_file;       /* an ordinary file: packet time is the only clock, and it will end */
 	bool is_live;       /* an interface: packet time is the host's clock */
+	bool tells_direction; /* live: every packet is known to come in or to go out */
 	int fd;             /* readable when frames wait; -1 when there is none */
 	uint32_t ifindex;   /* as exported; 0 for savefiles */
 	uint32_t system_ifindex; /* 0 for savefiles and "any" */

@@ -144,7 +144,8 @@ static int afpacket_open(struct capture **cp, const struct capture_config *confi
 	if (!a)
 		return diag_set(diag, -ENOMEM, "%s: out of memory", config->interface);
 	*a = (struct afpacket){
-		.capture = {.ops = &capture_afpacket_ops, .is_live = true, .name = a->socket.facts.name},
+		.capture = {.ops = &capture_afpacket_ops, .is_live = true, .tells_direction = true,
+			    .name = a->socket.facts.name},
 		.socket = {.fd = -1, .counter_fds = {-1, -1}},
 		.interface_drops = {.fds = {-1, -1}},
 		.point = config->point,

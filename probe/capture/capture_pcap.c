@@ -183,6 +183,7 @@ static int pcap_live_open(struct capture **cp, const struct capture_config *conf
 						      : 0;
 	p->capture.ops = &capture_pcap_ops;
 	p->capture.is_live = true;
+	p->capture.tells_direction = p->flags || p->capture.link_type == 113 || p->capture.link_type == 276;
 	p->capture.ifindex = config->ifindex ? config->ifindex : p->interface.index;
 	p->capture.system_ifindex = p->interface.index;
 	p->capture.mtu = p->interface.mtu;

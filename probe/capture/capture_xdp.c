@@ -346,7 +346,8 @@ static int xdp_open(struct capture **cp, const struct capture_config *config, st
 	if (!x)
 		return diag_set(diag, -ENOMEM, "%s: out of memory", config->interface);
 	*x = (struct xdp){
-		.capture = {.ops = &capture_xdp_ops, .is_live = true, .fd = -1, .name = x->interface.name},
+		.capture = {.ops = &capture_xdp_ops, .is_live = true, .tells_direction = true,
+			    .fd = -1, .name = x->interface.name},
 		.program = {.sockets_fd = -1, .gate_fd = -1, .program_fd = -1, .link_fd = -1},
 		.interface_drops = {.fds = {-1, -1}},
 		.interface_fd = -1,

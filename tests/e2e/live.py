@@ -399,6 +399,8 @@ def both_ways(program, method):
             check_ledger(stats)
             check_flows(sums(p.rows()), expected)
             index = socket.if_nametoindex("pt0")
+            known = {r.get("flowDirection") for r in p.rows()}
+            check(known == ({0, 1} if method == "afpacket" else {None}), f"flowDirection: {known}")
             for r in p.rows() if method == "afpacket" else ():
                 sent = flow_of(r).src.startswith(("10.2.", "2001:db8:2:"))
                 check((r["ingressInterface"], r["egressInterface"]) == ((0, index) if sent else (index, 0)),
