@@ -208,7 +208,7 @@ static void exporting_pass_on(struct exporting *e, unsigned i)
 static void exporting_tell(struct exporting *e, const struct clock_time *now)
 {
 	/* a short savefile is over before anybody could do anything: the sentence at its end is enough */
-	bool early = !atomic_load(&e->may_drop) && now->monotonic_ns - e->start_ns < 3 * NS_PER_SEC;
+	bool early = !atomic_load(&e->live) && now->monotonic_ns - e->start_ns < 3 * NS_PER_SEC;
 
 	for (unsigned i = 0; i < exporter_collectors(e->exporter) && i < EXPORTING_COLLECTORS_MAX; i++) {
 		struct collector_stats c;
