@@ -149,9 +149,9 @@ static void netflow5_header(struct collector *c)
 
 static void netflow5_tick(struct collector *c, const struct clock_time *now)
 {
+	enter_session(c); /* first: what is open belongs to the session before */
 	if (c->message.open && !export_clock_fits(&c->clock, NULL, now))
 		message_finish(c);
-	enter_session(c);
 }
 
 const struct format_ops netflow5_ops = {

@@ -340,8 +340,8 @@ void templated_tick(struct collector *c, const struct clock_time *now)
 
 	if (config->offline && !c->started && !(is_spooled(c) && c->exporter->latest_ns))
 		return; /* times are not known before the first record */
+	enter_session(c); /* first: what is open belongs to the session before */
 	follow_clock(c, NULL, now);
-	enter_session(c);
 	if (!c->session || is_apart(c))
 		return;
 	if (!c->started || due_by_time(c) || due_by_count(c)) {

@@ -210,11 +210,33 @@ static void test_sequence_wrap(void **state)
 	close_exporter();
 }
 
+/* A session ends while a message is open and the clock steps: its records are not for the next session. */
+static void test_step_between_sessions(void **state)
+{
+	struct clock_time now = sink_time(0);
+	struct flow_record r = sink_record(0, now.realtime_ns);
+	struct collector_stats s;
+
+	(void)state;
+	open_exporter(sink_config(), 1472);
+	exporter_tick(e, &now);
+	exporter_record(e, &r, &now);
+	sink->t.session++;
+	now.realtime_ns += 3600 * NS_PER_SEC;
+	exporter_tick(e, &now);
+	exporter_finish(e, &now);
+	assert_int_equal(sink->n, 0);
+	exporter_get_collector_stats(e, 0, &s);
+	assert_int_equal(s.lost_records, 1);
+	close_exporter();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_records), cmocka_unit_test(test_split),	       cmocka_unit_test(test_indexes),
 		cmocka_unit_test(test_small_and_lost), cmocka_unit_test(test_large), cmocka_unit_test(test_sequence_wrap),
+		cmocka_unit_test(test_step_between_sessions),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

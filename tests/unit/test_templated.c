@@ -417,6 +417,32 @@ static void test_clock_step(void **state)
 	close_exporter();
 }
 
+/* A session ends while a message is open and the clock steps: its records are not for the next session. */
+static void test_step_between_sessions(void **state)
+{
+	(void)state;
+	for (unsigned f = 0; f < 2; f++) {
+		struct clock_time now = sink_time(0);
+		struct collector_stats s;
+		unsigned before;
+
+		open_exporter(both[f], sink_config(), 1472, false);
+		put_records(0, 1, &now);
+		before = sink->n;
+		sink->t.session++;
+		now.realtime_ns += 3600 * NS_PER_SEC;
+		exporter_tick(e, &now);
+		exporter_finish(e, &now);
+		for (unsigned i = before; i < sink->n; i++)
+			reader_message(&reader, sink->messages[i].data, sink->messages[i].size);
+		assert_true(sink->n > before);
+		exporter_get_collector_stats(e, 0, &s);
+		assert_int_equal(s.records, 0);
+		assert_int_equal(s.lost_records, 1);
+		close_exporter();
+	}
+}
+
 /* Variable lengths and tiny records: sets and padding stay right. */
 static void test_odd_records(void **state)
 {
@@ -448,7 +474,7 @@ int main(void)
 		cmocka_unit_test(test_lost_messages),	 cmocka_unit_test(test_statistics),
 		cmocka_unit_test(test_offline),		 cmocka_unit_test(test_flush_and_refresh),
 		cmocka_unit_test(test_interfaces),	 cmocka_unit_test(test_clock_step),
-		cmocka_unit_test(test_odd_records),
+		cmocka_unit_test(test_odd_records),	 cmocka_unit_test(test_step_between_sessions),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
