@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Writes the seeds of the fuzz targets from tests/data: make_corpus.py [DIRECTORY]."""
+import random
 import struct
 import sys
 from pathlib import Path
@@ -43,6 +44,38 @@ def spools():
                      (first + first, second), (first[:200] + b"?" + first[200:], second), (b"x" * 70, template)):
         for flags in range(4):
             yield bytes([flags]) + position + struct.pack(">H", len(one)) + one + two
+
+
+def roundtrips():
+    """Configuration and operations as fuzz_roundtrip.c reads them; records are what the generator says."""
+    rng = random.Random(7)
+
+    def octets(n):
+        return bytes(rng.choice((0, 1, 6, 255, rng.randrange(256))) for _ in range(n))
+
+    def text(n):
+        return bytes([n]) + rng.choice((b"eth0 \xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80" * 12,
+                                       b"\xed\xa0\x80\xf0\x8f\xbf\xbf" * 20, octets(128)))[:n]
+
+    def record():
+        return bytes([rng.randrange(6)]) + octets(128) + bytes([rng.choice((0xa2, 0xaa, 0xab, 0xb3, 0x5a, rng.randrange(256)))])\
+            + octets(rng.choice((0, 5, 10)))
+
+    def step(harsh):
+        kind = rng.randrange(12)
+        if kind < 6:
+            return record() + bytes([6, rng.randrange(64)]) * rng.randrange(3)
+        if kind < 9:
+            return bytes([7, rng.randrange(256)])
+        return bytes([rng.choice((8, 9, 10, 11, 12, 13, 14, 15) if harsh else (8, 9, 10, 11))]) + octets(6)
+
+    for number in range(72):
+        flags = (number // 3) & 7 | rng.choice((0, 8, 24)) | rng.choice((0, 32, 64, 96))
+        interfaces = b"".join(bytes([1, 1 + i]) + text(rng.randrange(20)) + text(rng.randrange(50))
+                              for i in range(number % 4))
+        yield bytes([number % 3, flags]) + octets(12) + octets(5) + octets(2 if flags & 32 else 1) + bytes([number % 4])\
+            + interfaces + (bytes([20]) + octets(20) if flags & 64 else b"")\
+            + b"".join(step(flags & 2) for _ in range(rng.randrange(4, 24)))
 
 
 def frames(data):
@@ -89,6 +122,8 @@ def seeds():
         yield "config", text.encode()
     for data in spools():
         yield "spool", data
+    for data in roundtrips():
+        yield "roundtrip", data
 
 
 def main():

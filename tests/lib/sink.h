@@ -13,7 +13,9 @@
 #include "export/format.h"
 #include "pitot/exporter.h"
 
+#ifndef SINK_MESSAGES
 #define SINK_MESSAGES 8192u
+#endif
 
 struct sink {
 	struct transport t; /* first */
