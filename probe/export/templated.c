@@ -338,9 +338,9 @@ void templated_tick(struct collector *c, const struct clock_time *now)
 {
 	const struct exporter_config *config = &c->exporter->config;
 
+	enter_session(c); /* first: what is open belongs to the session before */
 	if (config->offline && !c->started && !(is_spooled(c) && c->exporter->latest_ns))
 		return; /* times are not known before the first record */
-	enter_session(c); /* first: what is open belongs to the session before */
 	follow_clock(c, NULL, now);
 	if (!c->session || is_apart(c))
 		return;
