@@ -114,6 +114,9 @@ static inline void sink_take(struct exporter *e, unsigned i, struct sink *s)
 
 	s->t.outcome = c->transport->outcome;
 	s->t.context = c->transport->context;
+	s->t.revoked = c->transport->revoked;
+	s->t.restamp = c->transport->restamp;
+	s->t.withdraw = c->transport->withdraw;
 	c->transport->ops->close(c->transport, 0, &last);
 	c->transport = &s->t;
 }

@@ -7,6 +7,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <netlink/errno.h>
+
+#include "netif/netif_internal.h"
 #include "netns.h"
 #include "pitot/netif.h"
 
@@ -88,9 +91,23 @@ static void netif_missing_with_many(void **state)
 	}
 }
 
+static void netif_errors(void **state)
+{
+	static const int same[][2] = { { 0, 0 }, { NLE_NODEV, -ENODEV }, { NLE_OBJ_NOTFOUND, -ENODEV },
+				       { NLE_NOMEM, -ENOMEM }, { NLE_PERM, -EPERM }, { NLE_NOACCESS, -EPERM },
+				       { NLE_AGAIN, -EAGAIN }, { NLE_INTR, -EINTR }, { NLE_BAD_SOCK, -EIO } };
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(same); i++) {
+		assert_int_equal(netif_errno(same[i][0]), same[i][1]);
+		assert_int_equal(netif_errno(-same[i][0]), same[i][1]);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(netif_errors),
 		cmocka_unit_test(netif_loopback),
 		cmocka_unit_test(netif_veth),
 		cmocka_unit_test(netif_missing_lists_what_there_is),
