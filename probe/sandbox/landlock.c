@@ -201,6 +201,8 @@ int landlock_enter_writing(const char *const *directories, struct diag *diag)
 	r = landlock_add_paths(ruleset, system_paths, FS_READ);
 	if (r == 0)
 		r = landlock_add_paths(ruleset, directories, FS_WRITE & landlock_fs_rights(version));
+	if (r == 0 && WRITE_MORE)
+		r = landlock_add_path(ruleset, WRITE_MORE, FS_WRITE & landlock_fs_rights(version));
 	r = r < 0 ? diag_set(diag, r, "Landlock: %s", strerror(-r)) : landlock_restrict(ruleset, diag);
 	close(ruleset);
 	return r;
