@@ -52,6 +52,9 @@ def informing():
         e.check(got.returncode == 0 and all(w in got.stdout for w in words) and not got.stderr, f"{option}: {got}")
     got = e.run("--print-template", "-v", "ipfix")
     e.check(got.returncode == 0 and b"octetDeltaCount" in got.stdout, f"--print-template: {got}")
+    got = e.run("--print-template", "-n", "netflow5://a", "-n", "ipfix+tcp://a", "--fields", "82,1")
+    e.check(got.returncode == 0 and all(w in got.stdout for w in (b"a fixed layout", b"varies", b"flowId")),
+            f"--print-template of two: {got}")
     got = e.run("--dry-run", "-r", WEB, "-n", "127.0.0.1")
     e.check(got.returncode == 0, f"--dry-run: {got}")
     sentence(e.run("--dry-run", "-r", WEB, "not port twentytwo or"), 2, "filter")
@@ -136,6 +139,9 @@ def files():
         elif e.have("setpriv"):
             sentence(e.run("-r", secret, user="65534"), 1, "secret.pcap", "ermission")
     sentence(e.run("-q", "-r", WEB, "-n", "json:/does/not/exist/x"), 1, "/does/not/exist/x")
+    for pidfile, why in (("/does/not/exist/x", "No such file"), ("/dev/full", "No space left")):
+        sentence(e.run("-q", "-r", WEB, "-n", "json:/dev/null", "-p", pidfile), 1, "--pidfile", pidfile, why)
+    sentence(e.run("--daemon", "-r", "/does/not/exist", "-n", "json:/dev/null"), 1, "/does/not/exist", "No such file")
 
 
 def several():

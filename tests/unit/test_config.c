@@ -310,6 +310,8 @@ static void test_mistakes(void **state)
 	bad("-r a -B 1", "--buffer (-B)", "256K");
 	bad("-r a -B 1T", "--buffer (-B)", "16G");
 	bad("-r a -B 18446744073709551615G", "--buffer (-B)", "not a size");
+	bad("-r a --cpus 3-1", "--cpus", "no list of processors");
+	bad("--read= -n a:1", "--read (-r)", "no name");
 	bad("-r a -C 0", "--snaplen (-C)", "64");
 	bad("-r a -v 1", "--format (-v)", "netflow9");
 	bad("-r a --capture xyz", "--capture", "afpacket");
@@ -570,6 +572,15 @@ static void test_needs_restart(void **state)
 				 rows[i].name ? rows[i].name : "none");
 		config_deinit(&config);
 	}
+	config_deinit(&now);
+	good("-r a -r b");
+	now = config;
+	good("-r a -r b");
+	assert_null(config_needs_restart(&now, &config));
+	config_deinit(&config);
+	good("-r a -r c");
+	assert_string_equal(config_needs_restart(&now, &config), "read");
+	config_deinit(&config);
 	config_deinit(&now);
 }
 

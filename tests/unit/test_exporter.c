@@ -213,6 +213,28 @@ static void test_late_session(void **state)
 	}
 }
 
+/* Without any collector nothing is sent, and nothing is forgotten. */
+static void test_no_collector(void **state)
+{
+	struct clock_time now = sink_time(0);
+	struct exporter_config config = sink_config();
+	struct flow_record r = sink_record(0, now.realtime_ns);
+	struct exporter *e = NULL;
+	struct exporter_stats s;
+	struct diag diag;
+
+	(void)state;
+	assert_int_equal(exporter_new(&e, &config, &diag), 0);
+	exporter_record(e, &r, &now);
+	exporter_finish(e, &now);
+	exporter_get_stats(e, &s);
+	assert_int_equal(s.exported, 0);
+	assert_int_equal(s.not_sent, 1);
+	assert_int_equal(s.not_sent_packets, r.packets);
+	assert_int_equal(s.not_sent_octets, r.octets);
+	exporter_free(e);
+}
+
 /* Templates that were lost are announced anew before more data. */
 static void test_lost_templates(void **state)
 {
@@ -367,7 +389,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_conservation),  cmocka_unit_test(test_outcomes),
 		cmocka_unit_test(test_crowded),	      cmocka_unit_test(test_late_session),
-		cmocka_unit_test(test_lost_templates), cmocka_unit_test(test_errors_clear),
+		cmocka_unit_test(test_lost_templates), cmocka_unit_test(test_no_collector), cmocka_unit_test(test_errors_clear),
 		cmocka_unit_test(test_text_and_json), cmocka_unit_test(test_json_all),
 		cmocka_unit_test(test_setup_errors),
 	};
