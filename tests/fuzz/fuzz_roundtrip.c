@@ -145,7 +145,7 @@ static void check_header(void)
 
 static void read_message(unsigned i)
 {
-	const struct sink_message *m = run.message = &run.sink->messages[i];
+	const struct sink_message *m = &run.sink->messages[i];
 
 	run.index = i;
 	while (run.session < run.n_sessions && run.session_at[run.session] <= i) {

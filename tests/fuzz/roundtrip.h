@@ -41,16 +41,15 @@ static struct run {
 	unsigned session_at[GIVEN], n_sessions; /* the sink's message with which each began, but the first */
 	/* reading */
 	struct reader reader;
-	const struct sink_message *message;
-	unsigned next, records;            /* record, and records in this message */
-	uint64_t packets, octets;          /* of the record's parts until now */
+	unsigned next, records;   /* record, and records in this message */
+	uint64_t packets, octets; /* of the record's parts until now */
 	uint32_t sequence;
 	uint64_t sent_records, sent_octets, unsent_records;
 	unsigned session, index;
 	uint32_t export_time;
 	struct totals {
 		uint64_t records, octets;
-	} before[SINK_MESSAGES + 1]; /* each message */
+	} before[SINK_MESSAGES + 1]; /* each message, in those that were sent */
 } run;
 
 /* ---- which fields a template has */
@@ -60,7 +59,7 @@ static const struct {
 	uint16_t id;
 	uint8_t protocols;
 } rows[] = {
-#define IE(name, pen, id, l, l9, e, m, g, protocols)     { #name, id, protocols },
+#define IE(name, pen, id, l, l9, e, m, g, protocols)      { #name, id, protocols },
 #define IE_CONST(name, pen, id, l, l9, v, g, protocols) { #name, id, protocols },
 #define IE_FACT(...)
 #define IE_PAIR(...)
