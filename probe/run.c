@@ -219,6 +219,7 @@ static int run_exporter(struct run *r, struct diag *diag)
 			       .tls_key = c->tls_key,
 			       .tls_name = c->tls_name,
 			       .reconnect_ns = c->reconnect_ns,
+			       .dtls_renew_ns = c->dtls_renew_ns,
 			       .buffer_octets = c->send_buffer_octets,
 			       .spool_dir = c->spool_dir,
 			       .spool_octets = c->spool_octets,

@@ -87,6 +87,7 @@ struct config {
 	char *fields;
 	int collector_group; /* enum collector_group of exporter.h */
 	uint64_t reconnect_ns;
+	uint64_t dtls_renew_ns; /* 0: never */
 	uint64_t send_buffer_octets;
 	char *spool_dir; /* NULL: memory only */
 	uint64_t spool_octets;

@@ -30,6 +30,7 @@ struct transport_config {
 	/* (D)TLS */
 	const char *tls_ca, *tls_cert, *tls_key, *tls_name;
 	uint64_t reconnect_ns;    /* least time between connection attempts; 0: the default, 60 s */
+	uint64_t dtls_renew_ns;   /* age of a DTLS session that is made anew; 0: never */
 	/* what waits for a collector that has a session: see spool.h */
 	uint64_t buffer_octets;   /* memory; 0: the default, 16 MiB */
 	const char *spool_dir;    /* NULL: memory only */

@@ -5,8 +5,9 @@
  * memory while there is no session.
  *
  * A collector that was started again knows nothing of our session and drops what comes.  The heartbeat that RFC 7011
- * wants against that (RFC 6520) is gone from OpenSSL, so the session is made anew every RENEW_NS instead; a port
- * that nobody listens on is noticed at once.
+ * wants against that (RFC 6520) is gone from OpenSSL, so the session is made anew every dtls_renew_ns instead: what
+ * was sent to such a collector until then is lost, and nobody can count it.  A port that nobody listens on is noticed
+ * at once: the system says so before what was sent last is forgotten.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -15,20 +16,30 @@
 
 #include "tls_internal.h"
 
-#define RENEW_NS      (120 * NS_PER_SEC)
 #define MTU_MOST      1500u
 #define OVERHEAD_MOST 144u /* IPv6, UDP, DTLS, with any cipher */
+#define RECORD_MOST   16384u /* RFC 6347 §4.3.1 */
+#define PATH_NS       (5 * NS_PER_SEC) /* between looks at the path MTU */
 
 static int setup(struct session *s, struct diag *diag)
 {
-	if (s->config.mtu)
-		s->t.limits.max_message = s->config.mtu - OVERHEAD_MOST;
+	size_t most = s->config.mtu ? s->config.mtu - OVERHEAD_MOST : MTU_MOST - OVERHEAD_MOST;
+
+	s->t.limits.max_message = most < RECORD_MOST ? most : RECORD_MOST;
 	return tls_setup(s, DTLS_client_method(), DTLS1_2_VERSION, diag);
 }
 
-static unsigned path_mtu(const struct session *s, int family)
+static bool is_v6(const struct session *s)
 {
-	bool v6 = family == AF_INET6;
+	int family = 0;
+	socklen_t size = sizeof(family);
+
+	return getsockopt(s->t.fd, SOL_SOCKET, SO_DOMAIN, &family, &size) == 0 && family == AF_INET6;
+}
+
+static unsigned path_mtu(const struct session *s)
+{
+	bool v6 = is_v6(s);
 	unsigned most = s->config.mtu ? s->config.mtu : MTU_MOST;
 	int mtu = 0;
 	socklen_t size = sizeof(mtu);
@@ -60,34 +71,55 @@ static int start(struct session *s)
 		return -ENOMEM;
 	BIO_ctrl(bio, BIO_CTRL_DGRAM_SET_CONNECTED, 0, &peer);
 	SSL_set_bio(tls->ssl, bio, bio);
-	SSL_set_mtu(tls->ssl, path_mtu(s, peer.ss_family));
+	SSL_set_mtu(tls->ssl, path_mtu(s));
 	return 0;
+}
+
+/* Messages as long as the path takes now. */
+static void follow_path(struct session *s)
+{
+	SSL *ssl = ((struct tls *)s->own)->ssl;
+	size_t room;
+
+	((struct tls *)s->own)->path_ns = s->now_ns;
+	SSL_set_mtu(ssl, path_mtu(s));
+	room = DTLS_get_data_mtu(ssl);
+	if (room > 0)
+		s->t.limits.max_message = room < RECORD_MOST ? room : RECORD_MOST;
 }
 
 static int greet(struct session *s)
 {
-	struct tls *tls = s->own;
-	size_t room;
 	int r = tls_greet(s);
 
-	if (r)
-		return r;
-	room = DTLS_get_data_mtu(tls->ssl);
-	if (room > 0 && room < SESSION_MESSAGE)
-		s->t.limits.max_message = room;
-	return 0;
+	if (r == 0)
+		follow_path(s);
+	return r;
 }
 
 static ssize_t write_datagram(struct session *s, const uint8_t *data, size_t size)
 {
-	ssize_t n;
+	ssize_t n = -EMSGSIZE;
 
-	if (size > DTLS_get_data_mtu(((struct tls *)s->own)->ssl))
-		return -EMSGSIZE;
-	n = tls_write(s, data, size);
+	/* twice: that the path has become narrower may be said about an earlier datagram */
+	for (unsigned tries = 0; tries < 2 && n == -EMSGSIZE && size <= s->t.limits.max_message; tries++) {
+		n = tls_write(s, data, size);
+		if (n == -EMSGSIZE)
+			follow_path(s);
+	}
 	if (n > 0)
 		s->units++;
 	return n;
+}
+
+static int read_datagram(struct session *s)
+{
+	int r = tls_read(s);
+
+	if (r != -EMSGSIZE)
+		return r;
+	follow_path(s);
+	return 0;
 }
 
 static uint64_t written(const struct session *s)
@@ -104,10 +136,13 @@ static uint64_t unacked(const struct session *s)
 static int tick(struct session *s)
 {
 	struct tls *tls = s->own;
+	uint64_t renew_ns = s->config.dtls_renew_ns;
 
 	if (s->phase == SESSION_GREETING)
 		return DTLSv1_handle_timeout(tls->ssl) < 0 ? -ETIMEDOUT : 0;
-	return s->now_ns - tls->begun_ns >= RENEW_NS ? SESSION_E_RENEW : 0;
+	if (s->now_ns - tls->path_ns >= PATH_NS)
+		follow_path(s);
+	return renew_ns && s->now_ns - tls->begun_ns >= renew_ns ? SESSION_E_RENEW : 0;
 }
 
 static const struct session_layer dtls_layer = {
@@ -120,7 +155,7 @@ static const struct session_layer dtls_layer = {
 	.start = start,
 	.greet = greet,
 	.write = write_datagram,
-	.read = tls_read,
+	.read = read_datagram,
 	.written = written,
 	.unacked = unacked,
 	.shut = tls_shut,

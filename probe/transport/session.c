@@ -214,6 +214,8 @@ static void listen_to(struct session *s)
 	if (r == SESSION_E_CLOSED) {
 		drain(s);
 	} else if (r == SESSION_E_RENEW) {
+		if (s->layer->shut) /* who is there lets go of the old one; nobody waits for an answer */
+			s->layer->shut(s);
 		session_queue_acked(s);
 		session_queue_end(s, true);
 		rest(s);

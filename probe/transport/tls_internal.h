@@ -11,6 +11,7 @@ struct tls {
 	SSL *ssl;          /* of the session; NULL none */
 	bool asked;        /* the collector wants a certificate, and there is none */
 	uint64_t begun_ns; /* the session */
+	uint64_t path_ns;  /* DTLS: when the path MTU was looked at */
 };
 
 /* Certificates, keys, what is accepted.  0, or negative errno and a sentence. */
