@@ -41,6 +41,12 @@ struct spool_config {
 	uint64_t memory_octets; /* with dir at most half of max_octets is used */
 	uint64_t replay_octets; /* the replay window: what was sent last reaches back at least so far ... */
 	uint64_t replay_ns;     /* ... and at least so long; both 0: acked is forgotten */
+	/*
+	 * May be NULL.  Messages with these numbers are lost, [first, last]: dropped, or not readable any more, or at
+	 * the end in memory only.  May tell of one again.  Calls nothing of the spool.
+	 */
+	void (*lost)(void *context, uint64_t first, uint64_t last);
+	void *context;
 };
 
 struct spool_totals {
@@ -63,6 +69,8 @@ struct spool_stats {
 	int last_error;                /* of them; errno, 0 none */
 	bool degraded;                 /* dir is set, but new messages are kept in memory only */
 	uint64_t torn_octets;          /* cut or skipped in files of an earlier run */
+	uint64_t head;                 /* messages with numbers below are forgotten or lost, but for one that is lent */
+	uint64_t tail;                 /* the number that the next message gets */
 };
 
 struct spool_message {

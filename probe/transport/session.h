@@ -118,7 +118,7 @@ struct session {
 	struct session_entry *entries; /* of this run's messages: [first_entry, appended) */
 	size_t entries_size;           /* a power of two */
 	uint64_t first_entry, appended;
-	uint64_t next_entry;           /* the first that is unsent */
+	uint64_t first_number;         /* the spool's, of the first entry */
 	uint64_t acked_entry;          /* the first that this session did not get acknowledged */
 	uint64_t credit_octets;        /* pace of what waited */
 	uint64_t paced_ns;

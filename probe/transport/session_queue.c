@@ -2,8 +2,8 @@
  * session_queue: what waits for a session, what is under way in it, and what became of it.
  *
  * The spool keeps messages of flow records; entries mirror those of this run, so that each can be told of: sent when
- * it first enters a session, lost when the spool drops it before, or after when it has to be sent again.  What is
- * unsent are always the latest messages, so counts are enough to know which ones are meant.
+ * it first enters a session, lost when the spool drops it before, or after when it has to be sent again.  They meet by
+ * the spool's numbers: what it drops need not be the oldest, since older messages may be on the disk.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -55,35 +55,38 @@ static void entry_lose(struct session *s, struct session_entry *e)
 		transport_resolve(&s->t, &e->load, e->size, false);
 }
 
-/* The first of this run's messages that is unsent; what was recovered stands before all of them. */
-static uint64_t first_unsent(const struct session *s, const struct spool_stats *stats)
+/* Of the messages that the spool has lost, those of this run. */
+static void on_lost(void *context, uint64_t first, uint64_t last)
 {
-	return stats->unsent.messages < s->appended ? s->appended - stats->unsent.messages : 0;
+	struct session *s = context;
+	uint64_t i = first > s->first_number + s->first_entry ? first - s->first_number : s->first_entry;
+
+	for (; i < s->appended && s->first_number + i <= last; i++)
+		if (!entry_of(s, i)->lost)
+			entry_lose(s, entry_of(s, i));
 }
 
-/* What the spool had to drop: the oldest of those that were unsent.  And what it has forgotten needs no mirror. */
-static void entries_follow(struct session *s)
+/* What the spool has forgotten needs no mirror. */
+static void entries_forget(struct session *s)
 {
 	struct spool_stats stats;
-	uint64_t unsent, held;
 
 	spool_get_stats(s->spool, &stats);
-	for (unsent = first_unsent(s, &stats); s->next_entry < unsent; s->next_entry++)
-		entry_lose(s, entry_of(s, s->next_entry));
-	held = stats.held.messages < s->appended ? s->appended - stats.held.messages : 0;
-	while (s->first_entry < held && (entry_of(s, s->first_entry)->acked || entry_of(s, s->first_entry)->lost))
+	while (s->first_entry < s->appended && s->first_number + s->first_entry < stats.head &&
+	       (entry_of(s, s->first_entry)->acked || entry_of(s, s->first_entry)->lost))
 		s->first_entry++;
 	if (s->acked_entry < s->first_entry)
 		s->acked_entry = s->first_entry;
 }
 
-/* The mirror of the message that spool_next() lends; NULL: of an earlier run. */
-static struct session_entry *entry_of_next(struct session *s)
+/* The mirror of the spool's message; NULL: of an earlier run, or told of as lost. */
+static struct session_entry *entry_of_number(struct session *s, uint64_t number)
 {
-	struct spool_stats stats;
+	uint64_t i = number - s->first_number;
 
-	spool_get_stats(s->spool, &stats);
-	return stats.unsent.messages > s->appended - s->next_entry ? NULL : entry_of(s, s->next_entry);
+	if (number < s->first_number || i < s->first_entry || i >= s->appended || entry_of(s, i)->lost)
+		return NULL;
+	return entry_of(s, i);
 }
 
 /* ---- adding */
@@ -112,13 +115,18 @@ int session_queue_open(struct session *s, struct diag *diag)
 				      .max_octets = c->spool_octets,
 				      .memory_octets = c->buffer_octets ? c->buffer_octets : BUFFER_DEFAULT,
 				      .replay_octets = s->layer->reliable ? c->replay_octets : 0,
-				      .replay_ns = s->layer->reliable ? c->replay_ns : 0 };
+				      .replay_ns = s->layer->reliable ? c->replay_ns : 0,
+				      .lost = on_lost,
+				      .context = s };
+	struct spool_stats stats;
 	int r;
 
 	spool_name(s, name, sizeof(name));
 	r = spool_open(&s->spool, &spool, &why);
 	if (r)
 		return diag_set(diag, r, "--collector %.200s: %.280s", s->collector.url, why.text);
+	spool_get_stats(s->spool, &stats);
+	s->first_number = stats.tail;
 	if (why.text[0]) {
 		snprintf(s->t.notice, sizeof(s->t.notice), "%.255s", why.text);
 		s->t.notices++;
@@ -149,7 +157,7 @@ void session_queue_add(struct session *s, const uint8_t *message, size_t size, c
 	}
 	s->backlog += size;
 	if (r == -ENOSPC)
-		entries_follow(s);
+		entries_forget(s);
 }
 
 void session_queue_direct(struct session *s, const uint8_t *message, size_t size, const struct transport_load *load)
@@ -250,12 +258,10 @@ static bool put_spooled(struct session *s)
 		return false;
 	if (s->spooled_size > 0 && !is_in_force(s, s->spooled, s->spooled_size))
 		put_templates(s, s->spooled, s->spooled_size, 0);
-	e = entry_of_next(s);
+	e = entry_of_number(s, m->number);
 	put(s, m->data, m->size, m->records);
-	if (e) {
+	if (e)
 		e->end = s->entered;
-		s->next_entry++;
-	}
 	if (e && !e->resolved) {
 		e->resolved = true;
 		transport_resolve(&s->t, &e->load, e->size, true);
@@ -336,15 +342,14 @@ void session_queue_acked(struct session *s)
 	for (; s->acked_entry < s->appended; s->acked_entry++) {
 		struct session_entry *e = entry_of(s, s->acked_entry);
 
-		if (e->lost)
+		if (e->lost || e->acked) /* or in an earlier session, and perhaps not to be sent again */
 			continue;
 		if (e->end == 0 || e->end > s->acked)
 			break;
-		if (!e->acked)
-			s->backlog -= s->backlog > e->size ? e->size : s->backlog;
+		s->backlog -= s->backlog > e->size ? e->size : s->backlog;
 		e->acked = true;
 	}
-	entries_follow(s);
+	entries_forget(s);
 }
 
 void session_queue_begin(struct session *s)
@@ -377,23 +382,11 @@ static void drop_direct(struct session *s)
 
 void session_queue_end(struct session *s, bool clean)
 {
-	struct spool_stats stats;
-	uint64_t unsent;
-
 	drop_direct(s);
 	spool_rewind(s->spool, clean);
-	spool_get_stats(s->spool, &stats);
-	unsent = first_unsent(s, &stats);
-	s->next_entry = unsent > s->first_entry ? unsent : s->first_entry;
-	for (uint64_t i = s->first_entry; i < s->appended; i++) {
-		struct session_entry *e = entry_of(s, i);
-
-		/* it was under way, and there was no room to keep it */
-		if (i < s->next_entry && !e->acked && !e->lost)
-			entry_lose(s, e);
-		e->end = 0;
-	}
-	entries_follow(s);
+	for (uint64_t i = s->first_entry; i < s->appended; i++)
+		entry_of(s, i)->end = 0;
+	entries_forget(s);
 	s->acked_entry = s->first_entry;
 	s->out_size = s->out_done = 0;
 }
@@ -404,7 +397,7 @@ void session_queue_tick(struct session *s)
 	uint64_t passed = s->now_ns - s->paced_ns;
 
 	spool_tick(s->spool, s->now_ns);
-	entries_follow(s);
+	entries_forget(s);
 	if (s->now_ns > s->paced_ns) {
 		s->paced_ns = s->now_ns;
 		s->credit_octets += passed < NS_PER_SEC ? passed * (PACE_OCTETS >> 20) / (NS_PER_SEC >> 20) : PACE_BURST;
@@ -433,17 +426,8 @@ bool session_queue_is_empty(const struct session *s)
 
 void session_queue_close(struct session *s)
 {
-	bool kept = s->layer->reliable && s->spool_dir[0] && !s->spool_degraded;
-	struct spool_stats stats = { 0 };
-
 	drop_direct(s);
-	if (s->spool && !kept)
-		spool_get_stats(s->spool, &stats);
-	/* also what was acknowledged in a session that ended badly: nobody knows whether it was read */
-	for (uint64_t n = stats.unsent.messages; n > 0; n--)
-		if (n <= s->appended - s->first_entry && !entry_of(s, s->appended - n)->lost)
-			entry_lose(s, entry_of(s, s->appended - n));
-	spool_close(s->spool);
+	spool_close(s->spool); /* which tells what is lost, acknowledged in a session that ended badly or not */
 	free(s->entries);
 	free(s->out);
 	free(s->templates);

@@ -54,11 +54,13 @@ struct spool {
 	struct spool_message lent;
 	uint64_t lent_segment, lent_after;
 	struct spool_stats stats;
+	void (*lost)(void *context, uint64_t first, uint64_t last);
+	void *context;
 	uint8_t lent_data[SPOOL_MESSAGE_MOST];
 	uint8_t preamble[SPOOL_MESSAGE_MOST];
 };
 
-static struct spool_sent *sent_at(struct spool *s, uint64_t i)
+static struct spool_sent *sent_at(const struct spool *s, uint64_t i)
 {
 	return &s->window[i % SPOOL_WINDOW_MOST];
 }
@@ -75,7 +77,7 @@ static struct spool_totals lent_totals(const struct spool *s)
 				      .octets = s->lent.octets };
 }
 
-static uint64_t head_number(struct spool *s)
+static uint64_t head_number(const struct spool *s)
 {
 	return s->w_first < s->w_end ? sent_at(s, s->w_first)->number : s->next;
 }
@@ -90,9 +92,17 @@ static struct spool_segment *segment_of(struct spool *s, uint64_t number)
 
 /* ---- dropping */
 
+static void tell_lost(struct spool *s, uint64_t first, uint64_t last)
+{
+	if (s->lost && first <= last)
+		s->lost(s->context, first, last);
+}
+
 /* Unsent messages with numbers in [first, last] are lost; one that is lent may still make it. */
 static void lose_unsent(struct spool *s, uint64_t first, uint64_t last, struct spool_totals lost)
 {
+	if (first < s->next)
+		first = s->next; /* what is not readable before it was told of */
 	spool_totals_sub(&s->stats.unsent, &lost);
 	if (s->is_lent && !s->orphan && !s->lent.preamble && s->lent.number >= first && s->lent.number <= last) {
 		struct spool_totals lent = lent_totals(s);
@@ -101,6 +111,7 @@ static void lose_unsent(struct spool *s, uint64_t first, uint64_t last, struct s
 		spool_totals_sub(&lost, &lent);
 	}
 	spool_totals_add(&s->stats.dropped, &lost);
+	tell_lost(s, s->orphan && s->lent.number == first ? first + 1 : first, last);
 	if (s->next >= first && s->next <= last)
 		s->next = last + 1;
 }
@@ -295,6 +306,8 @@ int spool_open(struct spool **sp, const struct spool_config *c, struct diag *dia
 	s->disk = (struct spool_disk){ .dir = -1, .writing = -1, .reading = -1, .position = -1, .crc = &s->crc };
 	s->replay_octets = c->replay_octets;
 	s->replay_ns = c->replay_ns;
+	s->lost = c->lost;
+	s->context = c->context;
 	s->next = s->tail = s->may_be_sent = 1;
 	s->window = calloc(SPOOL_WINDOW_MOST, sizeof(*s->window)); /* untouched pages are not there yet */
 	if (!s->window)
@@ -328,6 +341,17 @@ int spool_set_preamble(struct spool *s, const void *message, size_t size)
 	return 0;
 }
 
+/* What is in memory only. */
+static void lose_memory(struct spool *s)
+{
+	uint64_t first = s->next > s->ring.first ? s->next : s->ring.first;
+
+	if (s->disk.dir >= 0 && first < s->persisted)
+		first = s->persisted;
+	if (first < s->ring.end)
+		tell_lost(s, first, s->ring.end - 1);
+}
+
 void spool_close(struct spool *s)
 {
 	if (!s)
@@ -342,6 +366,7 @@ void spool_close(struct spool *s)
 		if (d->writing >= 0)
 			(void)!fdatasync(d->writing); /* nobody is left to tell */
 	}
+	lose_memory(s);
 	free_spool(s);
 }
 
@@ -458,11 +483,13 @@ static const struct spool_message *lend_disk(struct spool *s, struct spool_segme
 		s->read_failures = 0;
 		segment->unsent = (struct spool_totals){ 0 };
 		spool_disk_error(&s->disk, -EIO);
-		s->next = segment->last;
-		lose_unsent(s, s->next, s->next, lost);
+		if (s->next < segment->first)
+			s->next = segment->first;
+		lose_unsent(s, s->next, segment->last, lost);
 		return NULL;
 	}
 	s->read_failures = 0;
+	tell_lost(s, s->next > segment->first ? s->next : segment->first, b.number - 1); /* those cannot be read */
 	s->next = b.number;
 	s->cursor_segment = segment->name;
 	s->cursor_offset = offset;
@@ -581,6 +608,8 @@ static void unsend(struct spool *s, uint64_t i)
 	spool_totals_sub(&s->in_window, &t);
 	if (e->gone) {
 		spool_totals_add(i < s->w_acked ? &s->stats.done : &s->stats.dropped, &t);
+		if (i >= s->w_acked)
+			tell_lost(s, e->number, e->number);
 		return;
 	}
 	spool_totals_add(&s->stats.unsent, &t);
@@ -595,6 +624,7 @@ void spool_rewind(struct spool *s, bool clean)
 		struct spool_totals t = lent_totals(s);
 
 		spool_totals_add(&s->stats.dropped, &t);
+		tell_lost(s, s->lent.number, s->lent.number);
 	}
 	s->is_lent = s->orphan = false;
 	s->handed_size = 0;
@@ -646,4 +676,6 @@ void spool_get_stats(const struct spool *s, struct spool_stats *stats)
 	stats->last_error = s->disk.last_error;
 	stats->degraded = s->degraded;
 	stats->torn_octets = s->disk.torn_octets;
+	stats->head = head_number(s);
+	stats->tail = s->tail;
 }

@@ -8,10 +8,13 @@
  * into it, so a peer sees where it came from and where it stands.
  */
 #include <errno.h>
+#include <ftw.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -21,6 +24,9 @@
 
 #define MESSAGE   1000u
 #define TEMPLATES 77u /* the number of the message of templates */
+#define MOST      40000u /* messages in a world */
+
+enum { UNTOLD, SENT, LOST };
 
 struct world {
 	struct transport *t;
@@ -31,6 +37,8 @@ struct world {
 	uint64_t session;
 	unsigned restamped;
 	uint64_t sent, lost, revoked; /* records */
+	uint8_t fate[MOST];           /* of each message: what was told of it */
+	uint8_t came[MOST];           /* how often the peers had it */
 	int listener, peer;
 	uint8_t *got; /* what the peer has of this session */
 	size_t n_got;
@@ -42,6 +50,10 @@ static void on_outcome(void *context, const struct transport_load *load, size_t 
 
 	(void)size;
 	*(sent ? &w->sent : &w->lost) += load->records;
+	if (load->records) {
+		assert_int_equal(w->fate[load->first], UNTOLD);
+		w->fate[load->first] = sent ? SENT : LOST;
+	}
 }
 
 static void on_revoked(void *context, const struct transport_load *load, size_t size)
@@ -52,6 +64,8 @@ static void on_revoked(void *context, const struct transport_load *load, size_t 
 	w->sent -= load->records;
 	w->lost += load->records;
 	w->revoked += load->records;
+	assert_int_equal(w->fate[load->first], SENT);
+	w->fate[load->first] = LOST;
 }
 
 static void on_restamp(void *context, uint8_t *message, size_t size, uint32_t records)
@@ -185,6 +199,27 @@ static void check_heard(const struct world *w, unsigned first, unsigned n)
 		assert_int_equal(sequence, i);
 		assert_int_equal(number, first + i);
 	}
+}
+
+/* Marks what this session's peer has got, behind the templates. */
+static void note_heard(struct world *w)
+{
+	for (size_t at = 16; at + MESSAGE <= w->n_got; at += MESSAGE) {
+		uint32_t number;
+
+		memcpy(&number, w->got + at + 8, 4);
+		assert_in_range(number, 0, MOST - 1);
+		w->came[number]++;
+	}
+}
+
+/* Each message was told of, as what it was: lost are those, and only those, that never came. */
+static void check_fates(const struct world *w, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		if ((w->fate[i] == SENT) != (w->came[i] > 0) || w->fate[i] == UNTOLD)
+			fail_msg("message %u was told of as %s and came %u times", i,
+				 w->fate[i] == SENT ? "sent" : w->fate[i] == LOST ? "lost" : "nothing", w->came[i]);
 }
 
 static void die(struct world *w, bool reset)
@@ -439,6 +474,151 @@ static void test_direct(void **state)
 	world_free(w, 100);
 }
 
+/* With limit 0 no file grows. */
+static void limit_files(rlim_t limit)
+{
+	struct rlimit l;
+
+	signal(SIGXFSZ, SIG_IGN);
+	getrlimit(RLIMIT_FSIZE, &l);
+	l.rlim_cur = limit < l.rlim_max ? limit : l.rlim_max;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &l), 0);
+}
+
+static struct transport_config small_spool(char *dir)
+{
+	struct transport_config config = quick();
+
+	assert_non_null(mkdtemp(dir));
+	config.spool_dir = dir;
+	config.spool_octets = 4 << 20;
+	config.buffer_octets = 256 << 10; /* 240 messages */
+	return config;
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
+{
+	(void)st;
+	(void)type;
+	(void)at;
+	return remove(path);
+}
+
+static void remove_directory(const char *dir)
+{
+	assert_int_equal(nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS), 0);
+}
+
+/* The disk breaks, and memory is full: what is lost are the oldest in memory alone, not the older ones on the disk. */
+static void test_broken_disk(void **state)
+{
+	char dir[] = "/tmp/pitot-session-XXXXXX";
+	struct world *w = world_new(small_spool(dir));
+
+	(void)state;
+	commit(w, 0, 100);
+	limit_files(0);
+	commit(w, 100, 500);
+	assert_in_range(w->lost, 200, 400);
+	accept_peer(w);
+	hear(w, 16 + 600 * MESSAGE);
+	note_heard(w);
+	assert_int_equal(w->n_got, 16 + (600 - w->lost) * MESSAGE);
+	check_fates(w, 600);
+	assert_true(w->fate[0] == SENT && w->fate[100] == LOST);
+	limit_files(RLIM_INFINITY);
+	world_free(w, 100);
+	remove_directory(dir);
+}
+
+/* As above, in a session that breaks: between what can be sent again there is what cannot. */
+static void test_broken_disk_and_reset(void **state)
+{
+	char dir[] = "/tmp/pitot-session-XXXXXX";
+	struct world *w = world_new(small_spool(dir));
+
+	(void)state;
+	accept_peer(w);
+	commit(w, 0, 100);
+	hear(w, 16 + 100 * MESSAGE);
+	limit_files(0);
+	for (unsigned i = 100; i < 600; i += 50) { /* in memory alone, and not for long */
+		commit(w, i, 50);
+		hear(w, 16 + (i + 50) * MESSAGE);
+	}
+	note_heard(w);
+	die(w, true);
+	tick(w, 100);
+	commit(w, 600, 100); /* in the place of some that would be sent again: those are lost, although they came */
+	assert_int_equal(w->lost, 100);
+	for (unsigned i = 0; i < 700; i++)
+		w->came[i] -= w->fate[i] == LOST;
+	tick(w, 1500);
+	tick(w, 1500);
+	accept_peer(w);
+	hear(w, 16 + 700 * MESSAGE);
+	note_heard(w);
+	check_fates(w, 700);
+	assert_int_equal(w->came[99], 2);
+	assert_int_equal(w->came[100], 1);
+	assert_int_equal(w->came[599], 2);
+	assert_int_equal(w->came[699], 1);
+	assert_true(w->t->ops->idle(w->t, w->now.monotonic_ns));
+	limit_files(RLIM_INFINITY);
+	world_free(w, 100);
+	remove_directory(dir);
+}
+
+/* A message that waits for its turn in the pace is dropped meanwhile, and sent all the same. */
+static void test_dropped_while_lent(void **state)
+{
+	struct transport_config config = quick();
+	struct world *w;
+	ssize_t n;
+
+	(void)state;
+	config.buffer_octets = 9 << 20;
+	config.replay_octets = config.replay_ns = 0;
+	w = world_new(config);
+	commit(w, 0, 8000);
+	accept_peer(w);
+	do { /* a burst; time stands still, so what follows waits */
+		w->t->ops->flush(w->t);
+		n = recv(w->peer, w->got + w->n_got, (64 << 20) - w->n_got, 0);
+		w->n_got += n > 0 ? (size_t)n : 0;
+	} while (n > 0);
+	assert_in_range(w->n_got, 4000000, 5000000);
+	commit(w, 8000, 20000);
+	assert_in_range(w->lost, 10000, 25000);
+	hear(w, SIZE_MAX);
+	note_heard(w);
+	check_fates(w, 28000);
+	world_free(w, 100);
+}
+
+/* What stays in the files at the end is not lost; what a broken disk did not take is. */
+static void test_left_at_the_end(void **state)
+{
+	char dir[] = "/tmp/pitot-session-XXXXXX";
+	struct world *w = world_new(small_spool(dir));
+
+	(void)state;
+	commit(w, 0, 100);
+	limit_files(0);
+	commit(w, 100, 50);
+	close(w->listener);
+	w->listener = -1;
+	tick(w, 100); /* that the disk is broken is noticed */
+	w->t->ops->close(w->t, w->now.monotonic_ns, &w->last);
+	w->t = NULL;
+	limit_files(RLIM_INFINITY);
+	for (unsigned i = 0; i < 150; i++)
+		assert_int_equal(w->fate[i], i < 100 ? UNTOLD : LOST);
+	assert_int_equal(w->last.lost_records, 50);
+	world_free(w, 0);
+	remove_directory(dir);
+}
+
 /* What cannot work is said at once. */
 static void test_refused(void **state)
 {
@@ -483,6 +663,8 @@ int main(void)
 		cmocka_unit_test(test_window),	      cmocka_unit_test(test_schedule),
 		cmocka_unit_test(test_slow_reader),   cmocka_unit_test(test_lost_at_the_end),
 		cmocka_unit_test(test_half_open),     cmocka_unit_test(test_direct),
+		cmocka_unit_test(test_broken_disk),   cmocka_unit_test(test_broken_disk_and_reset),
+		cmocka_unit_test(test_dropped_while_lent), cmocka_unit_test(test_left_at_the_end),
 		cmocka_unit_test(test_refused),
 	};
 

@@ -995,6 +995,74 @@ static void test_allocations(void **state)
 
 /* ---- anything in any order, against what must hold */
 
+/* What the spool has told to be lost, message by message. */
+static struct told {
+	uint8_t numbers[8192];
+	struct spool_totals sum;
+} told;
+
+static void on_lost(void *context, uint64_t first, uint64_t last)
+{
+	struct told *t = context;
+
+	for (; first <= last; first++) {
+		assert_in_range(first, 1, sizeof(t->numbers) - 1);
+		assert_int_equal(t->numbers[first]++, 0);
+		t->sum.messages++;
+		t->sum.records += first % 30;
+		t->sum.packets += first % 1000;
+		t->sum.octets += first % 100000;
+	}
+}
+
+static void limit_files(bool broken)
+{
+	struct rlimit limit;
+
+	signal(SIGXFSZ, SIG_IGN);
+	getrlimit(RLIMIT_FSIZE, &limit);
+	limit.rlim_cur = broken ? 0 : limit.rlim_max;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+/* A message that the disk has spoilt is told of by its own number. */
+static void test_spoilt(void **state)
+{
+	struct spool_config config = on_disk();
+	uint64_t offset = 0, ids = 1000;
+	bool came[1001] = { false };
+	const struct spool_message *m;
+	uint8_t octet;
+	char path[400];
+	struct spool *s;
+	int fd;
+
+	(void)state;
+	config.memory_octets = 1;
+	config.lost = on_lost;
+	config.context = &told;
+	told = (struct told){ 0 };
+	s = open_spool(config);
+	for (uint64_t id = 1; id <= ids; id++)
+		append(s, id);
+	find_segment(path, sizeof(path));
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	assert_int_equal(pread(fd, &octet, 1, 5000), 1);
+	octet ^= 1;
+	assert_int_equal(pwrite(fd, &octet, 1, 5000), 1);
+	close(fd);
+	while ((m = spool_next(s))) {
+		assert_int_equal(m->number, message_id(m));
+		came[m->number] = true;
+		spool_mark_sent(s, offset += m->size, NS_PER_SEC);
+	}
+	for (uint64_t id = 1; id <= ids; id++)
+		assert_true(came[id] != told.numbers[id]);
+	assert_int_equal(told.sum.messages, 1);
+	assert_int_equal(stats_of(s).dropped.octets, told.sum.octets);
+	spool_close(s);
+}
+
 static void test_anything(void **state)
 {
 	uint64_t random = 12345;
@@ -1003,6 +1071,7 @@ static void test_anything(void **state)
 	for (unsigned round = 0; round < 60; round++) {
 		struct spool_config config = on_disk();
 		uint64_t id = 0, offset = 0, now = 1, last = 0, high = 0;
+		bool breaks = round % 3 == 1; /* the disk, now and then */
 		struct spool *s;
 
 		if (round % 3 == 0)
@@ -1011,6 +1080,9 @@ static void test_anything(void **state)
 		config.memory_octets = round % 4 < 2 ? 1 : MIB;
 		config.replay_octets = round % 5 * 50000;
 		config.replay_ns = round % 7 * NS_PER_SEC;
+		config.lost = on_lost;
+		config.context = &told;
+		told = (struct told){ 0 };
 		s = open_spool(config);
 		for (unsigned step = 0; step < 6000; step++) {
 			uint64_t what = test_random(&random) >> 20;
@@ -1025,6 +1097,7 @@ static void test_anything(void **state)
 				if (!m)
 					break;
 				assert_true(message_id(m) > last);
+				assert_int_equal(told.numbers[m->number], 0);
 				assert_true(m->replayed || message_id(m) > high);
 				assert_int_equal(m->number, message_id(m));
 				if (what & 1024) /* else it will be lent again */
@@ -1038,6 +1111,8 @@ static void test_anything(void **state)
 				break;
 			case 13:
 				spool_tick(s, now += what / 64 % NS_PER_SEC);
+				if (breaks && !(what & 0x700))
+					limit_files(what & 0x800);
 				break;
 			case 14:
 				if (what & 0x3f00)
@@ -1048,10 +1123,11 @@ static void test_anything(void **state)
 			case 15:
 				if (what & 0x7f00)
 					break;
-				if (config.dir) {
+				if (config.dir && !breaks) {
 					struct spool_stats t = stats_of(s);
 
 					spool_close(s);
+					told.sum = (struct spool_totals){ 0 };
 					s = open_spool(config);
 					/* of the window, some may be gone */
 					assert_in_range(stats_of(s).recovered.messages, t.unsent.messages, t.held.messages);
@@ -1061,9 +1137,13 @@ static void test_anything(void **state)
 				}
 				break;
 			}
-			if (step % 16 == 0)
-				check_identity(s);
+			if (step % 16 == 0) {
+				struct spool_stats t = stats_of(s);
+
+				assert_memory_equal(&told.sum, &t.dropped, sizeof(told.sum));
+			}
 		}
+		limit_files(false);
 		spool_rewind(s, false);
 		assert_int_equal(stats_of(s).held.messages, stats_of(s).unsent.messages);
 		for (uint64_t left = stats_of(s).unsent.messages; left; left--) {
@@ -1074,6 +1154,7 @@ static void test_anything(void **state)
 		spool_acked(s, 1);
 		spool_rewind(s, true);
 		assert_int_equal(stats_of(s).held.messages, 0);
+		assert_int_equal(stats_of(s).head, stats_of(s).tail);
 		spool_close(s);
 		remove_files(spool_path);
 	}
@@ -1101,6 +1182,7 @@ int main(void)
 		cmocka_unit_test_setup(test_read_only, set_up),
 		cmocka_unit_test_setup(test_no_rights, set_up),
 		cmocka_unit_test_setup(test_allocations, set_up),
+		cmocka_unit_test_setup(test_spoilt, set_up),
 		cmocka_unit_test_setup(test_anything, set_up),
 	};
 	char path[80];
