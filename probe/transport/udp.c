@@ -35,6 +35,7 @@
 #define HEADERS6       48u
 #define RETRY_NS       (30 * NS_PER_SEC) /* after a failed lookup or connect */
 #define MTU_NS         (5 * NS_PER_SEC)  /* between looks at the path MTU */
+#define RENEW_NS       NS_PER_SEC        /* between sockets, when the own address is gone */
 #define SEND_BUFFER    (4 << 20)
 #define BULK           1024u         /* messages before runs are sent at once */
 #define RUN_LEAST      4u            /* messages in a run that pays */
@@ -54,10 +55,12 @@ struct udp {
 	struct resolve *lookup;
 	uint64_t next_try_ns; /* monotonic; 0 now */
 	uint64_t next_mtu_ns;
+	uint64_t next_renew_ns;
 	uint64_t now_ns;      /* of the last tick */
 	bool waited;          /* offline: for the name, once */
 	bool lookup_wanted;
 	bool no_segments; /* the kernel or the route has no UDP_SEGMENT */
+	bool unreachable; /* since the last look: perhaps the address that the socket sends from is gone */
 	int family;
 	struct sockaddr_storage peer;
 	socklen_t peer_size;
@@ -163,19 +166,24 @@ static void address_of(const struct sockaddr_storage *ss, uint8_t address[16], u
 	}
 }
 
-static void note_self(struct udp *u)
+static void local_of(int fd, struct transport_local *self)
 {
 	struct sockaddr_storage local = { 0 };
 	socklen_t size = sizeof(local);
 
+	if (getsockname(fd, (struct sockaddr *)&local, &size) == 0)
+		address_of(&local, self->local, &self->local_port);
+}
+
+static void note_self(struct udp *u)
+{
 	u->t.self = (struct transport_local){ .family = u->family, .protocol = IPPROTO_UDP };
-	if (getsockname(u->t.fd, (struct sockaddr *)&local, &size) == 0)
-		address_of(&local, u->t.self.local, &u->t.self.local_port);
+	local_of(u->t.fd, &u->t.self);
 	address_of(&u->peer, u->t.self.remote, &u->t.self.remote_port);
 }
 
-/* 0 and a session, or negative errno. */
-static int connect_to(struct udp *u, const struct sockaddr_storage *peer, socklen_t size)
+/* A socket that sends to this address: it, or negative errno. */
+static int open_socket(struct udp *u, const struct sockaddr_storage *peer, socklen_t size)
 {
 	int family = peer->ss_family, fd = socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), r;
 
@@ -186,16 +194,21 @@ static int connect_to(struct udp *u, const struct sockaddr_storage *peer, sockle
 		r = bind_source(u, fd, family);
 	if (r == 0 && connect(fd, (const struct sockaddr *)peer, size))
 		r = -errno;
-	if (r) {
-		close(fd);
-		return r;
-	}
+	if (r == 0)
+		return fd;
+	close(fd);
+	return r;
+}
+
+/* A session begins. */
+static void use_socket(struct udp *u, int fd, const struct sockaddr_storage *peer, socklen_t size)
+{
 	if (u->t.fd >= 0) {
 		udp_flush(&u->t); /* what was meant for the old address */
 		close(u->t.fd);
 	}
 	u->t.fd = fd;
-	u->family = family;
+	u->family = peer->ss_family;
 	u->peer = *peer;
 	u->peer_size = size;
 	u->t.session++;
@@ -203,7 +216,22 @@ static int connect_to(struct udp *u, const struct sockaddr_storage *peer, sockle
 	u->t.state = TRANSPORT_STATE_UP;
 	note_self(u);
 	read_mtu(u);
-	return 0;
+}
+
+/* The address that the socket sends from may be gone for good: DHCP.  Whoever sends from another is another session. */
+static void renew_socket(struct udp *u)
+{
+	struct sockaddr_storage peer = u->peer;
+	struct transport_local self = { 0 };
+	int fd = open_socket(u, &peer, u->peer_size);
+
+	if (fd < 0)
+		return; /* not reachable at all */
+	local_of(fd, &self);
+	if (memcmp(self.local, u->t.self.local, sizeof(self.local)) == 0)
+		close(fd);
+	else
+		use_socket(u, fd, &peer, u->peer_size);
 }
 
 /* The first address that can be connected to; the one in use is kept if it still is one of them. */
@@ -217,16 +245,18 @@ static int use_addresses(struct udp *u, const struct resolve_result *result)
 		if (result->sizes[i] == u->peer_size && memcmp(&result->addresses[i], &u->peer, u->peer_size) == 0)
 			return 0;
 	for (unsigned i = 0; i < result->n; i++) {
-		r = connect_to(u, &result->addresses[i], result->sizes[i]);
-		if (r == 0)
+		r = open_socket(u, &result->addresses[i], result->sizes[i]);
+		if (r >= 0) {
+			use_socket(u, r, &result->addresses[i], result->sizes[i]);
 			return 0;
+		}
 	}
 	return r;
 }
 
 /* ---- sending */
 
-/* Reads the error queue.  Errors of the network are counted; returns how many there were. */
+/* Reads the error queue.  Errors of the network are counted, a narrower path is followed; returns how many. */
 static unsigned drain_errors(struct udp *u)
 {
 	unsigned n = 0;
@@ -247,18 +277,20 @@ static unsigned drain_errors(struct udp *u)
 			n++;
 			if (e.ee_origin != SO_EE_ORIGIN_LOCAL)
 				note_error(u, (int)e.ee_errno);
+			if (e.ee_errno == EMSGSIZE)
+				read_mtu(u);
 		}
 	}
 }
 
 /* Is it about an earlier datagram, so that this one is worth another try? */
-static bool is_about_others(struct udp *u, int error)
+static bool is_about_others(struct udp *u, int error, size_t size)
 {
 	unsigned queued = drain_errors(u);
 
-	if (error == EMSGSIZE) { /* this one is too long for what the path takes now */
+	if (error == EMSGSIZE) { /* unless this one is too long for what the path takes now */
 		read_mtu(u);
-		return false;
+		return size <= u->t.limits.max_message;
 	}
 	if (queued)
 		return true;
@@ -334,11 +366,12 @@ static unsigned send_some(struct udp *u, unsigned i, bool *sent)
 
 		if (n > 0)
 			return (unsigned)n;
-		if (error == EINTR || is_about_others(u, error))
+		if (error == EINTR || is_about_others(u, error, u->vectors[i].iov_len))
 			continue;
 		if ((error == EAGAIN || error == ENOBUFS) && u->config.offline && wait_for_room(u))
 			continue;
 		note_error(u, error);
+		u->unreachable |= error == ENETUNREACH || error == EINVAL || error == EADDRNOTAVAIL;
 		break;
 	}
 	*sent = false;
@@ -437,6 +470,11 @@ static void udp_tick(struct transport *t, const struct clock_time *now)
 	if (t->fd < 0)
 		return;
 	drain_errors(u);
+	if (u->unreachable && now->monotonic_ns >= u->next_renew_ns) {
+		u->unreachable = false;
+		u->next_renew_ns = now->monotonic_ns + RENEW_NS;
+		renew_socket(u);
+	}
 	if (now->monotonic_ns >= u->next_mtu_ns) {
 		u->next_mtu_ns = now->monotonic_ns + MTU_NS;
 		read_mtu(u);

@@ -5,11 +5,15 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
+#include <netinet/in.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -484,6 +488,62 @@ static int remove_directory(void **state)
 	return rmdir(directory);
 }
 
+/* A router says that an earlier datagram was too long for a path that takes 600 octets. */
+static void say_narrow(const struct transport_local *self)
+{
+	uint8_t p[36] = { 3, 4, 0, 0, 0, 0, 600 >> 8, 600 & 255, /* RFC 1191 */
+			  0x45, 0, 5, 0, 0, 0, 0x40, 0, 64, IPPROTO_UDP };
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int fd = socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMP);
+	uint32_t sum = 0;
+
+	memcpy(p + 20, self->local, 4);
+	memcpy(p + 24, self->remote, 4);
+	p[28] = (uint8_t)(self->local_port >> 8);
+	p[29] = (uint8_t)self->local_port;
+	p[30] = (uint8_t)(self->remote_port >> 8);
+	p[31] = (uint8_t)self->remote_port;
+	for (unsigned i = 0; i < sizeof(p); i += 2)
+		sum += (uint32_t)p[i] << 8 | p[i + 1];
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = ~(sum + (sum >> 16));
+	p[2] = (uint8_t)(sum >> 8);
+	p[3] = (uint8_t)sum;
+	assert_int_equal(sendto(fd, p, sizeof(p), 0, (struct sockaddr *)&to, sizeof(to)), (ssize_t)sizeof(p));
+	close(fd);
+}
+
+/* That costs no later datagram that is short enough.  In a network of its own: the last test. */
+static void test_udp_narrower(void **state)
+{
+	struct ifreq up = { .ifr_name = "lo", .ifr_flags = IFF_UP };
+	struct collector_config c;
+	int control;
+
+	(void)state;
+	if (unshare(CLONE_NEWNET) != 0) {
+		print_message("note: a path that becomes narrower needs root\n");
+		skip();
+	}
+	control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(ioctl(control, SIOCSIFFLAGS, &up), 0);
+	close(control);
+	c = udp_collector("127.0.0.1", true);
+	assert_int_equal(open_with(&c, (struct transport_config){ 0 }), 0);
+	assert_int_equal(t->limits.max_message, 1472);
+	assert_true(put(1400, 1));
+	t->ops->flush(t);
+	say_narrow(&t->self);
+	assert_true(put(500, 2));
+	assert_true(put(1000, 3));
+	t->ops->flush(t);
+	assert_int_equal(told_sent, 6);
+	assert_int_equal(told_lost, 3);
+	assert_int_equal(t->limits.max_message, 572);
+	close_transport();
+	close(sink_fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -493,7 +553,7 @@ int main(void)
 		cmocka_unit_test(test_udp_bulk),    cmocka_unit_test(test_udp_flush_between),
 		cmocka_unit_test(test_udp_refused), cmocka_unit_test(test_udp_mtu),
 		cmocka_unit_test(test_udp_source),  cmocka_unit_test(test_udp_name),
-		cmocka_unit_test(test_resolve),
+		cmocka_unit_test(test_resolve),	    cmocka_unit_test(test_udp_narrower),
 	};
 
 	return cmocka_run_group_tests(tests, make_directory, remove_directory);

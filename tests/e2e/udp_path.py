@@ -1,0 +1,79 @@
+#!/usr/bin/env python3
+"""Collectors on UDP while the path to them changes: the host's own address, and what the path takes."""
+import ctypes
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import e2elib as e
+
+SINK = """
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("", 4739))
+with open(sys.argv[1], "w", buffering=1) as out:
+    while True:
+        data, who = s.recvfrom(65535)
+        out.write(f"{who[0]} {who[1]} {data.hex()}\\n")
+"""
+
+
+def ip(*words):
+    subprocess.run([e.find("ip"), *words], check=True)
+
+
+def wait(what, text, seconds=15):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if what():
+            return True
+        time.sleep(0.05)
+    return e.check(False, text)
+
+
+def heard(path):
+    return [line.split() for line in Path(path).read_text().splitlines() if line.count(" ") == 2]
+
+
+def address_changes(d):
+    """The host gets another address: the socket that sent from the old one is given up, and a session begins."""
+    there = subprocess.Popen([sys.executable, "-c", SINK, f"{d}/heard"],
+                             preexec_fn=lambda: ctypes.CDLL(None).unshare(0x40000000))
+    try:
+        wait(lambda: os.path.exists(f"{d}/heard"), "no sink")
+        ip("link", "add", "here", "type", "veth", "peer", "name", "there", "netns", str(there.pid))
+        subprocess.run([e.find("nsenter"), "-n", "-t", str(there.pid), "sh", "-c",
+                        "ip addr add 10.9.0.2/24 dev there && ip link set there up"], check=True)
+        ip("addr", "add", "10.9.0.1/24", "dev", "here")
+        ip("link", "set", "here", "up")
+        ip("link", "set", "lo", "up")
+        p = subprocess.Popen([e.PITOT, "-i", "lo", "-n", "10.9.0.2:4739", "--template-refresh", "1", "--stats",
+                              f"{d}/s", "--stay-root"], stderr=subprocess.PIPE)
+        wait(lambda: len(heard(f"{d}/heard")) > 2, "nothing came to begin with")
+        ip("addr", "add", "10.9.0.3/24", "dev", "here")
+        ip("addr", "del", "10.9.0.1/24", "dev", "here")
+        ip("addr", "replace", "10.9.0.3/24", "dev", "here")  # which went with the first one
+        wait(lambda: any(h[0] == "10.9.0.3" for h in heard(f"{d}/heard")), "nothing came from the new address")
+        time.sleep(1.5)
+        p.terminate()
+        _, err = p.communicate(timeout=20)
+        e.check(p.returncode in (0, 1) and not e.sanitizer(err), f"address changes: {p.returncode} {err!r}")
+    finally:
+        there.kill()
+        there.wait()
+    messages = [bytes.fromhex(h[2]) for h in heard(f"{d}/heard") if h[0] == "10.9.0.3"]
+    e.check(messages and messages[0][8:12] == bytes(4) and messages[0][16:18] == b"\0\2",
+            f"the session from the new address does not begin with templates and 0: {messages[:1]}")
+    e.check(e.statistics(f"{d}/s")["collectors"][0]["sessions"] == 2, "not a session for each address")
+    e.check_ledger("address changes", e.statistics(f"{d}/s"))
+
+
+if not e.have("ip", "nsenter"):
+    e.skip("ip and nsenter are needed")
+if ctypes.CDLL(None).unshare(0x40000000) != 0:  # CLONE_NEWNET
+    e.skip("needs root")
+with e.workdir() as work:
+    address_changes(work)
+e.finish()
