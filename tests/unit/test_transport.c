@@ -1,6 +1,6 @@
 /*
  * The transports, each through its ops: transport/transport.c, transport/file.c, transport/udp.c,
- * transport/resolve.c.  Sockets are on loopback.
+ * transport/udp_socket.c, transport/resolve.c.  Sockets are on loopback.
  */
 #include <arpa/inet.h>
 #include <errno.h>
