@@ -1,5 +1,5 @@
 /*
- * exporter: see include/pitot/exporter.h.  Here: set-up, the loop over collectors, the ledger.
+ * exporter: see include/pitot/exporter.h.  Here: set-up, and the loop over collectors.
  */
 #include "pitot/exporter.h"
 
@@ -12,140 +12,8 @@
 #include "format.h"
 #include "outcome.h"
 
-#define CALM_NS     NS_PER_SEC       /* after the last ICMP error templates are sent again */
 #define DEADLINE_NS (2 * NS_PER_SEC) /* for transports to end in good order, once nothing is left or time is up */
 #define DRAIN_STEP_MS 10
-
-static const struct format_ops *const formats[FORMAT_COUNT] = {
-	[FORMAT_NETFLOW5] = &netflow5_ops, [FORMAT_NETFLOW9] = &netflow9_ops, [FORMAT_IPFIX] = &ipfix_ops,
-	[FORMAT_JSON] = &json_ops,	   [FORMAT_TEXT] = &text_ops,
-};
-
-const char *collector_cause(const struct collector_stats *c)
-{
-	if (c->reason[0])
-		return c->reason;
-	if (c->last_cause)
-		return c->last_cause;
-	return c->last_error ? strerror(c->last_error) : "not reached";
-}
-
-/* ---- the ledger */
-
-static uint64_t loss_time(const struct exporter *e)
-{
-	return e->config.offline && e->latest_ns ? e->latest_ns : e->now.realtime_ns;
-}
-
-static void add_loss(struct collector *c, uint64_t records, uint64_t packets, uint64_t octets)
-{
-	if (records == 0)
-		return;
-	c->lost.records += records;
-	c->lost.packets += packets;
-	c->lost.octets += octets;
-	c->last_lost_ns = loss_time(c->exporter);
-	if (c->last_lost_ns < c->first_lost_ns)
-		c->last_lost_ns = c->first_lost_ns;
-	if (!c->first_lost_ns)
-		c->first_lost_ns = c->last_lost_ns;
-}
-
-/* Nobody else can have its records: what it lost was not sent, and no outcomes need to be remembered. */
-static bool is_alone(const struct collector *c)
-{
-	return c->exporter->n_collectors == 1;
-}
-
-static void on_outcome(void *context, const struct transport_load *load, size_t size, bool sent)
-{
-	struct collector *c = context;
-
-	if (!sent) {
-		if (c->transport->limits.spooled && c->format->protocol != P9)
-			c->sequence += load->records; /* numbers are given when messages enter a session */
-		collector_lose(c, load);
-		return;
-	}
-	c->stats.messages++;
-	c->stats.octets += size;
-	c->stats.records += load->records;
-	c->stats.option_records += load->options;
-	c->stats.templates += load->templates;
-	c->shown = load->lost;
-	if (!is_alone(c))
-		outcome_tell(c->exporter->outcomes, load->first, load->end, c->index, true, &c->exporter->stats);
-}
-
-static void count_not_sent(struct collector *c, const struct transport_load *load)
-{
-	c->exporter->stats.not_sent += load->records;
-	c->exporter->stats.not_sent_packets += load->packets;
-	c->exporter->stats.not_sent_octets += load->octets;
-}
-
-static void on_revoked(void *context, const struct transport_load *load, size_t size)
-{
-	struct collector *c = context;
-
-	c->stats.messages--;
-	c->stats.octets -= size;
-	c->stats.records -= load->records;
-	c->stats.lost_records += load->records;
-	c->stats.lost_packets += load->packets;
-	c->stats.lost_octets_total += load->octets;
-	add_loss(c, load->records, load->packets, load->octets);
-	if (is_alone(c))
-		count_not_sent(c, load);
-	else
-		outcome_revoke(c->exporter->outcomes, load->first, load->end, c->index, &c->exporter->stats);
-}
-
-static void on_restamp(void *context, uint8_t *message, size_t size, uint32_t records)
-{
-	struct collector *c = context;
-
-	(void)size;
-	if (c->stamp_session != c->transport->session) {
-		c->stamp_session = c->transport->session;
-		c->sequence = 0; /* RFC 7011 §3.1 */
-	}
-	c->format->restamp(c, message, records);
-}
-
-static size_t on_withdraw(void *context, uint8_t *message)
-{
-	struct collector *c = context;
-
-	return c->format->withdraw ? c->format->withdraw(c, message) : 0;
-}
-
-void collector_lose(struct collector *c, const struct transport_load *load)
-{
-	c->stats.lost_records += load->records;
-	c->stats.lost_packets += load->packets;
-	c->stats.lost_octets_total += load->octets;
-	add_loss(c, load->records, load->packets, load->octets);
-	if (load->templates)
-		c->started = false; /* nobody may have them: announce anew */
-	if (is_alone(c))
-		count_not_sent(c, load);
-	else
-		outcome_tell(c->exporter->outcomes, load->first, load->end, c->index, false, &c->exporter->stats);
-}
-
-void collector_unfit(struct collector *c, const struct flow_record *r)
-{
-	uint64_t number = exporter_number(c->exporter);
-
-	c->stats.unfit_records++;
-	c->stats.unfit_packets += r->packets;
-	c->stats.unfit_octets += r->octets;
-	if (is_alone(c))
-		count_not_sent(c, &(struct transport_load){ .records = 1, .packets = r->packets, .octets = r->octets });
-	else
-		outcome_tell(c->exporter->outcomes, number, number + 1, c->index, false, &c->exporter->stats);
-}
 
 /* ---- set-up */
 
@@ -199,44 +67,6 @@ static int copy_config(struct exporter *e, const struct exporter_config *config,
 	return 0;
 }
 
-static int collector_open(struct exporter *e, struct collector *c, const struct collector_config *config,
-			  struct diag *diag)
-{
-	struct transport_config tc = e->config.transport;
-	int r;
-
-	c->exporter = e;
-	c->config = *config;
-	c->format = formats[config->format];
-	c->context.interfaces = e->interfaces;
-	c->context.n_interfaces = e->config.n_interfaces;
-	export_clock_init(&c->clock, c->format->clock, e->config.offline, e->config.start_monotonic_ns);
-	if (c->format->setup) {
-		r = c->format->setup(c, diag);
-		if (r)
-			return r;
-	}
-	tc.collector = &c->config;
-	tc.offline = e->config.offline;
-	tc.spool_tag = e->config.domain;
-	r = transport_open(&c->transport, &tc, diag);
-	if (r)
-		return r;
-	c->transport->outcome = on_outcome;
-	c->transport->revoked = on_revoked;
-	c->transport->restamp = on_restamp;
-	c->transport->withdraw = on_withdraw;
-	c->transport->context = c;
-	if (!c->transport->limits.spooled) {
-		e->in_step |= UINT64_C(1) << c->index;
-		return 0;
-	}
-	r = c->format->announce ? c->format->announce(c) : -EINVAL;
-	if (r)
-		return diag_set(diag, r, "--collector %.200s: its templates do not fit a message", c->config.url);
-	return 0;
-}
-
 int exporter_new(struct exporter **ep, const struct exporter_config *config, struct diag *diag)
 {
 	struct exporter *e = calloc(1, sizeof(*e));
@@ -262,23 +92,6 @@ int exporter_new(struct exporter **ep, const struct exporter_config *config, str
 	return 0;
 }
 
-static void close_transport(struct collector *c, uint64_t deadline_ns)
-{
-	struct transport_stats last = { 0 };
-
-	if (!c->transport)
-		return;
-	c->stats.state = c->transport->state;
-	c->transport->ops->close(c->transport, deadline_ns, &last);
-	c->transport = NULL;
-	c->stats.errors += last.errors;
-	c->stats.sessions = last.sessions;
-	c->stats.resent_records = last.resent_records;
-	memcpy(c->stats.reason, last.reason, sizeof(c->stats.reason));
-	c->stats.last_error = last.last_error;
-	c->stats.last_cause = last.last_cause;
-}
-
 void exporter_free(struct exporter *e)
 {
 	if (!e)
@@ -288,7 +101,7 @@ void exporter_free(struct exporter *e)
 
 		if (c->transport && e->outcomes)
 			message_abandon(c);
-		close_transport(c, 0);
+		collector_close(c, 0);
 		free(c->announced);
 		free(c->plain);
 	}
@@ -370,26 +183,9 @@ void exporter_drop(struct exporter *e, const struct flow_record *r, const struct
 		c->stats.lost_records++;
 		c->stats.lost_packets += r->packets;
 		c->stats.lost_octets_total += r->octets;
-		add_loss(c, 1, r->packets, r->octets);
+		collector_add_loss(c, 1, r->packets, r->octets);
 		if (c->format->protocol != P9) /* which counts messages */
 			c->sequence++;
-	}
-}
-
-/* Templates again once a collector that refused datagrams takes them: it may have been started just now. */
-static void watch_errors(struct collector *c, const struct clock_time *now)
-{
-	uint64_t errors = c->transport->stats.errors;
-
-	if (errors > c->error_count) {
-		c->error_count = errors;
-		c->error_ns = now->monotonic_ns;
-		c->error_messages = c->stats.messages;
-	} else if (c->error_ns && now->monotonic_ns - c->error_ns > CALM_NS &&
-		   c->stats.messages > c->error_messages) {
-		c->error_ns = 0;
-		if (c->format->refresh)
-			c->format->refresh(c);
 	}
 }
 
@@ -406,7 +202,7 @@ void exporter_tick(struct exporter *e, const struct clock_time *now)
 		if (!c->transport)
 			continue;
 		c->transport->ops->tick(c->transport, now);
-		watch_errors(c, now);
+		collector_watch_errors(c, now);
 		if (c->format->tick)
 			c->format->tick(c, now);
 		if (m->open && now->monotonic_ns - since >= e->config.flush_ns)
@@ -427,7 +223,7 @@ void exporter_set_facts(struct exporter *e, const struct export_process_facts *f
 	for (unsigned i = 0; i < e->n_collectors; i++) {
 		struct collector *c = &e->collectors[i];
 
-		add_loss(c, records, packets, octets);
+		collector_add_loss(c, records, packets, octets);
 		if (c->format->protocol != P9) /* which counts messages */
 			c->sequence += (uint32_t)records;
 	}
@@ -511,7 +307,7 @@ void exporter_finish(struct exporter *e, const struct clock_time *now)
 		message_flush(c);
 	}
 	for (unsigned i = 0; i < e->n_collectors; i++)
-		close_transport(&e->collectors[i], e->now.monotonic_ns + DEADLINE_NS);
+		collector_close(&e->collectors[i], e->now.monotonic_ns + DEADLINE_NS);
 }
 
 /* ---- reading */
@@ -525,26 +321,6 @@ void exporter_get_stats(const struct exporter *e, struct exporter_stats *stats)
 unsigned exporter_collectors(const struct exporter *e)
 {
 	return e->n_collectors;
-}
-
-void exporter_get_collector_stats(const struct exporter *e, unsigned i, struct collector_stats *stats)
-{
-	const struct collector *c = &e->collectors[i];
-
-	*stats = c->stats;
-	stats->url = c->config.url;
-	stats->saturated = c->context.saturated;
-	stats->reliable = transport_replays(c->config.transport);
-	stats->pending_records = stats->taken_records - stats->records - stats->lost_records - stats->unfit_records;
-	if (c->transport) {
-		stats->errors += c->transport->stats.errors;
-		stats->sessions = c->transport->stats.sessions;
-		stats->resent_records = c->transport->stats.resent_records;
-		memcpy(stats->reason, c->transport->stats.reason, sizeof(stats->reason));
-		stats->last_error = c->transport->stats.last_error;
-		stats->last_cause = c->transport->stats.last_cause;
-		stats->state = c->transport->state;
-	}
 }
 
 const struct transport *exporter_transport(const struct exporter *e, unsigned i)
@@ -575,7 +351,7 @@ int exporter_print_templates(const struct exporter_config *config, void (*print)
 			     void *ctx, struct diag *diag)
 {
 	for (unsigned i = 0; i < config->n_collectors; i++) {
-		const struct format_ops *format = formats[config->collectors[i].format];
+		const struct format_ops *format = collector_format(config->collectors[i].format);
 		struct template v4, v6;
 		int r;
 

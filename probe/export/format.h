@@ -139,7 +139,15 @@ void message_abandon(struct collector *c);
 bool message_room(struct collector *c, uint16_t set_id, unsigned size, void (*begin)(struct collector *c));
 void message_close_set(struct collector *c);
 
-/* A record was lost on the way to the exporter, or does not fit: see exporter.c. */
+/* export_collector.c */
+const struct format_ops *collector_format(enum export_format format);
+int collector_open(struct exporter *e, struct collector *c, const struct collector_config *config, struct diag *diag);
+void collector_close(struct collector *c, uint64_t deadline_ns);
+/* Templates again once a collector that refused datagrams takes them: it may have been started just now. */
+void collector_watch_errors(struct collector *c, const struct clock_time *now);
+/* Not sent, and in no message. */
+void collector_add_loss(struct collector *c, uint64_t records, uint64_t packets, uint64_t octets);
+/* Records of a message are lost, or one does not fit the format. */
 void collector_lose(struct collector *c, const struct transport_load *load);
 void collector_unfit(struct collector *c, const struct flow_record *r);
 /* The number of the record that is being exported. */
