@@ -192,7 +192,7 @@ static void put(struct session *s, const uint8_t *message, size_t size, uint32_t
 	s->entered += size;
 }
 
-/* Templates come into force, in place of others if there are any. */
+/* Templates come into force, in place of others if there are any: these first, and alone if messages are. */
 static void put_templates(struct session *s, const uint8_t *message, size_t size, unsigned records)
 {
 	struct transport_load load = { .templates = records };
@@ -202,8 +202,13 @@ static void put_templates(struct session *s, const uint8_t *message, size_t size
 		size_t n = s->t.withdraw(s->t.context, withdrawal);
 		struct transport_load none = { 0 };
 
-		put(s, withdrawal, n, 0);
-		transport_resolve(&s->t, &none, n, true);
+		if (n > 0) {
+			put(s, withdrawal, n, 0);
+			transport_resolve(&s->t, &none, n, true);
+		}
+		s->in_force_size = 0;
+		if (n > 0 && s->layer->whole)
+			return;
 	}
 	put(s, message, size, 0);
 	transport_resolve(&s->t, &load, size, true);
@@ -254,10 +259,12 @@ static bool put_spooled(struct session *s)
 		spool_mark_sent(s->spool, s->entered, s->now_ns);
 		return true;
 	}
+	if (s->spooled_size > 0 && !is_in_force(s, s->spooled, s->spooled_size)) {
+		put_templates(s, s->spooled, s->spooled_size, 0);
+		return true;
+	}
 	if (is_paced(s, m->size))
 		return false;
-	if (s->spooled_size > 0 && !is_in_force(s, s->spooled, s->spooled_size))
-		put_templates(s, s->spooled, s->spooled_size, 0);
 	e = entry_of_number(s, m->number);
 	put(s, m->data, m->size, m->records);
 	if (e)
@@ -279,7 +286,8 @@ static bool put_one(struct session *s)
 	if (s->direct) {
 		if (s->templates_size > 0 && !is_in_force(s, s->templates, s->templates_size))
 			put_templates(s, s->templates, s->templates_size, s->templates_records);
-		put_direct(s);
+		else
+			put_direct(s);
 		return true;
 	}
 	if (!s->layer->reliable && !s->announced)
@@ -290,8 +298,8 @@ static bool put_one(struct session *s)
 bool session_queue_fill(struct session *s)
 {
 	s->out_size = s->out_done = 0;
-	/* templates may come before a message, and a withdrawal before them */
-	while (SESSION_OUT - s->out_size >= 2 * SESSION_MESSAGE + TRANSPORT_WITHDRAWAL) {
+	/* a withdrawal may come before templates */
+	while (SESSION_OUT - s->out_size >= SESSION_MESSAGE + TRANSPORT_WITHDRAWAL) {
 		if (!put_one(s) || (s->layer->whole && s->out_size > 0))
 			break;
 	}

@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 #include "cm.h"
-#include "pitot/transport.h"
+#include "transport/session.h"
 
 #define MESSAGE   1000u
 #define TEMPLATES 77u /* the number of the message of templates */
@@ -98,11 +98,13 @@ static void listen_on(struct world *w, int backlog)
 	w->collector.port = ntohs(a.sin_port);
 }
 
-static struct world *world_new(struct transport_config config)
+/* On TCP, or by a layer of the test's. */
+static struct world *world_of(struct transport_config config, const struct session_layer *layer,
+			      const struct transport_ops *ops)
 {
 	struct world *w = calloc(1, sizeof(*w));
+	struct session *s = NULL;
 	struct diag diag = { "" };
-	uint8_t templates[16] = { TEMPLATES };
 
 	assert_non_null(w);
 	w->collector = (struct collector_config){ .url = "ipfix+tcp://127.0.0.1", .format = FORMAT_IPFIX,
@@ -112,13 +114,23 @@ static struct world *world_new(struct transport_config config)
 	w->now = (struct clock_time){ 1700000000 * NS_PER_SEC, clock_monotonic_ns() };
 	listen_on(w, 8);
 	config.collector = &w->collector;
-	if (transport_open(&w->t, &config, &diag))
+	if (layer ? session_open(&s, ops, layer, &config, &diag) : transport_open(&w->t, &config, &diag))
 		fail_msg("%s", diag.text);
+	if (layer)
+		w->t = &s->t;
 	assert_true(w->t->limits.spooled && w->t->limits.reliable);
 	w->t->outcome = on_outcome;
 	w->t->revoked = on_revoked;
 	w->t->restamp = on_restamp;
 	w->t->context = w;
+	return w;
+}
+
+static struct world *world_new(struct transport_config config)
+{
+	struct world *w = world_of(config, NULL, NULL);
+	uint8_t templates[16] = { TEMPLATES };
+
 	assert_int_equal(w->t->ops->announce(w->t, templates, sizeof(templates), 1), 0);
 	return w;
 }
@@ -474,17 +486,6 @@ static void test_direct(void **state)
 	world_free(w, 100);
 }
 
-/* With limit 0 no file grows. */
-static void limit_files(rlim_t limit)
-{
-	struct rlimit l;
-
-	signal(SIGXFSZ, SIG_IGN);
-	getrlimit(RLIMIT_FSIZE, &l);
-	l.rlim_cur = limit < l.rlim_max ? limit : l.rlim_max;
-	assert_int_equal(setrlimit(RLIMIT_FSIZE, &l), 0);
-}
-
 static struct transport_config small_spool(char *dir)
 {
 	struct transport_config config = quick();
@@ -507,6 +508,90 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 static void remove_directory(const char *dir)
 {
 	assert_int_equal(nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS), 0);
+}
+
+/* A layer that keeps messages apart, as SCTP does; here on TCP. */
+static size_t writes[16];
+static unsigned n_writes;
+
+static ssize_t whole_write(struct session *s, const uint8_t *data, size_t size)
+{
+	assert_in_range(n_writes, 0, 15);
+	writes[n_writes++] = size;
+	s->units++;
+	return send(s->t.fd, data, size, MSG_NOSIGNAL);
+}
+
+static int whole_read(struct session *s)
+{
+	(void)s;
+	return 0;
+}
+
+static uint64_t whole_written(const struct session *s)
+{
+	return s->units;
+}
+
+static uint64_t whole_unacked(const struct session *s)
+{
+	(void)s;
+	return 0;
+}
+
+static size_t withdraw(void *context, uint8_t *message)
+{
+	(void)context;
+	memset(message, 0, 32);
+	return 32;
+}
+
+/* Withdrawals, templates and data: one message in each write. */
+static void test_whole(void **state)
+{
+	const struct session_layer layer = { .name = "whole", .socktype = SOCK_STREAM, .protocol = IPPROTO_TCP,
+					     .whole = true, .reliable = true, .max_message = 1400,
+					     .write = whole_write, .read = whole_read, .written = whole_written,
+					     .unacked = whole_unacked };
+	const size_t expected[] = { 16, MESSAGE, MESSAGE, 32, 16, MESSAGE, MESSAGE };
+	const struct transport_ops ops = SESSION_OPS("whole", NULL);
+	char dir[] = "/tmp/pitot-session-XXXXXX";
+	struct transport_config config = small_spool(dir);
+	uint8_t templates[16] = { TEMPLATES };
+
+	(void)state;
+	n_writes = 0;
+	for (unsigned run = 0; run < 2; run++) { /* the second one has other templates */
+		struct world *w = world_of(config, &layer, &ops);
+
+		templates[1] = (uint8_t)run;
+		w->t->withdraw = withdraw;
+		assert_int_equal(w->t->ops->announce(w->t, templates, sizeof(templates), 1), 0);
+		commit(w, 2 * run, 2);
+		if (run)
+			accept_peer(w);
+		for (unsigned i = 0; i < 50 && run; i++)
+			tick(w, 1);
+		if (!run) { /* nobody is there: they stay for the next one */
+			close(w->listener);
+			w->listener = -1;
+		}
+		world_free(w, 100);
+	}
+	assert_int_equal(n_writes, 7);
+	assert_memory_equal(writes, expected, sizeof(expected));
+	remove_directory(dir);
+}
+
+/* With limit 0 no file grows. */
+static void limit_files(rlim_t limit)
+{
+	struct rlimit l;
+
+	signal(SIGXFSZ, SIG_IGN);
+	getrlimit(RLIMIT_FSIZE, &l);
+	l.rlim_cur = limit < l.rlim_max ? limit : l.rlim_max;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &l), 0);
 }
 
 /* The disk breaks, and memory is full: what is lost are the oldest in memory alone, not the older ones on the disk. */
@@ -665,7 +750,7 @@ int main(void)
 		cmocka_unit_test(test_half_open),     cmocka_unit_test(test_direct),
 		cmocka_unit_test(test_broken_disk),   cmocka_unit_test(test_broken_disk_and_reset),
 		cmocka_unit_test(test_dropped_while_lent), cmocka_unit_test(test_left_at_the_end),
-		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_whole),	      cmocka_unit_test(test_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
