@@ -13,6 +13,7 @@
 #include "outcome.h"
 
 #define DEADLINE_NS (2 * NS_PER_SEC) /* for transports to end in good order, once nothing is left or time is up */
+#define LEAST_NS    (200 * NS_PER_MSEC) /* of it for each, whatever those before it took */
 #define DRAIN_STEP_MS 10
 
 /* ---- set-up */
@@ -285,6 +286,19 @@ static void drain(struct exporter *e, const struct clock_time *start)
 	}
 }
 
+/* One after the other, and all within the time that one may take. */
+static void close_all(struct exporter *e)
+{
+	uint64_t begun_ns = clock_monotonic_ns();
+
+	for (unsigned i = 0; i < e->n_collectors; i++) {
+		uint64_t passed_ns = clock_monotonic_ns() - begun_ns;
+		uint64_t left_ns = passed_ns + LEAST_NS < DEADLINE_NS ? DEADLINE_NS - passed_ns : LEAST_NS;
+
+		collector_close(&e->collectors[i], e->now.monotonic_ns + left_ns);
+	}
+}
+
 void exporter_finish(struct exporter *e, const struct clock_time *now)
 {
 	if (e->finished)
@@ -306,8 +320,7 @@ void exporter_finish(struct exporter *e, const struct clock_time *now)
 			c->format->finish(c, &e->now);
 		message_flush(c);
 	}
-	for (unsigned i = 0; i < e->n_collectors; i++)
-		collector_close(&e->collectors[i], e->now.monotonic_ns + DEADLINE_NS);
+	close_all(e);
 }
 
 /* ---- reading */
