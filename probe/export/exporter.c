@@ -181,6 +181,12 @@ void exporter_drop(struct exporter *e, const struct flow_record *r, const struct
 		if (!(chosen >> i & 1))
 			continue;
 		c->stats.taken_records++;
+		if (c->format->fits && !c->format->fits(r)) { /* it would not have had it */
+			c->stats.unfit_records++;
+			c->stats.unfit_packets += r->packets;
+			c->stats.unfit_octets += r->octets;
+			continue;
+		}
 		c->stats.lost_records++;
 		c->stats.lost_packets += r->packets;
 		c->stats.lost_octets_total += r->octets;

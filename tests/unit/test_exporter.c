@@ -290,6 +290,40 @@ static void test_errors_clear(void **state)
 	sink_free(sink);
 }
 
+/* What is dropped before a collector gets it is its loss only if it could have had it. */
+static void test_drop(void **state)
+{
+	static const enum export_format formats[] = { FORMAT_IPFIX, FORMAT_NETFLOW5 };
+	struct sink *sinks[2] = { sink_new(1472, false), sink_new(1472, false) };
+	struct exporter *e = sink_exporter(sink_config(), 2, formats, sinks);
+	struct clock_time now = sink_time(NS_PER_SEC);
+	struct flow_record r = sink_record(0, now.realtime_ns);
+	struct collector_stats s;
+	struct exporter_stats es;
+
+	(void)state;
+	r.key.ip_version = 6;
+	exporter_drop(e, &r, &now);
+	r.key.ip_version = 4;
+	exporter_record(e, &r, &now);
+	exporter_finish(e, &now);
+	check_identity(e);
+	exporter_get_stats(e, &es);
+	assert_int_equal(es.not_sent, 1);
+	assert_int_equal(es.dropped, 1);
+	exporter_get_collector_stats(e, 0, &s);
+	assert_int_equal(s.lost_records, 1);
+	exporter_get_collector_stats(e, 1, &s);
+	assert_int_equal(s.lost_records, 0);
+	assert_int_equal(s.unfit_records, 1);
+	assert_int_equal(s.unfit_packets, r.packets);
+	assert_int_equal(sinks[1]->n, 1);
+	assert_memory_equal(sinks[1]->messages[0].data + 16, "\0\0\0\0", 4); /* flow_sequence */
+	exporter_free(e);
+	sink_free(sinks[0]);
+	sink_free(sinks[1]);
+}
+
 static void test_text_and_json(void **state)
 {
 	static const enum export_format formats[] = { FORMAT_TEXT, FORMAT_JSON };
@@ -390,7 +424,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_conservation),  cmocka_unit_test(test_outcomes),
 		cmocka_unit_test(test_crowded),	      cmocka_unit_test(test_late_session),
-		cmocka_unit_test(test_lost_templates), cmocka_unit_test(test_no_collector), cmocka_unit_test(test_errors_clear),
+		cmocka_unit_test(test_lost_templates), cmocka_unit_test(test_no_collector),
+		cmocka_unit_test(test_drop),	      cmocka_unit_test(test_errors_clear),
 		cmocka_unit_test(test_text_and_json), cmocka_unit_test(test_json_all),
 		cmocka_unit_test(test_setup_errors),
 	};
