@@ -79,6 +79,16 @@ def replay(datagrams, port):
             time.sleep(0.001)
 
 
+def wait_taken(port):
+    """Until the collector has taken what was sent from its socket."""
+    for _ in range(500):
+        rows = [r.split() for name in ("udp", "udp6") for r in Path(f"/proc/net/{name}").read_text().splitlines()]
+        waiting = [r[4] for r in rows if r[1].endswith(f":{port:04X}")]
+        if all(w.endswith(":00000000") for w in waiting):
+            return
+        time.sleep(0.02)
+
+
 def start(command, port):
     """A collector that has opened its port."""
     p = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -96,6 +106,7 @@ def nfdump(datagrams, where):
     with e.workdir() as d:
         p = start([e.find("nfcapd"), "-w", d, "-l", d, "-b", "127.0.0.1", "-p", str(port), "-B", "4000000"], port)
         replay(datagrams, port)
+        wait_taken(port)
         time.sleep(0.4)
         p.send_signal(signal.SIGTERM)
         p.wait(10)
@@ -130,6 +141,7 @@ def nfacctd(datagrams):
             f"print_cache_entries: 16411\nnfacctd_disable_checks: true\n", encoding="utf-8")
         p = start([e.find("nfacctd"), "-f", f"{d}/conf"], port)
         replay(datagrams, port)
+        wait_taken(port)
         time.sleep(3)
         p.send_signal(signal.SIGINT)
         p.wait(10)

@@ -207,7 +207,7 @@ def check(condition, why):
 class Pitot:
     FIELDS = ("sourceIPv4Address,destinationIPv4Address,protocolIdentifier,sourceTransportPort,"
               "destinationTransportPort,vlanId,packetDeltaCount,octetDeltaCount,ingressInterface,"
-              "egressInterface,flowEndReason")
+              "egressInterface,flowDirection,flowEndReason")
 
     def __init__(self, program, folder, *args, collectors=None, fields=True):
         self.folder = folder
