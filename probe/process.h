@@ -5,6 +5,7 @@
 #define PROCESS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "pitot/diag.h"
 
@@ -17,6 +18,9 @@ int process_daemonize(struct diag *diag);
 void process_ready(void);
 
 int process_write_pidfile(const char *path, struct diag *diag);
+
+/* Lets the process have that many files open, as far as the system allows it; never fewer than before. */
+void process_allow_files(uint64_t n);
 
 /* Blocks the signals that the program answers and returns a descriptor to read them from. */
 int process_signals(struct diag *diag);

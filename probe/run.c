@@ -27,6 +27,7 @@
 enum {
 	QUEUE_OFFLINE = 4096, /* records: stays in the cache; the metering process waits for room */
 	WAIT_MS = 200,
+	FILES_OF_OURS = 256, /* descriptors besides those of savefiles and collectors */
 };
 
 static const uint64_t facts_ns = 250 * NS_PER_MSEC; /* between looks at what the metering processes have counted */
@@ -265,6 +266,7 @@ static int run_open(struct run *r, struct diag *diag)
 	r->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (ret == 0 && r->done_fd < 0)
 		ret = diag_set(diag, -errno, "eventfd: %s", strerror(errno));
+	process_allow_files(c->n_files + c->n_collectors + FILES_OF_OURS);
 	if (ret == 0)
 		ret = run_captures(r, diag);
 	if (ret == 0)

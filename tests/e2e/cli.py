@@ -102,7 +102,8 @@ def overwriting():
         capture, other = Path(d) / "x.pcap", Path(d) / "link"
         capture.write_bytes(WEB.read_bytes())
         os.link(capture, other)
-        for option, value in (("-n", f"json:{capture}"), ("-n", f"ipfix+file:{other}"), ("--stats", capture), ("-p", other)):
+        for option, value in (("-n", f"json:{capture}"), ("-n", f"ipfix+file:{other}"), ("--stats", capture),
+                              ("-p", other)):
             got = e.run("-q", "-r", capture, option, value)
             sentence(got, 2, "--read", "name another")
             e.check(capture.read_bytes() == WEB.read_bytes(), f"{option} {value} changed the capture")
@@ -146,6 +147,11 @@ def files():
 
 def several():
     """Several files, several collectors, a pipe."""
+    arguments = ["-q", *["-r", str(WEB)] * 300, *e.NO_AGEING, "-n", "json:-"]
+    many = subprocess.run(["sh", "-c", 'ulimit -S -n 64; exec "$@"', "sh", e.PITOT, *arguments], capture_output=True,
+                          check=False)
+    e.check(many.returncode == 0 and sum(v[0] for v in e.json_flows(many.stdout).values()) == 300 * 74,
+            f"more files than descriptors: {many.stderr!r}")
     one, two = flows.flows(WEB)[0], flows.flows(e.DATA / "icmp.pcap")[0]
     got = e.run("-q", "-r", WEB, "-r", e.DATA / "icmp.pcap", *e.NO_AGEING, "-n", "json:-")
     e.check(not e.differences({**one, **two}, e.json_flows(got.stdout)), f"two files: {got.stderr!r}")
