@@ -81,6 +81,11 @@ def filters_of_link_types():
         word = "greater 1" if path.name in ("link-null.pcap", "link-loop.pcap") else "ip or ip6"
         all_of_it, selected = (e.run("-q", "-r", path, "-n", "json:-", *words) for words in ([], [word]))
         e.check(all_of_it.stdout and all_of_it.stdout == selected.stdout, f"{path.name}: a filter: {selected.stderr!r}")
+    raw = (e.DATA / "link-raw.pcap").read_bytes()
+    for number in (12, 14):  # other names of raw IP
+        data = raw[:20] + struct.pack("<I", number) + raw[24:]
+        all_of_it, selected = (e.run("-q", "-r", "-", "-n", "json:-", *w, stdin=data) for w in ([], ["ip or ip6"]))
+        e.check(all_of_it.stdout and all_of_it.stdout == selected.stdout, f"raw IP as {number}: {selected.stderr!r}")
 
 
 def unwritable():
