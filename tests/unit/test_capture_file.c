@@ -132,6 +132,18 @@ static void test_filter(void **state)
 	}
 }
 
+/* Raw IP has one number in files and another one in libpcap. */
+static void test_filter_raw(void **state)
+{
+	struct capture_config config = { .path = data_file("link-raw.pcap"), .filter = "ip6" };
+	struct result *r = read_config(&config);
+
+	(void)state;
+	assert_int_equal(r->outcome, CAPTURE_E_END);
+	assert_int_equal(r->n, 5);
+	assert_int_equal(r->stats.filtered, 5);
+}
+
 /* A pipe, which may give a few octets at a time. */
 static void test_pipe(void **state)
 {
@@ -229,6 +241,7 @@ int main(void)
 		cmocka_unit_test(test_kinds),	  cmocka_unit_test(test_filter),
 		cmocka_unit_test(test_pipe),	  cmocka_unit_test(test_cut_short),
 		cmocka_unit_test(test_no_savefile), cmocka_unit_test(test_every_prefix),
+		cmocka_unit_test(test_filter_raw),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
