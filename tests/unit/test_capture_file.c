@@ -1,6 +1,7 @@
 /*
  * Savefiles: every kind gives the same frames, files that end too early say so after what was good.
- * Covers capture/capture.c, capture/capture_source.c, capture/capture_file.c, capture/capture_savefile.c.
+ * Covers capture/capture.c, capture/capture_source.c, capture/capture_walk.c, capture/capture_file.c,
+ * capture/capture_savefile.c.
  */
 #include "cm.h"
 
