@@ -23,9 +23,12 @@ struct decoder;
  * -EPROTONOSUPPORT with a sentence naming the number when there is none for it.
  */
 int decoder_new(struct decoder **dp, int link_type, const struct decode_config *config, struct diag *diag);
+/* A decoder for frames of link types that there is none for: it ignores them all, PACKET_UNKNOWN_LINK. */
+int decoder_new_unknown(struct decoder **dp, const struct decode_config *config, struct diag *diag);
 void decoder_free(struct decoder *d);
 
-/* Whether decoder_new() would know it. */
+/* What decoder_new() knows: n of them. */
+const int *decode_link_types(unsigned *n);
 bool decode_knows_link_type(int link_type);
 
 /* Fills *p; the answer is p->verdict. */

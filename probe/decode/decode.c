@@ -10,16 +10,16 @@
 #include "decode/decode_hot.h"
 
 /* https://www.tcpdump.org/linktypes.html; DLT_RAW has other numbers on some systems */
-static const struct link_type {
-	int number;
-	enum decode_layer first;
-} link_types[] = {
-	{ 0, LAYER_NULL },      { 1, LAYER_ETHERNET }, { 9, LAYER_PPP_HDLC }, { 12, LAYER_IP },
-	{ 14, LAYER_IP },       { 50, LAYER_PPP_HDLC }, { 51, LAYER_PPPOE },  { 101, LAYER_IP },
-	{ 104, LAYER_CHDLC },   { 105, LAYER_80211 },  { 107, LAYER_FRELAY }, { 108, LAYER_LOOP },
-	{ 113, LAYER_SLL },     { 127, LAYER_RADIOTAP }, { 228, LAYER_IP4 },  { 229, LAYER_IP6 },
-	{ 239, LAYER_NFLOG },   { 276, LAYER_SLL2 },
-};
+#define LINK_TYPES(X)                                                                                         \
+	X(0, LAYER_NULL) X(1, LAYER_ETHERNET) X(9, LAYER_PPP_HDLC) X(12, LAYER_IP) X(14, LAYER_IP)              \
+	X(50, LAYER_PPP_HDLC) X(51, LAYER_PPPOE) X(101, LAYER_IP) X(104, LAYER_CHDLC) X(105, LAYER_80211)       \
+	X(107, LAYER_FRELAY) X(108, LAYER_LOOP) X(113, LAYER_SLL) X(127, LAYER_RADIOTAP) X(228, LAYER_IP4)      \
+	X(229, LAYER_IP6) X(239, LAYER_NFLOG) X(276, LAYER_SLL2)
+#define NUMBER(number, first) number,
+#define FIRST(number, first)  first,
+static const int link_types[] = { LINK_TYPES(NUMBER) };
+static const enum decode_layer first_layers[] = { LINK_TYPES(FIRST) };
+enum { N_LINK_TYPES = sizeof(link_types) / sizeof(link_types[0]) };
 
 static decode_fn *const layers[LAYERS] = {
 	[LAYER_ETHERNET] = decode_ethernet, [LAYER_ETHERTYPE] = decode_ethertype, [LAYER_VLAN] = decode_vlan,
@@ -30,39 +30,57 @@ static decode_fn *const layers[LAYERS] = {
 	[LAYER_NULL] = decode_null,         [LAYER_LOOP] = decode_loop,           [LAYER_NFLOG] = decode_nflog,
 	[LAYER_FRELAY] = decode_frelay,     [LAYER_80211] = decode_80211,         [LAYER_RADIOTAP] = decode_radiotap,
 	[LAYER_IP] = decode_ip,             [LAYER_IP4] = decode_ip4,             [LAYER_IP6] = decode_ip6,
+	[LAYER_UNKNOWN] = decode_unknown,
 };
 
-static const struct link_type *link_type_find(int number)
+static int link_type_find(int number)
 {
-	for (size_t i = 0; i < sizeof(link_types) / sizeof(link_types[0]); i++)
-		if (link_types[i].number == number)
-			return &link_types[i];
-	return NULL;
+	for (int i = 0; i < N_LINK_TYPES; i++)
+		if (link_types[i] == number)
+			return i;
+	return -1;
+}
+
+const int *decode_link_types(unsigned *n)
+{
+	*n = N_LINK_TYPES;
+	return link_types;
 }
 
 bool decode_knows_link_type(int link_type)
 {
-	return link_type_find(link_type) != NULL;
+	return link_type_find(link_type) >= 0;
 }
 
-int decoder_new(struct decoder **dp, int link_type, const struct decode_config *config, struct diag *diag)
+static int decoder_make(struct decoder **dp, enum decode_layer first, const struct decode_config *config,
+			struct diag *diag)
 {
-	const struct link_type *lt = link_type_find(link_type);
-	struct decoder *d;
+	struct decoder *d = malloc(sizeof(*d));
 
-	if (!lt)
-		return diag_set(diag, -EPROTONOSUPPORT,
-				"link type %d is not one that pitot can decode (pitot(8), MEASUREMENT, lists them)",
-				link_type);
-	d = malloc(sizeof(*d));
 	if (!d)
 		return diag_set(diag, -ENOMEM, "decoder: out of memory");
-	*d = (struct decoder){ .first = lt->first,
+	*d = (struct decoder){ .first = first,
 			       .key_tos_mask = config->key_tos ? 0xff : 0,
 			       .key_vlan_mask = config->key_vlan ? 0xffff : 0,
 			       .max_layers = config->max_layers };
 	*dp = d;
 	return 0;
+}
+
+int decoder_new(struct decoder **dp, int link_type, const struct decode_config *config, struct diag *diag)
+{
+	int i = link_type_find(link_type);
+
+	if (i < 0)
+		return diag_set(diag, -EPROTONOSUPPORT,
+				"link type %d is not one that pitot can decode (pitot(8), MEASUREMENT, lists them)",
+				link_type);
+	return decoder_make(dp, first_layers[i], config, diag);
+}
+
+int decoder_new_unknown(struct decoder **dp, const struct decode_config *config, struct diag *diag)
+{
+	return decoder_make(dp, LAYER_UNKNOWN, config, diag);
 }
 
 void decoder_free(struct decoder *d)

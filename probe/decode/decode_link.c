@@ -30,6 +30,11 @@ static void cooked_direction(struct cursor *c, uint8_t packet_type, uint32_t ifi
 	p->egress = out ? ifindex : 0;
 }
 
+enum decode_layer decode_unknown(struct cursor *c)
+{
+	return decode_stop(c, PACKET_UNKNOWN_LINK);
+}
+
 /* LINKTYPE_LINUX_SLL */
 enum decode_layer decode_sll(struct cursor *c)
 {

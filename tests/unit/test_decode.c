@@ -109,6 +109,7 @@ static void test_all_verdicts_are_reached(void **state)
 	for (size_t i = 0; i < catalogue_size; i++)
 		seen[catalogue[i].verdict] = true;
 	seen[PACKET_OWN_EXPORT] = true; /* not decided by decode */
+	seen[PACKET_UNKNOWN_LINK] = true; /* test_unknown_link_type */
 	for (unsigned i = 0; i < PACKET_VERDICTS; i++)
 		if (!seen[i])
 			fail_msg("no frame of the catalogue has verdict %u", i);
@@ -284,6 +285,26 @@ static void test_wire_length_is_a_lie(void **state)
 	assert_true(p.verdict == PACKET_BAD_TOTAL_LENGTH || p.octets <= 28);
 }
 
+static void test_unknown_link_type(void **state)
+{
+	struct frame f = { .data = (const uint8_t *)"\x45", .cap_len = 1, .wire_len = 99, .time_ns = 7, .point = 3 };
+	struct decoder *d = NULL;
+	struct diag diag;
+	struct packet p;
+	unsigned n;
+
+	(void)state;
+	assert_int_equal(decoder_new_unknown(&d, &plain, &diag), 0);
+	decode_frame(d, &f, &p);
+	decoder_free(d);
+	assert_int_equal(p.verdict, PACKET_UNKNOWN_LINK);
+	assert_int_equal(p.link_octets, 99);
+	assert_int_equal(p.time_ns, 7);
+	assert_int_equal(p.key.point, 3);
+	assert_int_equal(decode_link_types(&n)[0], 0);
+	assert_int_equal(n, 18);
+}
+
 static void test_nesting_limit(void **state)
 {
 	struct decode_config config = { .max_layers = 16 };
@@ -350,7 +371,7 @@ int main(void)
 		cmocka_unit_test(test_cooked_direction),
 		cmocka_unit_test(test_octets_of_a_cut_packet),
 		cmocka_unit_test(test_wire_length_is_a_lie),
-		cmocka_unit_test(test_nesting_limit),
+		cmocka_unit_test(test_nesting_limit), cmocka_unit_test(test_unknown_link_type),
 		cmocka_unit_test(test_batch),
 	};
 
