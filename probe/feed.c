@@ -49,7 +49,9 @@ struct feed_reader {
 struct feed {
 	struct feed_config config;
 	struct capture **captures;
-	struct decoder **decoders;
+	const int *link_types;     /* that can be decoded */
+	unsigned n_link_types;
+	struct decoder **decoders; /* of each, where a file has it; one more: of all others */
 	unsigned n_captures;
 	unsigned piece_packets;
 	unsigned n_slots;
@@ -62,6 +64,8 @@ struct feed {
 
 	pthread_mutex_t lock; /* guards what follows, and the captures */
 	struct diag why;
+	struct decoder *decoder; /* for frames of link_type */
+	int link_type;
 	struct meter_stats meter;
 	struct flow_stats fragments;
 	struct frame_batch batch;
@@ -69,15 +73,38 @@ struct feed {
 
 /* ---- opening */
 
+/* Makes the decoder for frames of a link type the one that is used; later link types may be unknown. */
+static int feed_turn_to(struct feed *f, int link_type, bool later, struct diag *diag)
+{
+	unsigned i = 0;
+	int r = 0;
+
+	while (i < f->n_link_types && f->link_types[i] != link_type)
+		i++;
+	if (!f->decoders[i])
+		r = later && i == f->n_link_types ? decoder_new_unknown(&f->decoders[i], &f->config.decode, diag)
+						  : decoder_new(&f->decoders[i], link_type, &f->config.decode, diag);
+	if (r < 0)
+		return r;
+	f->decoder = f->decoders[i];
+	f->link_type = link_type;
+	return 0;
+}
+
 static int feed_open_files(struct feed *f, struct diag *diag)
 {
 	for (unsigned i = 0; i < f->config.n_files; i++) {
-		int r = capture_open(&f->captures[i], &f->config.files[i], diag);
+		struct capture_config config = f->config.files[i];
+		int r;
 
+		config.link_types = f->link_types;
+		config.n_link_types = f->n_link_types;
+		r = capture_open(&f->captures[i], &config, diag);
 		if (r < 0)
 			return r;
 		f->n_captures = i + 1;
-		r = decoder_new(&f->decoders[i], f->captures[i]->link_type, &f->config.decode, diag);
+		if (f->captures[i]->link_type >= 0)
+			r = feed_turn_to(f, f->captures[i]->link_type, false, diag);
 		if (r < 0) {
 			struct diag why = *diag;
 
@@ -97,7 +124,8 @@ static bool feed_allocate(struct feed *f)
 	unsigned n = f->config.n_readers;
 
 	f->captures = calloc(f->config.n_files, sizeof(struct capture *));
-	f->decoders = calloc(f->config.n_files, sizeof(struct decoder *));
+	f->link_types = decode_link_types(&f->n_link_types);
+	f->decoders = calloc(f->n_link_types + 1, sizeof(struct decoder *));
 	f->slots = aligned_alloc(64, f->n_slots * sizeof(*f->slots));
 	f->readers = aligned_alloc(64, n * sizeof(*f->readers));
 	if (!f->captures || !f->decoders || !f->slots || !f->readers)
@@ -128,6 +156,7 @@ int feed_new(struct feed **fp, const struct feed_config *config, struct diag *di
 		return diag_set(diag, -ENOMEM, "--read: out of memory");
 	*f = (struct feed){ .config = *config };
 	f->config.fragments = NULL; /* the caller's until all is well */
+	f->link_type = -1;
 	f->piece_packets = config->n_readers > 1 ? PIECE_PACKETS : BATCH_MAX;
 	f->n_slots = config->n_readers > 1 ? SLOTS_A_READER * config->n_readers : 1;
 	pthread_mutex_init(&f->lock, NULL);
@@ -148,10 +177,10 @@ void feed_free(struct feed *f)
 {
 	if (!f)
 		return;
-	for (unsigned i = 0; i < f->n_captures; i++) {
+	for (unsigned i = 0; i < f->n_captures; i++)
 		capture_close(f->captures[i]);
+	for (unsigned i = 0; f->decoders && i <= f->n_link_types; i++)
 		decoder_free(f->decoders[i]);
-	}
 	for (unsigned i = 0; f->slots && i < f->n_slots; i++) {
 		for (unsigned r = 0; f->slots[i].parts && r < f->config.n_readers; r++)
 			free(f->slots[i].parts[r].packets);
@@ -204,8 +233,12 @@ static int feed_read_batch(struct feed *f, struct packet *packets, unsigned *n)
 	}
 	if (r)
 		return r > 0 ? FEED_E_END : r;
+	if (c->link_type != f->link_type && f->batch.n)
+		r = feed_turn_to(f, c->link_type, true, &f->why);
+	if (r)
+		return r;
 	frames = f->batch.n;
-	decode_batch(f->decoders[current], &f->batch, packets);
+	decode_batch(f->decoder, &f->batch, packets);
 	capture_release(c, &f->batch); /* after this nobody points into frames */
 	*n = meter_sort(&f->meter, &f->fragments, f->config.fragments, NULL, packets, frames, 0);
 	return 0;

@@ -189,9 +189,12 @@ static int run_workers(struct run *r, struct diag *diag)
 
 static bool run_has_ethernet(const struct run *r)
 {
-	for (unsigned i = 0; i < r->n_captures; i++)
-		if ((r->live ? worker_capture(r->workers[0], i) : feed_file(r->feed, i))->link_type == 1)
+	for (unsigned i = 0; i < r->n_captures; i++) {
+		const struct capture *c = r->live ? worker_capture(r->workers[0], i) : feed_file(r->feed, i);
+
+		if (c->link_type == 1 || c->also_ethernet)
 			return true;
+	}
 	return false;
 }
 

@@ -31,6 +31,8 @@ struct capture_config {
 	const char *interface; /* live: its name; NULL for a savefile */
 	uint32_t ifindex;      /* exported ifIndex when not 0; else that of the system */
 	const char *path;      /* savefile; "-" is stdin */
+	const int *link_types; /* savefiles: those that the caller decodes; none: any, as far as this step knows */
+	unsigned n_link_types;
 	uint16_t point;        /* observation point */
 	enum capture_method method;
 	enum capture_direction direction;
@@ -88,10 +90,17 @@ struct capture_ops {
 	void (*close)(struct capture *c);
 };
 
-/* Each back end's struct begins with this. */
+/*
+ * Each back end's struct begins with this.
+ *
+ * A pcapng file may have several link types.  The frames of a batch have one, and link_type is that of the batch
+ * that was lent last.  Until there is one it is a type that the caller decodes, if the file has any in front of its
+ * first packet.
+ */
 struct capture {
 	const struct capture_ops *ops;
-	int link_type;      /* LINKTYPE_ number of its frames */
+	int link_type;      /* LINKTYPE_ number of its frames, see below; -1: a file that has none */
+	bool also_ethernet; /* a file of several link types: Ethernet is among those known when it was opened */
 	bool is_file;       /* an ordinary file: packet time is the only clock, and it will end */
 	bool is_live;       /* an interface: packet time is the host's clock */
 	bool tells_direction; /* live: every packet is known to come in or to go out */
@@ -137,6 +146,7 @@ extern const struct capture_ops capture_afpacket_ops;
 extern const struct capture_ops capture_pcap_ops;
 extern const struct capture_ops capture_xdp_ops;
 extern const struct capture_ops capture_file_ops;     /* ordinary pcap files, walked in place */
+extern const struct capture_ops capture_pcapng_ops;   /* pcapng files, walked in place */
 extern const struct capture_ops capture_savefile_ops; /* everything else that libpcap can read */
 
 #endif

@@ -71,8 +71,14 @@ int capture_open(struct capture **cp, const struct capture_config *config, struc
 	r = capture_source_open(&source, config->path, diag);
 	if (r < 0)
 		return r;
-	return source.ordinary ? capture_file_open(cp, &source, config, diag)
-			       : capture_savefile_open(cp, &source, config, diag);
+	switch (source.kind) {
+	case CAPTURE_SOURCE_PCAP:
+		return capture_file_open(cp, &source, config, diag);
+	case CAPTURE_SOURCE_PCAPNG:
+		return capture_pcapng_open(cp, &source, config, diag);
+	default:
+		return capture_savefile_open(cp, &source, config, diag);
+	}
 }
 
 void capture_close(struct capture *c)

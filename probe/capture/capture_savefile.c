@@ -1,5 +1,5 @@
 /*
- * capture_savefile: every savefile that is not an ordinary one, by libpcap: pcapng, modified and old pcap.
+ * capture_savefile: savefiles that no reader of our own knows, by libpcap: modified and old pcap.
  *
  * libpcap wants a FILE; the octets that were read to tell the kinds apart are handed to it first, so that
  * pipes work.  libpcap's packet is only valid until its next one, so the batch is copied.

@@ -8,8 +8,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static bool source_is_ordinary(const uint8_t *h)
+static enum capture_source_kind source_kind(const uint8_t *h)
 {
+	static const uint8_t section[4] = { 0x0a, 0x0d, 0x0d, 0x0a };
+	static const uint8_t order[2][4] = { { 0x4d, 0x3c, 0x2b, 0x1a }, { 0x1a, 0x2b, 0x3c, 0x4d } };
 	static const uint8_t magic[4][4] = { { 0xd4, 0xc3, 0xb2, 0xa1 },
 					     { 0xa1, 0xb2, 0xc3, 0xd4 },
 					     { 0x4d, 0x3c, 0xb2, 0xa1 },
@@ -20,9 +22,13 @@ static bool source_is_ordinary(const uint8_t *h)
 
 		if (memcmp(h, magic[i], 4) == 0) /* older versions have their lengths swapped: libpcap's business */
 			return h[little ? 4 : 5] == 2 && h[little ? 5 : 4] == 0 && h[little ? 6 : 7] == 4 &&
-			       h[little ? 7 : 6] == 0;
+					       h[little ? 7 : 6] == 0
+				       ? CAPTURE_SOURCE_PCAP
+				       : CAPTURE_SOURCE_OTHER;
 	}
-	return false;
+	return !memcmp(h, section, 4) && (!memcmp(h + 8, order[0], 4) || !memcmp(h + 8, order[1], 4))
+		       ? CAPTURE_SOURCE_PCAPNG
+		       : CAPTURE_SOURCE_OTHER;
 }
 
 int capture_source_open(struct capture_source *s, const char *path, struct diag *diag)
@@ -59,7 +65,7 @@ int capture_source_open(struct capture_source *s, const char *path, struct diag 
 			     path, s->n_head);
 		goto fail;
 	}
-	s->ordinary = source_is_ordinary(s->head);
+	s->kind = source_kind(s->head);
 	return 0;
 fail:
 	close(s->fd);

@@ -13,16 +13,22 @@ struct capture_source {
 	const char *path;
 	uint8_t head[PCAP_FILE_HEADER];
 	size_t n_head;
-	bool ordinary; /* a classic pcap file of version 2.4, us or ns, either byte order */
+	enum capture_source_kind {
+		CAPTURE_SOURCE_PCAP,   /* version 2.4, us or ns, either byte order */
+		CAPTURE_SOURCE_PCAPNG, /* either byte order */
+		CAPTURE_SOURCE_OTHER,
+	} kind;
 	bool is_file;  /* not a pipe */
 };
 
 /* "-" is stdin.  A file that is too short to be a savefile is an error here. */
 int capture_source_open(struct capture_source *s, const char *path, struct diag *diag);
 
-/* Both take over source->fd, also when they fail. */
+/* All take over source->fd, also when they fail. */
 int capture_file_open(struct capture **cp, struct capture_source *s, const struct capture_config *config,
 		      struct diag *diag);
+int capture_pcapng_open(struct capture **cp, struct capture_source *s, const struct capture_config *config,
+			struct diag *diag);
 int capture_savefile_open(struct capture **cp, struct capture_source *s, const struct capture_config *config,
 			  struct diag *diag);
 

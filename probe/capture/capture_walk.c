@@ -9,11 +9,12 @@
 
 #include "pitot/clock.h"
 
-int capture_walk_init(struct capture_walk *w, const struct capture_ops *ops, const struct capture_walk_format *format,
-		      const struct capture_source *s, const struct capture_config *config, struct diag *diag)
+int capture_walk_init(struct capture_walk *w, const struct capture_ops *ops,
+		      const struct capture_walk_format *format, const struct capture_source *s,
+		      const struct capture_config *config, struct diag *diag)
 {
 	*w = (struct capture_walk){
-		.base = { .ops = ops, .is_file = s->is_file, .fd = s->fd, .name = s->path },
+		.base = {.ops = ops, .is_file = s->is_file, .fd = s->fd, .name = s->path},
 		.config = *config,
 		.format = format,
 		.buffer = malloc(WALK_ROOM + WALK_CHUNK),
@@ -32,7 +33,7 @@ void capture_walk_deinit(struct capture_walk *w)
 
 int capture_walk_fill(struct capture_walk *w, size_t most, int wait_ms, struct diag *diag)
 {
-	struct pollfd p = { .fd = w->base.fd, .events = POLLIN };
+	struct pollfd p = {.fd = w->base.fd, .events = POLLIN};
 	int ready = w->base.is_file ? 1 : poll(&p, 1, wait_ms);
 	ssize_t n = ready;
 
@@ -44,9 +45,9 @@ int capture_walk_fill(struct capture_walk *w, size_t most, int wait_ms, struct d
 		w->end = n == 0;
 	}
 	if (n < 0)
-		return errno == EINTR || errno == EAGAIN ? 0
-							 : diag_set(diag, -errno, "--read %s: %s", w->base.name,
-								    strerror(errno));
+		return errno == EINTR || errno == EAGAIN
+			       ? 0
+			       : diag_set(diag, -errno, "--read %s: %s", w->base.name, strerror(errno));
 	w->have += (size_t)n;
 	return 0;
 }
@@ -54,8 +55,8 @@ int capture_walk_fill(struct capture_walk *w, size_t most, int wait_ms, struct d
 int capture_walk_cut(struct capture_walk *w, const char *what, uint64_t number, struct diag *diag)
 {
 	w->at = w->have;
-	return diag_set(diag, -EBADMSG, "--read %s: the file is cut short: it ends inside %s %llu", w->base.name, what,
-			(unsigned long long)number);
+	return diag_set(diag, -EBADMSG, "--read %s: the file is cut short: it ends inside %s %llu",
+			w->base.name, what, (unsigned long long)number);
 }
 
 /* Octets may drip in: what was waited for them is part of the wait. */

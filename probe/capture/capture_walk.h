@@ -10,8 +10,8 @@
 #include "capture/capture_source.h"
 
 enum {
-	WALK_CHUNK = 256 << 10,            /* stays in the second level cache */
-	WALK_FRAME_MAX = 262144,           /* as libpcap: MAXIMUM_SNAPLEN */
+	WALK_CHUNK = 256 << 10,		   /* stays in the second level cache */
+	WALK_FRAME_MAX = 262144,	   /* as libpcap: MAXIMUM_SNAPLEN */
 	WALK_ROOM = WALK_FRAME_MAX + 4096, /* a record of so many octets can be had in one piece */
 };
 
@@ -19,11 +19,12 @@ struct capture_walk;
 
 struct capture_walk_format {
 	/*
-	 * Lends whole records until the batch is full or the buffer has no more.  Negative errno and a sentence
-	 * where the file is damaged, but what is good is lent first.
+	 * Lends whole records until the batch is full or the buffer has no more.  Negative errno and a
+	 * sentence where the file is damaged, but what is good is lent first.
 	 */
 	int (*walk)(struct capture_walk *w, struct frame_batch *b, struct diag *diag);
-	/* The file has ended, and there is no whole record at the cursor: CAPTURE_E_END, or why it ends there. */
+	/* The file has ended, and there is no whole record at the cursor: CAPTURE_E_END, or why it ends
+	 * there. */
 	int (*ended)(struct capture_walk *w, struct diag *diag);
 };
 
@@ -34,14 +35,15 @@ struct capture_walk {
 	const struct capture_walk_format *format;
 	uint64_t packet; /* number of the last one that was walked over */
 	size_t at, have; /* the cursor, and where the octets in the buffer end */
-	bool end;        /* of the file: nothing comes after what is in the buffer */
+	bool end;	 /* of the file: nothing comes after what is in the buffer */
 	struct capture_stats stats;
 	uint8_t *buffer;
 };
 
 /* Takes over source->fd, also when it fails; then deinit is not to be called. */
-int capture_walk_init(struct capture_walk *w, const struct capture_ops *ops, const struct capture_walk_format *format,
-		      const struct capture_source *s, const struct capture_config *config, struct diag *diag);
+int capture_walk_init(struct capture_walk *w, const struct capture_ops *ops,
+		      const struct capture_walk_format *format, const struct capture_source *s,
+		      const struct capture_config *config, struct diag *diag);
 void capture_walk_deinit(struct capture_walk *w);
 
 /* Moves what is left to the front and reads at most that many octets behind it; at a pipe none may come. */

@@ -96,6 +96,58 @@ def pcapng(frames, order="<", links=(1,)):
     return out
 
 
+def options(order, *pairs):
+    return b"".join(struct.pack(order + "HH", c, len(v)) + v + bytes(-len(v) % 4) for c, v in pairs) + bytes(4)
+
+
+def section(order, length=-1):
+    return block(order, 0x0a0d0d0a, struct.pack(order + "IHHq", 0x1a2b3c4d, 1, 0, length))
+
+
+def interface(order, link, snap=262144, *pairs):
+    return block(order, 1, struct.pack(order + "HHI", link, 0, snap) + options(order, *pairs))
+
+
+def packet(order, kind, number, stamp, data, wire=None, *pairs):
+    """A Packet Block of that kind: 6 enhanced, 2 obsolete, 3 simple."""
+    wire = len(data) if wire is None else wire
+    if kind == 3:
+        return block(order, 3, struct.pack(order + "I", wire) + data)
+    head = struct.pack(order + "I", number) if kind == 6 else struct.pack(order + "HH", number, 5)
+    data += bytes(-len(data) % 4) if pairs else b""
+    captured = len(data) if not pairs else wire
+    return block(order, kind, head + struct.pack(order + "IIII", stamp >> 32, stamp & 0xffffffff, captured, wire)
+                 + data + (options(order, *pairs) if pairs else b""))
+
+
+def many_kinds():
+    """A pcapng file with everything: sections of both byte orders, link types that are known and one that is not,
+    clocks of several kinds, every block with packets, and blocks that are passed over."""
+    def frame(link, port, n=10):
+        inner = ip4(17, udp(port, 53, n))
+        return {1: ether(0x0800, inner), 101: inner, 0: struct.pack("<I", 2) + inner}.get(link, inner)
+
+    s = T0 // 10**9
+    out = b""
+    for order, port in (("<", 100), (">", 200), ("<", 300)):
+        body = block(order, 10, struct.pack(order + "II", 0x544c534b, 12) + b"CLIENT_RANDO") + interface(order, 249, 0)
+        body += interface(order, 101, 64, (9, b"\x8a"), (14, struct.pack(order + "q", s - 1000)))
+        body += interface(order, 1, 0, (9, b"\x09"), (2, b"eth0"))
+        body += packet(order, 6, 2, T0 + port, frame(1, port))
+        body += packet(order, 6, 1, 1000 << 10 | 512, frame(101, port + 1)[:30], 38)
+        body += packet(order, 6, 0, T0 // 1000, frame(249, port + 2))
+        body += block(order, 4, bytes(64)) + block(order, 0xbad, struct.pack(order + "I", 32473) + bytes(40))
+        body += interface(order, 0, 262144)
+        body += packet(order, 2, 3, T0 // 1000 + 3, frame(0, port + 3)) + packet(order, 6, 2, T0 + 5, frame(1, port + 4))
+        body += packet(order, 6, 2, T0 + 6, frame(1, port + 4), None, (1, b"a comment"), (2, struct.pack(order + "I", 1)))
+        body += block(order, 5, struct.pack(order + "III", 0, 0, 0)) + block(order, 0x80000bad, bytes(1 << 10))
+        out += section(order, len(body) if order == ">" else -1) + body
+    # simple packets are of the first interface
+    out += section(">") + interface(">", 101, 44) + packet(">", 3, 0, 0, ip4(17, udp(400, 53, 40))[:44], 68)
+    out += packet(">", 3, 0, 0, ip4(17, udp(401, 53, 5))) + section("<") + section(">", 0)
+    return out
+
+
 def spaced(frames, step_ns=10_000_000):
     return [(T0 + i * step_ns, f) for i, f in enumerate(frames)]
 
@@ -227,6 +279,8 @@ def files():
     yield "mixed.pcapng", pcapng(m)
     yield "mixed-be.pcapng", pcapng(m, order=">")
     yield "two-links.pcapng", pcapng(m[:20] + [(t + 5, r, 1) for (t, _), r in zip(m[20:], raw)], links=(1, 101))
+    yield "kinds.pcapng", many_kinds()
+    yield "link-unknown.pcapng", section("<") + interface("<", 147) + interface("<", 249) + packet("<", 6, 1, T0, bytes(60))
     yield "vlan.pcap", pcap(spaced(vlans()))
     yield "fragments.pcap", pcap(spaced(fragments()))
     yield "v6ext.pcap", pcap(spaced(v6ext()))

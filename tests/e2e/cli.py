@@ -123,6 +123,7 @@ def files():
     for name in ("bad-empty.pcap", "bad-short-header.pcap", "bad-magic.pcap"):
         sentence(e.run("-q", "-r", e.DATA / name), 1, name)
     sentence(e.run("-q", "-r", e.DATA / "link-unknown.pcap"), 1, "147")
+    sentence(e.run("-q", "-r", e.DATA / "link-unknown.pcapng"), 1, "link-unknown.pcapng", "147")
     # what is good before the end is exported
     for name in ("bad-truncated.pcap", "bad-truncated-record.pcap", "bad-truncated.pcapng", "bad-record-length.pcap"):
         with e.workdir() as d:
@@ -150,6 +151,29 @@ def files():
     sentence(e.run("--daemon", "-r", "/does/not/exist", "-n", "json:/dev/null"), 1, "/does/not/exist", "No such file")
 
 
+def link_types():
+    """Files of several link types: each packet as its interface says; the unknown ones have a counter."""
+    for name, unknown in (("kinds.pcapng", 3), ("two-links.pcapng", 0)):
+        path = e.DATA / name
+        expected, ignored = flows.flows(path)
+        for more, stdin in ((["-r", path], None), (["-r", "-"], path.read_bytes()), (["-r", path, "-w", "3"], None)):
+            with e.workdir() as d:
+                got = e.run("-q", *more, *e.NO_AGEING, "-n", "json:-", "--stats", f"{d}/s", stdin=stdin)
+                s = e.statistics(f"{d}/s")
+            e.check(got.returncode == 0, f"{name}: {got.stderr!r}")
+            difference = e.differences(expected, e.json_flows(got.stdout))
+            e.check(not difference, f"{name}: {difference}")
+            e.check_ledger(name, s)
+            found = s["packets"]["ignored"]
+            e.check(found["unknown_link"] == unknown and sum(found.values()) == ignored, f"{name}: ignored: {found}")
+            # Ethernet is among the interfaces in front of the first packet
+            e.check(b"sourceMacAddress" in got.stdout, f"{name}: no MAC addresses")
+    # a name in a filter cannot be looked up any more when the interface comes
+    got = e.run("-q", "-r", e.DATA / "kinds.pcapng", *e.NO_AGEING, "-n", "json:-", "udp dst port domain and not src port 100")
+    expected = {k: v for k, v in flows.flows(e.DATA / "kinds.pcapng")[0].items() if k[3] != 100}
+    e.check(not e.differences(expected, e.json_flows(got.stdout)), f"filter: {got.returncode} {got.stderr!r}")
+
+
 def several():
     """Several files, several collectors, a pipe."""
     arguments = ["-q", *["-r", str(WEB)] * 300, *e.NO_AGEING, "-n", "json:-"]
@@ -167,6 +191,8 @@ def several():
         e.check(got.returncode == 0 and not difference, f"{name} by a pipe: {got.stderr!r} {difference}")
     sentence(e.run("-q", "-r", "-", stdin=b""), 1, "empty")
     sentence(e.run("-q", "-r", "-", "-n", "json:/dev/null", stdin=WEB.read_bytes()[:-5]), 1, "cut")
+    kinds = (e.DATA / "mixed.pcapng").read_bytes()
+    sentence(e.run("-q", "-r", "-", "-n", "json:/dev/null", stdin=kinds[:-5]), 1, "cut", "packet 76")
 
 
 def slow_pipe():
@@ -374,8 +400,8 @@ def second_signal():
 
 
 def main():
-    for part in (usage, informing, filters, filters_of_link_types, unwritable, overwriting, files, several, slow_pipe, collectors,
-                 one_dead_collector, full_disk, config_file, signals, signal_while_opening,
+    for part in (usage, informing, filters, filters_of_link_types, unwritable, overwriting, files, link_types, several,
+                 slow_pipe, collectors, one_dead_collector, full_disk, config_file, signals, signal_while_opening,
                  second_signal):
         part()
     e.finish()

@@ -23,23 +23,24 @@ def read_pcap(data):
 
 
 def read_pcapng(data):
-    links, at, order = [], 0, "<"
+    links, snaps, at, order = [], [], 0, "<"
     while at + 12 <= len(data):
         if data[at:at + 4] == b"\n\r\r\n":
             order = "<" if data[at + 8:at + 12] == b"\x4d\x3c\x2b\x1a" else ">"
-            links = []
+            links, snaps = [], []
         kind, size = struct.unpack(order + "II", data[at:at + 8])
         if size < 12 or at + size > len(data):
             return
         body = data[at + 8:at + size - 4]
         if kind == 1:
             links.append(struct.unpack(order + "H", body[:2])[0])
-        elif kind == 6:
-            interface, _, _, captured, wire = struct.unpack(order + "IIIII", body[:20])
+            snaps.append(struct.unpack(order + "I", body[4:8])[0] or 262144)
+        elif kind in (2, 6):
+            interface, _, _, captured, wire = struct.unpack(order + ("IIIII" if kind == 6 else "HxxIIII"), body[:20])
             yield links[interface], body[20:20 + captured], wire
         elif kind == 3:
             wire = struct.unpack(order + "I", body[:4])[0]
-            yield links[0], body[4:4 + wire], wire
+            yield links[0], body[4:4 + min(wire, snaps[0])], wire
         at += size
 
 
@@ -129,7 +130,7 @@ def find_ip(link, data):
         return by_ppp(data, 2 if data[:2] == b"\xff\3" else 0)
     if link == 51:
         return by_ppp(data, 6)
-    raise ValueError(f"link type {link}")
+    raise NoIp  # in a file of several link types
 
 
 def walk6(packet):

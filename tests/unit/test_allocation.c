@@ -18,7 +18,7 @@
 /* One constructor: returns what it returned; on success it has freed again what it made. */
 typedef int attempt_fn(struct diag *diag);
 
-static char savefile[4096];
+static char savefile[4096], pcapng[4096];
 
 static int attempt_decoder(struct diag *diag)
 {
@@ -78,15 +78,28 @@ static int attempt_ring(struct diag *diag)
 	return r;
 }
 
-static int attempt_savefile(struct diag *diag)
+static int attempt_savefile(const char *path, struct diag *diag)
 {
-	struct capture_config config = { .path = savefile, .filter = "ip or ip6" };
+	struct capture_config config = { .path = path, .filter = "ip or ip6" };
 	struct capture *c = NULL;
-	int r = capture_open(&c, &config, diag);
+	int r;
+
+	config.link_types = decode_link_types(&config.n_link_types);
+	r = capture_open(&c, &config, diag);
 
 	if (r == 0)
 		capture_close(c);
 	return r;
+}
+
+static int attempt_pcap(struct diag *diag)
+{
+	return attempt_savefile(savefile, diag);
+}
+
+static int attempt_pcapng(struct diag *diag)
+{
+	return attempt_savefile(pcapng, diag);
 }
 
 static void check(attempt_fn *attempt, unsigned least)
@@ -138,7 +151,8 @@ static void test_ring(void **state)
 static void test_savefile(void **state)
 {
 	(void)state;
-	check(attempt_savefile, 1);
+	check(attempt_pcap, 1);
+	check(attempt_pcapng, 4);
 }
 
 int main(void)
@@ -151,5 +165,6 @@ int main(void)
 	};
 
 	snprintf(savefile, sizeof(savefile), "%s/tests/data/mixed.pcap", root ? root : ".");
+	snprintf(pcapng, sizeof(pcapng), "%s/tests/data/kinds.pcapng", root ? root : ".");
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
