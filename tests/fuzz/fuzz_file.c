@@ -2,6 +2,7 @@
 #include "fuzz.h"
 
 #include "pitot/capture.h"
+#include "pitot/decode.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -13,8 +14,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct capture_config config = { .path = path, .filter = size % 3 ? NULL : "udp or ip6" };
 	volatile uint8_t sum = 0;
 	size_t octets = 0;
-	int r = capture_open(&c, &config, &diag);
+	int r;
 
+	if (size % 2)
+		config.link_types = decode_link_types(&config.n_link_types);
+	r = capture_open(&c, &config, &diag);
 	if (r < 0) {
 		FUZZ_CHECK(diag.text[0]);
 		close(fd);

@@ -13,7 +13,8 @@
 
 struct pipeline {
 	struct capture *capture;
-	struct decoder *decoder;
+	struct decoder *decoder; /* for link_type */
+	int link_type;
 	struct flow_table *table;
 	struct fragment_table *fragments;
 	struct flow_stats fragment_stats;
@@ -45,6 +46,23 @@ static void check(const struct pipeline *l)
 	FUZZ_CHECK(l->metered_octets == l->out_octets + s->active_octets);
 	FUZZ_CHECK(s->created == s->active + ended && ended == l->out_records);
 	FUZZ_CHECK(s->active <= flow_table_capacity(l->table));
+}
+
+static const struct decode_config decode = { .key_vlan = true, .max_layers = 32 };
+
+/* 0, or the link type is unknown and the first. */
+static int turn_to(struct pipeline *l, int link_type)
+{
+	struct diag diag;
+	int r;
+
+	if (l->decoder && l->link_type == link_type)
+		return 0;
+	r = l->decoder && !decode_knows_link_type(link_type) ? 1 : 0;
+	decoder_free(l->decoder);
+	l->decoder = NULL;
+	l->link_type = link_type;
+	return r ? decoder_new_unknown(&l->decoder, &decode, &diag) : decoder_new(&l->decoder, link_type, &decode, &diag);
 }
 
 static void feed(struct pipeline *l, const struct frame_batch *b, uint8_t pace)
@@ -84,7 +102,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct pipeline l = { 0 };
 	struct capture_config capture = { 0 };
-	struct decode_config decode = { .key_vlan = true, .max_layers = 32 };
 	struct flow_table_config table = { .active_ns = 60 * NS_PER_SEC,
 					   .inactive_ns = 15 * NS_PER_SEC,
 					   .tcp_end_ns = 2 * NS_PER_SEC,
@@ -100,15 +117,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	fd = fuzz_file(data + 2, size - 2, path, sizeof(path));
 	capture.path = path;
+	capture.link_types = decode_link_types(&capture.n_link_types);
 	table.max_flows = 1 + data[0] % 100;
 	hash_seed_fixed(&table.seed, data[0]);
 	if (capture_open(&l.capture, &capture, &diag) < 0)
 		goto out;
-	if (decoder_new(&l.decoder, l.capture->link_type, &decode, &diag) < 0)
+	if (l.capture->link_type >= 0 && turn_to(&l, l.capture->link_type) < 0)
 		goto out;
 	FUZZ_CHECK(flow_table_new(&l.table, &table, &diag) == 0);
 	FUZZ_CHECK(fragment_table_new(&l.fragments, 16, 30 * NS_PER_SEC, &table.seed, &diag) == 0);
 	while (capture_recv(l.capture, &b, 0, &diag) == 0 && b.n) {
+		FUZZ_CHECK(turn_to(&l, l.capture->link_type) == 0);
 		feed(&l, &b, data[1]);
 		capture_release(l.capture, &b);
 	}
