@@ -1,10 +1,11 @@
 /*
  * spool, inside: blocks (spool_block.c), the ring of memory (spool_ring.c), the directory of segment files
- * (spool_file.c, spool_scan.c) and the queue that is made of them (spool.c).
+ * (spool_file.c, spool_scan.c) and the queue that is made of them (spool.c; spool_out.c: what is sent).
  */
 #ifndef TRANSPORT_SPOOL_INTERNAL_H
 #define TRANSPORT_SPOOL_INTERNAL_H
 
+#include "pitot/clock.h"
 #include "pitot/spool.h"
 
 static inline void spool_totals_add(struct spool_totals *a, const struct spool_totals *b)
@@ -159,5 +160,89 @@ const uint8_t *spool_disk_read(struct spool_disk *d, const struct spool_segment 
 const uint8_t *spool_disk_peek(struct spool_disk *d, const struct spool_segment *s, uint64_t offset, size_t size);
 const uint8_t *spool_disk_read_preamble(struct spool_disk *d, const struct spool_segment *s);
 void spool_disk_sync(struct spool_disk *d);
+
+/* ---- the queue: see spool.c */
+
+#define SPOOL_RETRY_NS NS_PER_SEC /* what the system refused is tried again after this long */
+
+struct spool_sent {
+	uint64_t number;
+	uint64_t end; /* offset in the session's stream */
+	uint64_t sent_ns;
+	uint64_t sum; /* octets of messages sent up to this one, itself included */
+	uint64_t packets, octets;
+	uint32_t records;
+	bool gone; /* the message is no longer held: it cannot be sent again */
+};
+
+struct spool {
+	struct spool_ring ring;
+	struct spool_disk disk;
+	struct spool_crc crc;
+	struct spool_sent *window;      /* SPOOL_WINDOW_MOST, by number of entry modulo that */
+	uint64_t w_first, w_acked, w_end;
+	struct spool_totals in_window;
+	uint64_t replay_octets, replay_ns;
+	uint64_t next, tail, persisted;
+	uint64_t may_be_sent;           /* numbers below were handed out, here or in an earlier run */
+	uint64_t sum;
+	uint64_t ring_next, ring_next_number;       /* where a number is in the ring */
+	uint64_t ring_persist, ring_persist_number;
+	uint64_t cursor_segment, cursor_offset;     /* at or before next */
+	bool degraded;
+	bool full;   /* degraded, because the file system is full */
+	bool futile; /* and dropping a segment made no room on it */
+	unsigned read_failures;
+	uint64_t now_ns, retry_ns, sync_ns, read_retry_ns;
+	struct spool_position position; /* as written */
+	uint32_t handed_size, handed_crc; /* the preamble that this session had last; size 0: none */
+	bool is_lent, orphan;           /* orphan: the message lent was dropped meanwhile */
+	struct spool_message lent;
+	uint64_t lent_segment, lent_after;
+	struct spool_stats stats;
+	void (*lost)(void *context, uint64_t first, uint64_t last);
+	void *context;
+	uint8_t lent_data[SPOOL_MESSAGE_MOST];
+	uint8_t preamble[SPOOL_MESSAGE_MOST];
+};
+
+static inline struct spool_sent *spool_sent_at(const struct spool *s, uint64_t i)
+{
+	return &s->window[i % SPOOL_WINDOW_MOST];
+}
+
+static inline struct spool_totals spool_sent_totals(const struct spool_sent *e)
+{
+	return (struct spool_totals){ .messages = 1, .records = e->records, .packets = e->packets,
+				      .octets = e->octets };
+}
+
+static inline struct spool_totals spool_lent_totals(const struct spool *s)
+{
+	return (struct spool_totals){ .messages = 1, .records = s->lent.records, .packets = s->lent.packets,
+				      .octets = s->lent.octets };
+}
+
+static inline uint64_t spool_head_number(const struct spool *s)
+{
+	return s->w_first < s->w_end ? spool_sent_at(s, s->w_first)->number : s->next;
+}
+
+/* The segment that holds a number, or NULL. */
+static inline struct spool_segment *spool_segment_of(struct spool *s, uint64_t number)
+{
+	unsigned i = spool_disk_find(&s->disk, number);
+
+	return i < s->disk.n_segments && s->disk.segments[i].first <= number ? &s->disk.segments[i] : NULL;
+}
+
+/* Says that messages with numbers in [first, last] are lost. */
+void spool_tell_lost(struct spool *s, uint64_t first, uint64_t last);
+/* Unsent messages with numbers in [first, last] are lost; one that is lent may still make it. */
+void spool_lose_unsent(struct spool *s, uint64_t first, uint64_t last, struct spool_totals lost);
+/* Lets go of what is forgotten. */
+void spool_trim(struct spool *s);
+/* The oldest of the window, which is acked. */
+void spool_forget(struct spool *s);
 
 #endif

@@ -1,6 +1,6 @@
 /*
  * The spool: order, bounds, the replay window, restarts, kill -9, damage, disks that take nothing.  Covers
- * transport/spool.c, transport/spool_block.c, transport/spool_file.c, transport/spool_ring.c and
+ * transport/spool.c, transport/spool_out.c, transport/spool_block.c, transport/spool_file.c, transport/spool_ring.c and
  * transport/spool_scan.c.
  */
 #include "cm.h"
