@@ -175,6 +175,17 @@ static void start_lookup(struct udp *u)
 	}
 }
 
+/* A collector that cannot be reached may have moved: its name is looked up again. */
+static void doubt_address(struct udp *u)
+{
+	if (u->t.stats.errors == u->doubted || u->lookup || u->lookup_wanted || u->now_ns < u->next_doubt_ns)
+		return;
+	u->doubted = u->t.stats.errors;
+	u->next_doubt_ns = u->now_ns + RETRY_NS;
+	u->lookup_wanted = true;
+	u->next_try_ns = 0;
+}
+
 static void udp_tick(struct transport *t, const struct clock_time *now)
 {
 	struct udp *u = (struct udp *)t;
@@ -203,6 +214,7 @@ static void udp_tick(struct transport *t, const struct clock_time *now)
 	if (t->fd < 0)
 		return;
 	udp_drain_errors(u);
+	doubt_address(u);
 	if (u->unreachable && now->monotonic_ns >= u->next_renew_ns) {
 		u->unreachable = false;
 		u->next_renew_ns = now->monotonic_ns + RENEW_NS;

@@ -26,6 +26,8 @@ struct udp {
 	uint64_t next_try_ns; /* monotonic; 0 now */
 	uint64_t next_mtu_ns;
 	uint64_t next_renew_ns;
+	uint64_t next_doubt_ns; /* of the collector's address */
+	uint64_t doubted;       /* errors, when last looked */
 	uint64_t now_ns;      /* of the last tick */
 	bool waited;          /* offline: for the name, once */
 	bool lookup_wanted;

@@ -2,6 +2,7 @@
 """Collectors on UDP while the path to them changes: the host's own address, and what the path takes."""
 import ctypes
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -70,10 +71,41 @@ def address_changes(d):
     e.check_ledger("address changes", e.statistics(f"{d}/s"))
 
 
+def collector_moves(d):
+    """A collector that refuses datagrams is looked up again: its name may mean another host now."""
+    libc = ctypes.CDLL(None)
+    hosts = Path(f"{d}/hosts")
+    hosts.write_text("127.0.0.2 collector.test\n")
+    os.chmod(d, 0o755)
+    if libc.unshare(0x20000) != 0:  # CLONE_NEWNS
+        e.skip_part("no mount namespace")
+        return
+    subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+    subprocess.run(["mount", "--bind", str(hosts), "/etc/hosts"], check=True)
+    ip("link", "set", "lo", "up")
+    before, after = e.Sink("127.0.0.2"), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    after.bind(("127.0.0.3", before.port))
+    after.settimeout(15)
+    p = subprocess.Popen([e.PITOT, "-i", "lo", "-n", f"collector.test:{before.port}", "--template-refresh", "1"],
+                         stderr=subprocess.PIPE)
+    wait(lambda: before.datagrams, "moves: nothing came to begin with")
+    hosts.write_text("127.0.0.3 collector.test\n")
+    before.stop()
+    try:
+        e.check(after.recv(65535)[8:12] == bytes(4), "moves: the session does not begin with 0")
+    except socket.timeout:
+        e.check(False, "moves: nothing came where the collector is now")
+    p.terminate()
+    _, err = p.communicate(timeout=20)
+    e.check(not e.sanitizer(err), f"moves: {err!r}")
+    after.close()
+
+
 if not e.have("ip", "nsenter"):
     e.skip("ip and nsenter are needed")
 if ctypes.CDLL(None).unshare(0x40000000) != 0:  # CLONE_NEWNET
     e.skip("needs root")
 with e.workdir() as work:
     address_changes(work)
+    collector_moves(work)
 e.finish()
