@@ -42,9 +42,9 @@ NEVER = [  # folder, header, why
 
 # Only these see the parts of the program above the stages, and the user's wishes.
 TOP = {  # header: the files that may include it
-    "config.h": {"main.c", "run.c", "run.h", "confine.c", "confine.h", "process.c", "process.h", "reload.c", "reload.h",
+    "config.h": {"main.c", "run.c", "run.h", "run_internal.h", "run_open.c", "confine.c", "confine.h", "process.c", "process.h", "reload.c", "reload.h",
                  "report.c", "report.h"},
-    "worker.h": {"main.c", "run.c", "run.h", "confine.c", "recovery.c", "recovery.h", "worker.c", "worker_internal.h", "report.c", "report.h"},
+    "worker.h": {"main.c", "run.c", "run.h", "run_internal.h", "run_open.c", "confine.c", "recovery.c", "recovery.h", "worker.c", "worker_internal.h", "report.c", "report.h"},
 }
 
 # Libraries: system headers that belong to one folder.

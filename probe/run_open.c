@@ -1,0 +1,248 @@
+/* run_open: see run_internal.h.  The configuration becomes captures, metering processes and an exporter. */
+#include "run_internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "pitot/netif.h"
+#include "process.h"
+
+enum {
+	QUEUE_OFFLINE = 4096, /* records: stays in the cache; the metering process waits for room */
+	FILES_OF_OURS = 256,  /* descriptors besides those of savefiles and collectors */
+};
+
+static int run_interfaces(struct run *r, struct diag *diag)
+{
+	const struct config *c = r->config;
+
+	r->interfaces = calloc(c->n_interfaces ? c->n_interfaces : 1, sizeof(*r->interfaces));
+	if (!r->interfaces)
+		return diag_set(diag, -ENOMEM, "out of memory");
+	for (unsigned i = 0; i < c->n_interfaces; i++) {
+		struct export_interface *e = &r->interfaces[r->n_interfaces];
+		struct netif n;
+		int ret;
+
+		if (!strcmp(c->interfaces[i].name, "any"))
+			continue; /* each packet tells its own */
+		ret = netif_get(&n, c->interfaces[i].name, diag);
+		if (ret < 0) {
+			struct diag why = *diag;
+
+			return diag_set(diag, ret, "--interface %s: %.440s", c->interfaces[i].name, why.text);
+		}
+		e->ifindex = c->interfaces[i].ifindex ? c->interfaces[i].ifindex : n.index;
+		memcpy(e->name, n.name, sizeof(e->name));
+		memcpy(e->description, n.alias[0] ? n.alias : n.name, n.alias[0] ? sizeof(n.alias) : sizeof(n.name));
+		r->n_interfaces++;
+	}
+	return 0;
+}
+
+static int run_captures(struct run *r, struct diag *diag)
+{
+	const struct config *c = r->config;
+	unsigned n = r->live ? c->n_interfaces : c->n_files;
+
+	r->captures = calloc(n, sizeof(*r->captures));
+	if (!r->captures)
+		return diag_set(diag, -ENOMEM, "out of memory");
+	r->n_captures = n;
+	for (unsigned i = 0; i < n; i++)
+		r->captures[i] = (struct capture_config){
+			.interface = r->live ? c->interfaces[i].name : NULL,
+			.ifindex = r->live ? c->interfaces[i].ifindex : 0,
+			.path = r->live ? NULL : c->files[i],
+			.point = r->live && n > 1 ? (uint16_t)(i + 1) : 0,
+			.method = (enum capture_method)c->capture,
+			.direction = (enum capture_direction)c->direction,
+			.filter = c->filter,
+			.buffer_octets = c->buffer_octets,
+			.snap_len = c->snap_len,
+			.promiscuous = !c->no_promiscuous,
+			.fanout_group = -1,
+			.fanout_mode = (enum capture_fanout)c->fanout,
+			.busy_poll_us = c->busy_poll_us,
+		};
+	return 0;
+}
+
+static int run_feed(struct run *r, const struct worker_config *w, struct diag *diag)
+{
+	const struct config *c = r->config;
+	struct feed_config f = { .files = r->captures,
+				 .n_files = r->n_captures,
+				 .n_readers = r->n_workers,
+				 .decode = w->decode,
+				 .seed = w->table.seed,
+				 .key_size = w->table.key_size };
+	int ret = c->no_fragment_tracking ? 0
+					  : fragment_table_new(&f.fragments, c->max_fragments, c->fragment_timeout_ns,
+							       &f.seed, diag);
+
+	if (ret == 0)
+		ret = feed_new(&r->feed, &f, diag);
+	if (ret < 0)
+		fragment_table_free(f.fragments);
+	return ret;
+}
+
+static unsigned run_count_workers(const struct config *c)
+{
+	long online = sysconf(_SC_NPROCESSORS_ONLN);
+
+	return c->workers ? c->workers : online > 0 ? (unsigned)online : 1;
+}
+
+static int run_workers(struct run *r, struct diag *diag)
+{
+	const struct config *c = r->config;
+	unsigned n = r->n_workers = run_count_workers(c);
+	struct worker_config w = {
+		/* what an earlier run left in the spool has other ids */
+		.first_id = c->spool_dir ? r->start.realtime_ns / NS_PER_SEC << 24 & ((UINT64_C(1) << 56) - 1) : 0,
+		.live = r->live,
+		.captures = r->live ? r->captures : NULL,
+		.n_captures = r->live ? r->n_captures : 0,
+		.decode = { .key_tos = c->flow_key & FLOW_KEY_TOS,
+			    .key_vlan = c->flow_key & FLOW_KEY_VLAN,
+			    .max_layers = c->max_layers },
+		.table = { .max_flows = c->max_flows / n + (c->max_flows % n > 0),
+			   .active_ns = c->active_ns,
+			   .inactive_ns = c->inactive_ns,
+			   .tcp_end_ns = c->tcp_end_ns,
+			   .key_size = c->flow_key & FLOW_KEY_MAC ? FLOW_KEY_SIZE_MAC : FLOW_KEY_SIZE },
+		.track_fragments = r->live && !c->no_fragment_tracking,
+		.max_fragments = c->max_fragments,
+		.fragment_timeout_ns = c->fragment_timeout_ns,
+		.done_fd = r->done_fd,
+	};
+	int ret = hash_seed_random(&w.table.seed);
+
+	if (ret < 0)
+		return diag_set(diag, ret, "no random numbers: %s", strerror(-ret));
+	for (unsigned i = 0; r->live && n > 1 && i < r->n_captures; i++) /* one group an interface, of all workers */
+		r->captures[i].fanout_group = (int)(((unsigned)getpid() * 31 + i) & 0xffff);
+	if (!r->live) {
+		ret = run_feed(r, &w, diag);
+		if (ret < 0)
+			return ret;
+		w.feed = r->feed;
+	}
+	r->workers = calloc(n, sizeof(*r->workers));
+	if (!r->workers)
+		return diag_set(diag, -ENOMEM, "out of memory");
+	for (w.number = 0; ret == 0 && w.number < n; w.number++) {
+		w.cpu = config_cpu(c->cpus, w.number);
+		ret = worker_new(&r->workers[w.number], &w, diag);
+	}
+	return ret;
+}
+
+static bool run_has_ethernet(const struct run *r)
+{
+	for (unsigned i = 0; i < r->n_captures; i++) {
+		const struct capture *c = r->live ? worker_capture(r->workers[0], i) : feed_file(r->feed, i);
+
+		if (c->link_type == 1 || c->also_ethernet)
+			return true;
+	}
+	return false;
+}
+
+/* Where it is not known flowDirection is left out: it has no value for that. */
+static bool run_tells_direction(const struct run *r)
+{
+	for (unsigned i = 0; i < r->n_captures; i++)
+		if (!r->live || !worker_capture(r->workers[0], i)->tells_direction)
+			return false;
+	return true;
+}
+
+static int run_exporter(struct run *r, struct diag *diag)
+{
+	const struct config *c = r->config;
+	struct exporter_config e = {
+		.collectors = c->collectors,
+		.n_collectors = c->n_collectors,
+		.transport = { .source_host = c->source_host,
+			       .source_port = c->source_port,
+			       .bind_device = c->bind_device,
+			       .ttl = c->ttl,
+			       .mtu = c->mtu,
+			       .tls_ca = c->tls_ca,
+			       .tls_cert = c->tls_cert,
+			       .tls_key = c->tls_key,
+			       .tls_name = c->tls_name,
+			       .reconnect_ns = c->reconnect_ns,
+			       .dtls_renew_ns = c->dtls_renew_ns,
+			       .buffer_octets = c->send_buffer_octets,
+			       .spool_dir = c->spool_dir,
+			       .spool_octets = c->spool_octets,
+			       .replay_octets = c->replay_octets,
+			       .replay_ns = c->replay_ns,
+			       .offline = !r->live,
+			       .opener = r->confine.opener },
+		.domain = c->domain,
+		.template_ns = c->template_ns,
+		.template_messages = c->template_messages,
+		.stats_ns = c->stats_ns,
+		.flush_ns = c->flush_ns,
+		.group = (enum collector_group)c->collector_group,
+		.stop_ns = c->stop_ns,
+		.active_ns = c->active_ns,
+		.inactive_ns = c->inactive_ns,
+		.fields = c->fields,
+		.flow_key = c->flow_key,
+		.has_ethernet = run_has_ethernet(r),
+		.has_direction = run_tells_direction(r),
+		.offline = !r->live,
+		.interfaces = r->interfaces,
+		.n_interfaces = r->n_interfaces,
+		.start_ns = r->start.realtime_ns,
+		.start_monotonic_ns = r->start.monotonic_ns,
+	};
+	int ret = exporter_new(&r->exporter, &e, diag);
+
+	if (ret == 0)
+		ret = exporting_new(&r->exporting, r->exporter, r->n_workers, r->live ? c->queue_records : QUEUE_OFFLINE, diag);
+	if (ret == 0)
+		exporting_set_rate(r->exporting, c->max_export_rate, r->live);
+	for (unsigned i = 0; ret == 0 && i < r->n_workers; i++)
+		worker_set_outlet(r->workers[i], exporting_outlet(r->exporting, i));
+	return ret;
+}
+
+int run_open(struct run *r, struct diag *diag)
+{
+	const struct config *c = r->config;
+	int ret = r->live ? run_interfaces(r, diag) : 0;
+
+	r->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (ret == 0 && r->done_fd < 0)
+		ret = diag_set(diag, -errno, "eventfd: %s", strerror(errno));
+	process_allow_files(c->n_files + c->n_collectors + FILES_OF_OURS);
+	if (ret == 0)
+		ret = run_captures(r, diag);
+	if (ret == 0)
+		ret = confine_start_opener(&r->confine, c, r->captures, diag);
+	process_may_end(true); /* nothing was measured; the resolver's threads hear no signals */
+	if (ret == 0)
+		ret = run_workers(r, diag);
+	if (ret == 0)
+		ret = run_exporter(r, diag);
+	process_may_end(false);
+	if (ret == 0 && c->pidfile) {
+		ret = process_write_pidfile(c->pidfile, diag);
+		r->pidfile_written = ret == 0;
+	}
+	if (ret == 0 && r->live)
+		ret = recovery_init(&r->recovery, r->workers, r->n_workers, r->confine.opener, diag);
+	if (ret == 0)
+		ret = confine_enter(&r->confine, c, diag);
+	return ret;
+}
