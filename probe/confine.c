@@ -40,7 +40,9 @@ static int confine_check_stats(const char *path, struct diag *diag)
 	int r = 0;
 
 	if (stat(path, &st) == 0)
-		r = S_ISDIR(st.st_mode) ? -EISDIR : faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) < 0 ? -errno : 0;
+		r = S_ISDIR(st.st_mode)				      ? -EISDIR
+		    : faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) < 0 ? -errno
+								      : 0;
 	else if (errno != ENOENT ||
 		 faccessat(AT_FDCWD, confine_directory(directory, path), W_OK | X_OK, AT_EACCESS) < 0)
 		r = -errno;
@@ -84,7 +86,8 @@ static int confine_prepare_spool(const struct config *config, struct diag *diag)
 	if (r < 0)
 		return diag_set(diag, r, "--spool %.500s", why.text);
 	if (r == SANDBOX_E_OWNER)
-		log_warning("--spool %s, and user %s may not write there: give it to that user (chown)", why.text, user.name);
+		log_warning("--spool %s, and user %s may not write there: give it to that user (chown)",
+			    why.text, user.name);
 	return 0;
 }
 
@@ -127,7 +130,8 @@ int confine_enter(struct confine *c, const struct config *config, struct diag *d
 	const char *read_paths[8] = {NULL}, *write_paths[] = {config->spool_dir, NULL};
 	char config_directory[PATH_MAX];
 	/* an editor puts a new file in the old one's place, and SIGHUP reads that */
-	const char *const maybe[] = {confine_directory(config_directory, config->config_path), config->tls_ca, config->tls_cert, config->tls_key};
+	const char *const maybe[] = {confine_directory(config_directory, config->config_path), config->tls_ca,
+				     config->tls_cert, config->tls_key};
 	uint16_t ports[PORTS_MAX];
 	struct sandbox_config sandbox = {
 		.mode = (enum sandbox_mode)config->sandbox,

@@ -56,14 +56,14 @@ int exporting_new(struct exporting **ep, struct exporter *exporter, unsigned n_o
 
 	if (!e)
 		return diag_set(diag, -ENOMEM, "exporting process: out of memory");
-	*e = (struct exporting){ .exporter = exporter, .deadline_ns = UINT64_MAX, .done_fd = -1 };
+	*e = (struct exporting){.exporter = exporter, .deadline_ns = UINT64_MAX, .done_fd = -1};
 	pthread_mutex_init(&e->mutex, NULL);
 	pthread_cond_init(&e->copied, NULL);
 	e->outlets = aligned_alloc(64, n_outlets * sizeof(*e->outlets));
 	for (unsigned i = 0; e->outlets && i < n_outlets; i++) {
 		struct outlet *o = &e->outlets[i];
 
-		*o = (struct outlet){ .consumer = &e->gate };
+		*o = (struct outlet){.consumer = &e->gate};
 		if (ring_init(&o->ring, ring_records, sizeof(struct flow_record)) < 0)
 			break;
 		o->wake_at = (o->ring.mask + 1) / 8;
@@ -94,8 +94,10 @@ struct outlet *exporting_outlet(struct exporting *e, unsigned i)
 	return &e->outlets[i];
 }
 
-/* How many of the oldest n are to be dropped instead: a queue that is nearly full would lose the next ones. */
-static uint64_t exporting_excess(struct exporting *e, struct outlet *o, uint64_t n, const struct clock_time *now)
+/* How many of the oldest n are to be dropped instead: a queue that is nearly full would lose the next ones.
+ */
+static uint64_t exporting_excess(struct exporting *e, struct outlet *o, uint64_t n,
+				 const struct clock_time *now)
 {
 	uint64_t room = (o->ring.mask + 1) / 4 * 3, used = ring_used(&o->ring); /* n may be of a while ago */
 
@@ -130,8 +132,9 @@ static uint64_t exporting_limit(struct exporting *e, struct outlet *o, uint64_t 
 }
 
 /*
- * Live the IPv4 records of a turn go before the IPv6 ones: messages with one set hold more, and are of one size, which
- * the kernel sends at a quarter of the cost.  Of savefiles the order is kept: it must not depend on turns.
+ * Live the IPv4 records of a turn go before the IPv6 ones: messages with one set hold more, and are of one
+ * size, which the kernel sends at a quarter of the cost.  Of savefiles the order is kept: it must not depend
+ * on turns.
  */
 static void exporting_hand_on(struct exporting *e, struct outlet *o, unsigned n, const struct clock_time *now)
 {
@@ -219,12 +222,14 @@ static void exporting_tell(struct exporting *e, const struct clock_time *now)
 		exporter_get_collector_stats(e->exporter, i, &c);
 		if (c.errors != e->last_errors[i] &&
 		    log_gate_open(&e->error_gates[i], now->monotonic_ns, 60 * NS_PER_SEC)) {
-			log_warning("--collector %s: %s (%llu error%s, %llu flow record%s not sent so far)", c.url,
-				    collector_cause(&c), (unsigned long long)c.errors, log_plural(c.errors),
-				    (unsigned long long)c.lost_records, log_plural(c.lost_records));
+			log_warning("--collector %s: %s (%llu error%s, %llu flow record%s not sent so far)",
+				    c.url, collector_cause(&c), (unsigned long long)c.errors,
+				    log_plural(c.errors), (unsigned long long)c.lost_records,
+				    log_plural(c.lost_records));
 			e->last_errors[i] = c.errors;
 		}
-		if (c.state == TRANSPORT_STATE_FAILED && e->last_state[i] != TRANSPORT_STATE_FAILED && c.errors == 0)
+		if (c.state == TRANSPORT_STATE_FAILED && e->last_state[i] != TRANSPORT_STATE_FAILED &&
+		    c.errors == 0)
 			log_warning("--collector %s: cannot be reached; it is tried again", c.url);
 		if (c.state == TRANSPORT_STATE_UP && e->last_state[i] == TRANSPORT_STATE_FAILED)
 			log_info("collector %s: reached again", c.url);
@@ -267,7 +272,7 @@ static void exporting_note_locals(struct exporting *e)
 	for (unsigned i = 0; i < exporter_collectors(e->exporter) && i < EXPORTING_COLLECTORS_MAX; i++) {
 		const struct transport *t = exporter_transport(e->exporter, i);
 
-		e->locals[i] = t ? t->self : (struct transport_local){ 0 };
+		e->locals[i] = t ? t->self : (struct transport_local){0};
 	}
 	pthread_mutex_unlock(&e->mutex);
 }

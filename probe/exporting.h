@@ -17,9 +17,9 @@
 
 struct outlet {
 	struct ring ring;
-	struct gate room;        /* the metering process sleeps here when it may wait */
-	struct gate *consumer;   /* the exporting process sleeps there */
-	uint64_t wake_at;        /* records that are worth waking it for */
+	struct gate room;      /* the metering process sleeps here when it may wait */
+	struct gate *consumer; /* the exporting process sleeps there */
+	uint64_t wake_at;      /* records that are worth waking it for */
 };
 
 struct exporting;
@@ -29,8 +29,8 @@ int exporting_new(struct exporting **ep, struct exporter *exporter, unsigned n_o
 struct outlet *exporting_outlet(struct exporting *e, unsigned i);
 int exporting_start(struct exporting *e, struct diag *diag);
 /*
- * All outlets are done: drains them, finishes the exporter, ends the thread.  Collectors may take their time for that:
- * who must not wait begins it, and is told by done_fd (an eventfd) when it has ended.
+ * All outlets are done: drains them, finishes the exporter, ends the thread.  Collectors may take their time
+ * for that: who must not wait begins it, and is told by done_fd (an eventfd) when it has ended.
  */
 void exporting_begin_finish(struct exporting *e, int done_fd);
 bool exporting_has_ended(struct exporting *e);
@@ -50,9 +50,9 @@ struct exporting_stats {
 void exporting_get_stats(struct exporting *e, struct exporting_stats *stats);
 
 /*
- * Most records a second, bursts aside; 0: no limit.  What is over it waits in the queues.  live: what they have no
- * room for is dropped, and counted, and records may change their order; else the metering processes wait.  Any
- * thread, any time.
+ * Most records a second, bursts aside; 0: no limit.  What is over it waits in the queues.  live: what they
+ * have no room for is dropped, and counted, and records may change their order; else the metering processes
+ * wait.  Any thread, any time.
  */
 void exporting_set_rate(struct exporting *e, uint32_t records, bool live);
 /* From this monotonic time on nothing waits for the rate any more: what is over it is dropped. */

@@ -14,8 +14,8 @@
 
 enum {
 	WAIT_MS = 50,
-	/* of several readers: pieces large enough that handing them over costs little, and so small that one stays in
-	 * the first level cache between decoding and dealing, all of them in the last */
+	/* of several readers: pieces large enough that handing them over costs little, and so small that one
+	 * stays in the first level cache between decoding and dealing, all of them in the last */
 	PIECE_PACKETS = 192,
 	SLOTS_A_READER = 16,
 	SPIN = 400, /* looks before a reader sleeps: about as long as a piece takes */
@@ -30,8 +30,8 @@ struct feed_part {
 };
 
 /*
- * A piece of the input.  Slot i holds the pieces i, i + n_slots, ...; it is filled again when all readers have
- * left it.
+ * A piece of the input.  Slot i holds the pieces i, i + n_slots, ...; it is filled again when all readers
+ * have left it.
  */
 struct feed_slot {
 	_Alignas(64) _Atomic uint64_t ready; /* 1 + the number of the piece that can be read */
@@ -41,15 +41,15 @@ struct feed_slot {
 
 struct feed_reader {
 	_Alignas(64) uint64_t piece; /* that it reads, or waits for */
-	unsigned at;                 /* in its part of the piece */
-	struct gate gate;            /* where it waits */
-	struct packet *dealing;      /* what it has read, before it is dealt; NULL: one reader has all */
+	unsigned at;		     /* in its part of the piece */
+	struct gate gate;	     /* where it waits */
+	struct packet *dealing;	     /* what it has read, before it is dealt; NULL: one reader has all */
 };
 
 struct feed {
 	struct feed_config config;
 	struct capture **captures;
-	const int *link_types;     /* that can be decoded */
+	const int *link_types; /* that can be decoded */
 	unsigned n_link_types;
 	struct decoder **decoders; /* of each, where a file has it; one more: of all others */
 	unsigned n_captures;
@@ -57,10 +57,10 @@ struct feed {
 	unsigned n_slots;
 	struct feed_slot *slots;
 	struct feed_reader *readers;
-	_Atomic unsigned current;   /* file */
-	_Atomic uint64_t filled;    /* pieces that were begun */
-	_Atomic int ended;          /* FEED_E_END or negative errno, once there is no more */
-	_Atomic uint64_t news;      /* grows with all that a waiting reader may wait for */
+	_Atomic unsigned current; /* file */
+	_Atomic uint64_t filled;  /* pieces that were begun */
+	_Atomic int ended;	  /* FEED_E_END or negative errno, once there is no more */
+	_Atomic uint64_t news;	  /* grows with all that a waiting reader may wait for */
 
 	pthread_mutex_t lock; /* guards what follows, and the captures */
 	struct diag why;
@@ -82,8 +82,9 @@ static int feed_turn_to(struct feed *f, int link_type, bool later, struct diag *
 	while (i < f->n_link_types && f->link_types[i] != link_type)
 		i++;
 	if (!f->decoders[i])
-		r = later && i == f->n_link_types ? decoder_new_unknown(&f->decoders[i], &f->config.decode, diag)
-						  : decoder_new(&f->decoders[i], link_type, &f->config.decode, diag);
+		r = later && i == f->n_link_types
+			    ? decoder_new_unknown(&f->decoders[i], &f->config.decode, diag)
+			    : decoder_new(&f->decoders[i], link_type, &f->config.decode, diag);
 	if (r < 0)
 		return r;
 	f->decoder = f->decoders[i];
@@ -131,9 +132,9 @@ static bool feed_allocate(struct feed *f)
 	if (!f->captures || !f->decoders || !f->slots || !f->readers)
 		return false;
 	for (unsigned i = 0; i < n; i++)
-		f->readers[i] = (struct feed_reader){ .dealing = n > 1 ? feed_packets(f) : NULL };
+		f->readers[i] = (struct feed_reader){.dealing = n > 1 ? feed_packets(f) : NULL};
 	for (unsigned i = 0; i < f->n_slots; i++)
-		f->slots[i] = (struct feed_slot){ .parts = calloc(n, sizeof(struct feed_part)) };
+		f->slots[i] = (struct feed_slot){.parts = calloc(n, sizeof(struct feed_part))};
 	for (unsigned i = 0; i < f->n_slots * n; i++) {
 		struct feed_part *parts = f->slots[i / n].parts;
 
@@ -154,7 +155,7 @@ int feed_new(struct feed **fp, const struct feed_config *config, struct diag *di
 
 	if (!f)
 		return diag_set(diag, -ENOMEM, "--read: out of memory");
-	*f = (struct feed){ .config = *config };
+	*f = (struct feed){.config = *config};
 	f->config.fragments = NULL; /* the caller's until all is well */
 	f->link_type = -1;
 	f->piece_packets = config->n_readers > 1 ? PIECE_PACKETS : BATCH_MAX;
@@ -325,12 +326,14 @@ static bool feed_produce(struct feed *f, struct feed_reader *r)
 
 static bool feed_is_ready(const struct feed *f, const struct feed_reader *r)
 {
-	return atomic_load_explicit(&f->slots[r->piece % f->n_slots].ready, memory_order_acquire) == r->piece + 1;
+	return atomic_load_explicit(&f->slots[r->piece % f->n_slots].ready, memory_order_acquire) ==
+	       r->piece + 1;
 }
 
 /*
- * Whether the reader should read ahead rather than meter.  If each read only when it has nothing to meter, all
- * would wait for the same piece at the same time; so there are always some pieces ahead while the lock is free.
+ * Whether the reader should read ahead rather than meter.  If each read only when it has nothing to meter,
+ * all would wait for the same piece at the same time; so there are always some pieces ahead while the lock is
+ * free.
  */
 static bool feed_is_short(const struct feed *f, const struct feed_reader *r)
 {
@@ -389,7 +392,8 @@ int feed_next(struct feed *f, unsigned reader, struct packet **packets, unsigned
 			*n = feed_take(r, &f->slots[r->piece % f->n_slots].parts[reader], packets);
 			if (*n)
 				return 0;
-			waited = r->at == 0; /* there was nothing in it: its caller has other things to do, too */
+			waited = r->at ==
+				 0; /* there was nothing in it: its caller has other things to do, too */
 			feed_leave(f, r);
 			if (waited)
 				return 0;
@@ -413,7 +417,7 @@ void feed_get_stats(struct feed *f, struct meter_stats *meter, struct flow_stats
 	*meter = f->meter;
 	*fragments = f->fragments;
 	for (unsigned i = 0; i < f->n_captures; i++) {
-		struct capture_stats c = { 0 };
+		struct capture_stats c = {0};
 
 		capture_get_stats(f->captures[i], &c);
 		meter->filtered_packets += c.filtered;

@@ -2,9 +2,9 @@
  * feed: savefiles for one metering process or several.
  *
  * Reading and decoding go on in one place, in the order of the files, under a lock that whoever has nothing
- * else to do takes; so fragments find their first one whatever the number of readers is.  Packets are dealt to
- * readers by the hash of their flow key: all packets of a flow reach one reader, in order, and the records are
- * those that one reader alone would make.
+ * else to do takes; so fragments find their first one whatever the number of readers is.  Packets are dealt
+ * to readers by the hash of their flow key: all packets of a flow reach one reader, in order, and the records
+ * are those that one reader alone would make.
  */
 #ifndef FEED_H
 #define FEED_H
@@ -25,7 +25,7 @@ struct feed_config {
 	unsigned n_readers;
 	struct decode_config decode;
 	struct fragment_table *fragments; /* NULL: none are tracked; the feed's from now on */
-	struct hash_seed seed;            /* that of the readers' flow tables */
+	struct hash_seed seed;		  /* that of the readers' flow tables */
 	size_t key_size;
 };
 
@@ -48,8 +48,8 @@ enum { FEED_E_END = 1 };
 
 /*
  * The next packets that are metered for a reader: n of them, 1 to BATCH_MAX, or 0 when none came within a
- * moment.  They are the reader's to use until its next call.  Negative errno and a sentence when a file is bad;
- * what was good of it has been handed out before.
+ * moment.  They are the reader's to use until its next call.  Negative errno and a sentence when a file is
+ * bad; what was good of it has been handed out before.
  */
 int feed_next(struct feed *f, unsigned reader, struct packet **packets, unsigned *n, struct diag *diag);
 

@@ -31,14 +31,14 @@ static int main_check(const struct config *c, struct diag *diag)
 
 static int main_print_template(const struct config *c, struct diag *diag)
 {
-	struct exporter_config e = { .collectors = c->collectors,
-				     .n_collectors = c->n_collectors,
-				     .domain = c->domain,
-				     .fields = c->fields,
-				     .flow_key = c->flow_key,
-				     .has_ethernet = true,
-				     .has_direction = c->n_interfaces > 0,
-				     .offline = c->n_interfaces == 0 };
+	struct exporter_config e = {.collectors = c->collectors,
+				    .n_collectors = c->n_collectors,
+				    .domain = c->domain,
+				    .fields = c->fields,
+				    .flow_key = c->flow_key,
+				    .has_ethernet = true,
+				    .has_direction = c->n_interfaces > 0,
+				    .offline = c->n_interfaces == 0};
 
 	return exporter_print_templates(&e, main_print, stdout, diag) < 0 ? 1 : 0;
 }
@@ -78,7 +78,7 @@ static int main_act(const struct config *c, int argc, char **argv, struct diag *
 int main(int argc, char **argv)
 {
 	struct config config;
-	struct diag diag = { "" };
+	struct diag diag = {""};
 	int status, r = config_parse(&config, argc, argv, &diag);
 
 	if (r) {

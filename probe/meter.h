@@ -16,11 +16,9 @@ struct own_flows {
 };
 
 /*
- * Counts what is ignored of n decoded packets, completes fragments, and moves the packets that remain together;
- * their number.  Those are counted by meter_count() once they are metered.
- *   fragments  NULL: not tracked
- *   own        NULL: nothing is left out
- *   mtu        of the interface; 0 unknown
+ * Counts what is ignored of n decoded packets, completes fragments, and moves the packets that remain
+ * together; their number.  Those are counted by meter_count() once they are metered. fragments  NULL: not
+ * tracked own        NULL: nothing is left out mtu        of the interface; 0 unknown
  */
 unsigned meter_sort(struct meter_stats *s, struct flow_stats *flows, struct fragment_table *fragments,
 		    const struct own_flows *own, struct packet *packets, unsigned n, uint32_t mtu);

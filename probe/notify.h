@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 struct notify {
-	int fd; /* -1: nobody listens */
+	int fd;		      /* -1: nobody listens */
 	uint64_t interval_ns; /* 0: nobody watches */
 	uint64_t next_ns;
 };

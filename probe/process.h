@@ -24,7 +24,8 @@ void process_allow_files(uint64_t n);
 
 /* Blocks the signals that the program answers and returns a descriptor to read them from. */
 int process_signals(struct diag *diag);
-/* Whether TERM and INT end the program by themselves: while it opens what may not be there, as a pipe's other end. */
+/* Whether TERM and INT end the program by themselves: while it opens what may not be there, as a pipe's other
+ * end. */
 void process_may_end(bool may);
 /* The next signal's number, or 0 when there is none. */
 int process_next_signal(int fd);

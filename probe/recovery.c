@@ -77,8 +77,9 @@ static void recovery_reopen(struct recovery *r, struct worker *w, unsigned i, st
 		return;
 	ret = r->opener && !c->fixed
 		      ? opener_capture(r->opener, i, &answer, &diag)
-		      : diag_set(&diag, -EPROTONOSUPPORT, "it is another interface now, and its capture has the old one: "
-							  "start pitot again");
+		      : diag_set(&diag, -EPROTONOSUPPORT,
+				 "it is another interface now, and its capture has the old one: "
+				 "start pitot again");
 	if (ret == -ENODEV || ret == -ENETDOWN || ret == -ENXIO)
 		return; /* not yet */
 	if (ret < 0) {
@@ -100,7 +101,8 @@ static void recovery_say_lost(const struct recovery_capture *c)
 	log_warning("interface %s is down or gone: its flows are kept, and it is waited for", c->name);
 }
 
-/* What happened since the last look, in its order; of several gaps in between the last is told, all are counted. */
+/* What happened since the last look, in its order; of several gaps in between the last is told, all are
+ * counted. */
 static void recovery_tell(struct recovery_capture *c, const struct worker_gaps *g)
 {
 	bool new = g->begun != c->begun;

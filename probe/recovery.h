@@ -1,9 +1,9 @@
 /*
  * recovery: interfaces that go away and come again while the program runs.
  *
- * One that is taken down and up again needs nothing: its capture goes on.  One that was deleted and made anew is
- * opened again by the opener, by the name that the user gave; the metering process gets the new socket and keeps
- * its flows.
+ * One that is taken down and up again needs nothing: its capture goes on.  One that was deleted and made anew
+ * is opened again by the opener, by the name that the user gave; the metering process gets the new socket and
+ * keeps its flows.
  */
 #ifndef RECOVERY_H
 #define RECOVERY_H
@@ -21,8 +21,8 @@ struct recovery_capture {
 	char name[64];
 	uint32_t index;
 	bool down;
-	bool refused; /* said */
-	bool fixed;   /* its back end cannot adopt a socket */
+	bool refused;	/* said */
+	bool fixed;	/* its back end cannot adopt a socket */
 	uint64_t begun; /* gaps that were told */
 };
 

@@ -14,9 +14,9 @@ struct reload {
 };
 
 /*
- * Reads the configuration file of the command line again.  What is in force is replaced only when all of the new
- * one can be: 0; then *config is it.  Else negative errno or CONFIG_E_USAGE with the sentence, and nothing has
- * changed.
+ * Reads the configuration file of the command line again.  What is in force is replaced only when all of the
+ * new one can be: 0; then *config is it.  Else negative errno or CONFIG_E_USAGE with the sentence, and
+ * nothing has changed.
  */
 int reload_read(struct reload *r, const struct config **config, struct diag *diag);
 void reload_deinit(struct reload *r);

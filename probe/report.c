@@ -11,15 +11,15 @@ static const struct ignored_reason {
 	const char *name;
 	const char *text;
 } ignored_reasons[PACKET_VERDICTS] = {
-#define IGNORED(name, text) [PACKET_##name] = { #name, text },
+#define IGNORED(name, text) [PACKET_##name] = {#name, text},
 #include "pitot/ignored.def"
 #undef IGNORED
 };
 
-static const char *const end_names[FLOW_END_COUNT] = { NULL, "idle", "active", "end", "forced", "resources" };
+static const char *const end_names[FLOW_END_COUNT] = {NULL, "idle", "active", "end", "forced", "resources"};
 
-static const char *const note_names[] = { "transport_header_cut", "length_zero", "length_beyond_frame",
-					  "extension_headers_cut", "jumbogram" };
+static const char *const note_names[] = {"transport_header_cut", "length_zero", "length_beyond_frame",
+					 "extension_headers_cut", "jumbogram"};
 
 void report_add(struct worker_stats *sum, const struct worker_stats *one)
 {
@@ -41,13 +41,13 @@ void report_add(struct worker_stats *sum, const struct worker_stats *one)
 
 struct export_process_facts report_facts(const struct worker_stats *sum)
 {
-	struct export_process_facts facts = { .ignored_octets = sum->meter.ignored_octets,
-					      .first_ignored_ns = sum->meter.first_ignored_ns,
-					      .last_ignored_ns = sum->meter.last_ignored_ns,
-					      .dropped_packets = sum->meter.kernel_dropped,
-					      .lost_records = sum->lost_records,
-					      .lost_packets = sum->lost_packets,
-					      .lost_octets = sum->lost_octets };
+	struct export_process_facts facts = {.ignored_octets = sum->meter.ignored_octets,
+					     .first_ignored_ns = sum->meter.first_ignored_ns,
+					     .last_ignored_ns = sum->meter.last_ignored_ns,
+					     .dropped_packets = sum->meter.kernel_dropped,
+					     .lost_records = sum->lost_records,
+					     .lost_packets = sum->lost_packets,
+					     .lost_octets = sum->lost_octets};
 
 	for (unsigned i = 0; i < PACKET_VERDICTS; i++)
 		facts.ignored_packets += sum->meter.ignored[i];
@@ -77,9 +77,9 @@ struct report_queue report_queued(const struct report *r)
 	const struct worker_stats *m = &r->metering;
 	const struct exporter_stats *e = &r->exporting.exporter;
 
-	return (struct report_queue){ .records = report_ended(r) - m->lost_records - e->records,
-				      .packets = m->flows.ended_packets - m->lost_packets - e->packets,
-				      .octets = m->flows.ended_octets - m->lost_octets - e->octets };
+	return (struct report_queue){.records = report_ended(r) - m->lost_records - e->records,
+				     .packets = m->flows.ended_packets - m->lost_packets - e->packets,
+				     .octets = m->flows.ended_octets - m->lost_octets - e->octets};
 }
 
 bool report_balanced(const struct report *r)
@@ -93,9 +93,8 @@ bool report_balanced(const struct report *r)
 	       m->received_octets == m->metered_link_octets + m->ignored_octets + m->unselected_octets &&
 	       m->metered_packets == f->active_packets + f->ended_packets &&
 	       m->metered_octets == f->active_octets + f->ended_octets &&
-	       f->created == f->active + report_ended(r) &&
-	       (int64_t)q.records >= 0 && (int64_t)q.packets >= 0 && (int64_t)q.octets >= 0 &&
-	       e->records == e->exported + e->not_sent &&
+	       f->created == f->active + report_ended(r) && (int64_t)q.records >= 0 &&
+	       (int64_t)q.packets >= 0 && (int64_t)q.octets >= 0 && e->records == e->exported + e->not_sent &&
 	       (!r->final || (q.records == 0 && q.packets == 0 && q.octets == 0 && f->active == 0));
 }
 
@@ -162,20 +161,23 @@ static void json_flows(FILE *out, const struct report *r)
 	fprintf(out,
 		"  \"flows\": {\"created\": %" PRIu64 ", \"active\": %" PRIu64 ", \"queued\": %" PRIu64
 		", \"exported\": %" PRIu64 ", \"not_sent\": %" PRIu64 ", \"ended\": {",
-		f->created, f->active, report_queued(r).records, e->exported, e->not_sent + r->metering.lost_records);
+		f->created, f->active, report_queued(r).records, e->exported,
+		e->not_sent + r->metering.lost_records);
 	for (unsigned i = FLOW_END_IDLE; i < FLOW_END_COUNT; i++)
 		fprintf(out, "%s\"%s\": %" PRIu64, i > FLOW_END_IDLE ? ", " : "", end_names[i], f->ended[i]);
 	fprintf(out,
-		"}, \"lost_on_the_way\": %" PRIu64 ", \"over_max_export_rate\": %" PRIu64 "},\n  \"fragments\": {\"tracked\": %" PRIu64
-		", \"joined\": %" PRIu64 ", \"evicted\": %" PRIu64 "},\n",
-		r->metering.lost_records, e->dropped, f->fragments_tracked, f->fragments_joined, f->fragments_evicted);
+		"}, \"lost_on_the_way\": %" PRIu64 ", \"over_max_export_rate\": %" PRIu64
+		"},\n  \"fragments\": {\"tracked\": %" PRIu64 ", \"joined\": %" PRIu64
+		", \"evicted\": %" PRIu64 "},\n",
+		r->metering.lost_records, e->dropped, f->fragments_tracked, f->fragments_joined,
+		f->fragments_evicted);
 }
 
 static void json_collectors(FILE *out, const struct report *r)
 {
-	static const char *const states[] = { [TRANSPORT_STATE_CONNECTING] = "connecting",
-					      [TRANSPORT_STATE_UP] = "up",
-					      [TRANSPORT_STATE_FAILED] = "failed" };
+	static const char *const states[] = {[TRANSPORT_STATE_CONNECTING] = "connecting",
+					     [TRANSPORT_STATE_UP] = "up",
+					     [TRANSPORT_STATE_FAILED] = "failed"};
 
 	fprintf(out, "  \"collectors\": [");
 	for (unsigned i = 0; i < r->exporting.n_collectors; i++) {
@@ -184,16 +186,18 @@ static void json_collectors(FILE *out, const struct report *r)
 		fprintf(out, "%s\n    {\"url\": ", i ? "," : "");
 		json_string(out, c->url);
 		fprintf(out,
-			", \"state\": \"%s\", \"messages\": %" PRIu64 ", \"octets\": %" PRIu64 ", \"records\": %" PRIu64
-			", \"templates\": %" PRIu64 ", \"option_records\": %" PRIu64 ", \"errors\": %" PRIu64
-			",\n     \"not_sent\": {\"records\": %" PRIu64 ", \"packets\": %" PRIu64 ", \"octets\": %" PRIu64
-			"}, \"not_exportable\": {\"records\": %" PRIu64 ", \"packets\": %" PRIu64 ", \"octets\": %" PRIu64
-			"}, \"saturated\": %" PRIu64,
-			states[c->state], c->messages, c->octets, c->records, c->templates, c->option_records, c->errors,
-			c->lost_records, c->lost_packets, c->lost_octets_total, c->unfit_records, c->unfit_packets,
-			c->unfit_octets, c->saturated);
+			", \"state\": \"%s\", \"messages\": %" PRIu64 ", \"octets\": %" PRIu64
+			", \"records\": %" PRIu64 ", \"templates\": %" PRIu64 ", \"option_records\": %" PRIu64
+			", \"errors\": %" PRIu64 ",\n     \"not_sent\": {\"records\": %" PRIu64
+			", \"packets\": %" PRIu64 ", \"octets\": %" PRIu64
+			"}, \"not_exportable\": {\"records\": %" PRIu64 ", \"packets\": %" PRIu64
+			", \"octets\": %" PRIu64 "}, \"saturated\": %" PRIu64,
+			states[c->state], c->messages, c->octets, c->records, c->templates, c->option_records,
+			c->errors, c->lost_records, c->lost_packets, c->lost_octets_total, c->unfit_records,
+			c->unfit_packets, c->unfit_octets, c->saturated);
 		fprintf(out,
-			",\n     \"taken\": %" PRIu64 ", \"pending\": %" PRIu64 ", \"resent\": %" PRIu64 ", \"sessions\": %" PRIu64,
+			",\n     \"taken\": %" PRIu64 ", \"pending\": %" PRIu64 ", \"resent\": %" PRIu64
+			", \"sessions\": %" PRIu64,
 			c->taken_records, c->pending_records, c->resent_records, c->sessions);
 		if (c->last_error) {
 			fprintf(out, ", \"last_error\": ");
@@ -206,11 +210,13 @@ static void json_collectors(FILE *out, const struct report *r)
 
 void report_json(FILE *out, const struct report *r)
 {
-	fprintf(out, "{\n  \"version\": \"%s\", \"seconds\": %" PRIu64 ".%03" PRIu64 ", \"final\": %s,\n", PITOT_VERSION,
-		r->duration_ns / NS_PER_SEC, r->duration_ns / NS_PER_MSEC % 1000, r->final ? "true" : "false");
+	fprintf(out, "{\n  \"version\": \"%s\", \"seconds\": %" PRIu64 ".%03" PRIu64 ", \"final\": %s,\n",
+		PITOT_VERSION, r->duration_ns / NS_PER_SEC, r->duration_ns / NS_PER_MSEC % 1000,
+		r->final ? "true" : "false");
 	json_packets(out, r);
-	fprintf(out, "  \"interfaces\": {\"gaps\": %" PRIu64 ", \"gap_seconds\": %" PRIu64 ".%03" PRIu64 "},\n", r->gaps,
-		r->gap_ns / NS_PER_SEC, r->gap_ns / NS_PER_MSEC % 1000);
+	fprintf(out,
+		"  \"interfaces\": {\"gaps\": %" PRIu64 ", \"gap_seconds\": %" PRIu64 ".%03" PRIu64 "},\n",
+		r->gaps, r->gap_ns / NS_PER_SEC, r->gap_ns / NS_PER_MSEC % 1000);
 	json_flows(out, r);
 	json_collectors(out, r);
 	fprintf(out, "  \"ledger\": {\"balanced\": %s}\n}\n", report_balanced(r) ? "true" : "false");
@@ -249,8 +255,8 @@ void report_summary(FILE *out, const struct report *r)
 	const struct exporter_stats *e = &r->exporting.exporter;
 	uint64_t not_sent = e->not_sent + r->metering.lost_records;
 
-	fprintf(out, "packets: %" PRIu64 " received = %" PRIu64 " metered + %" PRIu64 " ignored", m->received_packets,
-		m->metered_packets, report_ignored(r));
+	fprintf(out, "packets: %" PRIu64 " received = %" PRIu64 " metered + %" PRIu64 " ignored",
+		m->received_packets, m->metered_packets, report_ignored(r));
 	if (m->unselected_packets)
 		fprintf(out, " + %" PRIu64 " unselected", m->unselected_packets);
 	if (m->filtered_packets)
@@ -259,12 +265,15 @@ void report_summary(FILE *out, const struct report *r)
 		fprintf(out, "; %" PRIu64 " DROPPED by the kernel", m->kernel_dropped);
 	fputc('\n', out);
 	if (r->gaps)
-		fprintf(out, "  %" PRIu64 " time%s an interface was down or gone, %" PRIu64 ".%03" PRIu64 " s in all\n", r->gaps,
-			log_plural(r->gaps), r->gap_ns / NS_PER_SEC, r->gap_ns / NS_PER_MSEC % 1000);
+		fprintf(out,
+			"  %" PRIu64 " time%s an interface was down or gone, %" PRIu64 ".%03" PRIu64
+			" s in all\n",
+			r->gaps, log_plural(r->gaps), r->gap_ns / NS_PER_SEC, r->gap_ns / NS_PER_MSEC % 1000);
 	for (unsigned i = 0; i < PACKET_VERDICTS; i++)
 		if (m->ignored[i] && ignored_reasons[i].text)
 			fprintf(out, "  %" PRIu64 " ignored: %s\n", m->ignored[i], ignored_reasons[i].text);
-	fprintf(out, "flows: %" PRIu64 " created = %" PRIu64 " exported", r->metering.flows.created, e->exported);
+	fprintf(out, "flows: %" PRIu64 " created = %" PRIu64 " exported", r->metering.flows.created,
+		e->exported);
 	if (not_sent)
 		fprintf(out, " + %" PRIu64 " NOT SENT", not_sent);
 	if (e->dropped)
@@ -277,5 +286,6 @@ void report_summary(FILE *out, const struct report *r)
 	for (unsigned i = 0; i < r->exporting.n_collectors; i++)
 		summary_collector(out, &r->exporting.collectors[i]);
 	if (!report_balanced(r))
-		fprintf(out, "LEDGER NOT BALANCED: please report this as a bug, with the statistics of --stats\n");
+		fprintf(out,
+			"LEDGER NOT BALANCED: please report this as a bug, with the statistics of --stats\n");
 }

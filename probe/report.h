@@ -16,7 +16,7 @@ struct report {
 	struct exporting_stats exporting;
 	uint64_t duration_ns;
 	uint64_t gaps, gap_ns; /* interfaces that were down or gone, and how long in sum */
-	bool final; /* everything was flushed: nothing may be under way */
+	bool final;	       /* everything was flushed: nothing may be under way */
 };
 
 void report_add(struct worker_stats *sum, const struct worker_stats *one);

@@ -1,6 +1,6 @@
 /*
- * run: see run.h.  Opens everything (run_open.c), starts the threads, waits for signals and for the metering processes;
- * flushes, and reports.
+ * run: see run.h.  Opens everything (run_open.c), starts the threads, waits for signals and for the metering
+ * processes; flushes, and reports.
  */
 #include "run_internal.h"
 
@@ -17,13 +17,14 @@
 
 enum { WAIT_MS = 200 };
 
-static const uint64_t facts_ns = 250 * NS_PER_MSEC; /* between looks at what the metering processes have counted */
+static const uint64_t facts_ns =
+	250 * NS_PER_MSEC; /* between looks at what the metering processes have counted */
 
 /* The 5-tuples of the export itself, as they are now: what capture sees of them is not metered. */
 static void run_own_flows(struct run *r)
 {
 	struct transport_local locals[EXPORTING_COLLECTORS_MAX];
-	struct own_flows own = { 0 };
+	struct own_flows own = {0};
 	unsigned n;
 
 	if (!r->live)
@@ -75,14 +76,14 @@ static void run_sum(struct run *r, struct worker_stats *sum, bool now)
 	}
 	if (!r->feed)
 		return;
-	one = (struct worker_stats){ 0 };
+	one = (struct worker_stats){0};
 	feed_get_stats(r->feed, &one.meter, &one.flows);
 	report_add(sum, &one);
 }
 
 static void run_facts(struct run *r, uint64_t now_ns, bool final)
 {
-	struct worker_stats sum = { 0 };
+	struct worker_stats sum = {0};
 	struct export_process_facts facts;
 
 	if (now_ns < r->next_facts_ns && !final)
@@ -96,10 +97,11 @@ static void run_facts(struct run *r, uint64_t now_ns, bool final)
 static int run_report(struct run *r, bool final)
 {
 	const struct config *c = r->config;
-	struct report report = { .final = final, .duration_ns = clock_monotonic_ns() - r->start.monotonic_ns };
+	struct report report = {.final = final, .duration_ns = clock_monotonic_ns() - r->start.monotonic_ns};
 	FILE *out;
 
-	exporting_get_stats(r->exporting, &report.exporting); /* first: what is taken later must have been handed on */
+	exporting_get_stats(r->exporting,
+			    &report.exporting); /* first: what is taken later must have been handed on */
 	run_sum(r, &report.metering, true);
 	recovery_get_gaps(&r->recovery, clock_monotonic_ns(), &report.gaps, &report.gap_ns);
 	if (c->stats_path) {
@@ -168,15 +170,15 @@ static void run_reload(struct run *r)
 	}
 	c = r->config;
 	log_set_level(c->debug ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
-	timeouts = (struct worker_timeouts){ c->active_ns, c->inactive_ns, c->tcp_end_ns };
+	timeouts = (struct worker_timeouts){c->active_ns, c->inactive_ns, c->tcp_end_ns};
 	for (unsigned i = 0; i < r->n_workers; i++)
 		worker_set_timeouts(r->workers[i], &timeouts);
-	periods = (struct exporter_periods){ .template_ns = c->template_ns,
-					     .template_messages = c->template_messages,
-					     .stats_ns = c->stats_ns,
-					     .flush_ns = c->flush_ns,
-					     .active_ns = c->active_ns,
-					     .inactive_ns = c->inactive_ns };
+	periods = (struct exporter_periods){.template_ns = c->template_ns,
+					    .template_messages = c->template_messages,
+					    .stats_ns = c->stats_ns,
+					    .flush_ns = c->flush_ns,
+					    .active_ns = c->active_ns,
+					    .inactive_ns = c->inactive_ns};
 	exporting_set_rate(r->exporting, c->max_export_rate, r->live);
 	exporting_refresh(r->exporting, &periods);
 	log_info("reload: %s is in force", c->config_path);
@@ -197,9 +199,9 @@ static void run_stop(struct run *r)
 /* Until something of the first n happens: a signal, an end, news of interfaces. */
 static void run_sleep(const struct run *r, unsigned n)
 {
-	struct pollfd fds[] = { { .fd = r->signal_fd, .events = POLLIN },
-				{ .fd = r->done_fd, .events = POLLIN },
-				{ .fd = recovery_fd(&r->recovery), .events = POLLIN } };
+	struct pollfd fds[] = {{.fd = r->signal_fd, .events = POLLIN},
+			       {.fd = r->done_fd, .events = POLLIN},
+			       {.fd = recovery_fd(&r->recovery), .events = POLLIN}};
 
 	poll(fds, n, WAIT_MS);
 }
@@ -252,7 +254,8 @@ static bool run_refused(const struct collector_stats *c)
 	if (!c->errors || c->reliable || c->last_cause)
 		return false;
 	if (c->last_error == ECONNREFUSED)
-		log_error("--collector %s refused %llu datagram%s (%s): nobody listens there; %llu flow record%s sent "
+		log_error("--collector %s refused %llu datagram%s (%s): nobody listens there; %llu flow "
+			  "record%s sent "
 			  "may be lost",
 			  c->url, (unsigned long long)c->errors, log_plural(c->errors), collector_cause(c),
 			  (unsigned long long)c->records, log_plural(c->records));
@@ -276,17 +279,19 @@ static int run_verdict(struct run *r)
 		const struct collector_stats *c = &stats.collectors[i];
 
 		if (c->pending_records)
-			log_warning("--collector %s: %s: left in the spool for the next run: %llu flow record%s", c->url,
-				    collector_cause(c), (unsigned long long)c->pending_records,
-				    log_plural(c->pending_records));
+			log_warning(
+				"--collector %s: %s: left in the spool for the next run: %llu flow record%s",
+				c->url, collector_cause(c), (unsigned long long)c->pending_records,
+				log_plural(c->pending_records));
 		if (!c->lost_records) {
 			status |= run_refused(c);
 			continue;
 		}
 		log_error("--collector %s: %s: %llu of %llu flow record%s not sent (%llu error%s)", c->url,
 			  collector_cause(c), (unsigned long long)c->lost_records,
-			  (unsigned long long)(c->records + c->lost_records), log_plural(c->records + c->lost_records),
-			  (unsigned long long)c->errors, log_plural(c->errors));
+			  (unsigned long long)(c->records + c->lost_records),
+			  log_plural(c->records + c->lost_records), (unsigned long long)c->errors,
+			  log_plural(c->errors));
 		status = 1;
 	}
 	return status;
@@ -304,7 +309,8 @@ static int run_measure(struct run *r, struct diag *diag)
 	}
 	if (ret < 0)
 		return ret;
-	/* a savefile's records do not depend on how fast it is read: no facts before the first periodic statistics */
+	/* a savefile's records do not depend on how fast it is read: no facts before the first periodic
+	 * statistics */
 	r->next_facts_ns = r->live ? 0 : clock_monotonic_ns() + r->config->stats_ns - facts_ns;
 	process_ready();
 	notify_ready(&r->notify);
@@ -347,9 +353,13 @@ static void run_close(struct run *r)
 
 int run(const struct config *config, int argc, char **argv)
 {
-	struct run r = { .config = config, .reload = { .argc = argc, .argv = argv },
-			 .live = config->n_interfaces > 0, .signal_fd = -1, .done_fd = -1, .notify = { .fd = -1 } };
-	struct diag diag = { "" };
+	struct run r = {.config = config,
+			.reload = {.argc = argc, .argv = argv},
+			.live = config->n_interfaces > 0,
+			.signal_fd = -1,
+			.done_fd = -1,
+			.notify = {.fd = -1}};
+	struct diag diag = {""};
 	int ret = config->daemon ? process_daemonize(&diag) : 0;
 
 	r.start = clock_now();

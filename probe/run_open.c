@@ -37,7 +37,8 @@ static int run_interfaces(struct run *r, struct diag *diag)
 		}
 		e->ifindex = c->interfaces[i].ifindex ? c->interfaces[i].ifindex : n.index;
 		memcpy(e->name, n.name, sizeof(e->name));
-		memcpy(e->description, n.alias[0] ? n.alias : n.name, n.alias[0] ? sizeof(n.alias) : sizeof(n.name));
+		memcpy(e->description, n.alias[0] ? n.alias : n.name,
+		       n.alias[0] ? sizeof(n.alias) : sizeof(n.name));
 		r->n_interfaces++;
 	}
 	return 0;
@@ -74,15 +75,15 @@ static int run_captures(struct run *r, struct diag *diag)
 static int run_feed(struct run *r, const struct worker_config *w, struct diag *diag)
 {
 	const struct config *c = r->config;
-	struct feed_config f = { .files = r->captures,
-				 .n_files = r->n_captures,
-				 .n_readers = r->n_workers,
-				 .decode = w->decode,
-				 .seed = w->table.seed,
-				 .key_size = w->table.key_size };
+	struct feed_config f = {.files = r->captures,
+				.n_files = r->n_captures,
+				.n_readers = r->n_workers,
+				.decode = w->decode,
+				.seed = w->table.seed,
+				.key_size = w->table.key_size};
 	int ret = c->no_fragment_tracking ? 0
-					  : fragment_table_new(&f.fragments, c->max_fragments, c->fragment_timeout_ns,
-							       &f.seed, diag);
+					  : fragment_table_new(&f.fragments, c->max_fragments,
+							       c->fragment_timeout_ns, &f.seed, diag);
 
 	if (ret == 0)
 		ret = feed_new(&r->feed, &f, diag);
@@ -104,18 +105,19 @@ static int run_workers(struct run *r, struct diag *diag)
 	unsigned n = r->n_workers = run_count_workers(c);
 	struct worker_config w = {
 		/* what an earlier run left in the spool has other ids */
-		.first_id = c->spool_dir ? r->start.realtime_ns / NS_PER_SEC << 24 & ((UINT64_C(1) << 56) - 1) : 0,
+		.first_id = c->spool_dir ? r->start.realtime_ns / NS_PER_SEC << 24 & ((UINT64_C(1) << 56) - 1)
+					 : 0,
 		.live = r->live,
 		.captures = r->live ? r->captures : NULL,
 		.n_captures = r->live ? r->n_captures : 0,
-		.decode = { .key_tos = c->flow_key & FLOW_KEY_TOS,
-			    .key_vlan = c->flow_key & FLOW_KEY_VLAN,
-			    .max_layers = c->max_layers },
-		.table = { .max_flows = c->max_flows / n + (c->max_flows % n > 0),
-			   .active_ns = c->active_ns,
-			   .inactive_ns = c->inactive_ns,
-			   .tcp_end_ns = c->tcp_end_ns,
-			   .key_size = c->flow_key & FLOW_KEY_MAC ? FLOW_KEY_SIZE_MAC : FLOW_KEY_SIZE },
+		.decode = {.key_tos = c->flow_key & FLOW_KEY_TOS,
+			   .key_vlan = c->flow_key & FLOW_KEY_VLAN,
+			   .max_layers = c->max_layers},
+		.table = {.max_flows = c->max_flows / n + (c->max_flows % n > 0),
+			  .active_ns = c->active_ns,
+			  .inactive_ns = c->inactive_ns,
+			  .tcp_end_ns = c->tcp_end_ns,
+			  .key_size = c->flow_key & FLOW_KEY_MAC ? FLOW_KEY_SIZE_MAC : FLOW_KEY_SIZE},
 		.track_fragments = r->live && !c->no_fragment_tracking,
 		.max_fragments = c->max_fragments,
 		.fragment_timeout_ns = c->fragment_timeout_ns,
@@ -125,7 +127,8 @@ static int run_workers(struct run *r, struct diag *diag)
 
 	if (ret < 0)
 		return diag_set(diag, ret, "no random numbers: %s", strerror(-ret));
-	for (unsigned i = 0; r->live && n > 1 && i < r->n_captures; i++) /* one group an interface, of all workers */
+	for (unsigned i = 0; r->live && n > 1 && i < r->n_captures;
+	     i++) /* one group an interface, of all workers */
 		r->captures[i].fanout_group = (int)(((unsigned)getpid() * 31 + i) & 0xffff);
 	if (!r->live) {
 		ret = run_feed(r, &w, diag);
@@ -169,24 +172,24 @@ static int run_exporter(struct run *r, struct diag *diag)
 	struct exporter_config e = {
 		.collectors = c->collectors,
 		.n_collectors = c->n_collectors,
-		.transport = { .source_host = c->source_host,
-			       .source_port = c->source_port,
-			       .bind_device = c->bind_device,
-			       .ttl = c->ttl,
-			       .mtu = c->mtu,
-			       .tls_ca = c->tls_ca,
-			       .tls_cert = c->tls_cert,
-			       .tls_key = c->tls_key,
-			       .tls_name = c->tls_name,
-			       .reconnect_ns = c->reconnect_ns,
-			       .dtls_renew_ns = c->dtls_renew_ns,
-			       .buffer_octets = c->send_buffer_octets,
-			       .spool_dir = c->spool_dir,
-			       .spool_octets = c->spool_octets,
-			       .replay_octets = c->replay_octets,
-			       .replay_ns = c->replay_ns,
-			       .offline = !r->live,
-			       .opener = r->confine.opener },
+		.transport = {.source_host = c->source_host,
+			      .source_port = c->source_port,
+			      .bind_device = c->bind_device,
+			      .ttl = c->ttl,
+			      .mtu = c->mtu,
+			      .tls_ca = c->tls_ca,
+			      .tls_cert = c->tls_cert,
+			      .tls_key = c->tls_key,
+			      .tls_name = c->tls_name,
+			      .reconnect_ns = c->reconnect_ns,
+			      .dtls_renew_ns = c->dtls_renew_ns,
+			      .buffer_octets = c->send_buffer_octets,
+			      .spool_dir = c->spool_dir,
+			      .spool_octets = c->spool_octets,
+			      .replay_octets = c->replay_octets,
+			      .replay_ns = c->replay_ns,
+			      .offline = !r->live,
+			      .opener = r->confine.opener},
 		.domain = c->domain,
 		.template_ns = c->template_ns,
 		.template_messages = c->template_messages,
@@ -209,7 +212,8 @@ static int run_exporter(struct run *r, struct diag *diag)
 	int ret = exporter_new(&r->exporter, &e, diag);
 
 	if (ret == 0)
-		ret = exporting_new(&r->exporting, r->exporter, r->n_workers, r->live ? c->queue_records : QUEUE_OFFLINE, diag);
+		ret = exporting_new(&r->exporting, r->exporter, r->n_workers,
+				    r->live ? c->queue_records : QUEUE_OFFLINE, diag);
 	if (ret == 0)
 		exporting_set_rate(r->exporting, c->max_export_rate, r->live);
 	for (unsigned i = 0; ret == 0 && i < r->n_workers; i++)

@@ -16,11 +16,13 @@
 
 enum {
 	WAIT_MS = 50,
-	AGREEING_PACKETS = 64, /* how many packets must have reached a time before the clock of a savefile does */
+	AGREEING_PACKETS =
+		64, /* how many packets must have reached a time before the clock of a savefile does */
 	POLL_MAX = 64,
 };
 
-/* A ring of the kernel's hands out a block late: so much later than packet time runs the clock on a silent link. */
+/* A ring of the kernel's hands out a block late: so much later than packet time runs the clock on a silent
+ * link. */
 static const uint64_t silence_lag_ns = 100 * NS_PER_MSEC;
 static const uint64_t expire_every_ns = NS_PER_MSEC;
 
@@ -101,7 +103,7 @@ int worker_new(struct worker **wp, const struct worker_config *config, struct di
 
 	if (!w)
 		return diag_set(diag, -ENOMEM, "metering process: out of memory");
-	*w = (struct worker){ .config = *config, .window_min_ns = UINT64_MAX, .may_wait = !config->live };
+	*w = (struct worker){.config = *config, .window_min_ns = UINT64_MAX, .may_wait = !config->live};
 	pthread_mutex_init(&w->mutex, NULL);
 	pthread_cond_init(&w->copied, NULL);
 	w->config.table.on_record = worker_on_record;
@@ -224,7 +226,7 @@ static void worker_update(struct worker *w, struct packet *packets, unsigned n)
 		flow_table_prefetch_hashed(w->table, packets, n);
 	else
 		flow_table_prefetch(w->table, packets, n); /* touch every bucket first ... */
-	flow_table_update(w->table, packets, n);   /* ... then use them */
+	flow_table_update(w->table, packets, n);	   /* ... then use them */
 }
 
 /* A batch from an interface; the time of its last packet. */
@@ -272,7 +274,7 @@ static void worker_wait(struct worker *w)
 
 	for (unsigned i = 0; i < w->n_captures && n < POLL_MAX; i++)
 		if (w->captures[i]->fd >= 0)
-			fds[n++] = (struct pollfd){ .fd = w->captures[i]->fd, .events = POLLIN };
+			fds[n++] = (struct pollfd){.fd = w->captures[i]->fd, .events = POLLIN};
 	poll(fds, n, WAIT_MS);
 }
 
@@ -375,8 +377,8 @@ static void worker_bind(struct worker *w)
 	CPU_ZERO(&set);
 	CPU_SET((unsigned)w->config.cpu, &set);
 	if (sched_setaffinity(0, sizeof(set), &set) < 0)
-		log_warning("--cpus: metering thread %u cannot be bound to processor %d: %s", w->config.number,
-			    w->config.cpu, strerror(errno));
+		log_warning("--cpus: metering thread %u cannot be bound to processor %d: %s",
+			    w->config.number, w->config.cpu, strerror(errno));
 }
 
 static void *worker_main(void *arg)
@@ -406,7 +408,7 @@ static void *worker_main(void *arg)
 	atomic_store(&w->done, true);
 	pthread_cond_broadcast(&w->copied);
 	pthread_mutex_unlock(&w->mutex);
-	if (write(w->config.done_fd, &(uint64_t){ 1 }, sizeof(uint64_t)) < 0)
+	if (write(w->config.done_fd, &(uint64_t){1}, sizeof(uint64_t)) < 0)
 		return NULL; /* whoever waits looks at worker_done() from time to time */
 	return NULL;
 }

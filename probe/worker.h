@@ -27,7 +27,7 @@ struct worker_config {
 	struct feed *feed; /* else: savefiles; the worker is its reader of this number */
 	struct decode_config decode;
 	struct flow_table_config table; /* on_record, ctx and first_id are the worker's */
-	bool track_fragments; /* live; a feed tracks its own */
+	bool track_fragments;		/* live; a feed tracks its own */
 	uint32_t max_fragments;
 	uint64_t fragment_timeout_ns;
 	int cpu;     /* to bind the thread to; -1: none */
@@ -57,8 +57,8 @@ void worker_set_sandbox(struct worker *w, const struct sandbox *sandbox);
 
 /* When a capture waited for its interface. */
 struct worker_gaps {
-	bool down;         /* it does now, since since_ns (monotonic) */
-	uint64_t begun;    /* how often */
+	bool down;	/* it does now, since since_ns (monotonic) */
+	uint64_t begun; /* how often */
 	uint64_t since_ns;
 	uint64_t last_ns;  /* how long the last one was that ended */
 	uint64_t total_ns; /* and all of these */

@@ -1,6 +1,6 @@
 /*
- * worker_doors: see worker.h.  What other threads tell a metering process and ask of it: they leave it at the door,
- * under the mutex, and the metering thread fetches it between two batches.
+ * worker_doors: see worker.h.  What other threads tell a metering process and ask of it: they leave it at the
+ * door, under the mutex, and the metering thread fetches it between two batches.
  */
 #include "worker_internal.h"
 
@@ -72,7 +72,7 @@ static void worker_capture_totals(struct worker *w)
 
 	s->kernel_dropped = s->filtered_packets = s->filtered_octets = 0;
 	for (unsigned i = 0; i < w->n_captures; i++) {
-		struct capture_stats c = { 0 };
+		struct capture_stats c = {0};
 
 		capture_get_stats(w->captures[i], &c);
 		s->kernel_dropped += c.kernel_dropped;

@@ -15,8 +15,8 @@
 
 /* Positive outcomes of capture_recv(). */
 enum {
-	CAPTURE_E_END = 1,   /* end of a savefile: no frame will come any more */
-	CAPTURE_E_DOWN = 2,  /* the interface is down or gone; frames may come again, see below */
+	CAPTURE_E_END = 1,  /* end of a savefile: no frame will come any more */
+	CAPTURE_E_DOWN = 2, /* the interface is down or gone; frames may come again, see below */
 };
 
 /* Positive outcome of capture_open(): it is open, by another method than asked for; the diag says why. */
@@ -31,9 +31,10 @@ struct capture_config {
 	const char *interface; /* live: its name; NULL for a savefile */
 	uint32_t ifindex;      /* exported ifIndex when not 0; else that of the system */
 	const char *path;      /* savefile; "-" is stdin */
-	const int *link_types; /* savefiles: those that the caller decodes; none: any, as far as this step knows */
+	const int *link_types; /* savefiles: those that the caller decodes; none: any, as far as this step
+				  knows */
 	unsigned n_link_types;
-	uint16_t point;        /* observation point */
+	uint16_t point; /* observation point */
 	enum capture_method method;
 	enum capture_direction direction;
 	const char *filter; /* tcpdump expression; NULL or "" for none */
@@ -49,7 +50,7 @@ struct capture_config {
 struct capture_stats {
 	uint64_t kernel_dropped; /* frames that the kernel had no room for */
 	uint64_t interface_dropped;
-	uint64_t filtered;       /* savefiles, XDP: frames that the filter rejected (packets, octets on the wire) */
+	uint64_t filtered; /* savefiles, XDP: frames that the filter rejected (packets, octets on the wire) */
 	uint64_t filtered_octets;
 };
 
@@ -57,8 +58,8 @@ struct capture_stats {
  * The half of opening an interface that takes a privilege, so that another process can do it: an AF_PACKET
  * socket with its ring, bound, and still closed to all frames.
  *
- * After "down" a capture goes on by itself when the interface comes up again.  An interface that was deleted and
- * made anew is another one: the capture has to be given a new socket by capture_adopt().
+ * After "down" a capture goes on by itself when the interface comes up again.  An interface that was deleted
+ * and made anew is another one: the capture has to be given a new socket by capture_adopt().
  */
 struct capture_descriptor {
 	int fd;
@@ -79,13 +80,15 @@ struct capture_ops {
 	const char *name;
 	/* Opens; on success *cp is set.  On failure a sentence is in diag. */
 	int (*open)(struct capture **cp, const struct capture_config *config, struct diag *diag);
-	/* 0 with b->n >= 0 frames (0: none within wait_ms), a positive CAPTURE_E_*, or negative errno + diag. */
+	/* 0 with b->n >= 0 frames (0: none within wait_ms), a positive CAPTURE_E_*, or negative errno + diag.
+	 */
 	int (*recv)(struct capture *c, struct frame_batch *b, int wait_ms, struct diag *diag);
 	void (*release)(struct capture *c, struct frame_batch *b);
 	/* Shuts the entrance: recv lends what is inside already, then says CAPTURE_E_END.  May be NULL. */
 	void (*stop)(struct capture *c);
 	int (*get_stats)(struct capture *c, struct capture_stats *stats);
-	/* Takes over the socket in place of its own; the descriptors are gone whatever comes out.  May be NULL. */
+	/* Takes over the socket in place of its own; the descriptors are gone whatever comes out.  May be
+	 * NULL. */
 	int (*adopt)(struct capture *c, struct capture_descriptor *socket, struct diag *diag);
 	void (*close)(struct capture *c);
 };
@@ -93,22 +96,23 @@ struct capture_ops {
 /*
  * Each back end's struct begins with this.
  *
- * A pcapng file may have several link types.  The frames of a batch have one, and link_type is that of the batch
- * that was lent last.  Until there is one it is a type that the caller decodes, if the file has any in front of its
- * first packet.
+ * A pcapng file may have several link types.  The frames of a batch have one, and link_type is that of the
+ * batch that was lent last.  Until there is one it is a type that the caller decodes, if the file has any in
+ * front of its first packet.
  */
 struct capture {
 	const struct capture_ops *ops;
-	int link_type;      /* LINKTYPE_ number of its frames, see below; -1: a file that has none */
-	bool also_ethernet; /* a file of several link types: Ethernet is among those known when it was opened */
-	bool is_file;       /* an ordinary file: packet time is the only clock, and it will end */
-	bool is_live;       /* an interface: packet time is the host's clock */
-	bool tells_direction; /* live: every packet is known to come in or to go out */
-	int fd;             /* readable when frames wait; -1 when there is none */
-	uint32_t ifindex;   /* as exported; 0 for savefiles */
+	int link_type;	    /* LINKTYPE_ number of its frames, see below; -1: a file that has none */
+	bool also_ethernet; /* a file of several link types: Ethernet is among those known when it was opened
+			     */
+	bool is_file;	    /* an ordinary file: packet time is the only clock, and it will end */
+	bool is_live;	    /* an interface: packet time is the host's clock */
+	bool tells_direction;	 /* live: every packet is known to come in or to go out */
+	int fd;			 /* readable when frames wait; -1 when there is none */
+	uint32_t ifindex;	 /* as exported; 0 for savefiles */
 	uint32_t system_ifindex; /* 0 for savefiles and "any" */
-	uint32_t mtu;       /* of the interface; 0 unknown */
-	const char *name;   /* interface or path, as the user wrote it; lives as long as the capture */
+	uint32_t mtu;		 /* of the interface; 0 unknown */
+	const char *name;	 /* interface or path, as the user wrote it; lives as long as the capture */
 };
 
 int capture_open(struct capture **cp, const struct capture_config *config, struct diag *diag);

@@ -23,9 +23,9 @@ uint64_t clock_monotonic_ns(void);
 uint64_t clock_realtime_ns(void);
 
 /*
- * Test hook: what is to happen to the clock of this host, as PITOT_TEST_CLOCK says it, read by main in builds with
- * -Dtest_hooks=true only: "+3600@5,-3600@10,uptime=4294960000": it steps by so many seconds so many seconds from now,
- * and the program has been running for so many milliseconds.  0 or -EINVAL.
+ * Test hook: what is to happen to the clock of this host, as PITOT_TEST_CLOCK says it, read by main in builds
+ * with -Dtest_hooks=true only: "+3600@5,-3600@10,uptime=4294960000": it steps by so many seconds so many
+ * seconds from now, and the program has been running for so many milliseconds.  0 or -EINVAL.
  */
 int clock_plan(const char *text);
 /* What the steps so far come to: for the packet times of the kernel, which knows nothing of them. */

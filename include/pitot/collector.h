@@ -27,7 +27,7 @@ enum transport_kind {
 };
 
 struct collector_config {
-	char url[512];  /* canonical, for messages and statistics */
+	char url[512]; /* canonical, for messages and statistics */
 	enum export_format format;
 	enum transport_kind transport;
 	char host[256]; /* without brackets */

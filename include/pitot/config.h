@@ -20,12 +20,12 @@ struct config_interface {
 };
 
 enum config_action { /* instead of measuring */
-	CONFIG_RUN,
-	CONFIG_HELP,
-	CONFIG_VERSION,
-	CONFIG_LIST_FIELDS,
-	CONFIG_PRINT_TEMPLATE,
-	CONFIG_DRY_RUN
+		     CONFIG_RUN,
+		     CONFIG_HELP,
+		     CONFIG_VERSION,
+		     CONFIG_LIST_FIELDS,
+		     CONFIG_PRINT_TEMPLATE,
+		     CONFIG_DRY_RUN
 };
 
 /* As the stages count them (test_config.c asserts it): this folder includes none of their headers. */
@@ -64,8 +64,8 @@ struct config {
 	uint64_t fragment_timeout_ns;
 	uint32_t max_layers;
 	unsigned workers; /* 0: auto */
-	char *cpus;       /* NULL: threads are not bound */
-	int fanout;       /* enum config_fanout */
+	char *cpus;	  /* NULL: threads are not bound */
+	int fanout;	  /* enum config_fanout */
 	uint32_t busy_poll_us;
 	uint32_t queue_records;
 
@@ -82,8 +82,8 @@ struct config {
 	uint64_t template_ns;
 	uint32_t template_messages;
 	uint32_t max_export_rate; /* records a second; 0: no limit */
-	uint64_t stats_ns; /* period of the statistics options */
-	uint64_t flush_ns; /* a partly filled message leaves after this long */
+	uint64_t stats_ns;	  /* period of the statistics options */
+	uint64_t flush_ns;	  /* a partly filled message leaves after this long */
 	char *fields;
 	int collector_group; /* enum collector_group of exporter.h */
 	uint64_t reconnect_ns;
@@ -122,7 +122,8 @@ int config_parse_text(struct config *c, const char *name, const char *text, size
 void config_deinit(struct config *c);
 
 /*
- * The name of an option that differs and that a running program cannot change; NULL: it can take over all of next.
+ * The name of an option that differs and that a running program cannot change; NULL: it can take over all of
+ * next.
  */
 const char *config_needs_restart(const struct config *now, const struct config *next);
 

@@ -28,33 +28,33 @@ struct export_interface {
 enum collector_group {
 	COLLECTOR_GROUP_REPLICATE, /* all */
 	COLLECTOR_GROUP_FAILOVER,  /* the first that is up */
-	COLLECTOR_GROUP_HASH,      /* one, by the flow's addresses, ports and protocol, whatever its direction */
+	COLLECTOR_GROUP_HASH, /* one, by the flow's addresses, ports and protocol, whatever its direction */
 };
 
 struct exporter_config {
 	const struct collector_config *collectors;
 	unsigned n_collectors;
 	struct transport_config transport; /* template: collector is set for each */
-	enum collector_group group;        /* of the collectors that are hosts; files get every record */
-	uint64_t stop_ns;                  /* how long exporter_finish() waits for collectors to take what is left */
+	enum collector_group group;	   /* of the collectors that are hosts; files get every record */
+	uint64_t stop_ns; /* how long exporter_finish() waits for collectors to take what is left */
 
-	uint32_t domain;            /* observation domain id, source id, engine */
-	uint64_t template_ns;       /* refresh by time */
+	uint32_t domain;	    /* observation domain id, source id, engine */
+	uint64_t template_ns;	    /* refresh by time */
 	uint32_t template_messages; /* and by count */
-	uint64_t stats_ns;          /* period of the statistics options (RFC 7011 §4); 0: template_ns */
-	uint64_t flush_ns;          /* a partly filled message leaves after this long */
-	uint64_t active_ns;         /* announced with the sampling option */
+	uint64_t stats_ns;	    /* period of the statistics options (RFC 7011 §4); 0: template_ns */
+	uint64_t flush_ns;	    /* a partly filled message leaves after this long */
+	uint64_t active_ns;	    /* announced with the sampling option */
 	uint64_t inactive_ns;
 
-	const char *fields;         /* --fields; NULL: the standard list of fields.def */
-	uint32_t flow_key;          /* enum flow_key_extra bits, for the flow keys option */
-	bool has_ethernet;          /* MAC and VLAN are known: they are in the standard list */
-	bool has_direction;         /* flowDirection is known */
-	bool offline;               /* clocks follow the records: see export_clock */
+	const char *fields; /* --fields; NULL: the standard list of fields.def */
+	uint32_t flow_key;  /* enum flow_key_extra bits, for the flow keys option */
+	bool has_ethernet;  /* MAC and VLAN are known: they are in the standard list */
+	bool has_direction; /* flowDirection is known */
+	bool offline;	    /* clocks follow the records: see export_clock */
 
 	const struct export_interface *interfaces;
 	unsigned n_interfaces;
-	uint64_t start_ns;          /* realtime when the process began */
+	uint64_t start_ns; /* realtime when the process began */
 	uint64_t start_monotonic_ns;
 };
 
@@ -67,24 +67,25 @@ enum flow_key_extra { FLOW_KEY_TOS = 1, FLOW_KEY_VLAN = 2, FLOW_KEY_MAC = 4 };
  */
 struct collector_stats {
 	const char *url;
-	bool reliable;               /* the collector has what was sent, or it is lost_records */
+	bool reliable; /* the collector has what was sent, or it is lost_records */
 	uint64_t taken_records;
 	uint64_t messages, octets;
-	uint64_t records;            /* flow records in messages that were handed to the system */
-	uint64_t pending_records;    /* in messages that are not full or not sent yet; at the end: left in the spool */
-	uint64_t resent_records;     /* beside those: again in a later session, or for an earlier run */
+	uint64_t records;	  /* flow records in messages that were handed to the system */
+	uint64_t pending_records; /* in messages that are not full or not sent yet; at the end: left in the
+				     spool */
+	uint64_t resent_records;  /* beside those: again in a later session, or for an earlier run */
 	uint64_t sessions;
-	uint64_t templates;          /* template and options template records sent */
+	uint64_t templates; /* template and options template records sent */
 	uint64_t option_records;
-	uint64_t lost_records;       /* flow records not sent: transport */
+	uint64_t lost_records; /* flow records not sent: transport */
 	uint64_t lost_packets, lost_octets_total;
-	uint64_t unfit_records;      /* records that the format cannot carry: IPv6 in NetFlow v5 */
+	uint64_t unfit_records; /* records that the format cannot carry: IPv6 in NetFlow v5 */
 	uint64_t unfit_packets, unfit_octets;
-	uint64_t saturated;          /* values that did not fit their field */
+	uint64_t saturated; /* values that did not fit their field */
 	uint64_t errors;
-	int last_error;         /* errno */
+	int last_error;		/* errno */
 	const char *last_cause; /* static text that says it better; NULL: strerror(last_error) does */
-	char reason[192];       /* and what says it best; "" none */
+	char reason[192];	/* and what says it best; "" none */
 	enum transport_state state;
 };
 
@@ -95,18 +96,18 @@ struct exporter_stats {
 	uint64_t records; /* taken */
 	uint64_t packets;
 	uint64_t octets;
-	uint64_t exported;         /* records that at least one collector was sent, or that are pending */
-	uint64_t not_sent;         /* records that none was sent: exported + not_sent = records */
+	uint64_t exported; /* records that at least one collector was sent, or that are pending */
+	uint64_t not_sent; /* records that none was sent: exported + not_sent = records */
 	uint64_t not_sent_packets;
 	uint64_t not_sent_octets;
-	uint64_t dropped;          /* of those: by exporter_drop() */
+	uint64_t dropped; /* of those: by exporter_drop() */
 };
 
 /* What other processes know and the statistics options report; totals since start. */
 struct export_process_facts {
 	uint64_t ignored_packets, ignored_octets; /* by the metering process */
 	uint64_t first_ignored_ns, last_ignored_ns;
-	uint64_t dropped_packets;                 /* by the kernel, before the metering process */
+	uint64_t dropped_packets;			  /* by the kernel, before the metering process */
 	uint64_t lost_records, lost_packets, lost_octets; /* between metering and exporter: full ring */
 };
 
@@ -129,13 +130,14 @@ struct exporter_periods {
 	uint64_t active_ns, inactive_ns; /* announced */
 };
 /* From now on; templates and options are sent again. */
-void exporter_set_periods(struct exporter *e, const struct exporter_periods *periods, const struct clock_time *now);
+void exporter_set_periods(struct exporter *e, const struct exporter_periods *periods,
+			  const struct clock_time *now);
 /* Sends what is pending and closes.  Statistics stay readable until exporter_free(). */
 void exporter_finish(struct exporter *e, const struct clock_time *now);
 void exporter_free(struct exporter *e);
 /*
- * Before a tick.  lost_records also move the sequence numbers, so that collectors see them (RFC 7011 §10.3.2);
- * they are the caller's loss and in none of the statistics here.
+ * Before a tick.  lost_records also move the sequence numbers, so that collectors see them (RFC 7011
+ * §10.3.2); they are the caller's loss and in none of the statistics here.
  */
 void exporter_set_facts(struct exporter *e, const struct export_process_facts *facts);
 
@@ -146,8 +148,8 @@ const struct transport *exporter_transport(const struct exporter *e, unsigned i)
 
 /* --list-fields, --print-template: to stdout through print. */
 void exporter_list_fields(void (*print)(void *ctx, const char *line), void *ctx);
-int exporter_print_templates(const struct exporter_config *config,
-			     void (*print)(void *ctx, const char *line), void *ctx, struct diag *diag);
+int exporter_print_templates(const struct exporter_config *config, void (*print)(void *ctx, const char *line),
+			     void *ctx, struct diag *diag);
 /* 0, or -EINVAL with a sentence naming the unknown element. */
 int exporter_check_fields(const char *fields, struct diag *diag);
 

@@ -21,15 +21,15 @@ struct flow_key {
 	uint16_t dst_port; /* ICMP, ICMPv6: type * 256 + code */
 	uint8_t protocol;
 	uint8_t ip_version; /* 4 or 6 */
-	uint8_t tos;        /* 0 unless --flow-key tos */
+	uint8_t tos;	    /* 0 unless --flow-key tos */
 	uint8_t zero;
-	uint16_t vlan;  /* outermost VLAN id; 0 unless --flow-key vlan */
+	uint16_t vlan;	/* outermost VLAN id; 0 unless --flow-key vlan */
 	uint16_t point; /* observation point: index of the interface; 0 when there is one */
 	uint8_t src_mac[6];
 	uint8_t dst_mac[6];
 };
 
-#define FLOW_KEY_SIZE     offsetof(struct flow_key, src_mac)
+#define FLOW_KEY_SIZE	  offsetof(struct flow_key, src_mac)
 #define FLOW_KEY_SIZE_MAC sizeof(struct flow_key)
 
 static_assert(FLOW_KEY_SIZE == 44, "hashed and compared as memory: no implicit padding");

@@ -1,8 +1,8 @@
 /*
  * flow_record: one flow, or the part of it since its last record (RFC 7011 §2, Flow Record).
  *
- * The table's entry, the ring's slot and what encoders read are this one shape: two cache lines.  Instants are
- * packet times, ns since 1970.  Numbers are in host byte order.
+ * The table's entry, the ring's slot and what encoders read are this one shape: two cache lines.  Instants
+ * are packet times, ns since 1970.  Numbers are in host byte order.
  */
 #ifndef PITOT_FLOW_RECORD_H
 #define PITOT_FLOW_RECORD_H
@@ -26,7 +26,7 @@ enum flow_direction { FLOW_DIRECTION_INGRESS = 0, FLOW_DIRECTION_EGRESS = 1, FLO
 
 struct flow_record {
 	struct flow_key key;
-	uint64_t id;         /* unique among all records of this run (IE 148) */
+	uint64_t id; /* unique among all records of this run (IE 148) */
 	/* ---- 64: only what follows changes after the first packet, so that line stays clean */
 	uint64_t packets;
 	uint64_t octets;     /* IP total lengths */
@@ -38,13 +38,13 @@ struct flow_record {
 	uint32_t max_octets;
 	uint32_t flow_label; /* IPv6, first packet */
 	uint16_t tcp_flags;  /* union; tcpControlBits, bits 0-11 (RFC 9565) */
-	uint16_t vlan;       /* outermost VLAN id of the first packet; 0 none */
-	uint8_t tos;         /* first packet */
+	uint16_t vlan;	     /* outermost VLAN id of the first packet; 0 none */
+	uint8_t tos;	     /* first packet */
 	uint8_t min_ttl;
 	uint8_t max_ttl;
 	uint8_t direction;  /* enum flow_direction, first packet */
 	uint8_t end_reason; /* enum flow_end_reason, once ended */
-	uint8_t state;      /* the flow table's own; no meaning outside */
+	uint8_t state;	    /* the flow table's own; no meaning outside */
 	uint16_t spare;
 };
 

@@ -25,15 +25,15 @@
 #include "pitot/stats.h"
 
 struct flow_table_config {
-	uint32_t max_flows;    /* at least 1 */
-	uint64_t active_ns;    /* at least 1 */
-	uint64_t inactive_ns;  /* at least 1 */
-	uint64_t tcp_end_ns;   /* UINT64_MAX: off */
-	size_t key_size;       /* FLOW_KEY_SIZE or FLOW_KEY_SIZE_MAC */
-	bool host_clock;       /* packet times are this host's clock (live): a record that is from the future and
-				  stays silent was left behind by a step back of the clock, and ends as idle */
+	uint32_t max_flows;   /* at least 1 */
+	uint64_t active_ns;   /* at least 1 */
+	uint64_t inactive_ns; /* at least 1 */
+	uint64_t tcp_end_ns;  /* UINT64_MAX: off */
+	size_t key_size;      /* FLOW_KEY_SIZE or FLOW_KEY_SIZE_MAC */
+	bool host_clock; /* packet times are this host's clock (live): a record that is from the future and
+			    stays silent was left behind by a step back of the clock, and ends as idle */
 	struct hash_seed seed;
-	uint64_t first_id;     /* record ids count from here: worker number << 56 */
+	uint64_t first_id; /* record ids count from here: worker number << 56 */
 	/* Receives every ended record, in a copy or in place: valid during the call only. */
 	void (*on_record)(void *ctx, const struct flow_record *record);
 	void *ctx;
@@ -41,7 +41,8 @@ struct flow_table_config {
 
 struct flow_table;
 
-static inline uint64_t flow_key_hash(const struct hash_seed *seed, const struct flow_key *key, size_t key_size)
+static inline uint64_t flow_key_hash(const struct hash_seed *seed, const struct flow_key *key,
+				     size_t key_size)
 {
 	if (key_size == FLOW_KEY_SIZE) /* a constant: the loop unrolls */
 		return hash_memory(seed, key, FLOW_KEY_SIZE);
@@ -70,7 +71,8 @@ void flow_table_expire(struct flow_table *t, uint64_t elapsed_ns, uint64_t now_n
 void flow_table_flush(struct flow_table *t, enum flow_end_reason reason);
 
 /* New time-outs for all flows from now on. */
-void flow_table_set_timeouts(struct flow_table *t, uint64_t active_ns, uint64_t inactive_ns, uint64_t tcp_end_ns);
+void flow_table_set_timeouts(struct flow_table *t, uint64_t active_ns, uint64_t inactive_ns,
+			     uint64_t tcp_end_ns);
 
 const struct flow_stats *flow_table_stats(const struct flow_table *t);
 uint32_t flow_table_capacity(const struct flow_table *t);

@@ -15,17 +15,17 @@ enum ie_protocol { P5 = 1, P9 = 2, PX = 4 };
 #define IE_VARIABLE 65535
 
 enum ie_encode {
-	IE_ENCODE_UINT,      /* big-endian; saturates and is counted where the width is too small */
+	IE_ENCODE_UINT,	     /* big-endian; saturates and is counted where the width is too small */
 	IE_ENCODE_INDEX,     /* likewise, but 0 (unknown) where it does not fit: never another interface */
 	IE_ENCODE_BYTES,     /* as they stand */
 	IE_ENCODE_UPTIME,    /* instant -> ms of sysUptime, mod 2^32 */
-	IE_ENCODE_SEC,       /* dateTimeSeconds: mod 2^32 */
-	IE_ENCODE_MSEC,      /* dateTimeMilliseconds */
-	IE_ENCODE_USEC,      /* dateTimeMicroseconds: NTP, low 11 bits of the fraction zero */
-	IE_ENCODE_NSEC,      /* dateTimeNanoseconds: NTP */
+	IE_ENCODE_SEC,	     /* dateTimeSeconds: mod 2^32 */
+	IE_ENCODE_MSEC,	     /* dateTimeMilliseconds */
+	IE_ENCODE_USEC,	     /* dateTimeMicroseconds: NTP, low 11 bits of the fraction zero */
+	IE_ENCODE_NSEC,	     /* dateTimeNanoseconds: NTP */
 	IE_ENCODE_DURATION,  /* last - first in ms */
 	IE_ENCODE_TCP_BITS,  /* of TCP only, data offset bits zero (RFC 9565) */
-	IE_ENCODE_ICMP,      /* type * 256 + code, of protocol 1 only */
+	IE_ENCODE_ICMP,	     /* type * 256 + code, of protocol 1 only */
 	IE_ENCODE_ICMP6,     /* of protocol 58 only */
 	IE_ENCODE_DIRECTION, /* 0 or 1, nothing else (RFC 5102 §5.11.6) */
 	IE_ENCODE_STRING,    /* UTF-8; fixed lengths are padded with zeros */
@@ -48,16 +48,16 @@ struct ie {
 	uint16_t length;   /* IPFIX; IE_VARIABLE */
 	uint16_t length9;  /* NetFlow v9 */
 	uint16_t offset;   /* of the member in its struct */
-	uint16_t size;     /* of the member */
-	uint8_t encode;    /* enum ie_encode */
-	uint8_t group;     /* enum ie_group */
+	uint16_t size;	   /* of the member */
+	uint8_t encode;	   /* enum ie_encode */
+	uint8_t group;	   /* enum ie_group */
 	uint8_t protocols; /* enum ie_protocol bits */
 	uint64_t constant;
 };
 
 /* Rows of flow records, by name. */
 enum ie_index {
-#define IE(name, ...)       IE_##name,
+#define IE(name, ...)	    IE_##name,
 #define IE_CONST(name, ...) IE_##name,
 #define IE_FACT(...)
 #define IE_PAIR(...)

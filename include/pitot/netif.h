@@ -12,12 +12,12 @@
 struct netif {
 	uint32_t index;
 	char name[64];
-	char alias[128];  /* ifalias; empty when there is none */
+	char alias[128]; /* ifalias; empty when there is none */
 	uint32_t mtu;
-	uint32_t arphrd;  /* ARPHRD_ link type */
-	uint64_t speed;   /* bit/s; 0 unknown */
-	bool up;          /* administratively */
-	bool running;     /* carrier */
+	uint32_t arphrd; /* ARPHRD_ link type */
+	uint64_t speed;	 /* bit/s; 0 unknown */
+	bool up;	 /* administratively */
+	bool running;	 /* carrier */
 	bool loopback;
 };
 

@@ -1,13 +1,13 @@
 /*
  * opener: a small process that keeps the privileges which the program gives up.
  *
- * It is forked before the sandbox is entered, runs one thread, has no socket but the one to its parent, and does
- * what it was told at its start and nothing else: open capture number i again (an interface was deleted and made
- * anew), and open, rename or remove output file number i.  Requests hold a number, never a name.  It ends when
- * its parent does.
+ * It is forked before the sandbox is entered, runs one thread, has no socket but the one to its parent, and
+ * does what it was told at its start and nothing else: open capture number i again (an interface was deleted
+ * and made anew), and open, rename or remove output file number i.  Requests hold a number, never a name.  It
+ * ends when its parent does.
  *
- * opener_file() and the like take a NULL opener and then do it themselves, as far as the user may.  All may be
- * called from any thread but those that parse packets; they wait for the answer, 5 s at most.
+ * opener_file() and the like take a NULL opener and then do it themselves, as far as the user may.  All may
+ * be called from any thread but those that parse packets; they wait for the answer, 5 s at most.
  */
 #ifndef PITOT_OPENER_H
 #define PITOT_OPENER_H

@@ -17,7 +17,7 @@
 #define BATCH_MAX 64
 
 enum frame_flags {
-	FRAME_VLAN = 1,    /* vlan_tci is a tag that the kernel took out of the frame */
+	FRAME_VLAN = 1,	   /* vlan_tci is a tag that the kernel took out of the frame */
 	FRAME_INGRESS = 2, /* received by the interface */
 	FRAME_EGRESS = 4,  /* sent by it */
 };
@@ -28,8 +28,8 @@ struct frame {
 	uint32_t wire_len; /* octets that were on the wire */
 	uint64_t time_ns;
 	uint32_t ifindex; /* exported ifIndex of the interface; 0 unknown */
-	uint16_t point;   /* observation point for the flow key */
-	uint16_t flags;   /* enum frame_flags */
+	uint16_t point;	  /* observation point for the flow key */
+	uint16_t flags;	  /* enum frame_flags */
 	uint16_t vlan_tci;
 	uint16_t vlan_tpid;
 	uint32_t segments; /* packets on the wire behind this frame (receive offload); 1 when not known */
@@ -59,8 +59,8 @@ struct packet {
 	_Alignas(64) struct flow_key key;
 	uint64_t time_ns;
 	/* ---- 64 */
-	uint64_t octets; /* IP total length (semantics: pitot(8), MEASUREMENT) */
-	uint64_t hash;   /* of key, by the flow table */
+	uint64_t octets;      /* IP total length (semantics: pitot(8), MEASUREMENT) */
+	uint64_t hash;	      /* of key, by the flow table */
 	uint64_t link_octets; /* octets on the wire, link layer included, without FCS */
 	uint32_t ingress;
 	uint32_t egress;
@@ -74,15 +74,15 @@ struct packet {
 	uint8_t direction; /* enum flow_direction */
 	uint8_t verdict;   /* enum packet_verdict */
 	uint8_t fragment;  /* enum packet_fragment */
-	uint8_t layers;    /* headers that were peeled */
-	uint16_t notes;    /* enum packet_notes */
+	uint8_t layers;	   /* headers that were peeled */
+	uint16_t notes;	   /* enum packet_notes */
 };
 
 /* Oddities of a packet that is metered all the same; each has a counter. */
 enum packet_notes {
-	PACKET_NOTE_CUT_TRANSPORT = 1,  /* ports or flags are beyond the captured octets or the IP length */
-	PACKET_NOTE_LENGTH_ZERO = 2,    /* IP length 0 (segmentation offload): length on the wire was taken */
-	PACKET_NOTE_LENGTH_BEYOND = 4,  /* IP length is longer than the frame was */
+	PACKET_NOTE_CUT_TRANSPORT = 1,	/* ports or flags are beyond the captured octets or the IP length */
+	PACKET_NOTE_LENGTH_ZERO = 2,	/* IP length 0 (segmentation offload): length on the wire was taken */
+	PACKET_NOTE_LENGTH_BEYOND = 4,	/* IP length is longer than the frame was */
 	PACKET_NOTE_CUT_EXTENSIONS = 8, /* IPv6 extension headers end beyond the captured octets */
 	PACKET_NOTE_JUMBOGRAM = 16,
 };
@@ -90,14 +90,14 @@ enum packet_notes {
 static_assert(sizeof(struct packet) == 128, "two cache lines");
 
 /*
- * All zero.  By vectors: for an object of this size compilers take a string instruction whose start alone costs
- * as much as decoding a packet.
+ * All zero.  By vectors: for an object of this size compilers take a string instruction whose start alone
+ * costs as much as decoding a packet.
  */
 typedef uint64_t packet_pair __attribute__((vector_size(16), may_alias));
 
 static inline void packet_clear(struct packet *p)
 {
-	packet_pair *w = (packet_pair *)p, zero = { 0, 0 };
+	packet_pair *w = (packet_pair *)p, zero = {0, 0};
 
 	w[0] = zero;
 	w[1] = zero;

@@ -15,8 +15,8 @@
 struct ring {
 	/* producer's line */
 	_Alignas(64) _Atomic uint64_t head; /* slots published */
-	uint64_t tail_seen;                 /* producer's copy of tail */
-	uint64_t filled;                    /* reserved, not yet published: head + pending */
+	uint64_t tail_seen;		    /* producer's copy of tail */
+	uint64_t filled;		    /* reserved, not yet published: head + pending */
 	/* consumer's line */
 	_Alignas(64) _Atomic uint64_t tail; /* slots consumed */
 	uint64_t head_seen;

@@ -2,14 +2,14 @@
  * sandbox: gives up what the process no longer needs, once everything is open.
  *
  * sandbox_enter() is for the whole process and must come before its threads are started: another user, no
- * capabilities, no way to gain any, no core dumps, no debugger; Landlock for paths and TCP ports, and a list of
- * system calls.  What the kernel or the build lacks is no error: sandbox_missing() says it.
+ * capabilities, no way to gain any, no core dumps, no debugger; Landlock for paths and TCP ports, and a list
+ * of system calls.  What the kernel or the build lacks is no error: sandbox_missing() says it.
  *
- * sandbox_enter_metering() is for a thread that parses packets, at its start: it keeps what it has open and can
- * open nothing more - no socket, no file, no thread, no program.
+ * sandbox_enter_metering() is for a thread that parses packets, at its start: it keeps what it has open and
+ * can open nothing more - no socket, no file, no thread, no program.
  *
- * A thread of name resolution that is at work while sandbox_enter() runs gets the user, the system call list and
- * "no new privileges" with the others; it ends by itself with the answer.
+ * A thread of name resolution that is at work while sandbox_enter() runs gets the user, the system call list
+ * and "no new privileges" with the others; it ends by itself with the answer.
  */
 #ifndef PITOT_SANDBOX_H
 #define PITOT_SANDBOX_H
@@ -21,14 +21,15 @@
 
 enum sandbox_mode {
 	SANDBOX_ON,
-	SANDBOX_OFF, /* no Landlock, no list of system calls; user and capabilities are given up all the same */
+	SANDBOX_OFF, /* no Landlock, no list of system calls; user and capabilities are given up all the same
+		      */
 	SANDBOX_LOG, /* a call that is not on the list is logged by the kernel and let through */
 };
 
 struct sandbox_config {
 	enum sandbox_mode mode;
 	const char *user; /* USER[:GROUP], by name or number; NULL: root becomes "pitot", or "nobody" */
-	bool stay_root;   /* root stays uid 0, without capabilities */
+	bool stay_root;	  /* root stays uid 0, without capabilities */
 	/* Files and directories that will be opened again, with everything below them; ended by NULL. */
 	const char *const *read_paths;
 	const char *const *write_paths; /* directories: files are made, renamed and removed there */
@@ -45,8 +46,8 @@ int sandbox_enter(struct sandbox **sp, const struct sandbox_config *config, stru
 void sandbox_free(struct sandbox *s); /* the memory; nothing is undone */
 
 /*
- * s may be NULL: nothing happens.  libpcap: it captures by libpcap, which opens a counter in /sys whenever it is
- * asked for its statistics; that has to be let through.
+ * s may be NULL: nothing happens.  libpcap: it captures by libpcap, which opens a counter in /sys whenever it
+ * is asked for its statistics; that has to be let through.
  */
 int sandbox_enter_metering(const struct sandbox *s, bool libpcap, struct diag *diag);
 
@@ -62,9 +63,9 @@ struct sandbox_user {
 int sandbox_find_user(struct sandbox_user *user, const char *name, bool stay_root, struct diag *diag);
 
 /*
- * A directory for files of this process (a spool), to be called before sandbox_enter(): it is made when it does
- * not exist, and belongs to the user then; one that exists is given to the user if it is root's and empty.
- * Positive outcome: it stays somebody else's.
+ * A directory for files of this process (a spool), to be called before sandbox_enter(): it is made when it
+ * does not exist, and belongs to the user then; one that exists is given to the user if it is root's and
+ * empty. Positive outcome: it stays somebody else's.
  */
 enum { SANDBOX_E_OWNER = 1 };
 int sandbox_make_directory(const char *path, const struct sandbox_user *user, struct diag *diag);

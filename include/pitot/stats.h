@@ -19,7 +19,7 @@ struct meter_stats {
 	uint64_t received_packets;
 	uint64_t received_octets; /* on the wire, link layer included */
 	uint64_t metered_packets;
-	uint64_t metered_octets; /* IP total lengths */
+	uint64_t metered_octets;      /* IP total lengths */
 	uint64_t metered_link_octets; /* of the same packets, as received_octets counts */
 	uint64_t ignored[PACKET_VERDICTS];
 	uint64_t ignored_octets;

@@ -20,43 +20,44 @@ struct opener;
 
 struct transport_config {
 	const struct collector_config *collector;
-	const char *source_host;  /* --source; NULL any */
-	uint16_t source_port;     /* 0 any */
-	const char *bind_device;  /* NULL none */
-	int ttl;                  /* 0: the system's */
-	uint32_t mtu;             /* --mtu; 0: IP_MTU of the route, at most 1500; 512 if unknown */
-	struct opener *opener;    /* renames what the user may not; NULL: nobody */
-	bool offline;             /* may wait for room (a savefile is read): never drop for want of it */
+	const char *source_host; /* --source; NULL any */
+	uint16_t source_port;	 /* 0 any */
+	const char *bind_device; /* NULL none */
+	int ttl;		 /* 0: the system's */
+	uint32_t mtu;		 /* --mtu; 0: IP_MTU of the route, at most 1500; 512 if unknown */
+	struct opener *opener;	 /* renames what the user may not; NULL: nobody */
+	bool offline;		 /* may wait for room (a savefile is read): never drop for want of it */
 	/* (D)TLS */
 	const char *tls_ca, *tls_cert, *tls_key, *tls_name;
-	uint64_t reconnect_ns;    /* least time between connection attempts; 0: the default, 60 s */
-	uint64_t dtls_renew_ns;   /* age of a DTLS session that is made anew; 0: never */
+	uint64_t reconnect_ns;	/* least time between connection attempts; 0: the default, 60 s */
+	uint64_t dtls_renew_ns; /* age of a DTLS session that is made anew; 0: never */
 	/* what waits for a collector that has a session: see spool.h */
-	uint64_t buffer_octets;   /* memory; 0: the default, 16 MiB */
-	const char *spool_dir;    /* NULL: memory only */
-	uint64_t spool_octets;    /* of its files */
+	uint64_t buffer_octets; /* memory; 0: the default, 16 MiB */
+	const char *spool_dir;	/* NULL: memory only */
+	uint64_t spool_octets;	/* of its files */
 	uint64_t replay_octets, replay_ns;
-	uint64_t spool_tag;       /* part of the spool's name: what a message needs to be understood, but templates */
+	uint64_t spool_tag; /* part of the spool's name: what a message needs to be understood, but templates
+			     */
 };
 
 struct transport_stats {
-	uint64_t messages;      /* handed to the system */
+	uint64_t messages; /* handed to the system */
 	uint64_t octets;
-	uint64_t records;       /* data records in them */
+	uint64_t records;	/* data records in them */
 	uint64_t lost_messages; /* not sent: no route, no room, not connected ... */
 	uint64_t lost_records;
-	uint64_t errors;        /* errors that the system reported, ICMP unreachable among them */
-	int last_error;         /* errno; 0 none */
+	uint64_t errors;	/* errors that the system reported, ICMP unreachable among them */
+	int last_error;		/* errno; 0 none */
 	const char *last_cause; /* static text that says it better than the errno; NULL */
-	uint64_t sessions;      /* connections made; 1 for UDP and files */
+	uint64_t sessions;	/* connections made; 1 for UDP and files */
 	/* beside those above: sent again after the end of a session, or for an earlier run */
 	uint64_t resent_messages, resent_octets, resent_records;
-	char reason[192];       /* of the last error, when it needs a sentence of its own; else "" */
+	char reason[192]; /* of the last error, when it needs a sentence of its own; else "" */
 };
 
 /*
- * What one message carries.  The encoder hands it over with commit and gets it back with the message's outcome;
- * a transport only keeps it, and reads records for its statistics.
+ * What one message carries.  The encoder hands it over with commit and gets it back with the message's
+ * outcome; a transport only keeps it, and reads records for its statistics.
  */
 struct transport_load {
 	uint32_t records;   /* flow records */
@@ -75,17 +76,17 @@ struct transport;
 enum transport_state {
 	TRANSPORT_STATE_CONNECTING, /* resolving or connecting: messages are lost until it is up */
 	TRANSPORT_STATE_UP,
-	TRANSPORT_STATE_FAILED,     /* will be tried again by transport_tick() */
+	TRANSPORT_STATE_FAILED, /* will be tried again by transport_tick() */
 };
 
 /* What a datagram's or stream's message may hold, and how the standard treats templates on it. */
 struct transport_limits {
 	size_t max_message; /* octets of payload; may change: ask before each message */
-	bool reliable;      /* stream or file: templates once a session, no refresh */
+	bool reliable;	    /* stream or file: templates once a session, no refresh */
 	/*
-	 * Messages of flow records outlive sessions: they hold nothing else, are taken whether there is a session
-	 * or not, and get their sequence number when they enter one, by restamp.  Other messages belong to the
-	 * session that they were committed in.
+	 * Messages of flow records outlive sessions: they hold nothing else, are taken whether there is a
+	 * session or not, and get their sequence number when they enter one, by restamp.  Other messages
+	 * belong to the session that they were committed in.
 	 */
 	bool spooled;
 };
@@ -95,11 +96,12 @@ struct transport_ops {
 	int (*open)(struct transport **tp, const struct transport_config *config, struct diag *diag);
 	/*
 	 * Room for one message of at most limits.max_message octets, or NULL: the message will be lost; the
-	 * encoder then encodes into scratch memory of its own and counts it as lost itself.  Room that was not
-	 * committed is lent again.
+	 * encoder then encodes into scratch memory of its own and counts it as lost itself.  Room that was
+	 * not committed is lent again.
 	 */
 	uint8_t *(*reserve)(struct transport *t);
-	/* Takes the message over.  Its outcome is told exactly once, by transport_resolve(), here or later. */
+	/* Takes the message over.  Its outcome is told exactly once, by transport_resolve(), here or later.
+	 */
 	void (*commit)(struct transport *t, size_t size, const struct transport_load *load);
 	/* What is lent and not committed yet stays where it is. */
 	void (*flush)(struct transport *t);
@@ -108,15 +110,15 @@ struct transport_ops {
 	/* Resolves the collector's name again (SIGHUP).  May be NULL. */
 	void (*refresh)(struct transport *t);
 	/*
-	 * Spooled and reliable only: the message of templates that flow records need, before any is committed.
-	 * The transport begins each session with it.  0 or negative errno.  May be NULL.
+	 * Spooled and reliable only: the message of templates that flow records need, before any is
+	 * committed. The transport begins each session with it.  0 or negative errno.  May be NULL.
 	 */
 	int (*announce)(struct transport *t, const uint8_t *message, size_t size, unsigned templates);
 	/* Is nothing left that may still be sent by then (monotonic)?  NULL: nothing ever is after flush. */
 	bool (*idle)(const struct transport *t, uint64_t until_ns);
 	/*
-	 * Ends in good order (FIN after the last message) within deadline_ns of monotonic time, resolves every
-	 * message that is left, leaves the last statistics in *last, frees.
+	 * Ends in good order (FIN after the last message) within deadline_ns of monotonic time, resolves
+	 * every message that is left, leaves the last statistics in *last, frees.
 	 */
 	void (*close)(struct transport *t, uint64_t deadline_ns, struct transport_stats *last);
 };
@@ -128,12 +130,14 @@ struct transport {
 	const struct transport_ops *ops;
 	enum transport_state state;
 	struct transport_limits limits;
-	/* counts sessions; 0 before the first.  When it changes the encoder starts anew (RFC 7011 §8, §10). */
+	/* counts sessions; 0 before the first.  When it changes the encoder starts anew (RFC 7011 §8, §10).
+	 */
 	uint64_t session;
 	/* what became of a message: set by the encoder after open, called by transport_resolve() only */
 	void (*outcome)(void *context, const struct transport_load *load, size_t size, bool sent);
 	void *context;
-	/* spooled only; set by the encoder.  revoked: a message that was sent got lost with its session after all */
+	/* spooled only; set by the encoder.  revoked: a message that was sent got lost with its session after
+	 * all */
 	void (*revoked)(void *context, const struct transport_load *load, size_t size);
 	/* gives a message that enters a session its sequence number and time */
 	void (*restamp)(void *context, uint8_t *message, size_t size, uint32_t records);

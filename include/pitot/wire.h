@@ -22,7 +22,7 @@ struct wire {
 
 static inline void wire_init(struct wire *w, void *buffer, size_t size)
 {
-	*w = (struct wire){ .start = buffer, .at = buffer, .end = (uint8_t *)buffer + size };
+	*w = (struct wire){.start = buffer, .at = buffer, .end = (uint8_t *)buffer + size};
 }
 
 static inline size_t wire_size(const struct wire *w)

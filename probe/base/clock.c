@@ -40,7 +40,7 @@ uint64_t clock_monotonic_ns(void)
 
 struct clock_time clock_now(void)
 {
-	return (struct clock_time){ .realtime_ns = clock_realtime_ns(), .monotonic_ns = clock_monotonic_ns() };
+	return (struct clock_time){.realtime_ns = clock_realtime_ns(), .monotonic_ns = clock_monotonic_ns()};
 }
 
 void clock_shift(int64_t realtime_ns, int64_t monotonic_ns)

@@ -10,7 +10,8 @@
 
 void gate_sleep(struct gate *g, uint64_t timeout_ns)
 {
-	struct timespec ts = { .tv_sec = (time_t)(timeout_ns / NS_PER_SEC), .tv_nsec = (long)(timeout_ns % NS_PER_SEC) };
+	struct timespec ts = {.tv_sec = (time_t)(timeout_ns / NS_PER_SEC),
+			      .tv_nsec = (long)(timeout_ns % NS_PER_SEC)};
 
 	syscall(SYS_futex, &g->waiting, FUTEX_WAIT_PRIVATE, 1, &ts, NULL, 0);
 	gate_disarm(g);

@@ -39,7 +39,7 @@ void log_escape(char *dst, size_t size, const char *src)
 
 void log_write(enum log_level level, const char *fmt, ...)
 {
-	static const char *const prefix[] = { "error: ", "warning: ", "", "debug: " };
+	static const char *const prefix[] = {"error: ", "warning: ", "", "debug: "};
 	char text[1024], line[2200];
 	va_list ap;
 	size_t n;

@@ -14,7 +14,7 @@ int ring_init(struct ring *r, size_t slots, size_t slot_size)
 	p = mmap(NULL, n * slot_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (p == MAP_FAILED)
 		return -errno;
-	*r = (struct ring){ .slots = p, .mask = n - 1, .slot_size = slot_size, .mapped = n * slot_size };
+	*r = (struct ring){.slots = p, .mask = n - 1, .slot_size = slot_size, .mapped = n * slot_size};
 	return 0;
 }
 

@@ -12,7 +12,7 @@ static int capture_open_auto(struct capture **cp, const struct capture_config *c
 {
 	/* what a ring of our own cannot have ("any", odd link types) libpcap may know */
 	int r = strcmp(config->interface, "any") == 0 ? -EPROTONOSUPPORT
-						       : capture_afpacket_ops.open(cp, config, diag);
+						      : capture_afpacket_ops.open(cp, config, diag);
 
 	return r == -EPROTONOSUPPORT ? capture_pcap_ops.open(cp, config, diag) : r;
 }
@@ -28,7 +28,8 @@ static int capture_open_xdp(struct capture **cp, const struct capture_config *co
 	r = capture_open_auto(cp, config, diag);
 	if (r < 0)
 		return r;
-	return diag_set(diag, CAPTURE_E_OTHER, "%.400s: --capture %s is used instead", why.text, (*cp)->ops->name);
+	return diag_set(diag, CAPTURE_E_OTHER, "%.400s: --capture %s is used instead", why.text,
+			(*cp)->ops->name);
 }
 
 static int capture_open_live(struct capture **cp, const struct capture_config *config, struct diag *diag)
@@ -92,6 +93,7 @@ int capture_adopt(struct capture *c, struct capture_descriptor *socket, struct d
 	if (c->ops->adopt)
 		return c->ops->adopt(c, socket, diag);
 	capture_descriptor_close(socket);
-	return diag_set(diag, -EPROTONOSUPPORT, "%s: a capture by %s cannot be opened again: start pitot again", c->name,
+	return diag_set(diag, -EPROTONOSUPPORT,
+			"%s: a capture by %s cannot be opened again: start pitot again", c->name,
 			c->ops->name);
 }

@@ -121,8 +121,9 @@ static int afpacket_compile(struct afpacket *a, const struct capture_config *con
 		.link_type = a->capture.link_type,
 		.snap_len = config->snap_len,
 		/* loopback shows each frame twice */
-		.direction = a->socket.facts.loopback && config->direction == CAPTURE_BOTH ? CAPTURE_IN
-											    : config->direction,
+		.direction = a->socket.facts.loopback && config->direction == CAPTURE_BOTH
+				     ? CAPTURE_IN
+				     : config->direction,
 	};
 
 	return capture_filter_compile(&a->filter, &filter_config, diag);
@@ -144,7 +145,9 @@ static int afpacket_open(struct capture **cp, const struct capture_config *confi
 	if (!a)
 		return diag_set(diag, -ENOMEM, "%s: out of memory", config->interface);
 	*a = (struct afpacket){
-		.capture = {.ops = &capture_afpacket_ops, .is_live = true, .tells_direction = true,
+		.capture = {.ops = &capture_afpacket_ops,
+			    .is_live = true,
+			    .tells_direction = true,
 			    .name = a->socket.facts.name},
 		.socket = {.fd = -1, .counter_fds = {-1, -1}},
 		.interface_drops = {.fds = {-1, -1}},
@@ -170,7 +173,8 @@ static int afpacket_open(struct capture **cp, const struct capture_config *confi
 	return 0;
 }
 
-/* What the old socket had to tell is told first; its ring is empty, or recv would not have said that it is down. */
+/* What the old socket had to tell is told first; its ring is empty, or recv would not have said that it is
+ * down. */
 static int afpacket_adopt(struct capture *c, struct capture_descriptor *socket, struct diag *diag)
 {
 	struct afpacket *a = (struct afpacket *)c, fresh = *a;
@@ -179,7 +183,8 @@ static int afpacket_adopt(struct capture *c, struct capture_descriptor *socket, 
 
 	if (socket->facts.link_type != c->link_type) {
 		capture_descriptor_close(socket);
-		return diag_set(diag, -EPROTONOSUPPORT, "%s: it came back with another link type: start pitot again",
+		return diag_set(diag, -EPROTONOSUPPORT,
+				"%s: it came back with another link type: start pitot again",
 				socket->facts.name);
 	}
 	(void)afpacket_get_stats(c, &last);

@@ -51,8 +51,10 @@ static int capture_file_walk(struct capture_walk *w, struct frame_batch *b, stru
 			if (b->n) /* first what is good */
 				break;
 			return diag_set(diag, -EBADMSG,
-					"--read %s: packet %llu claims %u captured octets (at most %u): the file is damaged",
-					w->base.name, (unsigned long long)w->packet + 1, cap_len, WALK_FRAME_MAX);
+					"--read %s: packet %llu claims %u captured octets (at most %u): the "
+					"file is damaged",
+					w->base.name, (unsigned long long)w->packet + 1, cap_len,
+					WALK_FRAME_MAX);
 		}
 		if ((size_t)(end - p) < RECORD_HEADER + (size_t)cap_len)
 			break;
@@ -65,7 +67,8 @@ static int capture_file_walk(struct capture_walk *w, struct frame_batch *b, stru
 				.data = p + RECORD_HEADER,
 				.cap_len = cap_len,
 				.wire_len = wire_len,
-				.time_ns = file_u32(f, p) * NS_PER_SEC + (uint64_t)file_u32(f, p + 4) * f->fraction_ns,
+				.time_ns = file_u32(f, p) * NS_PER_SEC +
+					   (uint64_t)file_u32(f, p + 4) * f->fraction_ns,
 				.point = w->config.point,
 				.segments = 1,
 			};

@@ -1,9 +1,9 @@
 /*
  * capture_filter_user: see capture_filter_user.h.
  *
- * libpcap's interpreter does not know the loads from "ancillary data" that a program for a packet socket has in
- * place of reading the tag out of the frame.  They become loads from the two highest words of the scratch memory,
- * and four instructions in front fill these from constants, which are set before each run.
+ * libpcap's interpreter does not know the loads from "ancillary data" that a program for a packet socket has
+ * in place of reading the tag out of the frame.  They become loads from the two highest words of the scratch
+ * memory, and four instructions in front fill these from constants, which are set before each run.
  */
 #include "capture/capture_filter_user.h"
 
@@ -81,7 +81,8 @@ int capture_filter_localize(struct capture_filter *f, const char *expression, st
 		if (filter_localize_one(&insns[PREFIX + i]))
 			continue;
 		free(insns);
-		return diag_set(diag, -EOPNOTSUPP, "--filter \"%s\": only a packet socket can do this", expression);
+		return diag_set(diag, -EOPNOTSUPP, "--filter \"%s\": only a packet socket can do this",
+				expression);
 	}
 	free(f->insns);
 	*f = (struct capture_filter){.insns = insns, .n = f->n + PREFIX};

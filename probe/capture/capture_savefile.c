@@ -74,7 +74,7 @@ static void capture_savefile_close(struct capture *c)
 
 static int savefile_open_pcap(struct capture_savefile *f, struct diag *diag)
 {
-	cookie_io_functions_t io = { .read = savefile_cookie_read, .close = savefile_cookie_close };
+	cookie_io_functions_t io = {.read = savefile_cookie_read, .close = savefile_cookie_close};
 	char error[PCAP_ERRBUF_SIZE] = "";
 	FILE *file = fopencookie(f, "r", io);
 
@@ -85,7 +85,8 @@ static int savefile_open_pcap(struct capture_savefile *f, struct diag *diag)
 	f->pcap = pcap_fopen_offline_with_tstamp_precision(file, PCAP_TSTAMP_PRECISION_NANO, error);
 	if (!f->pcap) {
 		fclose(file);
-		return diag_set(diag, -EBADMSG, "--read %s: not a capture file that can be read: %s", f->source.path, error);
+		return diag_set(diag, -EBADMSG, "--read %s: not a capture file that can be read: %s",
+				f->source.path, error);
 	}
 	return 0;
 }
@@ -101,7 +102,7 @@ int capture_savefile_open(struct capture **cp, struct capture_source *s, const s
 		return diag_set(diag, -ENOMEM, "--read %s: out of memory", s->path);
 	}
 	*f = (struct capture_savefile){
-		.base = { .ops = &capture_savefile_ops, .is_file = s->is_file, .fd = -1, .name = s->path },
+		.base = {.ops = &capture_savefile_ops, .is_file = s->is_file, .fd = -1, .name = s->path},
 		.config = *config,
 		.source = *s,
 		.arena_size = ARENA,

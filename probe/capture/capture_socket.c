@@ -1,6 +1,6 @@
 /*
- * capture_socket: see capture_socket.h.  It runs in the program at the start, and in the opener process when an
- * interface was deleted and made anew: nothing here may need more than CAP_NET_RAW, a socket and /sys.
+ * capture_socket: see capture_socket.h.  It runs in the program at the start, and in the opener process when
+ * an interface was deleted and made anew: nothing here may need more than CAP_NET_RAW, a socket and /sys.
  */
 #include "capture/capture_socket.h"
 
@@ -51,8 +51,8 @@ static int socket_set_link_type(struct capture_facts *f, unsigned arphrd, int *s
 		return 0;
 	default:
 		return diag_set(diag, -EPROTONOSUPPORT,
-				"%s: AF_PACKET capture does not know link type ARPHRD %u: use --capture pcap", f->name,
-				arphrd);
+				"%s: AF_PACKET capture does not know link type ARPHRD %u: use --capture pcap",
+				f->name, arphrd);
 	}
 }
 
@@ -75,7 +75,8 @@ static uint32_t socket_block_octets(const struct capture_config *config)
 	return (uint32_t)octets;
 }
 
-static int socket_set_ring(struct capture_descriptor *d, const struct capture_config *config, struct diag *diag)
+static int socket_set_ring(struct capture_descriptor *d, const struct capture_config *config,
+			   struct diag *diag)
 {
 	uint32_t block_octets = socket_block_octets(config);
 	uint64_t n_blocks = config->buffer_octets / block_octets;
@@ -85,9 +86,10 @@ static int socket_set_ring(struct capture_descriptor *d, const struct capture_co
 	if (n_blocks < BLOCKS_MIN)
 		n_blocks = BLOCKS_MIN;
 	if (n_blocks * (block_octets / FRAME_OCTETS) > UINT32_MAX / 2)
-		return diag_set(diag, -E2BIG,
-				"%s: a buffer of %llu octets is more than the kernel takes: make --buffer smaller",
-				d->facts.name, (unsigned long long)config->buffer_octets);
+		return diag_set(
+			diag, -E2BIG,
+			"%s: a buffer of %llu octets is more than the kernel takes: make --buffer smaller",
+			d->facts.name, (unsigned long long)config->buffer_octets);
 	d->facts.block_octets = block_octets;
 	d->facts.n_blocks = (uint32_t)n_blocks;
 	if (setsockopt(d->fd, SOL_PACKET, PACKET_VERSION, &version, sizeof(version)) < 0)
@@ -100,8 +102,9 @@ static int socket_set_ring(struct capture_descriptor *d, const struct capture_co
 		.tp_retire_blk_tov = CAPTURE_BLOCK_MS,
 	};
 	if (setsockopt(d->fd, SOL_PACKET, PACKET_RX_RING, &req, sizeof(req)) < 0)
-		return diag_set(diag, -errno, "%s: a capture buffer of %llu MiB: %s (a smaller --buffer may do)",
-				d->facts.name, (unsigned long long)(n_blocks * block_octets) >> 20, strerror(errno));
+		return diag_set(
+			diag, -errno, "%s: a capture buffer of %llu MiB: %s (a smaller --buffer may do)",
+			d->facts.name, (unsigned long long)(n_blocks * block_octets) >> 20, strerror(errno));
 	return 0;
 }
 
@@ -114,20 +117,23 @@ static int socket_set_options(const struct capture_descriptor *d, const struct c
 	/* the filter has it already; where the kernel knows this option it saves it the copy */
 	if (config->direction == CAPTURE_IN || (d->facts.loopback && config->direction == CAPTURE_BOTH))
 		(void)setsockopt(d->fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &one, sizeof(one));
-	if (config->promiscuous && setsockopt(d->fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &mreq, sizeof(mreq)) < 0)
+	if (config->promiscuous &&
+	    setsockopt(d->fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &mreq, sizeof(mreq)) < 0)
 		return socket_fail(d, errno, "promiscuous mode (--no-promiscuous does without)", diag);
 	return 0;
 }
 
 /*
- * A socket can join a fan-out group only after it is bound, and until then it gets what the other members get:
- * it is bound with everything shut out.
+ * A socket can join a fan-out group only after it is bound, and until then it gets what the other members
+ * get: it is bound with everything shut out.
  */
-static int socket_bind(const struct capture_descriptor *d, const struct capture_config *config, struct diag *diag)
+static int socket_bind(const struct capture_descriptor *d, const struct capture_config *config,
+		       struct diag *diag)
 {
 	struct sockaddr_ll sll = {
 		.sll_family = AF_PACKET,
-		.sll_protocol = __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? ETH_P_ALL : __builtin_bswap16(ETH_P_ALL),
+		.sll_protocol =
+			__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? ETH_P_ALL : __builtin_bswap16(ETH_P_ALL),
 		.sll_ifindex = (int)d->facts.index,
 	};
 	static const int modes[] = {[CAPTURE_FANOUT_HASH] = PACKET_FANOUT_HASH,

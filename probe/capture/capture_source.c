@@ -10,17 +10,18 @@
 
 static enum capture_source_kind source_kind(const uint8_t *h)
 {
-	static const uint8_t section[4] = { 0x0a, 0x0d, 0x0d, 0x0a };
-	static const uint8_t order[2][4] = { { 0x4d, 0x3c, 0x2b, 0x1a }, { 0x1a, 0x2b, 0x3c, 0x4d } };
-	static const uint8_t magic[4][4] = { { 0xd4, 0xc3, 0xb2, 0xa1 },
-					     { 0xa1, 0xb2, 0xc3, 0xd4 },
-					     { 0x4d, 0x3c, 0xb2, 0xa1 },
-					     { 0xa1, 0xb2, 0x3c, 0x4d } };
+	static const uint8_t section[4] = {0x0a, 0x0d, 0x0d, 0x0a};
+	static const uint8_t order[2][4] = {{0x4d, 0x3c, 0x2b, 0x1a}, {0x1a, 0x2b, 0x3c, 0x4d}};
+	static const uint8_t magic[4][4] = {{0xd4, 0xc3, 0xb2, 0xa1},
+					    {0xa1, 0xb2, 0xc3, 0xd4},
+					    {0x4d, 0x3c, 0xb2, 0xa1},
+					    {0xa1, 0xb2, 0x3c, 0x4d}};
 
 	for (unsigned i = 0; i < 4; i++) {
 		bool little = i % 2 == 0;
 
-		if (memcmp(h, magic[i], 4) == 0) /* older versions have their lengths swapped: libpcap's business */
+		if (memcmp(h, magic[i], 4) ==
+		    0) /* older versions have their lengths swapped: libpcap's business */
 			return h[little ? 4 : 5] == 2 && h[little ? 5 : 4] == 0 && h[little ? 6 : 7] == 4 &&
 					       h[little ? 7 : 6] == 0
 				       ? CAPTURE_SOURCE_PCAP
@@ -37,7 +38,7 @@ int capture_source_open(struct capture_source *s, const char *path, struct diag 
 	struct stat st;
 	int r;
 
-	*s = (struct capture_source){ .path = is_stdin ? "(stdin)" : path };
+	*s = (struct capture_source){.path = is_stdin ? "(stdin)" : path};
 	s->fd = is_stdin ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC);
 	if (s->fd < 0)
 		return diag_set(diag, -errno, "--read %s: %s", path, strerror(errno));
@@ -60,8 +61,9 @@ int capture_source_open(struct capture_source *s, const char *path, struct diag 
 		s->n_head += (size_t)n;
 	}
 	if (s->n_head < sizeof(s->head)) {
-		r = diag_set(diag, -EBADMSG, s->n_head ? "--read %s: not a capture file: it ends after %zu octets"
-						       : "--read %s: the file is empty (%zu octets)",
+		r = diag_set(diag, -EBADMSG,
+			     s->n_head ? "--read %s: not a capture file: it ends after %zu octets"
+				       : "--read %s: the file is empty (%zu octets)",
 			     path, s->n_head);
 		goto fail;
 	}

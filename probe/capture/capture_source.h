@@ -18,7 +18,7 @@ struct capture_source {
 		CAPTURE_SOURCE_PCAPNG, /* either byte order */
 		CAPTURE_SOURCE_OTHER,
 	} kind;
-	bool is_file;  /* not a pipe */
+	bool is_file; /* not a pipe */
 };
 
 /* "-" is stdin.  A file that is too short to be a savefile is an error here. */

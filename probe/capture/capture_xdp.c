@@ -1,22 +1,23 @@
 /*
  * capture_xdp: live capture by AF_XDP, from memory that the driver or the kernel writes frames into.
  *
- * A program in the receive path (capture_xdp_program.c) hands each frame to the socket of the queue that it came
- * in by: one socket for each receive queue, each with memory and rings of its own.  recv lends frames where they
- * lie, release gives their places back; with drivers that can (zero copy) nothing is copied at all.
+ * A program in the receive path (capture_xdp_program.c) hands each frame to the socket of the queue that it
+ * came in by: one socket for each receive queue, each with memory and rings of its own.  recv lends frames
+ * where they lie, release gives their places back; with drivers that can (zero copy) nothing is copied at
+ * all.
  *
  * What is captured does not reach the host: this is for ports that only listen (SPAN, taps).
  *
- * The kernel wakes a reader for every frame or few, which costs ten times what the frame does: while frames come,
- * recv does not wait for the next one but sleeps for up to NAP_MAX_NS and finds them all.
+ * The kernel wakes a reader for every frame or few, which costs ten times what the frame does: while frames
+ * come, recv does not wait for the next one but sleeps for up to NAP_MAX_NS and finds them all.
  *
- * There are no time stamps in these rings: a batch has the time at which it is taken.  A filter is run here, on
- * each frame; what it rejects is counted.  The outermost VLAN tag is in the frame, unless the card took it out,
- * and then it is lost.
+ * There are no time stamps in these rings: a batch has the time at which it is taken.  A filter is run here,
+ * on each frame; what it rejects is counted.  The outermost VLAN tag is in the frame, unless the card took it
+ * out, and then it is lost.
  *
- * Limits: Ethernet; frames that come in; a frame in one piece, so an MTU of some 3800 octets; no loopback, which
- * the host's own programs need; one metering process; an interface that is deleted and made anew is not found
- * again.  In all of these open fails, and another method is taken.
+ * Limits: Ethernet; frames that come in; a frame in one piece, so an MTU of some 3800 octets; no loopback,
+ * which the host's own programs need; one metering process; an interface that is deleted and made anew is not
+ * found again.  In all of these open fails, and another method is taken.
  */
 #include "pitot/capture.h"
 
@@ -102,9 +103,10 @@ struct xdp {
 static int xdp_fail(const struct xdp *x, int err, const char *what, struct diag *diag)
 {
 	if (err == EPERM || err == EACCES)
-		return diag_set(diag, -err,
-				"%s: XDP needs a privilege that is missing (CAP_BPF, CAP_NET_ADMIN and CAP_NET_RAW)",
-				x->interface.name);
+		return diag_set(
+			diag, -err,
+			"%s: XDP needs a privilege that is missing (CAP_BPF, CAP_NET_ADMIN and CAP_NET_RAW)",
+			x->interface.name);
 	return diag_set(diag, -err, "%s: XDP: %s: %s", x->interface.name, what, strerror(err));
 }
 
@@ -113,11 +115,14 @@ static int xdp_check(const struct xdp *x, const struct capture_config *config, s
 	const char *name = x->interface.name;
 
 	if (x->interface.arphrd != ARPHRD_ETHER)
-		return diag_set(diag, -EOPNOTSUPP, "%s: XDP capture is for Ethernet, and not for loopback", name);
+		return diag_set(diag, -EOPNOTSUPP, "%s: XDP capture is for Ethernet, and not for loopback",
+				name);
 	if (config->direction == CAPTURE_OUT)
-		return diag_set(diag, -EOPNOTSUPP, "%s: XDP sees only what comes in, and not --direction out", name);
+		return diag_set(diag, -EOPNOTSUPP, "%s: XDP sees only what comes in, and not --direction out",
+				name);
 	if (config->fanout_group >= 0)
-		return diag_set(diag, -EOPNOTSUPP, "%s: XDP capture is for one worker, and not --workers", name);
+		return diag_set(diag, -EOPNOTSUPP, "%s: XDP capture is for one worker, and not --workers",
+				name);
 	return 0;
 }
 
@@ -128,7 +133,8 @@ static int xdp_set_sizes(struct xdp *x, const struct capture_config *config, str
 
 	x->chunk_octets = frame_octets <= 2048 ? 2048 : 4096;
 	if (frame_octets > x->chunk_octets)
-		return diag_set(diag, -EOPNOTSUPP, "%s: XDP capture is for an MTU of up to %u, and here it is %u",
+		return diag_set(diag, -EOPNOTSUPP,
+				"%s: XDP capture is for an MTU of up to %u, and here it is %u",
 				x->interface.name, 4096 - HEADROOM - LINK_OCTETS, x->interface.mtu);
 	wanted = config->buffer_octets / x->chunk_octets / x->n_queues;
 	x->n_chunks = CHUNKS_MIN;
@@ -210,7 +216,8 @@ static void xdp_close_queue(struct xdp_queue *q)
 static int xdp_try_queue(struct xdp *x, struct xdp_queue *q, unsigned number, struct diag *diag)
 {
 	/* rings as long as there are places: then only the places can run out */
-	const struct xsk_umem_config memory = {.fill_size = x->n_chunks, .comp_size = 64, .frame_size = x->chunk_octets};
+	const struct xsk_umem_config memory = {
+		.fill_size = x->n_chunks, .comp_size = 64, .frame_size = x->chunk_octets};
 	const struct xsk_socket_config config = {
 		.rx_size = x->n_chunks,
 		.libxdp_flags = XSK_LIBXDP_FLAGS__INHIBIT_PROG_LOAD,
@@ -238,7 +245,8 @@ static int xdp_try_queue(struct xdp *x, struct xdp_queue *q, unsigned number, st
 	return r < 0 ? xdp_fail(x, -r, "AF_XDP socket of a queue", diag) : 0;
 }
 
-/* What another socket had to do with a queue, also one of a process that has ended, the kernel puts away later. */
+/* What another socket had to do with a queue, also one of a process that has ended, the kernel puts away
+ * later. */
 static int xdp_open_queue(struct xdp *x, struct xdp_queue *q, unsigned number, struct diag *diag)
 {
 	int r = xdp_try_queue(x, q, number, diag);
@@ -324,7 +332,8 @@ static int xdp_set_up(struct xdp *x, const struct capture_config *config, struct
 	r = xdp_set_sizes(x, config, diag);
 	/* how it is attached says how sockets are bound; until they are, the gate is closed */
 	if (r == 0)
-		r = capture_xdp_program_open(&x->program, x->interface.name, x->interface.index, x->n_queues, diag);
+		r = capture_xdp_program_open(&x->program, x->interface.name, x->interface.index, x->n_queues,
+					     diag);
 	if (r == 0)
 		r = xdp_open_queues(x, diag);
 	if (r < 0)
@@ -346,8 +355,11 @@ static int xdp_open(struct capture **cp, const struct capture_config *config, st
 	if (!x)
 		return diag_set(diag, -ENOMEM, "%s: out of memory", config->interface);
 	*x = (struct xdp){
-		.capture = {.ops = &capture_xdp_ops, .is_live = true, .tells_direction = true,
-			    .fd = -1, .name = x->interface.name},
+		.capture = {.ops = &capture_xdp_ops,
+			    .is_live = true,
+			    .tells_direction = true,
+			    .fd = -1,
+			    .name = x->interface.name},
 		.program = {.sockets_fd = -1, .gate_fd = -1, .program_fd = -1, .link_fd = -1},
 		.interface_drops = {.fds = {-1, -1}},
 		.interface_fd = -1,
@@ -369,8 +381,8 @@ static int xdp_open(struct capture **cp, const struct capture_config *config, st
 /* ---- the hot path */
 
 /*
- * A filter sees frames as on a packet socket, where the outermost tag is beside the frame: the addresses move over
- * the tag.  The place is ours until it is given back.
+ * A filter sees frames as on a packet socket, where the outermost tag is beside the frame: the addresses move
+ * over the tag.  The place is ours until it is given back.
  */
 static void xdp_take_tag(struct frame *f)
 {
@@ -397,7 +409,8 @@ static bool xdp_passes(struct xdp *x, struct frame *f)
 
 	f->cap_len = wire_len; /* what the filter tests may be beyond the snap length */
 	xdp_take_tag(f);
-	if (capture_filter_passes(&x->filter, f->data, f->wire_len, f->cap_len, f->flags & FRAME_VLAN, f->vlan_tci)) {
+	if (capture_filter_passes(&x->filter, f->data, f->wire_len, f->cap_len, f->flags & FRAME_VLAN,
+				  f->vlan_tci)) {
 		f->cap_len = f->wire_len < x->snap_len ? f->wire_len : x->snap_len;
 		return true;
 	}
@@ -534,8 +547,8 @@ static void xdp_stop(struct capture *c)
 }
 
 /*
- * A frame for which there was no place is in rx_dropped; rx_fill_ring_empty_descs counts the same event once more,
- * and with zero copy something else: how often a driver asked in vain.
+ * A frame for which there was no place is in rx_dropped; rx_fill_ring_empty_descs counts the same event once
+ * more, and with zero copy something else: how often a driver asked in vain.
  */
 static int xdp_get_stats(struct capture *c, struct capture_stats *stats)
 {

@@ -6,7 +6,8 @@
 static int xdp_none_open(struct capture **cp, const struct capture_config *config, struct diag *diag)
 {
 	(void)cp;
-	return diag_set(diag, -EOPNOTSUPP, "%s: this pitot was built without XDP (libxdp)", config->interface);
+	return diag_set(diag, -EOPNOTSUPP, "%s: this pitot was built without XDP (libxdp)",
+			config->interface);
 }
 
 /* Nothing was opened: the rest is never called. */

@@ -1,12 +1,13 @@
 /*
  * capture_xdp_program: see capture_xdp_program.h.
  *
- * The program is assembled here, so that no compiler for BPF is needed to build and no object file to run.  It
+ * The program is assembled here, so that no compiler for BPF is needed to build and no object file to run. It
  * hangs on a bpf_link, which the kernel takes away with the last descriptor: nothing is left on the interface
- * however the process ends.  (libxdp's own loader shares an interface with other XDP programs, but pins what it
- * attached, and leaves it behind.)
+ * however the process ends.  (libxdp's own loader shares an interface with other XDP programs, but pins what
+ * it attached, and leaves it behind.)
  *
- * Stopping must need no system call that a sandbox forbids: the gate is a word of memory that the program reads.
+ * Stopping must need no system call that a sandbox forbids: the gate is a word of memory that the program
+ * reads.
  *
  * Limits: Linux 5.9; one XDP program an interface.
  */
@@ -23,21 +24,23 @@
 
 #include "capture/capture_interface.h"
 
-#define INSN(c, d, s, o, i)                                                                                   \
-	((struct bpf_insn){.code = (uint8_t)(c), .dst_reg = (d), .src_reg = (s), .off = (int16_t)(o), .imm = (i)})
-#define LOAD(size, d, s, o)	INSN(BPF_LDX | BPF_MEM | (size), d, s, o, 0)
-#define MOVE(d, i)		INSN(BPF_ALU64 | BPF_MOV | BPF_K, d, 0, 0, i)
-#define JUMP_EQUAL(d, i, o)	INSN(BPF_JMP | BPF_JEQ | BPF_K, d, 0, o, i)
-#define CALL(f)			INSN(BPF_JMP | BPF_CALL, 0, 0, 0, f)
-#define EXIT			INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0)
-#define LOAD_MAP(d, kind, fd)	INSN(BPF_LD | BPF_DW | BPF_IMM, d, kind, 0, fd), INSN(0, 0, 0, 0, 0)
+#define INSN(c, d, s, o, i)                                                                                  \
+	((struct bpf_insn){                                                                                  \
+		.code = (uint8_t)(c), .dst_reg = (d), .src_reg = (s), .off = (int16_t)(o), .imm = (i)})
+#define LOAD(size, d, s, o)   INSN(BPF_LDX | BPF_MEM | (size), d, s, o, 0)
+#define MOVE(d, i)	      INSN(BPF_ALU64 | BPF_MOV | BPF_K, d, 0, 0, i)
+#define JUMP_EQUAL(d, i, o)   INSN(BPF_JMP | BPF_JEQ | BPF_K, d, 0, o, i)
+#define CALL(f)		      INSN(BPF_JMP | BPF_CALL, 0, 0, 0, f)
+#define EXIT		      INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0)
+#define LOAD_MAP(d, kind, fd) INSN(BPF_LD | BPF_DW | BPF_IMM, d, kind, 0, fd), INSN(0, 0, 0, 0, 0)
 
 static int program_fail(const char *interface, int err, const char *what, struct diag *diag)
 {
 	if (err == EPERM || err == EACCES)
-		return diag_set(diag, -err,
-				"%s: XDP needs a privilege that is missing (CAP_BPF, CAP_NET_ADMIN and CAP_NET_RAW)",
-				interface);
+		return diag_set(
+			diag, -err,
+			"%s: XDP needs a privilege that is missing (CAP_BPF, CAP_NET_ADMIN and CAP_NET_RAW)",
+			interface);
 	return diag_set(diag, -err, "%s: XDP: %s: %s", interface, what, strerror(err));
 }
 
@@ -73,8 +76,8 @@ static int program_load(struct capture_xdp_program *p, const char *interface, st
 		CALL(BPF_FUNC_redirect_map),
 		JUMP_EQUAL(BPF_REG_0, XDP_REDIRECT, 3), /* to the last */
 		MOVE(BPF_REG_1, 1),
-		INSN(BPF_STX | BPF_ATOMIC | BPF_DW, BPF_REG_6, BPF_REG_1, offsetof(struct capture_xdp_gate, missed),
-		     BPF_ADD),
+		INSN(BPF_STX | BPF_ATOMIC | BPF_DW, BPF_REG_6, BPF_REG_1,
+		     offsetof(struct capture_xdp_gate, missed), BPF_ADD),
 		MOVE(BPF_REG_0, XDP_PASS),
 		EXIT,
 	};
@@ -102,8 +105,8 @@ static int program_attach(struct capture_xdp_program *p, const char *interface, 
 			break;
 	}
 	if (errno == EBUSY || errno == EEXIST)
-		return diag_set(diag, -EBUSY, "%s: another XDP program is there already (ip link show %s)", interface,
-				interface);
+		return diag_set(diag, -EBUSY, "%s: another XDP program is there already (ip link show %s)",
+				interface, interface);
 	return program_fail(interface, errno, "the program cannot be attached", diag);
 }
 

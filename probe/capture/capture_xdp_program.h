@@ -11,7 +11,7 @@
 
 /* Shared with the program; a page of its own. */
 struct capture_xdp_gate {
-	uint32_t open;	 /* 0: frames go to the host as if nobody captured */
+	uint32_t open; /* 0: frames go to the host as if nobody captured */
 	uint32_t unused;
 	uint64_t missed; /* frames of queues that have no socket of ours; they went to the host */
 };

@@ -182,8 +182,10 @@ static int url_parse_host(struct collector_config *c, const char *text, const ch
 	if (!url_is_ip6(c->host))
 		return diag_set(diag, -EINVAL, "'[%.80s]' is not an IPv6 address", c->host);
 	if (url_lacks_zone(c->host))
-		return diag_set(diag, -EINVAL,
-				"'[%.80s]' is a link-local address and needs its interface: [fe80::1%%eth0]:4739", c->host);
+		return diag_set(
+			diag, -EINVAL,
+			"'[%.80s]' is a link-local address and needs its interface: [fe80::1%%eth0]:4739",
+			c->host);
 	return 0;
 }
 

@@ -29,8 +29,9 @@ static int check_collectors(struct config_build *b, struct diag *diag)
 		return diag_set(diag, -ENOMEM, "--collector: %s", strerror(ENOMEM));
 	c->n_collectors = n;
 	if (!b->n_urls) /* the template of a table would tell nothing */
-		return collector_parse(&c->collectors[0], c->action == CONFIG_PRINT_TEMPLATE ? "localhost" : "text:-",
-				       c->format, diag);
+		return collector_parse(&c->collectors[0],
+				       c->action == CONFIG_PRINT_TEMPLATE ? "localhost" : "text:-", c->format,
+				       diag);
 	for (unsigned i = 0; i < n; i++) {
 		if (collector_parse(&c->collectors[i], b->urls[i].text, c->format, &why))
 			return diag_set(diag, CONFIG_E_USAGE, "%s: %s", b->urls[i].label, why.text);
@@ -144,7 +145,8 @@ static bool check_same_file(const char *a, const char *b)
 	return S_ISREG(x.st_mode) && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
-static void check_use_file(struct used_file *files, unsigned *n, const char *option, const char *path, bool written)
+static void check_use_file(struct used_file *files, unsigned *n, const char *option, const char *path,
+			   bool written)
 {
 	if (path && strcmp(path, "-") != 0)
 		files[(*n)++] = (struct used_file){option, path, written};
@@ -178,7 +180,8 @@ static int check_files(const struct config *c, struct diag *diag)
 	for (unsigned i = 0; i < n && files[i].written; i++)
 		for (unsigned j = i + 1; j < n; j++)
 			if (check_same_file(files[i].path, files[j].path))
-				return diag_set(diag, CONFIG_E_USAGE, "%s %.200s: that is the file of %s: name another",
+				return diag_set(diag, CONFIG_E_USAGE,
+						"%s %.200s: that is the file of %s: name another",
 						files[i].option, files[i].path, files[j].option);
 	return 0;
 }

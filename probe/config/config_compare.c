@@ -56,7 +56,8 @@ static bool same_value(const struct config_row *row, const struct config *a, con
 	case KIND_SOURCE:
 		return same_text(a->source_host, b->source_host) && a->source_port == b->source_port;
 	case KIND_TIMEOUT:
-		return a->active_ns == b->active_ns && a->inactive_ns == b->inactive_ns && a->tcp_end_ns == b->tcp_end_ns;
+		return a->active_ns == b->active_ns && a->inactive_ns == b->inactive_ns &&
+		       a->tcp_end_ns == b->tcp_end_ns;
 	case KIND_TEXT:
 	case KIND_CONFIG_FILE:
 		return same_text(*(char *const *)x, *(char *const *)y);

@@ -28,37 +28,37 @@ const struct config_row config_rows[] = {
 
 /* A row whose member is not of its kind's type does not compile. */
 #define GROUP(title)
-#define TYPE_ACTIVE	    uint64_t
-#define TYPE_CAPTURE	    int
-#define TYPE_COLLECTOR	    struct collector_config *
+#define TYPE_ACTIVE	     uint64_t
+#define TYPE_CAPTURE	     int
+#define TYPE_COLLECTOR	     struct collector_config *
 #define TYPE_COLLECTOR_GROUP int
-#define TYPE_CONFIG_FILE    char *
-#define TYPE_CPUS	    char *
-#define TYPE_DAEMON	    bool
-#define TYPE_DIRECTION	    int
-#define TYPE_DRY_RUN	    enum config_action
-#define TYPE_FANOUT	    int
-#define TYPE_FILES	    char **
-#define TYPE_FLOW_KEY	    uint32_t
-#define TYPE_FOREGROUND	    bool
-#define TYPE_FORMAT	    enum export_format
-#define TYPE_HELP	    enum config_action
-#define TYPE_INACTIVE	    uint64_t
-#define TYPE_INT	    int
-#define TYPE_INTERFACE	    struct config_interface *
-#define TYPE_LIST_FIELDS    enum config_action
-#define TYPE_MTU	    uint32_t
-#define TYPE_PRINT_TEMPLATE enum config_action
-#define TYPE_SANDBOX	    int
-#define TYPE_SECONDS	    uint64_t
-#define TYPE_SIZE	    uint64_t
-#define TYPE_SOURCE	    char *
-#define TYPE_SWITCH	    bool
-#define TYPE_TEXT	    char *
-#define TYPE_TIMEOUT	    uint64_t
-#define TYPE_U32	    uint32_t
-#define TYPE_VERSION	    enum config_action
-#define TYPE_WORKERS	    unsigned
+#define TYPE_CONFIG_FILE     char *
+#define TYPE_CPUS	     char *
+#define TYPE_DAEMON	     bool
+#define TYPE_DIRECTION	     int
+#define TYPE_DRY_RUN	     enum config_action
+#define TYPE_FANOUT	     int
+#define TYPE_FILES	     char **
+#define TYPE_FLOW_KEY	     uint32_t
+#define TYPE_FOREGROUND	     bool
+#define TYPE_FORMAT	     enum export_format
+#define TYPE_HELP	     enum config_action
+#define TYPE_INACTIVE	     uint64_t
+#define TYPE_INT	     int
+#define TYPE_INTERFACE	     struct config_interface *
+#define TYPE_LIST_FIELDS     enum config_action
+#define TYPE_MTU	     uint32_t
+#define TYPE_PRINT_TEMPLATE  enum config_action
+#define TYPE_SANDBOX	     int
+#define TYPE_SECONDS	     uint64_t
+#define TYPE_SIZE	     uint64_t
+#define TYPE_SOURCE	     char *
+#define TYPE_SWITCH	     bool
+#define TYPE_TEXT	     char *
+#define TYPE_TIMEOUT	     uint64_t
+#define TYPE_U32	     uint32_t
+#define TYPE_VERSION	     enum config_action
+#define TYPE_WORKERS	     unsigned
 #define OPTION(name, letter, argument, kind, member, min, max, preset, flags, help)                          \
 	_Static_assert(_Generic(((struct config *)0)->member, TYPE_##kind : 1, default : 0),                 \
 		       "the member of " name " has another type than its kind");

@@ -113,8 +113,8 @@ static int set_value(struct config_build *b, const struct config_row *row, void 
 		return config_copy(member, value, diag);
 	case KIND_CPUS:
 		if (config_cpu(value, 0) < 0)
-			return diag_set(diag, CONFIG_E_USAGE, "%s: '%.80s' is no list of processors, such as 2,4-7",
-					label, value);
+			return diag_set(diag, CONFIG_E_USAGE,
+					"%s: '%.80s' is no list of processors, such as 2,4-7", label, value);
 		return config_copy(member, value, diag);
 	case KIND_TIMEOUT:
 		return config_set_timeout(c, value, label, diag);

@@ -172,7 +172,7 @@ int config_value_switch(bool *out, const char *text, const char *label, struct d
 /* One number or range of a list; where it ends, or NULL when it is none. */
 static const char *cpu_range(const char *p, unsigned *first, unsigned *last)
 {
-	unsigned n[2] = { 0, 0 };
+	unsigned n[2] = {0, 0};
 
 	for (unsigned i = 0; i < 2; i++) {
 		if (*p < '0' || *p > '9')

@@ -10,26 +10,31 @@
 #include "decode/decode_hot.h"
 
 /* https://www.tcpdump.org/linktypes.html; DLT_RAW has other numbers on some systems */
-#define LINK_TYPES(X)                                                                                         \
-	X(0, LAYER_NULL) X(1, LAYER_ETHERNET) X(9, LAYER_PPP_HDLC) X(12, LAYER_IP) X(14, LAYER_IP)              \
-	X(50, LAYER_PPP_HDLC) X(51, LAYER_PPPOE) X(101, LAYER_IP) X(104, LAYER_CHDLC) X(105, LAYER_80211)       \
-	X(107, LAYER_FRELAY) X(108, LAYER_LOOP) X(113, LAYER_SLL) X(127, LAYER_RADIOTAP) X(228, LAYER_IP4)      \
-	X(229, LAYER_IP6) X(239, LAYER_NFLOG) X(276, LAYER_SLL2)
+#define LINK_TYPES(X)                                                                                        \
+	X(0, LAYER_NULL)                                                                                     \
+	X(1, LAYER_ETHERNET) X(9, LAYER_PPP_HDLC) X(12, LAYER_IP) X(14, LAYER_IP) X(50, LAYER_PPP_HDLC)      \
+		X(51, LAYER_PPPOE) X(101, LAYER_IP) X(104, LAYER_CHDLC) X(105, LAYER_80211)                  \
+			X(107, LAYER_FRELAY) X(108, LAYER_LOOP) X(113, LAYER_SLL) X(127, LAYER_RADIOTAP)     \
+				X(228, LAYER_IP4) X(229, LAYER_IP6) X(239, LAYER_NFLOG) X(276, LAYER_SLL2)
 #define NUMBER(number, first) number,
 #define FIRST(number, first)  first,
-static const int link_types[] = { LINK_TYPES(NUMBER) };
-static const enum decode_layer first_layers[] = { LINK_TYPES(FIRST) };
+static const int link_types[] = {LINK_TYPES(NUMBER)};
+static const enum decode_layer first_layers[] = {LINK_TYPES(FIRST)};
 enum { N_LINK_TYPES = sizeof(link_types) / sizeof(link_types[0]) };
 
 static decode_fn *const layers[LAYERS] = {
-	[LAYER_ETHERNET] = decode_ethernet, [LAYER_ETHERTYPE] = decode_ethertype, [LAYER_VLAN] = decode_vlan,
-	[LAYER_LLC] = decode_llc,           [LAYER_MPLS] = decode_mpls,           [LAYER_PPPOE] = decode_pppoe,
-	[LAYER_PPP] = decode_ppp,           [LAYER_PPP_HDLC] = decode_ppp_hdlc,   [LAYER_CHDLC] = decode_chdlc,
-	[LAYER_PBB] = decode_pbb,           [LAYER_NSH] = decode_nsh,             [LAYER_VNTAG] = decode_vntag,
-	[LAYER_ETAG] = decode_etag,         [LAYER_SLL] = decode_sll,             [LAYER_SLL2] = decode_sll2,
-	[LAYER_NULL] = decode_null,         [LAYER_LOOP] = decode_loop,           [LAYER_NFLOG] = decode_nflog,
-	[LAYER_FRELAY] = decode_frelay,     [LAYER_80211] = decode_80211,         [LAYER_RADIOTAP] = decode_radiotap,
-	[LAYER_IP] = decode_ip,             [LAYER_IP4] = decode_ip4,             [LAYER_IP6] = decode_ip6,
+	[LAYER_ETHERNET] = decode_ethernet, [LAYER_ETHERTYPE] = decode_ethertype,
+	[LAYER_VLAN] = decode_vlan,	    [LAYER_LLC] = decode_llc,
+	[LAYER_MPLS] = decode_mpls,	    [LAYER_PPPOE] = decode_pppoe,
+	[LAYER_PPP] = decode_ppp,	    [LAYER_PPP_HDLC] = decode_ppp_hdlc,
+	[LAYER_CHDLC] = decode_chdlc,	    [LAYER_PBB] = decode_pbb,
+	[LAYER_NSH] = decode_nsh,	    [LAYER_VNTAG] = decode_vntag,
+	[LAYER_ETAG] = decode_etag,	    [LAYER_SLL] = decode_sll,
+	[LAYER_SLL2] = decode_sll2,	    [LAYER_NULL] = decode_null,
+	[LAYER_LOOP] = decode_loop,	    [LAYER_NFLOG] = decode_nflog,
+	[LAYER_FRELAY] = decode_frelay,	    [LAYER_80211] = decode_80211,
+	[LAYER_RADIOTAP] = decode_radiotap, [LAYER_IP] = decode_ip,
+	[LAYER_IP4] = decode_ip4,	    [LAYER_IP6] = decode_ip6,
 	[LAYER_UNKNOWN] = decode_unknown,
 };
 
@@ -59,10 +64,10 @@ static int decoder_make(struct decoder **dp, enum decode_layer first, const stru
 
 	if (!d)
 		return diag_set(diag, -ENOMEM, "decoder: out of memory");
-	*d = (struct decoder){ .first = first,
-			       .key_tos_mask = config->key_tos ? 0xff : 0,
-			       .key_vlan_mask = config->key_vlan ? 0xffff : 0,
-			       .max_layers = config->max_layers };
+	*d = (struct decoder){.first = first,
+			      .key_tos_mask = config->key_tos ? 0xff : 0,
+			      .key_vlan_mask = config->key_vlan ? 0xffff : 0,
+			      .max_layers = config->max_layers};
 	*dp = d;
 	return 0;
 }
@@ -72,9 +77,10 @@ int decoder_new(struct decoder **dp, int link_type, const struct decode_config *
 	int i = link_type_find(link_type);
 
 	if (i < 0)
-		return diag_set(diag, -EPROTONOSUPPORT,
-				"link type %d is not one that pitot can decode (pitot(8), MEASUREMENT, lists them)",
-				link_type);
+		return diag_set(
+			diag, -EPROTONOSUPPORT,
+			"link type %d is not one that pitot can decode (pitot(8), MEASUREMENT, lists them)",
+			link_type);
 	return decoder_make(dp, first_layers[i], config, diag);
 }
 
@@ -89,7 +95,8 @@ void decoder_free(struct decoder *d)
 }
 
 /* From layer to layer, as the table says. */
-__attribute__((noinline)) static void decode_layers(const struct decoder *d, struct cursor c, enum decode_layer layer)
+__attribute__((noinline)) static void decode_layers(const struct decoder *d, struct cursor c,
+						    enum decode_layer layer)
 {
 	while (layer != LAYER_DONE) {
 		/* an EtherType is part of the header that it ends */
@@ -104,7 +111,7 @@ __attribute__((noinline)) static void decode_layers(const struct decoder *d, str
 static inline void decode_one(const struct decoder *restrict d, const struct frame *restrict f,
 			      struct packet *restrict p)
 {
-	struct cursor c = { .at = f->data, .end = f->data + f->cap_len, .frame = f, .packet = p };
+	struct cursor c = {.at = f->data, .end = f->data + f->cap_len, .frame = f, .packet = p};
 	enum decode_layer layer = d->first;
 
 	packet_clear(p);

@@ -1,6 +1,7 @@
 /*
- * The headers that nearly every packet has, inline: Ethernet, IPv4, IPv6, TCP and UDP.  decode.c calls them one after
- * the other with the cursor in registers; the table of layers calls the same code through decode_*.c.
+ * The headers that nearly every packet has, inline: Ethernet, IPv4, IPv6, TCP and UDP.  decode.c calls them
+ * one after the other with the cursor in registers; the table of layers calls the same code through
+ * decode_*.c.
  */
 #ifndef DECODE_HOT_H
 #define DECODE_HOT_H
@@ -30,8 +31,9 @@ enum {
 static inline void decode_transport_header(struct packet *p, const uint8_t *at, const uint8_t *end)
 {
 	/* 1: ports, 2: ports and flags, 3: type and code */
-	static const uint8_t kinds[256] = { [PROTO_UDP] = 1, [PROTO_DCCP] = 1, [PROTO_SCTP] = 1, [PROTO_UDPLITE] = 1,
-					    [PROTO_TCP] = 2, [PROTO_ICMP] = 3, [PROTO_ICMP6] = 3 };
+	static const uint8_t kinds[256] = {
+		[PROTO_UDP] = 1, [PROTO_DCCP] = 1, [PROTO_SCTP] = 1, [PROTO_UDPLITE] = 1,
+		[PROTO_TCP] = 2, [PROTO_ICMP] = 3, [PROTO_ICMP6] = 3};
 	size_t left = end > at ? (size_t)(end - at) : 0;
 	uint8_t kind = kinds[p->key.protocol];
 

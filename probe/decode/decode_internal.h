@@ -33,7 +33,7 @@ enum decode_layer {
 	LAYER_IP4,
 	LAYER_IP6,
 	LAYER_UNKNOWN, /* of a link type that is not known */
-	LAYER_DONE, /* verdict is set */
+	LAYER_DONE,    /* verdict is set */
 	LAYERS
 };
 
@@ -56,10 +56,9 @@ struct decoder {
 typedef enum decode_layer decode_fn(struct cursor *c);
 
 decode_fn decode_ethernet, decode_ethertype, decode_vlan, decode_llc, decode_mpls, decode_pppoe, decode_ppp,
-	decode_ppp_hdlc, decode_chdlc, decode_pbb, decode_nsh, decode_vntag, decode_etag, decode_sll, decode_sll2,
-	decode_null, decode_loop, decode_nflog, decode_frelay, decode_80211, decode_radiotap, decode_ip, decode_ip4,
-	decode_ip6,
-	decode_unknown;
+	decode_ppp_hdlc, decode_chdlc, decode_pbb, decode_nsh, decode_vntag, decode_etag, decode_sll,
+	decode_sll2, decode_null, decode_loop, decode_nflog, decode_frelay, decode_80211, decode_radiotap,
+	decode_ip, decode_ip4, decode_ip6, decode_unknown;
 
 /* IP length of an IPv6 packet with header h whose payload length is 0: offload, a jumbogram, or nothing. */
 uint64_t decode_ip6_length_zero(struct packet *p, const uint8_t *h, const uint8_t *end, uint64_t wire_left);

@@ -64,7 +64,8 @@ const uint8_t *decode_ip6_extensions(struct packet *p, const uint8_t *at, const 
 		case NEXT_AH:
 			if (end - at < 2)
 				break;
-			length = p->key.protocol == NEXT_AH ? (size_t)(at[1] + 2) * 4 : (size_t)(at[1] + 1) * 8;
+			length = p->key.protocol == NEXT_AH ? (size_t)(at[1] + 2) * 4
+							    : (size_t)(at[1] + 1) * 8;
 			p->key.protocol = at[0];
 			if ((size_t)(end - at) < length)
 				break;
@@ -74,9 +75,11 @@ const uint8_t *decode_ip6_extensions(struct packet *p, const uint8_t *at, const 
 			if (end - at < 8)
 				break;
 			p->key.protocol = at[0];
-			if (load16(at + 2) & 0xfff9) { /* an offset, or more to come; else it is atomic (RFC 6946) */
+			if (load16(at + 2) &
+			    0xfff9) { /* an offset, or more to come; else it is atomic (RFC 6946) */
 				p->fragment_id = load32(at + 4);
-				p->fragment = load16(at + 2) & 0xfff8 ? PACKET_FRAGMENT_LATER : PACKET_FRAGMENT_FIRST;
+				p->fragment = load16(at + 2) & 0xfff8 ? PACKET_FRAGMENT_LATER
+								      : PACKET_FRAGMENT_FIRST;
 				if (p->fragment == PACKET_FRAGMENT_LATER)
 					return NULL;
 			}

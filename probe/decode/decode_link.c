@@ -179,7 +179,8 @@ enum decode_layer decode_frelay(struct cursor *c)
 		if (c->end - p < 6)
 			return decode_stop(c, PACKET_CUT_LINK);
 		c->at = p + 6;
-		return p[1] || p[2] || p[3] ? decode_stop(c, PACKET_NOT_IP) : decode_to_ethertype(c, load16(p + 4));
+		return p[1] || p[2] || p[3] ? decode_stop(c, PACKET_NOT_IP)
+					    : decode_to_ethertype(c, load16(p + 4));
 	default:
 		return decode_stop(c, PACKET_NOT_IP);
 	}

@@ -1,19 +1,20 @@
 /* export_clock: see export_clock.h. */
 #include "export_clock.h"
 
-#define HOUR_MS   (INT64_C(3600) * 1000)
-#define DAY_MS    (24 * HOUR_MS)
-#define MARGIN_MS HOUR_MS /* boot before the start: flows may begin a little earlier */
+#define HOUR_MS	     (INT64_C(3600) * 1000)
+#define DAY_MS	     (24 * HOUR_MS)
+#define MARGIN_MS    HOUR_MS		 /* boot before the start: flows may begin a little earlier */
 #define STEP_MOST_MS INT64_C(0x7fffffff) /* of sysUptime from one header to the next */
-#define STEP_MS   500     /* wall against monotonic: more than slewing is a step */
+#define STEP_MS	     500		 /* wall against monotonic: more than slewing is a step */
 
-void export_clock_init(struct export_clock *c, enum export_clock_kind kind, bool offline, uint64_t start_monotonic_ns)
+void export_clock_init(struct export_clock *c, enum export_clock_kind kind, bool offline,
+		       uint64_t start_monotonic_ns)
 {
-	*c = (struct export_clock){ .kind = kind,
-				    .offline = offline,
-				    .start_monotonic_ns = start_monotonic_ns,
-				    .sent_uptime_ms = offline ? DAY_MS : 0, /* room for what began earlier */
-				    .fresh = true };
+	*c = (struct export_clock){.kind = kind,
+				   .offline = offline,
+				   .start_monotonic_ns = start_monotonic_ns,
+				   .sent_uptime_ms = offline ? DAY_MS : 0, /* room for what began earlier */
+				   .fresh = true};
 }
 
 /* What a header can say: the instant itself, or the end of its second. */
@@ -41,7 +42,8 @@ static int64_t duration(const struct flow_record *r)
 	return d < EXPORT_CLOCK_SPAN_MS - 1000 ? d : EXPORT_CLOCK_SPAN_MS - 1000;
 }
 
-/* Do these two lie on both sides of a wrap of the 32-bit sysUptime?  Some collectors then compute wrong times. */
+/* Do these two lie on both sides of a wrap of the 32-bit sysUptime?  Some collectors then compute wrong
+ * times. */
 static bool wraps(int64_t first_uptime, int64_t uptime)
 {
 	return first_uptime >> 32 != uptime >> 32;
@@ -51,7 +53,8 @@ static bool wraps(int64_t first_uptime, int64_t uptime)
 static bool on_line(const struct export_clock *c, const struct flow_record *r)
 {
 	int64_t last = ms(r->last_ns), first = last - duration(r);
-	int64_t header = header_time(c, last), oldest = c->fresh || first < c->oldest_ms ? first : c->oldest_ms;
+	int64_t header = header_time(c, last),
+		oldest = c->fresh || first < c->oldest_ms ? first : c->oldest_ms;
 
 	if (header < c->header_ms)
 		header = c->header_ms;
@@ -67,7 +70,8 @@ static bool stepped(const struct export_clock *c, const struct clock_time *now)
 	return moved > STEP_MS || moved < -STEP_MS;
 }
 
-bool export_clock_fits(const struct export_clock *c, const struct flow_record *r, const struct clock_time *now)
+bool export_clock_fits(const struct export_clock *c, const struct flow_record *r,
+		       const struct clock_time *now)
 {
 	if (c->kind == EXPORT_CLOCK_SECONDS)
 		return true;
@@ -152,7 +156,7 @@ int64_t export_clock_earliest(const struct export_clock *c)
 
 struct export_clock_header export_clock_finish(struct export_clock *c)
 {
-	struct export_clock_header h = { 0 };
+	struct export_clock_header h = {0};
 
 	if (c->kind == EXPORT_CLOCK_SECONDS) {
 		if (c->header_ms / 1000 > c->sent_s) /* held after a step back: RFC 7011 §5.1, §8.2 */

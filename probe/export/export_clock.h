@@ -1,18 +1,18 @@
 /*
  * export_clock: the clock that message headers show.
  *
- * IPFIX says seconds.  NetFlow v5 and v9 say one instant twice, as wall time and as sysUptime (ms since boot), and
- * First and Last of records only as sysUptime; a collector computes boot = wall - sysUptime and from that the
- * times of the flows.  So boot must be the same for a whole message and exact to the millisecond, First <= Last <=
- * sysUptime must hold in signed 32-bit arithmetic, and sysUptime never goes back.  v9 has whole seconds only: its
- * headers are dated at the end of the running second.
+ * IPFIX says seconds.  NetFlow v5 and v9 say one instant twice, as wall time and as sysUptime (ms since
+ * boot), and First and Last of records only as sysUptime; a collector computes boot = wall - sysUptime and
+ * from that the times of the flows.  So boot must be the same for a whole message and exact to the
+ * millisecond, First <= Last <= sysUptime must hold in signed 32-bit arithmetic, and sysUptime never goes
+ * back.  v9 has whole seconds only: its headers are dated at the end of the running second.
  *
  * Live, boot lies an hour before the start and moves only when the wall clock steps; sysUptime goes on.
  *
- * Offline the clock follows the records: a header says the latest end seen.  A record that does not fit the line
- * (it began before boot, or lies more than 24 days from the header) ends the message, and the next one begins a
- * new line: sysUptime goes on by an hour and the record's duration, and boot is what makes the times right.  Thus
- * captures of any span and order decode to the exact millisecond.
+ * Offline the clock follows the records: a header says the latest end seen.  A record that does not fit the
+ * line (it began before boot, or lies more than 24 days from the header) ends the message, and the next one
+ * begins a new line: sysUptime goes on by an hour and the record's duration, and boot is what makes the times
+ * right.  Thus captures of any span and order decode to the exact millisecond.
  *
  * Instants are ms since 1970, signed: boot may lie before 1970.
  */
@@ -26,8 +26,8 @@
 #include "pitot/flow_record.h"
 
 enum export_clock_kind {
-	EXPORT_CLOCK_SECONDS,        /* IPFIX */
-	EXPORT_CLOCK_UPTIME,         /* NetFlow v5: sysUptime and ns */
+	EXPORT_CLOCK_SECONDS,	     /* IPFIX */
+	EXPORT_CLOCK_UPTIME,	     /* NetFlow v5: sysUptime and ns */
 	EXPORT_CLOCK_UPTIME_SECONDS, /* NetFlow v9: sysUptime and whole seconds */
 };
 
@@ -35,14 +35,14 @@ struct export_clock {
 	enum export_clock_kind kind;
 	bool offline;
 	bool has_line;
-	bool fresh;           /* no record in the message yet */
-	bool may_wrap;        /* offline: a flow of many days leaves no way around the 32-bit wrap */
-	int64_t boot_ms;      /* sysUptime 0 */
-	int64_t header_ms;    /* what a header would say now */
-	int64_t oldest_ms;    /* earliest First of the message */
+	bool fresh;		/* no record in the message yet */
+	bool may_wrap;		/* offline: a flow of many days leaves no way around the 32-bit wrap */
+	int64_t boot_ms;	/* sysUptime 0 */
+	int64_t header_ms;	/* what a header would say now */
+	int64_t oldest_ms;	/* earliest First of the message */
 	int64_t sent_uptime_ms; /* of the last header */
-	int64_t sent_s;       /* IPFIX: the last Export Time */
-	int64_t offset_ms;    /* live: wall - monotonic of this line */
+	int64_t sent_s;		/* IPFIX: the last Export Time */
+	int64_t offset_ms;	/* live: wall - monotonic of this line */
 	uint64_t start_monotonic_ns;
 };
 
@@ -55,9 +55,12 @@ struct export_clock_header {
 /* More than this between header and First is not shown: signed 32-bit, less room for what may still come. */
 #define EXPORT_CLOCK_SPAN_MS (INT64_C(0x7fffffff) - 2 * 3600 * 1000)
 
-void export_clock_init(struct export_clock *c, enum export_clock_kind kind, bool offline, uint64_t start_monotonic_ns);
-/* May r (NULL: none) go into the message that is being filled?  Else it must be finished and another begun. */
-bool export_clock_fits(const struct export_clock *c, const struct flow_record *r, const struct clock_time *now);
+void export_clock_init(struct export_clock *c, enum export_clock_kind kind, bool offline,
+		       uint64_t start_monotonic_ns);
+/* May r (NULL: none) go into the message that is being filled?  Else it must be finished and another begun.
+ */
+bool export_clock_fits(const struct export_clock *c, const struct flow_record *r,
+		       const struct clock_time *now);
 /* A message begins; r is its first record, NULL if that is not known. */
 void export_clock_begin(struct export_clock *c, const struct flow_record *r, const struct clock_time *now);
 /* r, which fits, goes into the message; NULL: only time passed. */

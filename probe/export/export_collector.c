@@ -1,5 +1,6 @@
 /*
- * export_collector: one collector of the exporter: its format and transport, its ledger, what became of its messages.
+ * export_collector: one collector of the exporter: its format and transport, its ledger, what became of its
+ * messages.
  */
 #include <errno.h>
 #include <string.h>
@@ -63,7 +64,8 @@ static void on_outcome(void *context, const struct transport_load *load, size_t 
 	c->stats.templates += load->templates;
 	c->shown = load->lost;
 	if (!is_alone(c))
-		outcome_tell(c->exporter->outcomes, load->first, load->end, c->index, true, &c->exporter->stats);
+		outcome_tell(c->exporter->outcomes, load->first, load->end, c->index, true,
+			     &c->exporter->stats);
 }
 
 static void count_not_sent(struct collector *c, const struct transport_load *load)
@@ -120,7 +122,8 @@ void collector_lose(struct collector *c, const struct transport_load *load)
 	if (is_alone(c))
 		count_not_sent(c, load);
 	else
-		outcome_tell(c->exporter->outcomes, load->first, load->end, c->index, false, &c->exporter->stats);
+		outcome_tell(c->exporter->outcomes, load->first, load->end, c->index, false,
+			     &c->exporter->stats);
 }
 
 void collector_unfit(struct collector *c, const struct flow_record *r)
@@ -131,7 +134,8 @@ void collector_unfit(struct collector *c, const struct flow_record *r)
 	c->stats.unfit_packets += r->packets;
 	c->stats.unfit_octets += r->octets;
 	if (is_alone(c))
-		count_not_sent(c, &(struct transport_load){ .records = 1, .packets = r->packets, .octets = r->octets });
+		count_not_sent(c, &(struct transport_load){
+					  .records = 1, .packets = r->packets, .octets = r->octets});
 	else
 		outcome_tell(c->exporter->outcomes, number, number + 1, c->index, false, &c->exporter->stats);
 }
@@ -139,7 +143,7 @@ void collector_unfit(struct collector *c, const struct flow_record *r)
 /* ---- life */
 
 int collector_open(struct exporter *e, struct collector *c, const struct collector_config *config,
-			  struct diag *diag)
+		   struct diag *diag)
 {
 	struct transport_config tc = e->config.transport;
 	int r;
@@ -172,13 +176,14 @@ int collector_open(struct exporter *e, struct collector *c, const struct collect
 	}
 	r = c->format->announce ? c->format->announce(c) : -EINVAL;
 	if (r)
-		return diag_set(diag, r, "--collector %.200s: its templates do not fit a message", c->config.url);
+		return diag_set(diag, r, "--collector %.200s: its templates do not fit a message",
+				c->config.url);
 	return 0;
 }
 
 void collector_close(struct collector *c, uint64_t deadline_ns)
 {
-	struct transport_stats last = { 0 };
+	struct transport_stats last = {0};
 
 	if (!c->transport)
 		return;
@@ -228,7 +233,8 @@ void exporter_get_collector_stats(const struct exporter *e, unsigned i, struct c
 	stats->url = c->config.url;
 	stats->saturated = c->context.saturated;
 	stats->reliable = transport_replays(c->config.transport);
-	stats->pending_records = stats->taken_records - stats->records - stats->lost_records - stats->unfit_records;
+	stats->pending_records =
+		stats->taken_records - stats->records - stats->lost_records - stats->unfit_records;
 	if (c->transport) {
 		stats->errors += c->transport->stats.errors;
 		stats->sessions = c->transport->stats.sessions;

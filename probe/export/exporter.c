@@ -12,8 +12,9 @@
 #include "format.h"
 #include "outcome.h"
 
-#define DEADLINE_NS (2 * NS_PER_SEC) /* for transports to end in good order, once nothing is left or time is up */
-#define LEAST_NS    (200 * NS_PER_MSEC) /* of it for each, whatever those before it took */
+#define DEADLINE_NS                                                                                          \
+	(2 * NS_PER_SEC) /* for transports to end in good order, once nothing is left or time is up */
+#define LEAST_NS      (200 * NS_PER_MSEC) /* of it for each, whatever those before it took */
 #define DRAIN_STEP_MS 10
 
 /* ---- set-up */
@@ -25,15 +26,19 @@ static void copy_utf8(char *out, size_t size, const char *in)
 
 	while (*in && n + 1 < size) {
 		unsigned char ch = (unsigned char)*in;
-		unsigned more = ch < 0x80 ? 0 : ch >= 0xc2 && ch < 0xe0 ? 1 : ch >= 0xe0 && ch < 0xf0 ? 2
-				      : ch >= 0xf0 && ch < 0xf5			      ? 3
-										      : 9;
+		unsigned more = ch < 0x80		  ? 0
+				: ch >= 0xc2 && ch < 0xe0 ? 1
+				: ch >= 0xe0 && ch < 0xf0 ? 2
+				: ch >= 0xf0 && ch < 0xf5 ? 3
+							  : 9;
 		bool good = more < 9 && n + more + 1 < size;
 
 		for (unsigned i = 1; good && i <= more; i++)
 			good = ((unsigned char)in[i] & 0xc0) == 0x80;
-		if (good && ((ch == 0xe0 && (unsigned char)in[1] < 0xa0) || (ch == 0xed && (unsigned char)in[1] > 0x9f) ||
-			     (ch == 0xf0 && (unsigned char)in[1] < 0x90) || (ch == 0xf4 && (unsigned char)in[1] > 0x8f)))
+		if (good && ((ch == 0xe0 && (unsigned char)in[1] < 0xa0) ||
+			     (ch == 0xed && (unsigned char)in[1] > 0x9f) ||
+			     (ch == 0xf0 && (unsigned char)in[1] < 0x90) ||
+			     (ch == 0xf4 && (unsigned char)in[1] > 0x8f)))
 			good = false; /* overlong, surrogates, beyond U+10FFFF */
 		if (!good || ch < 0x20 || ch == 0x7f) {
 			out[n++] = '?';
@@ -253,7 +258,8 @@ void exporter_refresh(struct exporter *e, const struct clock_time *now)
 	exporter_tick(e, now);
 }
 
-void exporter_set_periods(struct exporter *e, const struct exporter_periods *periods, const struct clock_time *now)
+void exporter_set_periods(struct exporter *e, const struct exporter_periods *periods,
+			  const struct clock_time *now)
 {
 	e->config.template_ns = periods->template_ns;
 	e->config.template_messages = periods->template_messages;
@@ -278,14 +284,15 @@ static void drain(struct exporter *e, const struct clock_time *start)
 
 	for (;;) {
 		uint64_t passed_ns = clock_monotonic_ns() - begun_ns;
-		struct clock_time now = { start->realtime_ns + passed_ns, start->monotonic_ns + passed_ns };
+		struct clock_time now = {start->realtime_ns + passed_ns, start->monotonic_ns + passed_ns};
 		struct pollfd fds[64];
 		nfds_t n = 0;
 
 		exporter_tick(e, &now);
 		for (unsigned i = 0; i < e->n_collectors && n < 64; i++)
 			if (!is_idle(&e->collectors[i], start->monotonic_ns + e->config.stop_ns))
-				fds[n++] = (struct pollfd){ .fd = e->collectors[i].transport->fd, .events = POLLIN };
+				fds[n++] = (struct pollfd){.fd = e->collectors[i].transport->fd,
+							   .events = POLLIN};
 		if (n == 0 || passed_ns >= e->config.stop_ns)
 			return;
 		poll(fds, n, DRAIN_STEP_MS);
@@ -347,8 +354,8 @@ const struct transport *exporter_transport(const struct exporter *e, unsigned i)
 	return e->collectors[i].transport;
 }
 
-static void print_template(const struct template *t, const char *what, void (*print)(void *ctx, const char *line),
-			   void *ctx)
+static void print_template(const struct template *t, const char *what,
+			   void (*print)(void *ctx, const char *line), void *ctx)
 {
 	char line[160];
 

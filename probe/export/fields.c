@@ -3,8 +3,9 @@
  *
  * A list names elements by IANA name or number, separated by commas; "standard" stands for the standard list.
  * An element that only one family has brings its counterpart into the other family's template (8 and 27, 12
- * and 28, 32 and 139), and one that only one format has brings its counterpart there (22 and 152, 21 and 153).
- * Elements that nothing is known of (MAC addresses without Ethernet, direction of a savefile) are left out.
+ * and 28, 32 and 139), and one that only one format has brings its counterpart there (22 and 152, 21 and
+ * 153). Elements that nothing is known of (MAC addresses without Ethernet, direction of a savefile) are left
+ * out.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -21,7 +22,7 @@ struct field_choice {
 };
 
 static const struct field_choice standard[] = {
-#define FIELD(name, p) { &ie_table[IE_##name], p },
+#define FIELD(name, p) {&ie_table[IE_##name], p},
 #include "pitot/fields.def"
 };
 #define STANDARD (sizeof(standard) / sizeof(standard[0]))
@@ -41,7 +42,8 @@ static int add_field(struct template *t, const struct ie *ie, unsigned groups, s
 	if (!ie || template_has(t, ie))
 		return 0;
 	if (template_add(t, ie, 0))
-		return diag_set(diag, -EINVAL, "--fields: more than %d elements; name fewer", TEMPLATE_FIELDS);
+		return diag_set(diag, -EINVAL, "--fields: more than %d elements; name fewer",
+				TEMPLATE_FIELDS);
 	return 0;
 }
 
@@ -69,10 +71,12 @@ static int add_list(struct template *t, unsigned groups, const char *list, struc
 			r = add_standard(t, groups, diag);
 		} else {
 			if (n == 0)
-				return diag_set(diag, -EINVAL, "--fields: an element is missing before or after a comma");
+				return diag_set(diag, -EINVAL,
+						"--fields: an element is missing before or after a comma");
 			ie = ie_find(at, n);
 			if (!ie)
-				return diag_set(diag, -EINVAL, "--fields: no element is called \"%.*s\"; see --list-fields",
+				return diag_set(diag, -EINVAL,
+						"--fields: no element is called \"%.*s\"; see --list-fields",
 						(int)n, at);
 			r = add_field(t, ie, groups, diag);
 		}
@@ -87,7 +91,7 @@ int fields_templates(struct template *v4, struct template *v6, enum ie_protocol 
 {
 	unsigned known = IE_GROUP_BASE | (config->has_ethernet ? IE_GROUP_ETHERNET : 0) |
 			 (config->has_direction ? IE_GROUP_DIRECTION : 0);
-	struct template *both[] = { v4, v6 };
+	struct template *both[] = {v4, v6};
 
 	template_init(v4, FLOW4_ID, protocol);
 	template_init(v6, FLOW6_ID, protocol);
@@ -99,7 +103,8 @@ int fields_templates(struct template *v4, struct template *v6, enum ie_protocol 
 		if (r)
 			return r;
 		if (both[i]->n_fields == 0)
-			return diag_set(diag, -EINVAL, "--fields %s: none of these is known of %s flows here; add others",
+			return diag_set(diag, -EINVAL,
+					"--fields %s: none of these is known of %s flows here; add others",
 					config->fields, i ? "IPv6" : "IPv4");
 	}
 	return 0;
@@ -114,7 +119,7 @@ int fields_add_id(struct template *v4, struct template *v6, struct diag *diag)
 
 int exporter_check_fields(const char *fields, struct diag *diag)
 {
-	struct exporter_config config = { .fields = fields, .has_ethernet = true, .has_direction = true };
+	struct exporter_config config = {.fields = fields, .has_ethernet = true, .has_direction = true};
 	struct template v4, v6;
 
 	return fields_templates(&v4, &v6, PX, &config, diag);
@@ -135,10 +140,12 @@ void exporter_list_fields(void (*print)(void *ctx, const char *line), void *ctx)
 		if (ie->length != IE_VARIABLE)
 			snprintf(octets, sizeof(octets), "%u", ie->length);
 		snprintf(line, sizeof(line), "%6u  %-28s %-6s %-14s %s", ie->id, ie->name, octets,
-			 !(ie->protocols & PX) ? "netflow9" : !(ie->protocols & P9) ? "ipfix" : "netflow9 ipfix",
-			 ie->group == IE_GROUP_IP4	 ? "IPv4"
-			 : ie->group == IE_GROUP_IP6	 ? "IPv6"
-			 : ie->group == IE_GROUP_ETHERNET ? "all, on Ethernet"
+			 !(ie->protocols & PX)	 ? "netflow9"
+			 : !(ie->protocols & P9) ? "ipfix"
+						 : "netflow9 ipfix",
+			 ie->group == IE_GROUP_IP4	   ? "IPv4"
+			 : ie->group == IE_GROUP_IP6	   ? "IPv6"
+			 : ie->group == IE_GROUP_ETHERNET  ? "all, on Ethernet"
 			 : ie->group == IE_GROUP_DIRECTION ? "all, live"
 							   : "all");
 		print(ctx, line);

@@ -1,8 +1,8 @@
 /*
  * format: one collector inside the exporter, and what an export format is: a row of format_ops in a file.
  *
- * Every format builds messages by message_begin(), the cursor message.wire and message_finish(), so the ledger,
- * lost messages and record numbers are kept in one place (message.c).
+ * Every format builds messages by message_begin(), the cursor message.wire and message_finish(), so the
+ * ledger, lost messages and record numbers are kept in one place (message.c).
  */
 #ifndef PITOT_EXPORT_FORMAT_H
 #define PITOT_EXPORT_FORMAT_H
@@ -71,24 +71,26 @@ struct collector {
 	struct export_clock clock;
 	struct template_context context;
 	struct announced *announced; /* NULL: a format without templates */
-	struct template *plain;      /* the fields of JSON and NetFlow v5: 4, 6 */
+	struct template *plain;	     /* the fields of JSON and NetFlow v5: 4, 6 */
 
 	unsigned index;
-	uint64_t session;       /* the transport's, in which this is */
+	uint64_t session;	/* the transport's, in which this is */
 	uint64_t stamp_session; /* the one that sequence and stamp_s are of: spooled transports */
-	uint32_t stamp_s;       /* the last Export Time of any session */
-	bool started;           /* templates, or the header line, are out */
+	uint32_t stamp_s;	/* the last Export Time of any session */
+	bool started;		/* templates, or the header line, are out */
 	bool templates_due;
 	uint32_t sequence;
 	uint64_t next_template_ns; /* monotonic */
 	uint64_t next_stats_ns;
-	uint32_t since_templates;  /* messages since the last one with templates, that one included */
-	uint64_t error_count;      /* of the transport, when last looked */
-	uint64_t error_ns;         /* when it last grew; 0: templates were sent since */
-	uint64_t error_messages;   /* sent then */
+	uint32_t since_templates; /* messages since the last one with templates, that one included */
+	uint64_t error_count;	  /* of the transport, when last looked */
+	uint64_t error_ns;	  /* when it last grew; 0: templates were sent since */
+	uint64_t error_messages;  /* sent then */
 
-	struct transport_lost lost;  /* not sent, all causes but unfit ones; includes losses before the exporter */
-	struct transport_lost shown; /* of those, what a message that was sent has shown by its sequence number */
+	struct transport_lost
+		lost; /* not sent, all causes but unfit ones; includes losses before the exporter */
+	struct transport_lost
+		shown; /* of those, what a message that was sent has shown by its sequence number */
 	uint64_t first_lost_ns, last_lost_ns;
 	unsigned columns[2]; /* text: widths */
 };
@@ -102,13 +104,13 @@ struct exporter {
 	struct exporter_stats stats;
 	struct export_process_facts facts;
 	struct outcome_ring *outcomes;
-	uint64_t all;          /* collectors: bit i is collector i */
-	uint64_t group;        /* collectors (bit i is collector i) that share records, by config.group */
+	uint64_t all;	       /* collectors: bit i is collector i */
+	uint64_t group;	       /* collectors (bit i is collector i) that share records, by config.group */
 	uint64_t in_step;      /* those that tell of a record soon: their transport is not spooled */
 	bool group_waited;     /* offline: for one of the group to be up, once */
 	struct clock_time now; /* of the call that is running */
 	const struct flow_record *record; /* that is being exported; NULL */
-	uint64_t latest_ns;    /* latest record end: the clock of offline losses */
+	uint64_t latest_ns;		  /* latest record end: the clock of offline losses */
 	bool finished;
 	uint8_t scratch[FORMAT_MAX_MESSAGE + 64]; /* messages that will be lost: nobody reads them */
 };
@@ -116,7 +118,8 @@ struct exporter {
 /* Opens a message; header_size octets are left for ops->header.  Does nothing if one is open. */
 void message_begin(struct collector *c, unsigned header_size, unsigned reserve_at_end);
 /* Counts r, which was just written, as one of the message. */
-static inline void message_count(struct message *m, uint64_t number, uint64_t packets, uint64_t octets, uint64_t now_ns)
+static inline void message_count(struct message *m, uint64_t number, uint64_t packets, uint64_t octets,
+				 uint64_t now_ns)
 {
 	if (m->load.records++ == 0)
 		m->load.first = number;
@@ -141,7 +144,8 @@ void message_close_set(struct collector *c);
 
 /* export_collector.c */
 const struct format_ops *collector_format(enum export_format format);
-int collector_open(struct exporter *e, struct collector *c, const struct collector_config *config, struct diag *diag);
+int collector_open(struct exporter *e, struct collector *c, const struct collector_config *config,
+		   struct diag *diag);
 void collector_close(struct collector *c, uint64_t deadline_ns);
 /* Templates again once a collector that refused datagrams takes them: it may have been started just now. */
 void collector_watch_errors(struct collector *c, const struct clock_time *now);

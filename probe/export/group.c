@@ -1,14 +1,13 @@
 /*
  * group: which collectors get a record (--collector-group).
  *
- * The group is the collectors that are hosts; files get every record.  Each keeps its own templates, sequence and
- * queue, whatever the others do: what one has taken is never given to another.
+ * The group is the collectors that are hosts; files get every record.  Each keeps its own templates, sequence
+ * and queue, whatever the others do: what one has taken is never given to another.
  *
- * failover: the first that is up, in the order of the options; when none is, the first that may still come up.  A
- * datagram collector is up unless its host refuses datagrams; templates, which all of them get, find out when it is
- * back.
- * hash: both directions of a connection, and all its records, go to one collector.  It stays the same one when that
- * is down: what waits for it is in its queue.
+ * failover: the first that is up, in the order of the options; when none is, the first that may still come
+ * up.  A datagram collector is up unless its host refuses datagrams; templates, which all of them get, find
+ * out when it is back. hash: both directions of a connection, and all its records, go to one collector.  It
+ * stays the same one when that is down: what waits for it is in its queue.
  */
 #include <poll.h>
 #include <string.h>
@@ -106,7 +105,7 @@ static void wait_for_first(struct exporter *e)
 
 	e->group_waited = true;
 	for (; passed_ns < WAIT_NS; passed_ns = clock_monotonic_ns() - begun_ns) {
-		struct clock_time now = { e->now.realtime_ns + passed_ns, e->now.monotonic_ns + passed_ns };
+		struct clock_time now = {e->now.realtime_ns + passed_ns, e->now.monotonic_ns + passed_ns};
 
 		for (unsigned i = 0; i < e->n_collectors; i++)
 			e->collectors[i].transport->ops->tick(e->collectors[i].transport, &now);

@@ -9,31 +9,31 @@
 
 #include "pitot/flow_record.h"
 
-#define VARIABLE         IE_VARIABLE
+#define VARIABLE	 IE_VARIABLE
 #define SIZE_OF(type, m) sizeof(((const type *)0)->m)
 
 const struct ie ie_table[IE_COUNT] = {
-#define IE(n, p, i, len, len9, enc, m, g, proto) \
-	[IE_##n] = { .name = #n,                    \
-		     .pen = p,                      \
-		     .id = i,                       \
-		     .length = len,                 \
-		     .length9 = len9,               \
-		     .offset = offsetof(struct flow_record, m), \
-		     .size = SIZE_OF(struct flow_record, m),    \
-		     .encode = IE_ENCODE_##enc,     \
-		     .group = IE_GROUP_##g,         \
-		     .protocols = proto },
-#define IE_CONST(n, p, i, len, len9, value, g, proto) \
-	[IE_##n] = { .name = #n,                         \
-		     .pen = p,                           \
-		     .id = i,                            \
-		     .length = len,                      \
-		     .length9 = len9,                    \
-		     .encode = IE_ENCODE_CONST,          \
-		     .group = IE_GROUP_##g,              \
-		     .protocols = proto,                 \
-		     .constant = value },
+#define IE(n, p, i, len, len9, enc, m, g, proto)                                                             \
+	[IE_##n] = {.name = #n,                                                                              \
+		    .pen = p,                                                                                \
+		    .id = i,                                                                                 \
+		    .length = len,                                                                           \
+		    .length9 = len9,                                                                         \
+		    .offset = offsetof(struct flow_record, m),                                               \
+		    .size = SIZE_OF(struct flow_record, m),                                                  \
+		    .encode = IE_ENCODE_##enc,                                                               \
+		    .group = IE_GROUP_##g,                                                                   \
+		    .protocols = proto},
+#define IE_CONST(n, p, i, len, len9, value, g, proto)                                                        \
+	[IE_##n] = {.name = #n,                                                                              \
+		    .pen = p,                                                                                \
+		    .id = i,                                                                                 \
+		    .length = len,                                                                           \
+		    .length9 = len9,                                                                         \
+		    .encode = IE_ENCODE_CONST,                                                               \
+		    .group = IE_GROUP_##g,                                                                   \
+		    .protocols = proto,                                                                      \
+		    .constant = value},
 #define IE_FACT(...)
 #define IE_PAIR(...)
 #include "pitot/ie.def"
@@ -42,17 +42,17 @@ const struct ie ie_table[IE_COUNT] = {
 const struct ie ie_facts[FACT_COUNT] = {
 #define IE(...)
 #define IE_CONST(...)
-#define IE_FACT(n, p, i, len, len9, enc, m)                     \
-	[FACT_##m] = { .name = #n,                              \
-		       .pen = p,                                \
-		       .id = i,                                 \
-		       .length = len,                           \
-		       .length9 = len9,                         \
-		       .offset = offsetof(struct export_facts, m), \
-		       .size = SIZE_OF(struct export_facts, m),    \
-		       .encode = IE_ENCODE_##enc,               \
-		       .group = IE_GROUP_BASE,                  \
-		       .protocols = P9 | PX },
+#define IE_FACT(n, p, i, len, len9, enc, m)                                                                  \
+	[FACT_##m] = {.name = #n,                                                                            \
+		      .pen = p,                                                                              \
+		      .id = i,                                                                               \
+		      .length = len,                                                                         \
+		      .length9 = len9,                                                                       \
+		      .offset = offsetof(struct export_facts, m),                                            \
+		      .size = SIZE_OF(struct export_facts, m),                                               \
+		      .encode = IE_ENCODE_##enc,                                                             \
+		      .group = IE_GROUP_BASE,                                                                \
+		      .protocols = P9 | PX},
 #define IE_PAIR(...)
 #include "pitot/ie.def"
 };
@@ -61,7 +61,7 @@ static const enum ie_index ie_pairs[][2] = {
 #define IE(...)
 #define IE_CONST(...)
 #define IE_FACT(...)
-#define IE_PAIR(one, other) { IE_##one, IE_##other },
+#define IE_PAIR(one, other) {IE_##one, IE_##other},
 #include "pitot/ie.def"
 };
 

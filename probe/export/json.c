@@ -178,7 +178,8 @@ static void json_record(struct collector *c, const struct flow_record *r, const 
 		mark = wire_mark(&m->wire);
 		put_object(c, &m->wire, r);
 		if (!wire_overflowed(&m->wire)) {
-			message_count(m, exporter_number(c->exporter), r->packets, r->octets, now->monotonic_ns);
+			message_count(m, exporter_number(c->exporter), r->packets, r->octets,
+				      now->monotonic_ns);
 			return;
 		}
 		wire_rewind(&m->wire, mark);

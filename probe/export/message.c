@@ -21,10 +21,10 @@ void message_begin(struct collector *c, unsigned header_size, unsigned reserve_a
 		size = FORMAT_MAX_MESSAGE;
 	if (c->transport->limits.spooled || (c->session && c->session == c->transport->session))
 		memory = c->transport->ops->reserve(c->transport);
-	*m = (struct message){ .open = true,
-			       .lent = memory != NULL,
-			       .begun_ns = c->exporter->now.monotonic_ns,
-			       .touched_ns = c->exporter->now.monotonic_ns };
+	*m = (struct message){.open = true,
+			      .lent = memory != NULL,
+			      .begun_ns = c->exporter->now.monotonic_ns,
+			      .touched_ns = c->exporter->now.monotonic_ns};
 	wire_init(&m->wire, memory ? memory : c->exporter->scratch, size - reserve_at_end);
 	m->load.lost = c->lost;
 	m->load.first = m->load.end = exporter_number(c->exporter);

@@ -1,8 +1,8 @@
 /*
  * netflow5: NetFlow version 5.  A template that nobody announces; at most 30 records of 48 octets.
  *
- * IPv6 does not fit the format.  Counters have 32 bits: a record with more is split into several whose sums are
- * exact and of which none is empty.  An ifIndex above 65535 is 0, unknown.
+ * IPv6 does not fit the format.  Counters have 32 bits: a record with more is split into several whose sums
+ * are exact and of which none is empty.  An ifIndex above 65535 is 0, unknown.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -12,28 +12,18 @@
 #define HEADER_SIZE 24
 #define RECORD_SIZE 48
 #define MAX_RECORDS 30
-#define MOST        (UINT64_C(0xffffffff) - 1) /* all ones would look saturated */
+#define MOST	    (UINT64_C(0xffffffff) - 1) /* all ones would look saturated */
 
 static const struct {
 	enum ie_index ie;
 	uint16_t length;
 } netflow5_fields[] = {
-	{ IE_sourceIPv4Address, 4 },
-	{ IE_destinationIPv4Address, 4 },
-	{ IE_paddingOctets, 4 }, /* next hop */
-	{ IE_ingressInterface, 2 },
-	{ IE_egressInterface, 2 },
-	{ IE_packetDeltaCount, 4 },
-	{ IE_octetDeltaCount, 4 },
-	{ IE_flowStartSysUpTime, 4 },
-	{ IE_flowEndSysUpTime, 4 },
-	{ IE_sourceTransportPort, 2 },
-	{ IE_destinationTransportPort, 2 },
-	{ IE_paddingOctets, 1 },
-	{ IE_tcpControlBits, 1 },
-	{ IE_protocolIdentifier, 1 },
-	{ IE_ipClassOfService, 1 },
-	{ IE_paddingOctets, 8 }, /* AS numbers, prefix lengths, padding */
+	{IE_sourceIPv4Address, 4},   {IE_destinationIPv4Address, 4},   {IE_paddingOctets, 4}, /* next hop */
+	{IE_ingressInterface, 2},    {IE_egressInterface, 2},	       {IE_packetDeltaCount, 4},
+	{IE_octetDeltaCount, 4},     {IE_flowStartSysUpTime, 4},       {IE_flowEndSysUpTime, 4},
+	{IE_sourceTransportPort, 2}, {IE_destinationTransportPort, 2}, {IE_paddingOctets, 1},
+	{IE_tcpControlBits, 1},	     {IE_protocolIdentifier, 1},       {IE_ipClassOfService, 1},
+	{IE_paddingOctets, 8}, /* AS numbers, prefix lengths, padding */
 };
 
 static int netflow5_setup(struct collector *c, struct diag *diag)
@@ -102,14 +92,16 @@ static uint64_t share(uint64_t a, uint64_t b, uint64_t c)
 static void netflow5_record(struct collector *c, const struct flow_record *r, const struct clock_time *now)
 {
 	uint64_t most = r->octets > r->packets ? r->octets : r->packets;
-	uint64_t parts = most > MOST ? most / (MOST / 2) + 1 : 1; /* half full: rounding cannot overflow one */
+	uint64_t parts =
+		most > MOST ? most / (MOST / 2) + 1 : 1; /* half full: rounding cannot overflow one */
 	struct flow_record part = *r;
 	uint64_t packets = 0, octets = 0;
 
 	if (parts > r->packets)
 		parts = r->packets ? r->packets : 1;
 	for (uint64_t i = 1; i <= parts; i++) {
-		uint64_t p = share(r->packets, i, parts), o = r->packets ? share(r->octets, p, r->packets) : r->octets;
+		uint64_t p = share(r->packets, i, parts),
+			 o = r->packets ? share(r->octets, p, r->packets) : r->octets;
 
 		part.packets = p - packets;
 		part.octets = o - octets;
@@ -143,7 +135,7 @@ static void netflow5_header(struct collector *c)
 	wire_put_u32(&w, now.nanoseconds);
 	wire_put_u32(&w, c->sequence);
 	wire_put_u16(&w, (uint16_t)c->exporter->config.domain); /* engine type and id */
-	wire_put_u16(&w, 0);                                    /* not sampled */
+	wire_put_u16(&w, 0);					/* not sampled */
 	c->sequence += m->set_records; /* counts records, those that get lost as well */
 }
 

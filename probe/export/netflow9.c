@@ -16,7 +16,7 @@ static void netflow9_header(struct collector *c)
 	wire_put_u32(&w, c->sequence);
 	wire_put_u32(&w, c->exporter->config.domain);
 	if (!c->transport->limits.spooled) /* else netflow9_restamp() does it */
-		c->sequence++; /* counts messages, those that get lost as well */
+		c->sequence++;		   /* counts messages, those that get lost as well */
 }
 
 /* Times stay: First and Last of the records hang on them. */

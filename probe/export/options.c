@@ -20,24 +20,46 @@ struct option_row {
 };
 
 static const struct option_row option_rows[OPTION_SETS] = {
-	/* 34 and 35 are deprecated by RFC 7270, yet they are what collectors read; the selector stands beside them */
-	[OPTION_SAMPLING] = { P9 | PX, SCOPE9_SYSTEM, OPTION_REFRESH, FACT_domain, 4,
-			      { FACT_sampling_interval, FACT_sampling_algorithm, FACT_active_s, FACT_inactive_s } },
-	[OPTION_SELECTOR] = { PX, 0, OPTION_REFRESH, FACT_selector_id, 3,
-			      { FACT_selector_algorithm, FACT_selector_size, FACT_selector_population } },
-	[OPTION_INTERFACES] = { P9 | PX, SCOPE9_INTERFACE, OPTION_REFRESH, FACT_ifindex, 2,
-				{ FACT_ifname, FACT_ifdescription } },
-	[OPTION_EXPORTER] = { P9 | PX, SCOPE9_SYSTEM, OPTION_REFRESH, FACT_domain, 1, { FACT_start_ns } },
-	[OPTION_METERING_STATISTICS] = { PX, 0, OPTION_STATISTICS, FACT_domain, 3,
-					 { FACT_messages, FACT_records, FACT_octets } },
-	[OPTION_METERING_RELIABILITY] = { PX, 0, OPTION_STATISTICS, FACT_domain, 5,
-					  { FACT_ignored_packets, FACT_ignored_octets, FACT_first_ignored_ns,
-					    FACT_last_ignored_ns, FACT_dropped_packets } },
-	[OPTION_EXPORTING_RELIABILITY] = { PX, 0, OPTION_STATISTICS, FACT_process_id, 5,
-					   { FACT_not_sent_records, FACT_not_sent_packets, FACT_not_sent_octets,
-					     FACT_first_not_sent_ns, FACT_last_not_sent_ns } },
-	[OPTION_FLOW_KEYS] = { PX, SCOPE9_TEMPLATE, OPTION_WITH_TEMPLATES, FACT_template_id, 1,
-			       { FACT_flow_key_indicator } },
+	/* 34 and 35 are deprecated by RFC 7270, yet they are what collectors read; the selector stands beside
+	   them */
+	[OPTION_SAMPLING] = {P9 | PX,
+			     SCOPE9_SYSTEM,
+			     OPTION_REFRESH,
+			     FACT_domain,
+			     4,
+			     {FACT_sampling_interval, FACT_sampling_algorithm, FACT_active_s,
+			      FACT_inactive_s}},
+	[OPTION_SELECTOR] = {PX,
+			     0,
+			     OPTION_REFRESH,
+			     FACT_selector_id,
+			     3,
+			     {FACT_selector_algorithm, FACT_selector_size, FACT_selector_population}},
+	[OPTION_INTERFACES] = {P9 | PX,
+			       SCOPE9_INTERFACE,
+			       OPTION_REFRESH,
+			       FACT_ifindex,
+			       2,
+			       {FACT_ifname, FACT_ifdescription}},
+	[OPTION_EXPORTER] = {P9 | PX, SCOPE9_SYSTEM, OPTION_REFRESH, FACT_domain, 1, {FACT_start_ns}},
+	[OPTION_METERING_STATISTICS] =
+		{PX, 0, OPTION_STATISTICS, FACT_domain, 3, {FACT_messages, FACT_records, FACT_octets}},
+	[OPTION_METERING_RELIABILITY] = {PX,
+					 0,
+					 OPTION_STATISTICS,
+					 FACT_domain,
+					 5,
+					 {FACT_ignored_packets, FACT_ignored_octets, FACT_first_ignored_ns,
+					  FACT_last_ignored_ns, FACT_dropped_packets}},
+	[OPTION_EXPORTING_RELIABILITY] = {PX,
+					  0,
+					  OPTION_STATISTICS,
+					  FACT_process_id,
+					  5,
+					  {FACT_not_sent_records, FACT_not_sent_packets, FACT_not_sent_octets,
+					   FACT_first_not_sent_ns, FACT_last_not_sent_ns}},
+	[OPTION_FLOW_KEYS] =
+		{PX, SCOPE9_TEMPLATE, OPTION_WITH_TEMPLATES, FACT_template_id, 1, {FACT_flow_key_indicator}},
 };
 
 static bool wanted(enum option_index i, const struct exporter_config *config)
@@ -49,7 +71,8 @@ static bool wanted(enum option_index i, const struct exporter_config *config)
 	return true;
 }
 
-void options_init(struct option_set sets[OPTION_SETS], enum ie_protocol protocol, const struct exporter_config *config)
+void options_init(struct option_set sets[OPTION_SETS], enum ie_protocol protocol,
+		  const struct exporter_config *config)
 {
 	for (unsigned i = 0; i < OPTION_SETS; i++) {
 		const struct option_row *row = &option_rows[i];
@@ -71,7 +94,8 @@ static uint32_t whole_seconds(uint64_t ns)
 	return s < 65535 ? (uint32_t)s : 65535;
 }
 
-void options_facts(struct export_facts *facts, const struct exporter_config *config, enum ie_protocol protocol)
+void options_facts(struct export_facts *facts, const struct exporter_config *config,
+		   enum ie_protocol protocol)
 {
 	*facts = (struct export_facts){
 		/* the scope System of v9 is the whole exporter */
@@ -95,18 +119,12 @@ uint64_t options_flow_keys(const struct template *t, const struct exporter_confi
 		enum ie_index ie;
 		uint32_t when; /* enum flow_key_extra; 0 always */
 	} keys[] = {
-		{ IE_sourceIPv4Address, 0 },
-		{ IE_destinationIPv4Address, 0 },
-		{ IE_sourceIPv6Address, 0 },
-		{ IE_destinationIPv6Address, 0 },
-		{ IE_protocolIdentifier, 0 },
-		{ IE_sourceTransportPort, 0 },
-		{ IE_destinationTransportPort, 0 },
-		{ IE_ipClassOfService, FLOW_KEY_TOS },
-		{ IE_vlanId, FLOW_KEY_VLAN },
-		{ IE_dot1qVlanId, FLOW_KEY_VLAN },
-		{ IE_sourceMacAddress, FLOW_KEY_MAC },
-		{ IE_destinationMacAddress, FLOW_KEY_MAC },
+		{IE_sourceIPv4Address, 0},	     {IE_destinationIPv4Address, 0},
+		{IE_sourceIPv6Address, 0},	     {IE_destinationIPv6Address, 0},
+		{IE_protocolIdentifier, 0},	     {IE_sourceTransportPort, 0},
+		{IE_destinationTransportPort, 0},    {IE_ipClassOfService, FLOW_KEY_TOS},
+		{IE_vlanId, FLOW_KEY_VLAN},	     {IE_dot1qVlanId, FLOW_KEY_VLAN},
+		{IE_sourceMacAddress, FLOW_KEY_MAC}, {IE_destinationMacAddress, FLOW_KEY_MAC},
 	};
 	uint64_t bits = 0;
 

@@ -1,8 +1,8 @@
 /*
  * options: what an exporter says about itself (RFC 7011 §3.4.2.2, §4; RFC 5476 §6.5.2; RFC 3954 §6.1).
  *
- * A set is a template whose first field is the scope, and data that are encoded by it like flow records, from a
- * struct export_facts.
+ * A set is a template whose first field is the scope, and data that are encoded by it like flow records, from
+ * a struct export_facts.
  */
 #ifndef PITOT_EXPORT_OPTIONS_H
 #define PITOT_EXPORT_OPTIONS_H
@@ -16,17 +16,17 @@ enum option_index {
 	OPTION_SELECTOR,
 	OPTION_INTERFACES,
 	OPTION_EXPORTER,
-	OPTION_METERING_STATISTICS,    /* RFC 7011 §4.1 */
-	OPTION_METERING_RELIABILITY,   /* §4.2 */
-	OPTION_EXPORTING_RELIABILITY,  /* §4.3 */
-	OPTION_FLOW_KEYS,              /* §4.4 */
+	OPTION_METERING_STATISTICS,   /* RFC 7011 §4.1 */
+	OPTION_METERING_RELIABILITY,  /* §4.2 */
+	OPTION_EXPORTING_RELIABILITY, /* §4.3 */
+	OPTION_FLOW_KEYS,	      /* §4.4 */
 	OPTION_SETS
 };
 
 /* When its data are sent. */
 enum option_when {
 	OPTION_WITH_TEMPLATES, /* the same message if there is room */
-	OPTION_REFRESH,        /* after them */
+	OPTION_REFRESH,	       /* after them */
 	OPTION_STATISTICS,     /* every stats_ns */
 };
 
@@ -37,9 +37,11 @@ struct option_set {
 };
 
 /* The sets that this protocol and configuration have. */
-void options_init(struct option_set sets[OPTION_SETS], enum ie_protocol protocol, const struct exporter_config *config);
+void options_init(struct option_set sets[OPTION_SETS], enum ie_protocol protocol,
+		  const struct exporter_config *config);
 /* What does not change: configuration. */
-void options_facts(struct export_facts *facts, const struct exporter_config *config, enum ie_protocol protocol);
+void options_facts(struct export_facts *facts, const struct exporter_config *config,
+		   enum ie_protocol protocol);
 /* flowKeyIndicator: a bit for each field of t that is a key (RFC 7011 §4.4). */
 uint64_t options_flow_keys(const struct template *t, const struct exporter_config *config);
 

@@ -36,10 +36,8 @@ bool outcome_is_crowded(const struct outcome_ring *o, uint64_t number, uint64_t 
 
 void outcome_add(struct outcome_ring *o, uint64_t number, const struct flow_record *r, uint64_t collectors)
 {
-	o->places[number % PLACES] = (struct outcome){ .number = number,
-						       .packets = r->packets,
-						       .octets = r->octets,
-						       .open = collectors };
+	o->places[number % PLACES] = (struct outcome){
+		.number = number, .packets = r->packets, .octets = r->octets, .open = collectors};
 }
 
 static void count_not_sent(const struct outcome *p, struct exporter_stats *stats)

@@ -1,9 +1,9 @@
 /*
  * template: see template.h.
  *
- * template_encode() runs once per record and collector.  Where a field stands is known up to the first one of variable
- * length: these are put code by code, each a loop of one load and one store of constant size, without a decision for
- * every field.  What follows a variable field is put in order.
+ * template_encode() runs once per record and collector.  Where a field stands is known up to the first one of
+ * variable length: these are put code by code, each a loop of one load and one store of constant size,
+ * without a decision for every field.  What follows a variable field is put in order.
  */
 #include "template.h"
 
@@ -68,7 +68,7 @@ static uint64_t load_uint(const uint8_t *p, unsigned size)
 
 void template_init(struct template *t, uint16_t id, enum ie_protocol protocol)
 {
-	*t = (struct template){ .id = id, .protocol = (uint8_t)protocol };
+	*t = (struct template){.id = id, .protocol = (uint8_t)protocol};
 }
 
 static enum template_code uint_code(unsigned size, unsigned length)
@@ -118,8 +118,8 @@ static enum template_code code_of(const struct ie *ie, unsigned length)
 /* Octets of the longest value of a variable field, its length included (RFC 7011 §7). */
 static unsigned variable_size(const struct ie *ie)
 {
-	unsigned longest = ie->encode == IE_ENCODE_INTERFACE ? sizeof(((struct export_interface *)0)->name)
-							     : ie->size;
+	unsigned longest =
+		ie->encode == IE_ENCODE_INTERFACE ? sizeof(((struct export_interface *)0)->name) : ie->size;
 
 	return longest < 255 ? 1 + longest : 3 + longest;
 }
@@ -148,15 +148,16 @@ int template_add(struct template *t, const struct ie *ie, uint16_t length)
 		return TEMPLATE_E_FULL;
 	if (length == 0)
 		length = ie_wire_length(ie, (enum ie_protocol)t->protocol);
-	t->fields[i] = (struct template_field){
-		.ie = ie, .pen = ie->pen, .id = ie_wire_id(ie, (enum ie_protocol)t->protocol), .length = length
-	};
-	op = (struct template_op){ .op = (uint8_t)code_of(ie, length),
-				   .size = (uint8_t)ie->size,
-				   .offset = ie->offset,
-				   .length = length,
-				   .at = t->fixed_size,
-				   .constant = ie->constant };
+	t->fields[i] = (struct template_field){.ie = ie,
+					       .pen = ie->pen,
+					       .id = ie_wire_id(ie, (enum ie_protocol)t->protocol),
+					       .length = length};
+	op = (struct template_op){.op = (uint8_t)code_of(ie, length),
+				  .size = (uint8_t)ie->size,
+				  .offset = ie->offset,
+				  .length = length,
+				  .at = t->fixed_size,
+				  .constant = ie->constant};
 	/* these two ask the protocol number, and an index that does not fit is 0 rather than the largest */
 	if (ie->encode == IE_ENCODE_ICMP || ie->encode == IE_ENCODE_ICMP6)
 		op.constant = ie->encode == IE_ENCODE_ICMP ? 1 : 58;
@@ -225,7 +226,8 @@ static uint32_t uptime(const struct template_context *ctx, uint64_t ns)
 	return (uint32_t)(uint64_t)(ms - ctx->boot_ms);
 }
 
-static uint8_t *put_reduced(const struct template_op *op, const uint8_t *p, struct template_context *ctx, uint8_t *at)
+static uint8_t *put_reduced(const struct template_op *op, const uint8_t *p, struct template_context *ctx,
+			    uint8_t *at)
 {
 	uint64_t v = load_uint(p, op->size);
 	uint64_t most = op->length >= 8 ? UINT64_MAX : (UINT64_C(1) << 8 * op->length) - 1;
@@ -269,7 +271,8 @@ static const char *interface_name(const struct template_context *ctx, uint32_t i
 }
 
 /* The cases that are rare or slow, out of the hot switch. */
-static uint8_t *put_other(const struct template_op *op, const uint8_t *base, struct template_context *ctx, uint8_t *at)
+static uint8_t *put_other(const struct template_op *op, const uint8_t *base, struct template_context *ctx,
+			  uint8_t *at)
 {
 	const struct flow_record *r = (const struct flow_record *)base;
 	const uint8_t *p = base + op->offset;
@@ -311,8 +314,8 @@ static uint8_t *put_other(const struct template_op *op, const uint8_t *base, str
 
 /* One field; code is a constant where it is known. */
 static inline __attribute__((always_inline)) uint8_t *put_field(unsigned code, const struct template_op *op,
-								 const uint8_t *base, struct template_context *ctx,
-								 uint8_t *at)
+								const uint8_t *base,
+								struct template_context *ctx, uint8_t *at)
 {
 	const struct flow_record *r = (const struct flow_record *)base;
 	const uint8_t *p = base + op->offset;
@@ -362,11 +365,12 @@ static inline __attribute__((always_inline)) uint8_t *put_field(unsigned code, c
 	}
 }
 
-#define PUT_ALL(CODE)                                                                                      \
-	for (const struct template_op *end = t->ops + t->ends[CODE]; op < end; op++)                       \
-		put_field(CODE, op, base, ctx, at + op->at)
+#define PUT_ALL(CODE)                                                                                        \
+	for (const struct template_op *end = t->ops + t->ends[CODE]; op < end; op++)                         \
+	put_field(CODE, op, base, ctx, at + op->at)
 
-uint8_t *template_encode(const struct template *t, const void *record, struct template_context *ctx, uint8_t *at)
+uint8_t *template_encode(const struct template *t, const void *record, struct template_context *ctx,
+			 uint8_t *at)
 {
 	const uint8_t *base = record;
 	const struct template_op *op = t->ops;

@@ -13,12 +13,12 @@
 #include "pitot/ie.h"
 
 #define TEMPLATE_FIELDS 64 /* flowKeyIndicator has as many bits */
-#define TEMPLATE_CODES  22 /* ways to put a field */
+#define TEMPLATE_CODES	22 /* ways to put a field */
 
 struct template_field {
 	const struct ie *ie;
 	uint32_t pen;
-	uint16_t id;     /* on the wire; a scope type in NetFlow v9 */
+	uint16_t id;	 /* on the wire; a scope type in NetFlow v9 */
 	uint16_t length; /* on the wire; IE_VARIABLE */
 };
 
@@ -27,20 +27,22 @@ struct template_op {
 	uint8_t size; /* of the member */
 	uint16_t offset;
 	uint16_t length; /* on the wire */
-	uint16_t at;     /* from the beginning of the record; not behind a variable field */
+	uint16_t at;	 /* from the beginning of the record; not behind a variable field */
 	uint64_t constant;
 };
 
-struct template {
+struct template
+{
 	uint16_t id;
 	uint8_t protocol; /* enum ie_protocol */
 	uint16_t n_fields;
-	uint16_t n_scope;  /* the first fields are the scope; 0: flow records */
-	uint16_t min_size; /* octets of the shortest record */
-	uint16_t max_size; /* and of the longest: the same unless a field is variable */
+	uint16_t n_scope;    /* the first fields are the scope; 0: flow records */
+	uint16_t min_size;   /* octets of the shortest record */
+	uint16_t max_size;   /* and of the longest: the same unless a field is variable */
 	uint16_t fixed_size; /* up to the first variable field */
 	struct template_field fields[TEMPLATE_FIELDS];
-	uint8_t ends[TEMPLATE_CODES]; /* in ops, of the fields of each code before that one; what follows is in order */
+	uint8_t ends[TEMPLATE_CODES]; /* in ops, of the fields of each code before that one; what follows is
+					 in order */
 	struct template_op ops[TEMPLATE_FIELDS];
 };
 
@@ -67,7 +69,8 @@ bool template_has(const struct template *t, const struct ie *ie);
  * Writes one record at at, where there is room for max_size octets; returns its end.  record is a struct
  * flow_record or a struct export_facts, as the rows that were added.
  */
-uint8_t *template_encode(const struct template *t, const void *record, struct template_context *ctx, uint8_t *at);
+uint8_t *template_encode(const struct template *t, const void *record, struct template_context *ctx,
+			 uint8_t *at);
 
 /* Octets of src, at most size, that do not end inside a UTF-8 sequence. */
 unsigned template_utf8_fit(const char *src, unsigned size);

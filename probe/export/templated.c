@@ -1,8 +1,8 @@
 /*
  * templated: see templated.h.
  *
- * A session begins with the templates, over UDP twice in messages of their own (RFC 7011 §8.4), then what they
- * describe about the exporter itself, then data.  Over UDP templates and options are sent again every
+ * A session begins with the templates, over UDP twice in messages of their own (RFC 7011 §8.4), then what
+ * they describe about the exporter itself, then data.  Over UDP templates and options are sent again every
  * template_ns, also on an idle link, and every template_messages messages; reliable transports keep templates
  * for the session (§8.1) and get options data by time only.
  */
@@ -16,7 +16,7 @@
 
 struct dialect {
 	unsigned header_size;
-	unsigned reserve;              /* at the end: padding of the last set */
+	unsigned reserve; /* at the end: padding of the last set */
 	uint16_t template_set;
 	uint16_t options_template_set;
 };
@@ -24,8 +24,8 @@ struct dialect {
 static struct dialect dialect_of(const struct collector *c)
 {
 	if (c->format->protocol == P9)
-		return (struct dialect){ 20, 3, 0, 1 }; /* RFC 3954 §5.1, §5.2, §6.1 */
-	return (struct dialect){ 16, 0, 2, 3 };         /* RFC 7011 §3.1, §3.3.2 */
+		return (struct dialect){20, 3, 0, 1}; /* RFC 3954 §5.1, §5.2, §6.1 */
+	return (struct dialect){16, 0, 2, 3};	      /* RFC 7011 §3.1, §3.3.2 */
 }
 
 int templated_setup(struct collector *c, struct diag *diag)
@@ -36,8 +36,8 @@ int templated_setup(struct collector *c, struct diag *diag)
 	if (!c->announced)
 		return diag_set(diag, -ENOMEM, "%s: no memory for templates", c->config.url);
 	options_init(c->announced->options, c->format->protocol, &c->exporter->config);
-	r = fields_templates(&c->announced->flow4, &c->announced->flow6, c->format->protocol, &c->exporter->config,
-			     diag);
+	r = fields_templates(&c->announced->flow4, &c->announced->flow6, c->format->protocol,
+			     &c->exporter->config, diag);
 	if (r == 0 && transport_replays(c->config.transport))
 		r = fields_add_id(&c->announced->flow4, &c->announced->flow6, diag);
 	return r;
@@ -111,7 +111,7 @@ static void put_option(struct collector *c, enum option_index i, const struct ex
 {
 	const struct option_set *set = &c->announced->options[i];
 	struct message *m = &c->message;
-	struct template_context ctx = { 0 }; /* facts that saturate are no lost values of flows */
+	struct template_context ctx = {0}; /* facts that saturate are no lost values of flows */
 
 	if (!set->used || !message_room(c, set->template.id, set->template.max_size, open_message))
 		return;
@@ -121,7 +121,7 @@ static void put_option(struct collector *c, enum option_index i, const struct ex
 
 static void put_flow_keys(struct collector *c, struct export_facts *facts)
 {
-	const struct template *flow[] = { &c->announced->flow4, &c->announced->flow6 };
+	const struct template *flow[] = {&c->announced->flow4, &c->announced->flow6};
 
 	for (unsigned i = 0; i < 2; i++) {
 		facts->template_id = flow[i]->id;
@@ -147,8 +147,8 @@ static void put_interfaces(struct collector *c, struct export_facts *facts)
 }
 
 /*
- * Templates, and what stands with them.  all: also the tables, which may be long; when templates are due by the
- * count of messages these would make the next ones due.
+ * Templates, and what stands with them.  all: also the tables, which may be long; when templates are due by
+ * the count of messages these would make the next ones due.
  */
 static void announce(struct collector *c, unsigned copies, bool all)
 {
@@ -186,15 +186,16 @@ static bool due_by_count(const struct collector *c)
 }
 
 /*
- * RFC 7011 §4: totals of what was sent before the message that says so; hence everything before it is out.  Losses
- * are those that an earlier message's sequence number has shown (§10.3.2).
+ * RFC 7011 §4: totals of what was sent before the message that says so; hence everything before it is out.
+ * Losses are those that an earlier message's sequence number has shown (§10.3.2).
  */
 static void put_statistics(struct collector *c)
 {
 	const struct exporter *e = c->exporter;
 	struct export_facts facts;
 
-	c->next_stats_ns = e->now.monotonic_ns + (e->config.stats_ns ? e->config.stats_ns : e->config.template_ns);
+	c->next_stats_ns =
+		e->now.monotonic_ns + (e->config.stats_ns ? e->config.stats_ns : e->config.template_ns);
 	if (!c->announced->options[OPTION_METERING_STATISTICS].used)
 		return;
 	message_flush(c);
@@ -390,9 +391,10 @@ int templated_announce(struct collector *c)
 	if (c->format->protocol == P9)
 		wire_store(m->wire.start + 12, 0, 4);
 	m->open = false;
-	r = c->format->restamp ? c->transport->ops->announce(c->transport, m->wire.start, wire_size(&m->wire), templates)
-			       : -EINVAL;
-	*m = (struct message){ 0 };
+	r = c->format->restamp
+		    ? c->transport->ops->announce(c->transport, m->wire.start, wire_size(&m->wire), templates)
+		    : -EINVAL;
+	*m = (struct message){0};
 	c->clock.has_line = false;
 	return r;
 }

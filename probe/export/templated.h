@@ -1,6 +1,6 @@
 /*
- * templated: what NetFlow v9 and IPFIX have in common: templates announced before data, refreshed by time and by
- * count, options, and data in sets.  netflow9.c and ipfix.c own their headers and template records.
+ * templated: what NetFlow v9 and IPFIX have in common: templates announced before data, refreshed by time and
+ * by count, options, and data in sets.  netflow9.c and ipfix.c own their headers and template records.
  */
 #ifndef PITOT_EXPORT_TEMPLATED_H
 #define PITOT_EXPORT_TEMPLATED_H

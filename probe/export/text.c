@@ -17,9 +17,9 @@ static const char *protocol_name(uint8_t protocol, char *buffer, size_t size)
 	static const struct {
 		uint8_t number;
 		const char *name;
-	} names[] = { { 1, "ICMP" },  { 2, "IGMP" },  { 6, "TCP" },	{ 17, "UDP" },	{ 33, "DCCP" },
-		      { 41, "IPv6" }, { 47, "GRE" },  { 50, "ESP" },	{ 51, "AH" },	{ 58, "ICMPv6" },
-		      { 89, "OSPF" }, { 103, "PIM" }, { 112, "VRRP" }, { 132, "SCTP" }, { 136, "UDPLite" } };
+	} names[] = {{1, "ICMP"},  {2, "IGMP"},	 {6, "TCP"},	{17, "UDP"},   {33, "DCCP"},
+		     {41, "IPv6"}, {47, "GRE"},	 {50, "ESP"},	{51, "AH"},    {58, "ICMPv6"},
+		     {89, "OSPF"}, {103, "PIM"}, {112, "VRRP"}, {132, "SCTP"}, {136, "UDPLite"}};
 
 	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (names[i].number == protocol)
@@ -30,7 +30,8 @@ static const char *protocol_name(uint8_t protocol, char *buffer, size_t size)
 
 static const char *reason_name(uint8_t reason)
 {
-	static const char *const names[FLOW_END_COUNT] = { "-", "idle", "active", "end", "forced", "resources" };
+	static const char *const names[FLOW_END_COUNT] = {"-",	 "idle",   "active",
+							  "end", "forced", "resources"};
 
 	return reason < FLOW_END_COUNT ? names[reason] : "-";
 }
@@ -38,7 +39,7 @@ static const char *reason_name(uint8_t reason)
 /* Bits 8 (AE) to 0 as letters, dots where they are not set; "-" where there are none to see. */
 static void flag_letters(const struct flow_record *r, char out[10])
 {
-	static const char letters[9] = { 'N', 'C', 'E', 'U', 'A', 'P', 'R', 'S', 'F' };
+	static const char letters[9] = {'N', 'C', 'E', 'U', 'A', 'P', 'R', 'S', 'F'};
 	unsigned n = 0;
 
 	if (r->key.protocol == 6)
@@ -49,7 +50,8 @@ static void flag_letters(const struct flow_record *r, char out[10])
 	out[n] = '\0';
 }
 
-static void endpoint(const struct flow_record *r, const uint8_t *address, uint16_t port, char *out, size_t size)
+static void endpoint(const struct flow_record *r, const uint8_t *address, uint16_t port, char *out,
+		     size_t size)
 {
 	char text[INET6_ADDRSTRLEN] = "?";
 	bool v6 = r->key.ip_version == 6;
@@ -61,7 +63,7 @@ static void endpoint(const struct flow_record *r, const uint8_t *address, uint16
 static void start_time(uint64_t ns, char *out, size_t size)
 {
 	time_t s = (time_t)(ns / NS_PER_SEC);
-	struct tm tm = { 0 };
+	struct tm tm = {0};
 	char day[40];
 
 	gmtime_r(&s, &tm);
@@ -81,9 +83,9 @@ static void put_heading(struct collector *c)
 
 	c->columns[0] = c->columns[1] = MIN_COLUMN;
 	put_line(c, line,
-		 snprintf(line, sizeof(line), "%-23s %12s %-7s %*s    %-*s %-9s %10s %14s %s\n", "start (UTC)", "duration",
-			  "proto", MIN_COLUMN, "source", MIN_COLUMN, "destination", "flags", "packets", "octets",
-			  "end"));
+		 snprintf(line, sizeof(line), "%-23s %12s %-7s %*s    %-*s %-9s %10s %14s %s\n",
+			  "start (UTC)", "duration", "proto", MIN_COLUMN, "source", MIN_COLUMN, "destination",
+			  "flags", "packets", "octets", "end"));
 }
 
 static void text_begin(struct collector *c)
@@ -113,12 +115,13 @@ static void text_record(struct collector *c, const struct flow_record *r, const 
 	flag_letters(r, flags);
 	endpoint(r, r->key.src, r->key.src_port, source, sizeof(source));
 	endpoint(r, r->key.dst, r->key.dst_port, destination, sizeof(destination));
-	n = snprintf(line, sizeof(line), "%-23s %8llu.%03u %-7s %*s -> ", start, (unsigned long long)(ms / 1000),
-		     (unsigned)(ms % 1000), protocol_name(r->key.protocol, number, sizeof(number)),
-		     (int)c->columns[0], source);
+	n = snprintf(line, sizeof(line), "%-23s %8llu.%03u %-7s %*s -> ", start,
+		     (unsigned long long)(ms / 1000), (unsigned)(ms % 1000),
+		     protocol_name(r->key.protocol, number, sizeof(number)), (int)c->columns[0], source);
 	put_line(c, line, n);
-	n = snprintf(line, sizeof(line), "%-*s %-9s %10llu %14llu %s\n", (int)c->columns[1], destination, flags,
-		     (unsigned long long)r->packets, (unsigned long long)r->octets, reason_name(r->end_reason));
+	n = snprintf(line, sizeof(line), "%-*s %-9s %10llu %14llu %s\n", (int)c->columns[1], destination,
+		     flags, (unsigned long long)r->packets, (unsigned long long)r->octets,
+		     reason_name(r->end_reason));
 	put_line(c, line, n);
 	for (unsigned i = 0; i < 2; i++) {
 		unsigned width = 0;

@@ -2,8 +2,8 @@
  * flow_expire: what time does to silent keys.
  *
  * Entries that have come due are looked at in batches: fetch the entries, decide, fetch the buckets of those
- * that end, end them.  A call looks at EXPIRE_BUDGET entries at most, so that capture is never kept waiting, and
- * ends no more than the caller has room for; what is left comes with the next call.
+ * that end, end them.  A call looks at EXPIRE_BUDGET entries at most, so that capture is never kept waiting,
+ * and ends no more than the caller has room for; what is left comes with the next call.
  */
 #include "flow/flow_internal.h"
 
@@ -15,12 +15,14 @@ struct expiring {
 	enum flow_end_reason reason;
 };
 
-/* By the two rules of arrival; and a record that a step back of the host's clock left in the future ends as idle. */
+/* By the two rules of arrival; and a record that a step back of the host's clock left in the future ends as
+ * idle. */
 static enum flow_end_reason flow_expired(struct flow_table *t, struct flow_record *e, uint64_t now_ns)
 {
 	enum flow_end_reason reason = flow_aged(t, e, now_ns);
 
-	if (reason || !t->config.host_clock || e->last_ns <= now_ns || e->last_ns - now_ns <= t->config.inactive_ns)
+	if (reason || !t->config.host_clock || e->last_ns <= now_ns ||
+	    e->last_ns - now_ns <= t->config.inactive_ns)
 		return reason;
 	if (e->state & ENTRY_FUTURE) /* silent since it was found so */
 		return FLOW_END_IDLE;
@@ -54,7 +56,8 @@ static unsigned flow_expire_batch(struct flow_table *t, struct wheel *w, uint8_t
 		enum flow_end_reason reason;
 
 		e->state &= (uint8_t)~in_wheel;
-		/* an entry in the wheel of ended connections that has another record by now waits in its own */
+		/* an entry in the wheel of ended connections that has another record by now waits in its own
+		 */
 		if (!(e->state & ENTRY_LIVE) || (w == &t->ended && !(e->state & ENTRY_ENDED)))
 			continue;
 		reason = flow_expired(t, e, now_ns);
@@ -62,7 +65,7 @@ static unsigned flow_expire_batch(struct flow_table *t, struct wheel *w, uint8_t
 			uint64_t hash = flow_hash(t, &e->key);
 
 			__builtin_prefetch(flow_bucket(t, hash), 1);
-			ending[n_ending++] = (struct expiring){ e, hash, reason };
+			ending[n_ending++] = (struct expiring){e, hash, reason};
 		} else if (w == &t->ended) {
 			e->state |= ENTRY_IN_END;
 			wheel_insert(w, numbers[i], flow_next_look(t, e, now_ns));
@@ -82,7 +85,8 @@ void flow_table_expire(struct flow_table *t, uint64_t elapsed_ns, uint64_t now_n
 	struct {
 		struct wheel *wheel;
 		uint8_t in_wheel;
-	} wheels[] = { { &t->ended, ENTRY_IN_END }, { &t->single, ENTRY_IN_WHEEL }, { &t->established, ENTRY_IN_WHEEL } };
+	} wheels[] = {
+		{&t->ended, ENTRY_IN_END}, {&t->single, ENTRY_IN_WHEEL}, {&t->established, ENTRY_IN_WHEEL}};
 
 	if (elapsed_ns > t->elapsed_ns)
 		t->elapsed_ns = elapsed_ns;

@@ -1,6 +1,6 @@
 /*
- * The flow table's inside, shared by flow_table.c (memory, index, eviction), flow_update.c (what a packet does)
- * and flow_expire.c (what time does).
+ * The flow table's inside, shared by flow_table.c (memory, index, eviction), flow_update.c (what a packet
+ * does) and flow_expire.c (what time does).
  */
 #ifndef FLOW_INTERNAL_H
 #define FLOW_INTERNAL_H
@@ -13,10 +13,10 @@
 
 enum entry_state {
 	ENTRY_LIVE = 1,
-	ENTRY_IN_WHEEL = 2,  /* in one of the two time-out wheels; may outlast the flow: then it is reused */
-	ENTRY_IN_END = 4,    /* in the wheel of ended TCP connections; likewise */
-	ENTRY_ENDED = 8,     /* FIN or RST was seen: tcp-end is its inactive time-out */
-	ENTRY_FUTURE = 16,   /* was found to be from the future, and silent since */
+	ENTRY_IN_WHEEL = 2, /* in one of the two time-out wheels; may outlast the flow: then it is reused */
+	ENTRY_IN_END = 4,   /* in the wheel of ended TCP connections; likewise */
+	ENTRY_ENDED = 8,    /* FIN or RST was seen: tcp-end is its inactive time-out */
+	ENTRY_FUTURE = 16,  /* was found to be from the future, and silent since */
 };
 
 struct flow_table {
@@ -24,16 +24,17 @@ struct flow_table {
 	struct bucket *buckets;
 	struct flow_record *entries;
 	/*
-	 * The index begins small and doubles, so that few flows touch little memory.  A key's bucket is given by the
-	 * lowest bits of its hash and, from BASE_BITS on, by bits of its tag: buckets split without a look at entries.
+	 * The index begins small and doubles, so that few flows touch little memory.  A key's bucket is given
+	 * by the lowest bits of its hash and, from BASE_BITS on, by bits of its tag: buckets split without a
+	 * look at entries.
 	 */
 	uint64_t base_mask;
-	uint64_t grow_mask;   /* of the tag's bits that are in use */
+	uint64_t grow_mask; /* of the tag's bits that are in use */
 	unsigned base_bits;
 	uint64_t n_buckets, max_buckets;
-	uint64_t grow_at;     /* active flows */
-	uint32_t used;     /* entries ever used: memory beyond is untouched */
-	uint32_t free;     /* list through record.id */
+	uint64_t grow_at; /* active flows */
+	uint32_t used;	  /* entries ever used: memory beyond is untouched */
+	uint32_t free;	  /* list through record.id */
 	uint64_t elapsed_ns;
 	uint64_t next_id;
 	/* single-packet flows apart, so that a flood of them is evicted before what is established */
@@ -54,8 +55,8 @@ static inline struct bucket *flow_bucket(struct flow_table *t, uint64_t hash)
 	return &t->buckets[(hash & t->base_mask) | ((flow_tag(hash) & t->grow_mask) << t->base_bits)];
 }
 /*
- * An involution; never the bucket itself.  Only the lowest bits change, so both buckets of a key move to the same
- * half when the index doubles.
+ * An involution; never the bucket itself.  Only the lowest bits change, so both buckets of a key move to the
+ * same half when the index doubles.
  */
 static inline struct bucket *flow_bucket_other(struct flow_table *t, struct bucket *b, uint16_t tag)
 {
@@ -67,7 +68,8 @@ static inline uint64_t flow_hash(const struct flow_table *t, const struct flow_k
 {
 	return flow_key_hash(&t->config.seed, key, t->config.key_size);
 }
-static inline bool flow_key_equal(const struct flow_table *t, const struct flow_key *a, const struct flow_key *b)
+static inline bool flow_key_equal(const struct flow_table *t, const struct flow_key *a,
+				  const struct flow_key *b)
 {
 	const uint8_t *x = (const uint8_t *)a, *y = (const uint8_t *)b;
 	uint64_t d = 0;
@@ -90,8 +92,8 @@ static inline void flow_fetch(const struct flow_table *t, uint32_t entry)
 }
 
 /*
- * Loads them for real, once all of a batch were fetched: a prefetch that misses the TLB is slow or dropped, most
- * of all in a virtual machine, while loads that nothing waits for overlap.
+ * Loads them for real, once all of a batch were fetched: a prefetch that misses the TLB is slow or dropped,
+ * most of all in a virtual machine, while loads that nothing waits for overlap.
  */
 static inline void flow_touch(const struct flow_table *t, uint32_t entry)
 {
@@ -112,10 +114,11 @@ static inline uint64_t flow_deadline(const struct flow_table *t, const struct fl
 }
 
 /*
- * Whether a record ends at now_ns, and why; 0 when it lives on.  Both comparisons are strict and signed: a step
- * back ends nothing.
+ * Whether a record ends at now_ns, and why; 0 when it lives on.  Both comparisons are strict and signed: a
+ * step back ends nothing.
  */
-static inline enum flow_end_reason flow_aged(const struct flow_table *t, const struct flow_record *e, uint64_t now_ns)
+static inline enum flow_end_reason flow_aged(const struct flow_table *t, const struct flow_record *e,
+					     uint64_t now_ns)
 {
 	bool ended = e->state & ENTRY_ENDED;
 	uint64_t limit = ended ? t->config.tcp_end_ns : t->config.inactive_ns;

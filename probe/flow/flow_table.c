@@ -2,9 +2,9 @@
  * flow_table: memory, index and eviction.
  *
  * All memory is mapped at start and touched only as far as it is used.  Two choices of eight slots each at a
- * load of at most one half; a key that finds both buckets full moves one of those sixteen to its other bucket.
- * That none of them can move is what only somebody who knew the hash's key could make, and even then an old
- * flow of the sixteen gives way.
+ * load of at most one half; a key that finds both buckets full moves one of those sixteen to its other
+ * bucket. That none of them can move is what only somebody who knew the hash's key could make, and even then
+ * an old flow of the sixteen gives way.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -63,7 +63,8 @@ int flow_table_new(struct flow_table **tp, const struct flow_table_config *confi
 		r = wheel_init(&t->ended, config->max_flows,
 			       config->tcp_end_ns == UINT64_MAX ? table_horizon(config) : config->tcp_end_ns);
 	if (r < 0) {
-		diag_set(diag, r, "--max-flows %u: cannot reserve %zu MiB for the flow table: %s; use fewer flows",
+		diag_set(diag, r,
+			 "--max-flows %u: cannot reserve %zu MiB for the flow table: %s; use fewer flows",
 			 config->max_flows, (t->buckets_mapped + t->entries_mapped) >> 20, strerror(-r));
 		flow_table_free(t);
 		return r;
@@ -112,10 +113,10 @@ void flow_remove(struct flow_table *t, struct flow_record *e, uint64_t hash)
 			if (b->entries[slot] != entry)
 				continue;
 			b->tags[slot] = 0;
-			b->away &= (uint8_t)~(1u << slot);
+			b->away &= (uint8_t) ~(1u << slot);
 			if (b != home)
 				home->overflow--;
-			e->state &= (uint8_t)~(ENTRY_LIVE | ENTRY_ENDED | ENTRY_FUTURE);
+			e->state &= (uint8_t) ~(ENTRY_LIVE | ENTRY_ENDED | ENTRY_FUTURE);
 			e->id = t->free;
 			t->free = entry;
 			t->stats.active--;
@@ -140,7 +141,8 @@ static void flow_evict(struct flow_table *t, struct flow_record *e)
 }
 
 /* Of two flows the one to give up: single-packet ones first, then the one nearer to its time-out. */
-static bool flow_worth_less(const struct flow_table *t, const struct flow_record *a, const struct flow_record *b)
+static bool flow_worth_less(const struct flow_table *t, const struct flow_record *a,
+			    const struct flow_record *b)
 {
 	if ((a->packets > 1) != (b->packets > 1))
 		return a->packets <= 1;
@@ -156,8 +158,8 @@ static void flow_put_back(struct flow_table *t, uint32_t entry, uint64_t now_ns)
 }
 
 /*
- * The single-packet flow nearest to its time-out, or NULL.  Flows that have become established since they were
- * put into the wheel move to the other one on the way, each once in its life.
+ * The single-packet flow nearest to its time-out, or NULL.  Flows that have become established since they
+ * were put into the wheel move to the other one on the way, each once in its life.
  */
 static struct flow_record *flow_oldest_single(struct flow_table *t, uint64_t now_ns)
 {
@@ -177,8 +179,8 @@ static struct flow_record *flow_oldest_single(struct flow_table *t, uint64_t now
 }
 
 /*
- * The established flow nearest to its time-out.  The wheel is lazy: an entry at its front may have lived on and
- * is then put where it belongs.  Of EVICT_TRIES of those the best has to go.
+ * The established flow nearest to its time-out.  The wheel is lazy: an entry at its front may have lived on
+ * and is then put where it belongs.  Of EVICT_TRIES of those the best has to go.
  */
 static struct flow_record *flow_oldest_established(struct flow_table *t, uint64_t now_ns)
 {
@@ -223,7 +225,7 @@ static bool flow_move(struct flow_table *t, struct bucket *b, unsigned slot)
 	to->entries[at] = b->entries[slot];
 	to->away |= (uint8_t)((home == b) << at);
 	b->tags[slot] = 0;
-	b->away &= (uint8_t)~(1u << slot);
+	b->away &= (uint8_t) ~(1u << slot);
 	home->overflow += home == b ? 1u : -1u;
 	return true;
 }
@@ -241,7 +243,7 @@ static void flow_split(struct flow_table *t, uint64_t i, uint16_t tag_bit)
 		high->entries[slot] = low->entries[slot];
 		high->away |= (uint8_t)(low->away & 1u << slot);
 		low->tags[slot] = 0;
-		low->away &= (uint8_t)~(1u << slot);
+		low->away &= (uint8_t) ~(1u << slot);
 	}
 }
 
@@ -264,9 +266,10 @@ static void flow_grow(struct flow_table *t)
 }
 
 /* Makes room in one of the two buckets of a key; nothing has both full but by chance or by malice. */
-static struct bucket *flow_make_slot(struct flow_table *t, struct bucket *home, struct bucket *other, unsigned *slot)
+static struct bucket *flow_make_slot(struct flow_table *t, struct bucket *home, struct bucket *other,
+				     unsigned *slot)
 {
-	struct bucket *const buckets[2] = { home, other };
+	struct bucket *const buckets[2] = {home, other};
 	struct bucket *worst = NULL;
 	struct flow_record *worst_entry = NULL;
 
@@ -340,7 +343,8 @@ void flow_table_flush(struct flow_table *t, enum flow_end_reason reason)
 	}
 }
 
-void flow_table_set_timeouts(struct flow_table *t, uint64_t active_ns, uint64_t inactive_ns, uint64_t tcp_end_ns)
+void flow_table_set_timeouts(struct flow_table *t, uint64_t active_ns, uint64_t inactive_ns,
+			     uint64_t tcp_end_ns)
 {
 	t->config.active_ns = active_ns;
 	t->config.inactive_ns = inactive_ns;

@@ -141,7 +141,8 @@ static inline void flow_packet(struct flow_table *t, struct packet *p)
 		e->state |= ENTRY_ENDED;
 		if (!(e->state & ENTRY_IN_END)) {
 			e->state |= ENTRY_IN_END;
-			wheel_insert(&t->ended, (uint32_t)(e - t->entries), t->elapsed_ns + t->config.tcp_end_ns);
+			wheel_insert(&t->ended, (uint32_t)(e - t->entries),
+				     t->elapsed_ns + t->config.tcp_end_ns);
 		}
 	}
 }
@@ -155,7 +156,9 @@ void flow_table_update(struct flow_table *t, struct packet *packets, unsigned n)
 
 		packets[i].entry = entry;
 		if (entry == ENTRY_NONE) /* what a new flow will probably take */
-			entry = t->free != ENTRY_NONE ? t->free : fresh + 1 < t->config.max_flows ? fresh++ : 0;
+			entry = t->free != ENTRY_NONE		  ? t->free
+				: fresh + 1 < t->config.max_flows ? fresh++
+								  : 0;
 		numbers[i] = entry;
 		flow_fetch(t, entry);
 	}

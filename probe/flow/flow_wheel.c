@@ -19,12 +19,12 @@ int wheel_init(struct wheel *w, uint32_t capacity, uint64_t horizon_ns)
 
 	if (p == MAP_FAILED)
 		return -errno;
-	*w = (struct wheel){ .chunks = p,
-			     .n_chunks = (uint32_t)n,
-			     .free_chunk = WHEEL_NONE,
-			     .due = WHEEL_NONE,
-			     .slot_ns = wheel_slot_width(horizon_ns),
-			     .mapped = size };
+	*w = (struct wheel){.chunks = p,
+			    .n_chunks = (uint32_t)n,
+			    .free_chunk = WHEEL_NONE,
+			    .due = WHEEL_NONE,
+			    .slot_ns = wheel_slot_width(horizon_ns),
+			    .mapped = size};
 	for (unsigned i = 0; i < WHEEL_SLOTS; i++)
 		w->slots[i] = WHEEL_NONE;
 	return 0;
@@ -73,7 +73,8 @@ void wheel_insert(struct wheel *w, uint32_t entry, uint64_t due_ns)
 		uint32_t fresh = wheel_chunk_get(w);
 
 		if (fresh == WHEEL_NONE)
-			return; /* cannot happen; the entry would still be found by arrival and by the flush */
+			return; /* cannot happen; the entry would still be found by arrival and by the flush
+				 */
 		c = &w->chunks[fresh];
 		c->next = top;
 		c->n = 0;
@@ -144,7 +145,8 @@ uint32_t wheel_take_earliest(struct wheel *w)
 	if (w->due == WHEEL_NONE) {
 		unsigned from = (w->cursor + 1) % WHEEL_SLOTS;
 
-		for (unsigned i = 0; i <= WHEEL_SLOTS / 64; i++) { /* the first word is looked at twice: its two ends */
+		for (unsigned i = 0; i <= WHEEL_SLOTS / 64;
+		     i++) { /* the first word is looked at twice: its two ends */
 			unsigned word = (from / 64 + i) % (WHEEL_SLOTS / 64);
 			uint64_t bits = w->occupied[word];
 

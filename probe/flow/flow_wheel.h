@@ -1,10 +1,11 @@
 /*
  * flow_wheel: a lazy timer wheel over entry numbers.
  *
- * An entry sits in the slot of its earliest possible end.  When the slot is due the caller looks at the entry:
- * if it has lived on, it is put into its new slot, else it is ended.  So a packet never touches the wheel, and
- * an entry costs one touch per time-out.  Slots are stacks of fixed chunks from one pool: inserting writes to
- * a warm line, and taking hands out many numbers at once whose entries can be fetched ahead.
+ * An entry sits in the slot of its earliest possible end.  When the slot is due the caller looks at the
+ * entry: if it has lived on, it is put into its new slot, else it is ended.  So a packet never touches the
+ * wheel, and an entry costs one touch per time-out.  Slots are stacks of fixed chunks from one pool:
+ * inserting writes to a warm line, and taking hands out many numbers at once whose entries can be fetched
+ * ahead.
  *
  * Times are "elapsed" ns: a clock that only grows.
  */
@@ -29,9 +30,9 @@ struct wheel {
 	uint32_t n_chunks, used_chunks, free_chunk;
 	uint32_t slots[WHEEL_SLOTS]; /* top chunk, or WHEEL_NONE */
 	uint64_t occupied[WHEEL_SLOTS / 64];
-	uint32_t due;     /* chunks of slots whose time has come */
+	uint32_t due; /* chunks of slots whose time has come */
 	uint64_t slot_ns;
-	uint64_t cursor;  /* number of the last slot that came due */
+	uint64_t cursor; /* number of the last slot that came due */
 	size_t mapped;
 };
 

@@ -54,7 +54,8 @@ int fragment_table_new(struct fragment_table **tp, uint32_t max_datagrams, uint6
 	p = mmap(NULL, t->mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (p == MAP_FAILED) {
 		free(t);
-		return diag_set(diag, -ENOMEM, "--max-fragments %u: cannot reserve the memory; use fewer", max_datagrams);
+		return diag_set(diag, -ENOMEM, "--max-fragments %u: cannot reserve the memory; use fewer",
+				max_datagrams);
 	}
 	t->entries = p;
 	t->set_mask = sets - 1;
@@ -72,7 +73,8 @@ void fragment_table_free(struct fragment_table *t)
 	free(t);
 }
 
-static bool fragment_timed_out(const struct fragment_table *t, const struct fragment_entry *e, uint64_t now_ns)
+static bool fragment_timed_out(const struct fragment_table *t, const struct fragment_entry *e,
+			       uint64_t now_ns)
 {
 	uint64_t age = now_ns > e->time_ns ? now_ns - e->time_ns : e->time_ns - now_ns;
 
@@ -97,20 +99,20 @@ static void fragment_remember(struct fragment_table *t, struct fragment_entry *s
 				at = &set[i];
 		stats->fragments_evicted++;
 	}
-	*at = (struct fragment_entry){ .datagram = *d,
-				       .time_ns = p->time_ns ? p->time_ns : 1,
-				       .src_port = p->key.src_port,
-				       .dst_port = p->key.dst_port,
-				       .protocol = p->key.protocol };
+	*at = (struct fragment_entry){.datagram = *d,
+				      .time_ns = p->time_ns ? p->time_ns : 1,
+				      .src_port = p->key.src_port,
+				      .dst_port = p->key.dst_port,
+				      .protocol = p->key.protocol};
 	stats->fragments_tracked++;
 }
 
 void fragment_track(struct fragment_table *t, struct packet *p, struct flow_stats *stats)
 {
-	struct datagram d = { .id = p->fragment_id,
-			      .ip_version = p->key.ip_version,
-			      .protocol = p->key.ip_version == 4 ? p->key.protocol : 0,
-			      .point = p->key.point };
+	struct datagram d = {.id = p->fragment_id,
+			     .ip_version = p->key.ip_version,
+			     .protocol = p->key.ip_version == 4 ? p->key.protocol : 0,
+			     .point = p->key.point};
 	struct fragment_entry *set;
 
 	memcpy(d.src, p->key.src, sizeof(d.src));
@@ -121,7 +123,8 @@ void fragment_track(struct fragment_table *t, struct packet *p, struct flow_stat
 		return;
 	}
 	for (unsigned i = 0; i < FRAGMENT_WAYS; i++) {
-		if (memcmp(&set[i].datagram, &d, sizeof(d)) != 0 || fragment_timed_out(t, &set[i], p->time_ns))
+		if (memcmp(&set[i].datagram, &d, sizeof(d)) != 0 ||
+		    fragment_timed_out(t, &set[i], p->time_ns))
 			continue;
 		p->key.src_port = set[i].src_port;
 		p->key.dst_port = set[i].dst_port;

@@ -1,9 +1,9 @@
 /*
  * capabilities: the sets of this thread, by the system calls themselves.
  *
- * Sets are a thread's own; that is why the sandbox is entered before threads are started.  The bounding set can
- * be emptied only by who has CAP_SETPCAP: others cannot gain anything through it either, because of
- * "no new privileges".
+ * Sets are a thread's own; that is why the sandbox is entered before threads are started.  The bounding set
+ * can be emptied only by who has CAP_SETPCAP: others cannot gain anything through it either, because of "no
+ * new privileges".
  */
 #include <errno.h>
 #include <linux/capability.h>
@@ -29,10 +29,10 @@ void sandbox_drop_bounding(uint64_t keep)
 
 int sandbox_lend_capabilities(uint64_t permitted, uint64_t effective)
 {
-	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct data[2] = {
-		{ .effective = (uint32_t)effective, .permitted = (uint32_t)permitted },
-		{ .effective = (uint32_t)(effective >> 32), .permitted = (uint32_t)(permitted >> 32) },
+		{.effective = (uint32_t)effective, .permitted = (uint32_t)permitted},
+		{.effective = (uint32_t)(effective >> 32), .permitted = (uint32_t)(permitted >> 32)},
 	};
 
 	return syscall(SYS_capset, &header, data) < 0 ? -errno : 0;
@@ -40,7 +40,7 @@ int sandbox_lend_capabilities(uint64_t permitted, uint64_t effective)
 
 static int capabilities_get(struct __user_cap_data_struct data[2])
 {
-	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
 
 	return syscall(SYS_capget, &header, data) < 0 ? -errno : 0;
 }

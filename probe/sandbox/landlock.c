@@ -1,9 +1,9 @@
 /*
  * landlock: paths and TCP ports, by the system calls themselves (glibc has no wrappers).
  *
- * The numbers below are of the kernel's interface up to version 7; the headers of a distribution may be older.
- * A kernel of an earlier version gets what it knows: version 1 (Linux 5.13) files, 3 (6.2) truncation, 4 (6.7)
- * TCP, 5 (6.10) ioctl on devices, 6 (6.12) signals and abstract sockets.
+ * The numbers below are of the kernel's interface up to version 7; the headers of a distribution may be
+ * older. A kernel of an earlier version gets what it knows: version 1 (Linux 5.13) files, 3 (6.2) truncation,
+ * 4 (6.7) TCP, 5 (6.10) ioctl on devices, 6 (6.12) signals and abstract sockets.
  *
  * A path that does not exist grants nothing.
  */
@@ -18,7 +18,7 @@
 
 #ifndef SYS_landlock_create_ruleset
 #define SYS_landlock_create_ruleset 444
-#define SYS_landlock_add_rule       445
+#define SYS_landlock_add_rule	    445
 #define SYS_landlock_restrict_self  446
 #endif
 
@@ -39,18 +39,18 @@ enum {
 	RULE_NET_PORT = 2,
 };
 
-#define FS_WRITE_FILE  (UINT64_C(1) << 1)
-#define FS_READ_FILE   (UINT64_C(1) << 2)
-#define FS_READ_DIR    (UINT64_C(1) << 3)
-#define FS_REMOVE_FILE (UINT64_C(1) << 5)
-#define FS_MAKE_REG    (UINT64_C(1) << 8)
-#define FS_TRUNCATE    (UINT64_C(1) << 14)
-#define FS_ALL(last)   ((UINT64_C(1) << ((last) + 1)) - 1)
-#define NET_BIND_TCP    (UINT64_C(1) << 0)
+#define FS_WRITE_FILE	(UINT64_C(1) << 1)
+#define FS_READ_FILE	(UINT64_C(1) << 2)
+#define FS_READ_DIR	(UINT64_C(1) << 3)
+#define FS_REMOVE_FILE	(UINT64_C(1) << 5)
+#define FS_MAKE_REG	(UINT64_C(1) << 8)
+#define FS_TRUNCATE	(UINT64_C(1) << 14)
+#define FS_ALL(last)	((UINT64_C(1) << ((last) + 1)) - 1)
+#define NET_BIND_TCP	(UINT64_C(1) << 0)
 #define NET_CONNECT_TCP (UINT64_C(1) << 1)
-#define SCOPE_ALL       (UINT64_C(3)) /* abstract sockets, signals */
+#define SCOPE_ALL	(UINT64_C(3)) /* abstract sockets, signals */
 
-#define FS_READ  (FS_READ_FILE | FS_READ_DIR)
+#define FS_READ	 (FS_READ_FILE | FS_READ_DIR)
 #define FS_WRITE (FS_READ | FS_WRITE_FILE | FS_REMOVE_FILE | FS_MAKE_REG | FS_TRUNCATE)
 
 struct landlock_attr {
@@ -68,13 +68,31 @@ struct landlock_port {
 };
 
 /*
- * What the resolver of the C library reads, its name service modules among it, and the counters of interfaces.
- * /run: where resolv.conf is a link to.
+ * What the resolver of the C library reads, its name service modules among it, and the counters of
+ * interfaces. /run: where resolv.conf is a link to.
  */
 static const char *const system_paths[] = {
-	"/etc", "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/lib32", "/run/systemd/resolve", "/run/resolvconf",
-	"/run/NetworkManager", "/run/nscd", "/var/run/nscd", "/run/systemd/machines", "/sys/class/net", "/sys/devices",
-	"/proc/sys", "/proc/net", "/proc/self", "/dev/null", "/dev/urandom", READ_MORE, NULL,
+	"/etc",
+	"/lib",
+	"/lib64",
+	"/usr/lib",
+	"/usr/lib64",
+	"/usr/lib32",
+	"/run/systemd/resolve",
+	"/run/resolvconf",
+	"/run/NetworkManager",
+	"/run/nscd",
+	"/var/run/nscd",
+	"/run/systemd/machines",
+	"/sys/class/net",
+	"/sys/devices",
+	"/proc/sys",
+	"/proc/net",
+	"/proc/self",
+	"/dev/null",
+	"/dev/urandom",
+	READ_MORE,
+	NULL,
 };
 
 unsigned landlock_version(void)
@@ -104,7 +122,7 @@ static int landlock_create(unsigned version, uint64_t fs, bool net, bool scoped)
 
 static int landlock_add_path(int ruleset, const char *path, uint64_t allowed)
 {
-	struct landlock_path rule = { .allowed = allowed, .parent_fd = open(path, O_PATH | O_CLOEXEC) };
+	struct landlock_path rule = {.allowed = allowed, .parent_fd = open(path, O_PATH | O_CLOEXEC)};
 	struct stat st;
 	int r = 0;
 
@@ -129,7 +147,7 @@ static int landlock_add_paths(int ruleset, const char *const *paths, uint64_t al
 
 static int landlock_add_port(int ruleset, uint64_t allowed, uint16_t port)
 {
-	struct landlock_port rule = { .allowed = allowed, .port = port };
+	struct landlock_port rule = {.allowed = allowed, .port = port};
 
 	return syscall(SYS_landlock_add_rule, ruleset, RULE_NET_PORT, &rule, 0) < 0 ? -errno : 0;
 }
@@ -158,9 +176,10 @@ static int landlock_missing(struct diag *diag)
 			errno == EOPNOTSUPP ? "switched off in this kernel" : "this kernel has none");
 }
 
-int landlock_prepare(const struct sandbox_config *config, unsigned *version, int *ruleset_fd, struct diag *diag)
+int landlock_prepare(const struct sandbox_config *config, unsigned *version, int *ruleset_fd,
+		     struct diag *diag)
 {
-	static const char *const writable[] = { "/dev/null", WRITE_MORE, NULL };
+	static const char *const writable[] = {"/dev/null", WRITE_MORE, NULL};
 	uint64_t fs;
 	int ruleset, r;
 

@@ -34,14 +34,14 @@ int opener_send(int fd, const struct opener_reply *reply, const int *fds, unsign
 	union {
 		struct cmsghdr header;
 		char space[CMSG_SPACE(OPENER_FDS * sizeof(int))];
-	} control = { 0 };
-	struct iovec iov = { .iov_base = (void *)(uintptr_t)reply, .iov_len = sizeof(*reply) };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	} control = {0};
+	struct iovec iov = {.iov_base = (void *)(uintptr_t)reply, .iov_len = sizeof(*reply)};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
 
 	if (n_fds) {
-		control.header = (struct cmsghdr){ .cmsg_level = SOL_SOCKET,
-						   .cmsg_type = SCM_RIGHTS,
-						   .cmsg_len = CMSG_LEN(n_fds * sizeof(int)) };
+		control.header = (struct cmsghdr){.cmsg_level = SOL_SOCKET,
+						  .cmsg_type = SCM_RIGHTS,
+						  .cmsg_len = CMSG_LEN(n_fds * sizeof(int))};
 		memcpy(CMSG_DATA(&control.header), fds, n_fds * sizeof(int));
 		msg.msg_control = &control;
 		msg.msg_controllen = CMSG_SPACE(n_fds * sizeof(int));
@@ -54,10 +54,10 @@ int opener_receive(int fd, struct opener_reply *reply, int *fds, unsigned *n_fds
 	union {
 		struct cmsghdr header;
 		char space[CMSG_SPACE(OPENER_FDS * sizeof(int))];
-	} control = { 0 };
-	struct iovec iov = { .iov_base = reply, .iov_len = sizeof(*reply) };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
-			      .msg_controllen = sizeof(control) };
+	} control = {0};
+	struct iovec iov = {.iov_base = reply, .iov_len = sizeof(*reply)};
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
 	ssize_t n = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
 	const struct cmsghdr *c;
 
@@ -81,12 +81,13 @@ static void opener_close_all(const int *fds, unsigned n)
 
 /* ---- start and end */
 
-static int opener_wait(struct opener *o, uint32_t number, struct opener_reply *reply, int *fds, unsigned *n_fds)
+static int opener_wait(struct opener *o, uint32_t number, struct opener_reply *reply, int *fds,
+		       unsigned *n_fds)
 {
 	uint64_t end_ns = clock_monotonic_ns() + ANSWER_NS;
 
 	for (;;) {
-		struct pollfd pfd = { .fd = o->fd, .events = POLLIN };
+		struct pollfd pfd = {.fd = o->fd, .events = POLLIN};
 		uint64_t now_ns = clock_monotonic_ns();
 		int n = now_ns < end_ns ? poll(&pfd, 1, (int)((end_ns - now_ns) / NS_PER_MSEC) + 1) : 0, r;
 
@@ -130,7 +131,7 @@ int opener_start(struct opener **op, const struct opener_config *config, struct 
 
 	if (!o)
 		return diag_set(diag, -ENOMEM, "the opener process: out of memory");
-	*o = (struct opener){ .fd = -1, .pid = -1, .files = config->files, .n_files = config->n_files };
+	*o = (struct opener){.fd = -1, .pid = -1, .files = config->files, .n_files = config->n_files};
 	pthread_mutex_init(&o->mutex, NULL);
 	r = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0 ? -errno : 0;
 	if (r == 0) {
@@ -178,14 +179,14 @@ const char *opener_missing(const struct opener *o)
 
 /* ---- questions */
 
-static int opener_ask(struct opener *o, enum opener_kind kind, unsigned index, struct opener_reply *reply, int *fds,
-		      unsigned *n_fds)
+static int opener_ask(struct opener *o, enum opener_kind kind, unsigned index, struct opener_reply *reply,
+		      int *fds, unsigned *n_fds)
 {
-	struct opener_request request = { .kind = (uint16_t)kind, .index = (uint16_t)index };
+	struct opener_request request = {.kind = (uint16_t)kind, .index = (uint16_t)index};
 	int r = 0;
 
 	*n_fds = 0;
-	*reply = (struct opener_reply){ 0 };
+	*reply = (struct opener_reply){0};
 	pthread_mutex_lock(&o->mutex);
 	request.number = ++o->number ? o->number : ++o->number;
 	if (send(o->fd, &request, sizeof(request), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
@@ -204,7 +205,7 @@ int opener_capture(struct opener *o, unsigned index, struct opener_answer *answe
 	struct opener_reply reply;
 	int r;
 
-	*answer = (struct opener_answer){ 0 };
+	*answer = (struct opener_answer){0};
 	r = opener_ask(o, OPENER_CAPTURE, index, &reply, answer->fds, &answer->n_fds);
 	if (r < 0) {
 		opener_close_all(answer->fds, answer->n_fds);

@@ -72,7 +72,7 @@ static int serve_drop(const struct opener_config *config, struct diag *diag)
 {
 	uint64_t keep = config->n_captures ? UINT64_C(1) << CAP_NET_RAW : 0;
 	uint64_t more = keep | UINT64_C(1) << CAP_DAC_OVERRIDE;
-	struct rlimit none = { 0, 0 };
+	struct rlimit none = {0, 0};
 
 	setrlimit(RLIMIT_CORE, &none);
 	(void)prctl(PR_SET_NAME, "pitot-opener");
@@ -90,7 +90,7 @@ static int serve_drop(const struct opener_config *config, struct diag *diag)
 static int serve_landlock(const struct opener_config *config, struct diag *diag)
 {
 	static char directories[FILES_MAX][PATH_MAX];
-	const char *list[FILES_MAX + 1] = { NULL };
+	const char *list[FILES_MAX + 1] = {NULL};
 
 	if (config->n_files > FILES_MAX)
 		return diag_set(diag, -E2BIG, "more than %d output files", FILES_MAX);
@@ -120,7 +120,8 @@ static int serve_sandbox(const struct opener_config *config, struct opener_reply
 		r = syscalls_enter(&program, true, diag);
 	syscalls_release(&program);
 	if (r == SANDBOX_E_MISSING) {
-		snprintf(reply->text + n, sizeof(reply->text) - n, "%sseccomp (%.80s)", n ? ", " : "", diag->text);
+		snprintf(reply->text + n, sizeof(reply->text) - n, "%sseccomp (%.80s)", n ? ", " : "",
+			 diag->text);
 		r = 0;
 	}
 	return r;
@@ -138,11 +139,11 @@ static void serve_leave_terminal(void)
 
 /* ---- the loop */
 
-static int serve_capture(const struct opener_config *config, unsigned index, struct opener_reply *reply, int *fds,
-			 unsigned *n_fds)
+static int serve_capture(const struct opener_config *config, unsigned index, struct opener_reply *reply,
+			 int *fds, unsigned *n_fds)
 {
-	struct opener_answer answer = { 0 };
-	struct diag diag = { "" };
+	struct opener_answer answer = {0};
+	struct diag diag = {""};
 	int r;
 
 	if (index >= config->n_captures)
@@ -184,7 +185,7 @@ static int serve_file(const struct opener_config *config, const struct opener_re
 
 static int serve_one(int fd, const struct opener_config *config, const struct opener_request *request)
 {
-	struct opener_reply reply = { .number = request->number };
+	struct opener_reply reply = {.number = request->number};
 	int fds[OPENER_FDS];
 	unsigned n_fds = 0;
 	int r;
@@ -203,8 +204,8 @@ static int serve_one(int fd, const struct opener_config *config, const struct op
 
 int opener_serve(int fd, const struct opener_config *config)
 {
-	struct opener_reply reply = { 0 };
-	struct diag diag = { "" };
+	struct opener_reply reply = {0};
+	struct diag diag = {""};
 	int r;
 
 	if (config->detach)

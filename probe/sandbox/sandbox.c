@@ -1,6 +1,6 @@
 /*
- * sandbox: see include/pitot/sandbox.h.  The order matters: what needs a privilege comes before it is given up,
- * and the list of system calls comes last.
+ * sandbox: see include/pitot/sandbox.h.  The order matters: what needs a privilege comes before it is given
+ * up, and the list of system calls comes last.
  */
 #include "pitot/sandbox.h"
 
@@ -43,7 +43,8 @@ __attribute__((format(printf, 3, 4))) static void sandbox_add(char *text, size_t
 #define sandbox_say(s, ...)  sandbox_add((s)->report, sizeof((s)->report), __VA_ARGS__)
 #define sandbox_lack(s, ...) sandbox_add((s)->missing, sizeof((s)->missing), __VA_ARGS__)
 
-/* A user that nobody asked for may be one that this user namespace does not have: container root then stays. */
+/* A user that nobody asked for may be one that this user namespace does not have: container root then stays.
+ */
 static int sandbox_change_user(struct sandbox *s, const struct sandbox_config *config, struct diag *diag)
 {
 	struct sandbox_user user;
@@ -70,7 +71,7 @@ static int sandbox_change_user(struct sandbox *s, const struct sandbox_config *c
 
 static int sandbox_drop(struct sandbox *s, const struct sandbox_config *config, struct diag *diag)
 {
-	struct rlimit none = { 0, 0 };
+	struct rlimit none = {0, 0};
 	int r;
 
 	setrlimit(RLIMIT_CORE, &none); /* lowering cannot be refused */
@@ -115,7 +116,7 @@ static int sandbox_prepare_landlock(struct sandbox *s, const struct sandbox_conf
 
 static int sandbox_enter_seccomp(struct sandbox *s, struct diag *diag)
 {
-	struct syscalls_program process = { 0 };
+	struct syscalls_program process = {0};
 	bool log_only = s->mode == SANDBOX_LOG;
 	int r = syscalls_compile(&process, SYSCALLS_PROCESS, log_only, diag);
 

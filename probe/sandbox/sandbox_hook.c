@@ -1,6 +1,6 @@
 /*
- * sandbox_hook: what a subverted parser would do, for the test that it ends there.  Builds with test hooks only;
- * in others PITOT_TEST_HOOKS is 0 and the function is empty.
+ * sandbox_hook: what a subverted parser would do, for the test that it ends there.  Builds with test hooks
+ * only; in others PITOT_TEST_HOOKS is 0 and the function is empty.
  */
 #include <fcntl.h>
 #include <stdlib.h>
@@ -14,7 +14,7 @@
 void sandbox_test_call(void)
 {
 	const char *call = PITOT_TEST_HOOKS ? getenv("PITOT_TEST_PARSER") : NULL;
-	char *const argv[] = { (char[]){ "true" }, NULL };
+	char *const argv[] = {(char[]){"true"}, NULL};
 
 	if (!call)
 		return;

@@ -23,10 +23,11 @@ int sandbox_lend_capabilities(uint64_t permitted, uint64_t effective);
 bool sandbox_has_capabilities(uint64_t except);
 
 /*
- * 0 with the version of the kernel's Landlock and the rules, or SANDBOX_E_MISSING.  Rules are made by who may look
- * up their paths, so before the user is changed; they hold from landlock_restrict() on.
+ * 0 with the version of the kernel's Landlock and the rules, or SANDBOX_E_MISSING.  Rules are made by who may
+ * look up their paths, so before the user is changed; they hold from landlock_restrict() on.
  */
-int landlock_prepare(const struct sandbox_config *config, unsigned *version, int *ruleset_fd, struct diag *diag);
+int landlock_prepare(const struct sandbox_config *config, unsigned *version, int *ruleset_fd,
+		     struct diag *diag);
 int landlock_restrict(int ruleset_fd, struct diag *diag);
 unsigned landlock_version(void);
 /* Files may be written below these directories only (ended by NULL); no TCP.  For the opener. */
@@ -37,7 +38,13 @@ struct syscalls_program {
 	void *instructions; /* struct sock_filter[n] */
 	unsigned n;
 };
-enum syscalls_list { SYSCALLS_PROCESS, SYSCALLS_METERING, SYSCALLS_METERING_LIBPCAP, SYSCALLS_OPENER, SYSCALLS_LISTS };
+enum syscalls_list {
+	SYSCALLS_PROCESS,
+	SYSCALLS_METERING,
+	SYSCALLS_METERING_LIBPCAP,
+	SYSCALLS_OPENER,
+	SYSCALLS_LISTS
+};
 
 int syscalls_compile(struct syscalls_program *p, enum syscalls_list list, bool log_only, struct diag *diag);
 /* whole_process: all threads that there are. */

@@ -1,8 +1,9 @@
 /*
  * sandbox_seccomp: the lists of system calls, by libseccomp.
  *
- * Any other call ends the whole process (SIGSYS): a process that does what it was not written to do is no longer
- * ours.  Names that an architecture lacks are skipped, so the lists hold old and new names side by side.
+ * Any other call ends the whole process (SIGSYS): a process that does what it was not written to do is no
+ * longer ours.  Names that an architecture lacks are skipped, so the lists hold old and new names side by
+ * side.
  *
  * libseccomp compiles once, at the start; a thread then loads the program by the system call itself, without
  * memory of its own.  Lists of threads come on top of the process's: a call has to be on both.
@@ -44,12 +45,12 @@
 #define PR_SET_VMA 0x53564d41
 #endif
 
-#define BIT(list)   (1u << (list))
-#define EVERYBODY   (BIT(SYSCALLS_LISTS) - 1)
-#define METERING    (BIT(SYSCALLS_METERING) | BIT(SYSCALLS_METERING_LIBPCAP))
-#define PROCESS     BIT(SYSCALLS_PROCESS)
-#define LIBPCAP     BIT(SYSCALLS_METERING_LIBPCAP)
-#define OPENER      BIT(SYSCALLS_OPENER)
+#define BIT(list) (1u << (list))
+#define EVERYBODY (BIT(SYSCALLS_LISTS) - 1)
+#define METERING  (BIT(SYSCALLS_METERING) | BIT(SYSCALLS_METERING_LIBPCAP))
+#define PROCESS	  BIT(SYSCALLS_PROCESS)
+#define LIBPCAP	  BIT(SYSCALLS_METERING_LIBPCAP)
+#define OPENER	  BIT(SYSCALLS_OPENER)
 
 struct syscalls_names {
 	unsigned lists;
@@ -58,13 +59,60 @@ struct syscalls_names {
 
 /* Memory, locks, clocks, the end: what any code does. */
 static const char *const names_everybody[] = {
-	"brk", "clock_getres", "clock_getres_time64", "clock_gettime", "clock_gettime64", "clock_nanosleep",
-	"clock_nanosleep_time64", "close", "exit", "exit_group", "fstat", "fstat64", "futex", "futex_time64",
-	"getegid", "geteuid", "getgid", "getpid", "getrandom", "getrusage", "gettid", "gettimeofday", "getuid",
-	"lseek", "_llseek", "madvise", "membarrier", "mlock", "mlock2", "mremap", "munlock", "munmap", "nanosleep",
-	"pause", "poll", "ppoll", "ppoll_time64", "pread64", "read", "readv", "restart_syscall", "rseq",
-	"rt_sigprocmask", "rt_sigreturn", "sigreturn", "sched_getaffinity", "sched_yield", "set_robust_list",
-	"sigaltstack", "time", "tgkill", "write", "writev", NULL,
+	"brk",
+	"clock_getres",
+	"clock_getres_time64",
+	"clock_gettime",
+	"clock_gettime64",
+	"clock_nanosleep",
+	"clock_nanosleep_time64",
+	"close",
+	"exit",
+	"exit_group",
+	"fstat",
+	"fstat64",
+	"futex",
+	"futex_time64",
+	"getegid",
+	"geteuid",
+	"getgid",
+	"getpid",
+	"getrandom",
+	"getrusage",
+	"gettid",
+	"gettimeofday",
+	"getuid",
+	"lseek",
+	"_llseek",
+	"madvise",
+	"membarrier",
+	"mlock",
+	"mlock2",
+	"mremap",
+	"munlock",
+	"munmap",
+	"nanosleep",
+	"pause",
+	"poll",
+	"ppoll",
+	"ppoll_time64",
+	"pread64",
+	"read",
+	"readv",
+	"restart_syscall",
+	"rseq",
+	"rt_sigprocmask",
+	"rt_sigreturn",
+	"sigreturn",
+	"sched_getaffinity",
+	"sched_yield",
+	"set_robust_list",
+	"sigaltstack",
+	"time",
+	"tgkill",
+	"write",
+	"writev",
+	NULL,
 };
 
 /* From what is open: packets in. */
@@ -74,47 +122,163 @@ static const char *const names_metering[] = {
 
 /* Sockets to collectors, name resolution, files, threads. */
 static const char *const names_process[] = {
-	"accept4", "access", "bind", "capget", "connect", "dup", "dup2", "dup3", "epoll_create1", "epoll_ctl",
-	"epoll_pwait", "epoll_wait", "eventfd2", "faccessat", "faccessat2", "fadvise64", "fadvise64_64",
-	"arm_fadvise64_64", "fallocate", "fchmod", "fcntl", "fcntl64", "fdatasync", "flock", "fstatat64", "fstatfs",
-	"fstatfs64", "fsync", "ftruncate", "ftruncate64", "getcwd", "getdents", "getdents64", "getpeername",
-	"getppid", "getresgid", "getresuid", "getsockname", "getsockopt", "lstat", "lstat64", "mkdir", "mkdirat",
-	"newfstatat", "open", "openat", "pipe", "pipe2", "prlimit64", "pwrite64", "pwritev", "readlink",
-	"readlinkat", "recv", "recvfrom", "recvmmsg", "recvmmsg_time64", "recvmsg", "rename", "renameat", "renameat2",
-	"rmdir", "rt_sigaction", "rt_sigpending", "rt_sigtimedwait", "rt_sigtimedwait_time64", "sched_getparam",
-	"sched_getscheduler", "sched_setaffinity", "sched_setattr", "sched_setscheduler", "seccomp", "send", "sendmmsg",
-	"sendmsg", "sendto", "set_tid_address", "setpriority", "setsockopt", "shutdown", "signalfd4", "stat",
-	"stat64", "statfs", "statfs64", "statx", "sync_file_range", "sysinfo", "timerfd_create", "timerfd_gettime",
-	"timerfd_settime", "timerfd_settime64", "umask", "uname", "unlink", "unlinkat", "utimensat", "wait4",
-	"waitid", NULL,
+	"accept4",
+	"access",
+	"bind",
+	"capget",
+	"connect",
+	"dup",
+	"dup2",
+	"dup3",
+	"epoll_create1",
+	"epoll_ctl",
+	"epoll_pwait",
+	"epoll_wait",
+	"eventfd2",
+	"faccessat",
+	"faccessat2",
+	"fadvise64",
+	"fadvise64_64",
+	"arm_fadvise64_64",
+	"fallocate",
+	"fchmod",
+	"fcntl",
+	"fcntl64",
+	"fdatasync",
+	"flock",
+	"fstatat64",
+	"fstatfs",
+	"fstatfs64",
+	"fsync",
+	"ftruncate",
+	"ftruncate64",
+	"getcwd",
+	"getdents",
+	"getdents64",
+	"getpeername",
+	"getppid",
+	"getresgid",
+	"getresuid",
+	"getsockname",
+	"getsockopt",
+	"lstat",
+	"lstat64",
+	"mkdir",
+	"mkdirat",
+	"newfstatat",
+	"open",
+	"openat",
+	"pipe",
+	"pipe2",
+	"prlimit64",
+	"pwrite64",
+	"pwritev",
+	"readlink",
+	"readlinkat",
+	"recv",
+	"recvfrom",
+	"recvmmsg",
+	"recvmmsg_time64",
+	"recvmsg",
+	"rename",
+	"renameat",
+	"renameat2",
+	"rmdir",
+	"rt_sigaction",
+	"rt_sigpending",
+	"rt_sigtimedwait",
+	"rt_sigtimedwait_time64",
+	"sched_getparam",
+	"sched_getscheduler",
+	"sched_setaffinity",
+	"sched_setattr",
+	"sched_setscheduler",
+	"seccomp",
+	"send",
+	"sendmmsg",
+	"sendmsg",
+	"sendto",
+	"set_tid_address",
+	"setpriority",
+	"setsockopt",
+	"shutdown",
+	"signalfd4",
+	"stat",
+	"stat64",
+	"statfs",
+	"statfs64",
+	"statx",
+	"sync_file_range",
+	"sysinfo",
+	"timerfd_create",
+	"timerfd_gettime",
+	"timerfd_settime",
+	"timerfd_settime64",
+	"umask",
+	"uname",
+	"unlink",
+	"unlinkat",
+	"utimensat",
+	"wait4",
+	"waitid",
+	NULL,
 };
 
 /* Beside opening files to read them: it looks which interface its socket has. */
-static const char *const names_libpcap[] = { "getsockname", "newfstatat", "statx", NULL };
+static const char *const names_libpcap[] = {"getsockname", "newfstatat", "statx", NULL};
 
 static const char *const names_opener[] = {
-	"bind", "fcntl", "fcntl64", "ftruncate", "getsockname", "getsockopt", "ioctl", "newfstatat", "open", "openat",
-	"recv", "recvfrom", "recvmsg", "rename", "renameat", "renameat2", "sendmsg", "sendto", "setsockopt", "statx",
-	"unlink", "unlinkat", NULL,
+	"bind",	   "fcntl",  "fcntl64",	   "ftruncate", "getsockname", "getsockopt", "ioctl",	 "newfstatat",
+	"open",	   "openat", "recv",	   "recvfrom",	"recvmsg",     "rename",     "renameat", "renameat2",
+	"sendmsg", "sendto", "setsockopt", "statx",	"unlink",      "unlinkat",   NULL,
 };
 
 /* What the run-time of a sanitizer does besides; never in a build that is used. */
 static const char *const names_sanitized[] = {
-	"clone", "fcntl", "fork", "getdents64", "getpgid", "getppid", "ioctl", "kill", "mincore", "mmap", "mprotect",
-	"newfstatat", "open", "openat", "personality", "pipe", "pipe2", "prctl", "prlimit64", "process_vm_readv",
-	"ptrace", "readlink", "readlinkat", "rt_sigaction", "rt_sigsuspend", "sched_getparam", "sched_getscheduler",
-	"set_tid_address", "stat", "sysinfo", "uname", "wait4", NULL,
+	"clone",
+	"fcntl",
+	"fork",
+	"getdents64",
+	"getpgid",
+	"getppid",
+	"ioctl",
+	"kill",
+	"mincore",
+	"mmap",
+	"mprotect",
+	"newfstatat",
+	"open",
+	"openat",
+	"personality",
+	"pipe",
+	"pipe2",
+	"prctl",
+	"prlimit64",
+	"process_vm_readv",
+	"ptrace",
+	"readlink",
+	"readlinkat",
+	"rt_sigaction",
+	"rt_sigsuspend",
+	"sched_getparam",
+	"sched_getscheduler",
+	"set_tid_address",
+	"stat",
+	"sysinfo",
+	"uname",
+	"wait4",
+	NULL,
 };
-static const char *const names_coverage[] = { "fcntl", "openat", "mkdir", "unlink", "getpid", NULL };
+static const char *const names_coverage[] = {"fcntl", "openat", "mkdir", "unlink", "getpid", NULL};
 
 static const struct syscalls_names lists[] = {
-	{ EVERYBODY, names_everybody },
-	{ METERING, names_metering },
-	{ PROCESS, names_process },
-	{ LIBPCAP, names_libpcap },
-	{ OPENER, names_opener },
-	{ SANITIZED ? EVERYBODY : 0, names_sanitized },
-	{ COVERAGE ? PROCESS | OPENER : 0, names_coverage },
+	{EVERYBODY, names_everybody},
+	{METERING, names_metering},
+	{PROCESS, names_process},
+	{LIBPCAP, names_libpcap},
+	{OPENER, names_opener},
+	{SANITIZED ? EVERYBODY : 0, names_sanitized},
+	{COVERAGE ? PROCESS | OPENER : 0, names_coverage},
 };
 
 /* Calls that are allowed with some arguments: (argument & mask) == value. */
@@ -125,51 +289,51 @@ struct syscalls_argument {
 	uint64_t mask, value;
 };
 
-#define WHOLE   UINT64_C(0xffffffff) /* int arguments: the upper half may hold anything */
+#define WHOLE	UINT64_C(0xffffffff) /* int arguments: the upper half may hold anything */
 #define OPEN_RO (WHOLE & (O_ACCMODE | O_CREAT | O_TRUNC | O_PATH))
 
 static const struct syscalls_argument arguments[] = {
 	/* memory that is never code; the name service's modules are code */
-	{ METERING | OPENER, "mmap", 2, PROT_EXEC, 0 },
-	{ METERING | OPENER, "mmap2", 2, PROT_EXEC, 0 },
-	{ METERING | OPENER, "mprotect", 2, PROT_EXEC, 0 },
-	{ PROCESS, "mmap", 2, PROT_EXEC | PROT_WRITE, PROT_EXEC },
-	{ PROCESS, "mmap", 2, PROT_EXEC, 0 },
-	{ PROCESS, "mmap2", 2, PROT_EXEC | PROT_WRITE, PROT_EXEC },
-	{ PROCESS, "mmap2", 2, PROT_EXEC, 0 },
-	{ PROCESS, "mprotect", 2, PROT_EXEC, 0 },
+	{METERING | OPENER, "mmap", 2, PROT_EXEC, 0},
+	{METERING | OPENER, "mmap2", 2, PROT_EXEC, 0},
+	{METERING | OPENER, "mprotect", 2, PROT_EXEC, 0},
+	{PROCESS, "mmap", 2, PROT_EXEC | PROT_WRITE, PROT_EXEC},
+	{PROCESS, "mmap", 2, PROT_EXEC, 0},
+	{PROCESS, "mmap2", 2, PROT_EXEC | PROT_WRITE, PROT_EXEC},
+	{PROCESS, "mmap2", 2, PROT_EXEC, 0},
+	{PROCESS, "mprotect", 2, PROT_EXEC, 0},
 	/* sockets: collectors, the resolver's daemons, link events */
-	{ PROCESS, "socket", 0, WHOLE, AF_INET },
-	{ PROCESS, "socket", 0, WHOLE, AF_INET6 },
-	{ PROCESS, "socket", 0, WHOLE, AF_UNIX },
-	{ PROCESS, "socket", 0, WHOLE, AF_NETLINK },
-	{ PROCESS, "socketpair", 0, WHOLE, AF_UNIX },
-	{ OPENER, "socket", 0, WHOLE, AF_PACKET },
-	{ OPENER, "socket", 0, WHOLE, AF_UNIX },
-	{ OPENER, "socket", 0, WHOLE, AF_NETLINK },
+	{PROCESS, "socket", 0, WHOLE, AF_INET},
+	{PROCESS, "socket", 0, WHOLE, AF_INET6},
+	{PROCESS, "socket", 0, WHOLE, AF_UNIX},
+	{PROCESS, "socket", 0, WHOLE, AF_NETLINK},
+	{PROCESS, "socketpair", 0, WHOLE, AF_UNIX},
+	{OPENER, "socket", 0, WHOLE, AF_PACKET},
+	{OPENER, "socket", 0, WHOLE, AF_UNIX},
+	{OPENER, "socket", 0, WHOLE, AF_NETLINK},
 	/* threads, no processes */
-	{ PROCESS, "clone", 0, CLONE_THREAD, CLONE_THREAD },
+	{PROCESS, "clone", 0, CLONE_THREAD, CLONE_THREAD},
 	/* an interface's state; a terminal, and how much a socket holds */
-	{ METERING | PROCESS, "ioctl", 1, WHOLE, SIOCGIFNAME },
-	{ METERING | PROCESS, "ioctl", 1, WHOLE, SIOCGIFFLAGS },
-	{ METERING | PROCESS, "ioctl", 1, WHOLE, SIOCGIFINDEX },
-	{ PROCESS, "ioctl", 1, WHOLE, SIOCGIFMTU },
-	{ PROCESS, "ioctl", 1, WHOLE, SIOCGIFHWADDR },
-	{ PROCESS, "ioctl", 1, WHOLE, SIOCETHTOOL },
-	{ PROCESS, "ioctl", 1, WHOLE, TCGETS },
-	{ PROCESS, "ioctl", 1, WHOLE, TIOCGWINSZ },
-	{ PROCESS, "ioctl", 1, WHOLE, FIONREAD },
-	{ PROCESS, "ioctl", 1, WHOLE, FIONBIO },
-	{ PROCESS, "ioctl", 1, WHOLE, SIOCOUTQ },
-	{ PROCESS, "ioctl", 1, WHOLE, SIOCGSTAMP },
+	{METERING | PROCESS, "ioctl", 1, WHOLE, SIOCGIFNAME},
+	{METERING | PROCESS, "ioctl", 1, WHOLE, SIOCGIFFLAGS},
+	{METERING | PROCESS, "ioctl", 1, WHOLE, SIOCGIFINDEX},
+	{PROCESS, "ioctl", 1, WHOLE, SIOCGIFMTU},
+	{PROCESS, "ioctl", 1, WHOLE, SIOCGIFHWADDR},
+	{PROCESS, "ioctl", 1, WHOLE, SIOCETHTOOL},
+	{PROCESS, "ioctl", 1, WHOLE, TCGETS},
+	{PROCESS, "ioctl", 1, WHOLE, TIOCGWINSZ},
+	{PROCESS, "ioctl", 1, WHOLE, FIONREAD},
+	{PROCESS, "ioctl", 1, WHOLE, FIONBIO},
+	{PROCESS, "ioctl", 1, WHOLE, SIOCOUTQ},
+	{PROCESS, "ioctl", 1, WHOLE, SIOCGSTAMP},
 	/* the program of a packet socket, to shut its entrance */
-	{ METERING, "setsockopt", 2, WHOLE, SO_ATTACH_FILTER },
-	{ METERING | PROCESS, "prctl", 0, WHOLE, PR_SET_NAME },
-	{ PROCESS, "prctl", 0, WHOLE, PR_SET_VMA }, /* the C library names its memory */
-	{ METERING, "rt_sigaction", 2, UINT64_MAX, 0 }, /* to ask only */
-	{ METERING, "fcntl", 1, WHOLE, F_GETFL },
-	{ LIBPCAP, "open", 1, OPEN_RO, 0 },
-	{ LIBPCAP, "openat", 2, OPEN_RO, 0 },
+	{METERING, "setsockopt", 2, WHOLE, SO_ATTACH_FILTER},
+	{METERING | PROCESS, "prctl", 0, WHOLE, PR_SET_NAME},
+	{PROCESS, "prctl", 0, WHOLE, PR_SET_VMA},     /* the C library names its memory */
+	{METERING, "rt_sigaction", 2, UINT64_MAX, 0}, /* to ask only */
+	{METERING, "fcntl", 1, WHOLE, F_GETFL},
+	{LIBPCAP, "open", 1, OPEN_RO, 0},
+	{LIBPCAP, "openat", 2, OPEN_RO, 0},
 };
 
 static int syscalls_add_names(scmp_filter_ctx ctx, const char *const *names)
@@ -189,8 +353,8 @@ static int syscalls_add_names(scmp_filter_ctx ctx, const char *const *names)
 static int syscalls_add_argument(scmp_filter_ctx ctx, const struct syscalls_argument *a)
 {
 	int nr = seccomp_syscall_resolve_name(a->name), r;
-	struct scmp_arg_cmp compare = { .arg = a->argument, .op = SCMP_CMP_MASKED_EQ, .datum_a = a->mask,
-					.datum_b = a->value };
+	struct scmp_arg_cmp compare = {
+		.arg = a->argument, .op = SCMP_CMP_MASKED_EQ, .datum_a = a->mask, .datum_b = a->value};
 
 	if (nr == __NR_SCMP_ERROR)
 		return 0;
@@ -243,7 +407,7 @@ int syscalls_compile(struct syscalls_program *p, enum syscalls_list list, bool l
 	scmp_filter_ctx ctx = seccomp_init(refused);
 	int r;
 
-	*p = (struct syscalls_program){ 0 };
+	*p = (struct syscalls_program){0};
 	if (!ctx)
 		return diag_set(diag, SANDBOX_E_MISSING, "libseccomp does not know this kernel");
 	r = syscalls_fill(ctx, list);
@@ -259,7 +423,7 @@ int syscalls_compile(struct syscalls_program *p, enum syscalls_list list, bool l
 
 int syscalls_enter(const struct syscalls_program *p, bool whole_process, struct diag *diag)
 {
-	struct sock_fprog program = { .len = (unsigned short)p->n, .filter = p->instructions };
+	struct sock_fprog program = {.len = (unsigned short)p->n, .filter = p->instructions};
 	unsigned flags = whole_process ? SECCOMP_FILTER_FLAG_TSYNC : 0;
 	long r = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
 
@@ -274,5 +438,5 @@ int syscalls_enter(const struct syscalls_program *p, bool whole_process, struct 
 void syscalls_release(struct syscalls_program *p)
 {
 	free(p->instructions);
-	*p = (struct syscalls_program){ 0 };
+	*p = (struct syscalls_program){0};
 }

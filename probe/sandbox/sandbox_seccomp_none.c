@@ -5,7 +5,7 @@ int syscalls_compile(struct syscalls_program *p, enum syscalls_list list, bool l
 {
 	(void)list;
 	(void)log_only;
-	*p = (struct syscalls_program){ 0 };
+	*p = (struct syscalls_program){0};
 	return diag_set(diag, SANDBOX_E_MISSING, "built without libseccomp");
 }
 
@@ -18,5 +18,5 @@ int syscalls_enter(const struct syscalls_program *p, bool whole_process, struct 
 
 void syscalls_release(struct syscalls_program *p)
 {
-	*p = (struct syscalls_program){ 0 };
+	*p = (struct syscalls_program){0};
 }

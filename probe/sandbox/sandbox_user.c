@@ -30,19 +30,19 @@ static bool user_parse_id(const char *text, unsigned *id)
 
 static void user_default(struct sandbox_user *user)
 {
-	static const char *const names[] = { "pitot", "nobody" };
+	static const char *const names[] = {"pitot", "nobody"};
 
 	for (unsigned i = 0; i < sizeof(names) / sizeof(*names); i++) {
 		const struct passwd *pw = getpwnam(names[i]);
 
 		if (!pw || pw->pw_uid == 0)
 			continue;
-		*user = (struct sandbox_user){ .uid = pw->pw_uid, .gid = pw->pw_gid, .change = true };
+		*user = (struct sandbox_user){.uid = pw->pw_uid, .gid = pw->pw_gid, .change = true};
 		snprintf(user->name, sizeof(user->name), "%s", names[i]);
 		return;
 	}
 	/* a container without /etc/passwd: the number that has no rights anywhere */
-	*user = (struct sandbox_user){ .uid = 65534, .gid = 65534, .change = true };
+	*user = (struct sandbox_user){.uid = 65534, .gid = 65534, .change = true};
 	snprintf(user->name, sizeof(user->name), "65534");
 }
 
@@ -53,7 +53,7 @@ static int user_named(struct sandbox_user *user, const char *text, struct diag *
 	char name[256];
 
 	snprintf(name, sizeof(name), "%.*s", (int)(group ? group - text : (ptrdiff_t)strlen(text)), text);
-	*user = (struct sandbox_user){ .change = true };
+	*user = (struct sandbox_user){.change = true};
 	snprintf(user->name, sizeof(user->name), "%.60s", text);
 	pw = getpwnam(name);
 	if (pw) {
@@ -70,7 +70,8 @@ static int user_named(struct sandbox_user *user, const char *text, struct diag *
 		if (gr)
 			user->gid = gr->gr_gid;
 		else if (!user_parse_id(group + 1, &user->gid))
-			return diag_set(diag, -ENOENT, "--user %s: there is no group \"%s\"", text, group + 1);
+			return diag_set(diag, -ENOENT, "--user %s: there is no group \"%s\"", text,
+					group + 1);
 	}
 	return 0;
 }
@@ -79,7 +80,7 @@ int sandbox_find_user(struct sandbox_user *user, const char *name, bool stay_roo
 {
 	int r = 0;
 
-	*user = (struct sandbox_user){ .uid = geteuid(), .gid = getegid() };
+	*user = (struct sandbox_user){.uid = geteuid(), .gid = getegid()};
 	if (name && stay_root)
 		return diag_set(diag, -EINVAL, "--user and --stay-root do not go together");
 	if (name)
@@ -87,7 +88,8 @@ int sandbox_find_user(struct sandbox_user *user, const char *name, bool stay_roo
 	else if (geteuid() == 0 && !stay_root)
 		user_default(user);
 	if (r == 0 && user->change && user->uid == 0)
-		return diag_set(diag, -EINVAL, "--user %s is root: name another user, or say --stay-root", name);
+		return diag_set(diag, -EINVAL, "--user %s is root: name another user, or say --stay-root",
+				name);
 	return r;
 }
 
@@ -131,9 +133,10 @@ int sandbox_make_directory(const char *path, const struct sandbox_user *user, st
 		r = diag_set(diag, -errno, "%s: %s", path, strerror(errno));
 	if (r == 0 && user->change && st.st_uid != user->uid) {
 		if (st.st_uid == 0 && !(st.st_mode & S_ISVTX) && (made || user_is_empty(fd)))
-			r = fchown(fd, user->uid, user->gid) < 0 ? diag_set(diag, -errno, "%s: cannot be given to uid %u: %s",
-									    path, user->uid, strerror(errno))
-								 : 0;
+			r = fchown(fd, user->uid, user->gid) < 0
+				    ? diag_set(diag, -errno, "%s: cannot be given to uid %u: %s", path,
+					       user->uid, strerror(errno))
+				    : 0;
 		else
 			r = diag_set(diag, SANDBOX_E_OWNER, "%s: belongs to uid %u", path, st.st_uid);
 	}

@@ -1,13 +1,13 @@
 /*
  * dtls: datagrams under DTLS 1.2 (RFC 7011 §11).
  *
- * As over UDP nothing is acknowledged: templates are repeated, and what was sent is forgotten.  Records wait in
- * memory while there is no session.
+ * As over UDP nothing is acknowledged: templates are repeated, and what was sent is forgotten.  Records wait
+ * in memory while there is no session.
  *
- * A collector that was started again knows nothing of our session and drops what comes.  The heartbeat that RFC 7011
- * wants against that (RFC 6520) is gone from OpenSSL, so the session is made anew every dtls_renew_ns instead: what
- * was sent to such a collector until then is lost, and nobody can count it.  A port that nobody listens on is noticed
- * at once: the system says so before what was sent last is forgotten.
+ * A collector that was started again knows nothing of our session and drops what comes.  The heartbeat that
+ * RFC 7011 wants against that (RFC 6520) is gone from OpenSSL, so the session is made anew every
+ * dtls_renew_ns instead: what was sent to such a collector until then is lost, and nobody can count it.  A
+ * port that nobody listens on is noticed at once: the system says so before what was sent last is forgotten.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -17,9 +17,9 @@
 #include "tls_internal.h"
 
 #define MTU_MOST      1500u
-#define OVERHEAD_MOST 144u /* IPv6, UDP, DTLS, with any cipher */
-#define RECORD_MOST   16384u /* RFC 6347 §4.3.1 */
-#define PATH_NS       (5 * NS_PER_SEC) /* between looks at the path MTU */
+#define OVERHEAD_MOST 144u	       /* IPv6, UDP, DTLS, with any cipher */
+#define RECORD_MOST   16384u	       /* RFC 6347 §4.3.1 */
+#define PATH_NS	      (5 * NS_PER_SEC) /* between looks at the path MTU */
 
 static int setup(struct session *s, struct diag *diag)
 {
@@ -44,8 +44,8 @@ static unsigned path_mtu(const struct session *s)
 	int mtu = 0;
 	socklen_t size = sizeof(mtu);
 
-	if (getsockopt(s->t.fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_MTU : IP_MTU, &mtu, &size) == 0 && mtu > 0 &&
-	    (unsigned)mtu < most)
+	if (getsockopt(s->t.fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_MTU : IP_MTU, &mtu, &size) == 0 &&
+	    mtu > 0 && (unsigned)mtu < most)
 		most = (unsigned)mtu;
 	return most - (v6 ? 48 : 28);
 }
@@ -53,7 +53,7 @@ static unsigned path_mtu(const struct session *s)
 static int start(struct session *s)
 {
 	struct tls *tls = s->own;
-	struct sockaddr_storage peer = { 0 };
+	struct sockaddr_storage peer = {0};
 	socklen_t size = sizeof(peer);
 	int no_fragments = IP_PMTUDISC_DO, r = tls_new(s);
 	BIO *bio;

@@ -1,10 +1,11 @@
 /*
- * file: a message stream in a file (RFC 5655 for IPFIX), on standard output or in a FIFO; also the test double.
+ * file: a message stream in a file (RFC 5655 for IPFIX), on standard output or in a FIFO; also the test
+ * double.
  *
- * Messages gather in a buffer that is written in large blocks.  A regular file grows as PATH.part and is renamed
- * to PATH when it is complete; there is no fsync().  Where a block cannot be written whole, a regular file is cut
- * back to the block's beginning, so it always ends with a whole message; the block is lost and counted.  Writing
- * to a pipe may wait for its reader: whoever reads too slowly gets everything, late.
+ * Messages gather in a buffer that is written in large blocks.  A regular file grows as PATH.part and is
+ * renamed to PATH when it is complete; there is no fsync().  Where a block cannot be written whole, a regular
+ * file is cut back to the block's beginning, so it always ends with a whole message; the block is lost and
+ * counted.  Writing to a pipe may wait for its reader: whoever reads too slowly gets everything, late.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,7 +23,7 @@
 
 #define MESSAGE_MOST 65535u
 #define BUFFER_SIZE  (512u * 1024u)
-#define LOADS        1024u
+#define LOADS	     1024u
 
 struct file_load {
 	size_t size;
@@ -32,10 +33,11 @@ struct file_load {
 struct file {
 	struct transport t; /* first */
 	bool regular;
-	bool temporary; /* written as path.part */
+	bool temporary;	       /* written as path.part */
 	struct opener *opener; /* to be asked for its new name */
-	uint64_t written; /* octets that stand in a regular file */
-	size_t start; /* what waits is [start, used): what is lent behind it keeps its place while that is written */
+	uint64_t written;      /* octets that stand in a regular file */
+	size_t start; /* what waits is [start, used): what is lent behind it keeps its place while that is
+			 written */
 	size_t used;
 	unsigned n_loads;
 	char path[4096];
@@ -55,8 +57,8 @@ static int open_path(struct file *f, const char *path)
 	snprintf(f->path, sizeof(f->path), "%s", path);
 	snprintf(f->part, sizeof(f->part), "%s.part", f->path);
 	f->temporary = stat(path, &st) != 0 || S_ISREG(st.st_mode);
-	f->t.fd = open(f->temporary ? f->part : f->path, O_WRONLY | O_CLOEXEC | (f->temporary ? O_CREAT | O_TRUNC : 0),
-		       0666);
+	f->t.fd = open(f->temporary ? f->part : f->path,
+		       O_WRONLY | O_CLOEXEC | (f->temporary ? O_CREAT | O_TRUNC : 0), 0666);
 	return f->t.fd < 0 ? -errno : 0;
 }
 
@@ -72,8 +74,8 @@ static int file_open(struct transport **tp, const struct transport_config *confi
 	r = open_path(f, path);
 	if (r) {
 		free(f);
-		return diag_set(diag, r, "--collector %s: cannot write to %s: %s", config->collector->url, path,
-				strerror(-r));
+		return diag_set(diag, r, "--collector %s: cannot write to %s: %s", config->collector->url,
+				path, strerror(-r));
 	}
 	f->regular = fstat(f->t.fd, &st) == 0 && S_ISREG(st.st_mode) && f->temporary;
 	if (!f->regular) /* a reader that goes away is an error like any other */
@@ -81,7 +83,7 @@ static int file_open(struct transport **tp, const struct transport_config *confi
 	f->opener = config->opener;
 	f->t.ops = &transport_file_ops;
 	f->t.state = TRANSPORT_STATE_UP;
-	f->t.limits = (struct transport_limits){ .max_message = MESSAGE_MOST, .reliable = true };
+	f->t.limits = (struct transport_limits){.max_message = MESSAGE_MOST, .reliable = true};
 	f->t.session = f->t.stats.sessions = 1;
 	*tp = &f->t;
 	return 0;
@@ -97,7 +99,7 @@ static int write_all(int fd, const uint8_t *data, size_t size, size_t *done)
 		if (n > 0) {
 			*done += (size_t)n;
 		} else if (n < 0 && errno == EAGAIN) { /* somebody made the pipe non-blocking */
-			struct pollfd p = { .fd = fd, .events = POLLOUT };
+			struct pollfd p = {.fd = fd, .events = POLLOUT};
 
 			if (poll(&p, 1, 1000) < 0 && errno != EINTR)
 				return -errno;
@@ -151,7 +153,7 @@ static void file_commit(struct transport *t, size_t size, const struct transport
 {
 	struct file *f = (struct file *)t;
 
-	f->loads[f->n_loads++] = (struct file_load){ .size = size, .load = *load };
+	f->loads[f->n_loads++] = (struct file_load){.size = size, .load = *load};
 	f->used += size;
 }
 

@@ -20,11 +20,12 @@ struct resolve {
 	struct resolve_result result;
 };
 
-static void look_up(struct resolve_result *result, const char *host, const char *service, int socktype, int flags)
+static void look_up(struct resolve_result *result, const char *host, const char *service, int socktype,
+		    int flags)
 {
-	struct addrinfo hints = { .ai_socktype = socktype, .ai_flags = flags | AI_NUMERICSERV }, *list = NULL;
+	struct addrinfo hints = {.ai_socktype = socktype, .ai_flags = flags | AI_NUMERICSERV}, *list = NULL;
 
-	*result = (struct resolve_result){ 0 };
+	*result = (struct resolve_result){0};
 	result->error = getaddrinfo(host, service, &hints, &list);
 	if (result->error)
 		return;
@@ -119,7 +120,7 @@ static bool is_done(struct resolve *r)
 bool resolve_take(struct resolve **rp, struct resolve_result *result, unsigned wait_ms)
 {
 	struct resolve *r = *rp;
-	const struct timespec step = { .tv_nsec = 5000000 };
+	const struct timespec step = {.tv_nsec = 5000000};
 
 	while (!is_done(r)) {
 		if (wait_ms == 0)

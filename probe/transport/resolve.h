@@ -1,8 +1,8 @@
 /*
  * resolve: names to addresses without waiting.
  *
- * A lookup runs in a thread of its own, because getaddrinfo() may take half a minute; the thread that exports asks
- * now and then whether it is done.  Dropping a lookup that still runs leaves it to end by itself.
+ * A lookup runs in a thread of its own, because getaddrinfo() may take half a minute; the thread that exports
+ * asks now and then whether it is done.  Dropping a lookup that still runs leaves it to end by itself.
  */
 #ifndef PITOT_TRANSPORT_RESOLVE_H
 #define PITOT_TRANSPORT_RESOLVE_H

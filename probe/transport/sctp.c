@@ -1,8 +1,9 @@
 /*
- * sctp: one message of IPFIX or NetFlow v9 in each message of one association, all on stream 0 (RFC 7011 §10.2).
+ * sctp: one message of IPFIX or NetFlow v9 in each message of one association, all on stream 0 (RFC 7011
+ * §10.2).
  *
- * The kernel's SCTP, in its one-to-one style.  It agrees on the extension for partial reliability (PR-SCTP) where
- * the other end has it, too (sysctl net.sctp.prsctp_enable); everything is sent reliably all the same.
+ * The kernel's SCTP, in its one-to-one style.  It agrees on the extension for partial reliability (PR-SCTP)
+ * where the other end has it, too (sysctl net.sctp.prsctp_enable); everything is sent reliably all the same.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -20,7 +21,8 @@ static int sctp_setup(struct session *s, struct diag *diag)
 
 	if (fd < 0)
 		return diag_set(diag, -errno,
-				"--collector %.300s: this kernel has no SCTP (modprobe sctp may help); use ipfix+tcp://",
+				"--collector %.300s: this kernel has no SCTP (modprobe sctp may help); use "
+				"ipfix+tcp://",
 				s->collector.url);
 	close(fd);
 	return 0;
@@ -66,7 +68,7 @@ static uint64_t sctp_written(const struct session *s)
 /* Chunks; a message has one or more, so no message counts as acknowledged too early. */
 static uint64_t sctp_unacked(const struct session *s)
 {
-	struct sctp_status status = { 0 };
+	struct sctp_status status = {0};
 	socklen_t size = sizeof(status);
 	uint64_t chunks;
 

@@ -11,16 +11,16 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define RECONNECT_NS    (60 * NS_PER_SEC) /* RFC 7011 §10.4.4 */
-#define JITTER_NS       (50 * NS_PER_MSEC) /* the other end must not see attempts come closer than they may */
-#define CONNECT_NS      (10 * NS_PER_SEC) /* for one address */
-#define GREET_NS        (10 * NS_PER_SEC)
-#define LOOKUP_NS       (40 * NS_PER_SEC)
-#define DRAIN_NS        NS_PER_SEC        /* for the peer's last acknowledgements */
+#define RECONNECT_NS	(60 * NS_PER_SEC)  /* RFC 7011 §10.4.4 */
+#define JITTER_NS	(50 * NS_PER_MSEC) /* the other end must not see attempts come closer than they may */
+#define CONNECT_NS	(10 * NS_PER_SEC)  /* for one address */
+#define GREET_NS	(10 * NS_PER_SEC)
+#define LOOKUP_NS	(40 * NS_PER_SEC)
+#define DRAIN_NS	NS_PER_SEC	  /* for the peer's last acknowledgements */
 #define OFFLINE_WAIT_NS (10 * NS_PER_SEC) /* without progress */
 #define OFFLINE_BACKLOG (UINT64_C(2) << 20)
-#define EAGER_OCTETS    (UINT64_C(64) << 10) /* so much waiting is sent without waiting for a flush */
-#define STEP_MS         5
+#define EAGER_OCTETS	(UINT64_C(64) << 10) /* so much waiting is sent without waiting for a flush */
+#define STEP_MS		5
 
 static void pump(struct session *s);
 
@@ -175,7 +175,8 @@ static void check_lookup(struct session *s)
 		use_addresses(s);
 	} else if (s->now_ns >= s->deadline_ns) {
 		resolve_drop(&s->lookup);
-		fail(s, session_because(s, -ETIMEDOUT, "%.100s: no answer from the name service", s->collector.host));
+		fail(s, session_because(s, -ETIMEDOUT, "%.100s: no answer from the name service",
+					s->collector.host));
 	}
 }
 
@@ -198,7 +199,7 @@ static void drain(struct session *s)
 /* The peer has closed.  What it had not acknowledged by then it answers with a reset, and does not read. */
 static void check_drained(struct session *s)
 {
-	struct pollfd p = { .fd = s->t.fd };
+	struct pollfd p = {.fd = s->t.fd};
 
 	if (s->layer->unacked(s) == 0 || s->now_ns >= s->deadline_ns ||
 	    (poll(&p, 1, 0) > 0 && (p.revents & (POLLERR | POLLHUP))))
@@ -287,7 +288,7 @@ static void advance(struct session *s)
 
 static void wait_step(struct session *s, uint64_t until_ns)
 {
-	struct pollfd p = { .fd = s->t.fd, .events = POLLIN };
+	struct pollfd p = {.fd = s->t.fd, .events = POLLIN};
 	bool writes = s->phase == SESSION_CONNECTING || (s->phase == SESSION_UP && s->out_done < s->out_size);
 	uint64_t now;
 
@@ -321,7 +322,8 @@ static void wait_for_room(struct session *s)
 	uint64_t until_ns;
 
 	/* once: whoever took nothing for so long is waited for again when he has taken something */
-	if (s->backlog <= most || (s->waited && s->waited_acked == s->acked && s->waited_session == s->t.session))
+	if (s->backlog <= most ||
+	    (s->waited && s->waited_acked == s->acked && s->waited_session == s->t.session))
 		return;
 	until_ns = clock_monotonic_ns() + OFFLINE_WAIT_NS;
 	while (s->backlog > most && clock_monotonic_ns() < until_ns) {
@@ -469,10 +471,13 @@ static void copy_config(struct session *s, const struct transport_config *config
 	s->config = *config;
 	s->collector = *config->collector;
 	s->config.collector = &s->collector;
-	snprintf(s->source_host, sizeof(s->source_host), "%s", config->source_host ? config->source_host : "");
-	snprintf(s->bind_device, sizeof(s->bind_device), "%s", config->bind_device ? config->bind_device : "");
+	snprintf(s->source_host, sizeof(s->source_host), "%s",
+		 config->source_host ? config->source_host : "");
+	snprintf(s->bind_device, sizeof(s->bind_device), "%s",
+		 config->bind_device ? config->bind_device : "");
 	snprintf(s->spool_dir, sizeof(s->spool_dir), "%s", config->spool_dir ? config->spool_dir : "");
-	snprintf(s->tls_name, sizeof(s->tls_name), "%s", config->tls_name ? config->tls_name : s->collector.host);
+	snprintf(s->tls_name, sizeof(s->tls_name), "%s",
+		 config->tls_name ? config->tls_name : s->collector.host);
 }
 
 int session_open(struct session **sp, const struct transport_ops *ops, const struct session_layer *layer,
@@ -484,15 +489,17 @@ int session_open(struct session **sp, const struct transport_ops *ops, const str
 	if (r)
 		return r;
 	if (config->spool_dir && strlen(config->spool_dir) >= sizeof(s->spool_dir))
-		return diag_set(diag, -ENAMETOOLONG, "--spool %.80s...: the name is too long", config->spool_dir);
+		return diag_set(diag, -ENAMETOOLONG, "--spool %.80s...: the name is too long",
+				config->spool_dir);
 	if (config->tls_name && strlen(config->tls_name) >= sizeof(s->tls_name))
-		return diag_set(diag, -ENAMETOOLONG, "--tls-name %.80s...: the name is too long", config->tls_name);
+		return diag_set(diag, -ENAMETOOLONG, "--tls-name %.80s...: the name is too long",
+				config->tls_name);
 	s = calloc(1, sizeof(*s));
 	if (!s)
 		return diag_set(diag, -ENOMEM, "--collector %.200s: out of memory", config->collector->url);
-	s->t = (struct transport){ .ops = ops, .state = TRANSPORT_STATE_CONNECTING, .fd = -1 };
-	s->t.limits = (struct transport_limits){ .max_message = layer->max_message, .reliable = layer->reliable,
-						 .spooled = true };
+	s->t = (struct transport){.ops = ops, .state = TRANSPORT_STATE_CONNECTING, .fd = -1};
+	s->t.limits = (struct transport_limits){
+		.max_message = layer->max_message, .reliable = layer->reliable, .spooled = true};
 	s->layer = layer;
 	copy_config(s, config);
 	r = session_queue_open(s, diag);

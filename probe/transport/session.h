@@ -1,13 +1,14 @@
 /*
- * session: what transports with a connection have in common: names, connecting and connecting again, the queue,
- * what the peer's kernel acknowledged, ending in good order.
+ * session: what transports with a connection have in common: names, connecting and connecting again, the
+ * queue, what the peer's kernel acknowledged, ending in good order.
  *
- * A session_layer is how octets go in and out of a socket that is connected: plain TCP, TLS, DTLS, SCTP.  Nothing
- * waits, except where a savefile is read (config.offline) and in close(): there poll() waits for progress.
+ * A session_layer is how octets go in and out of a socket that is connected: plain TCP, TLS, DTLS, SCTP.
+ * Nothing waits, except where a savefile is read (config.offline) and in close(): there poll() waits for
+ * progress.
  *
- * Two kinds of messages: those of flow records are in the spool and outlive sessions; others (options data, and the
- * templates of an unreliable layer) belong to the session they were committed in and go first.  A message enters the
- * session, and is counted as sent, when it is copied to out and restamped.
+ * Two kinds of messages: those of flow records are in the spool and outlive sessions; others (options data,
+ * and the templates of an unreliable layer) belong to the session they were committed in and go first.  A
+ * message enters the session, and is counted as sent, when it is copied to out and restamped.
  */
 #ifndef PITOT_TRANSPORT_SESSION_H
 #define PITOT_TRANSPORT_SESSION_H
@@ -19,17 +20,17 @@
 #include "resolve.h"
 
 #define SESSION_MESSAGE 65535u
-#define SESSION_OUT     (256u * 1024u) /* octets that have entered the session and were not written yet */
-#define SESSION_MARKS   1024u
+#define SESSION_OUT	(256u * 1024u) /* octets that have entered the session and were not written yet */
+#define SESSION_MARKS	1024u
 
 enum session_phase {
-	SESSION_WAITING,    /* for the time of the next attempt */
+	SESSION_WAITING, /* for the time of the next attempt */
 	SESSION_RESOLVING,
 	SESSION_CONNECTING,
-	SESSION_GREETING,   /* the layer's handshake */
+	SESSION_GREETING, /* the layer's handshake */
 	SESSION_UP,
-	SESSION_DRAINING,   /* the peer has closed: what did it acknowledge? */
-	SESSION_ENDING,     /* close(): we have closed, the peer acknowledges */
+	SESSION_DRAINING, /* the peer has closed: what did it acknowledge? */
+	SESSION_ENDING,	  /* close(): we have closed, the peer acknowledges */
 };
 
 /* What peers say, beside negative errno. */
@@ -43,7 +44,7 @@ struct session;
 struct session_layer {
 	const char *name;
 	int socktype, protocol;
-	bool whole;    /* one message in each write */
+	bool whole; /* one message in each write */
 	bool reliable;
 	size_t max_message;
 	/* once, when the transport is opened; may be NULL */
@@ -57,14 +58,16 @@ struct session_layer {
 	ssize_t (*write)(struct session *s, const uint8_t *data, size_t size);
 	/* what came from the peer is dropped: 0 nothing more now, SESSION_E_CLOSED, or negative errno */
 	int (*read)(struct session *s);
-	/* units (octets, or messages) that were written; of those, how many the peer's kernel does not have yet */
+	/* units (octets, or messages) that were written; of those, how many the peer's kernel does not have
+	 * yet */
 	uint64_t (*written)(const struct session *s);
 	uint64_t (*unacked)(const struct session *s);
 	/* goodbye: 0 said, -EAGAIN; NULL: shutdown() alone */
 	int (*shut)(struct session *s);
 	/* the session is over: frees what start made; may be NULL */
 	void (*stop)(struct session *s);
-	/* every tick of a session that is up or greeting: 0, SESSION_E_RENEW, or negative errno: it is over */
+	/* every tick of a session that is up or greeting: 0, SESSION_E_RENEW, or negative errno: it is over
+	 */
 	int (*tick)(struct session *s);
 };
 
@@ -108,7 +111,7 @@ struct session {
 	uint64_t attempt_ns;  /* the last one */
 	uint64_t deadline_ns; /* of the phase */
 	int address_error;
-	bool waited;   /* offline: in vain, when this was acknowledged in that session */
+	bool waited; /* offline: in vain, when this was acknowledged in that session */
 	uint64_t waited_acked, waited_session;
 	uint64_t backlog; /* octets committed and not acknowledged */
 
@@ -116,19 +119,20 @@ struct session {
 	bool spool_degraded;
 	uint64_t spool_errors;
 	struct session_entry *entries; /* of this run's messages: [first_entry, appended) */
-	size_t entries_size;           /* a power of two */
+	size_t entries_size;	       /* a power of two */
 	uint64_t first_entry, appended;
-	uint64_t first_number;         /* the spool's, of the first entry */
-	uint64_t acked_entry;          /* the first that this session did not get acknowledged */
-	uint64_t credit_octets;        /* pace of what waited */
+	uint64_t first_number;	/* the spool's, of the first entry */
+	uint64_t acked_entry;	/* the first that this session did not get acknowledged */
+	uint64_t credit_octets; /* pace of what waited */
 	uint64_t paced_ns;
-	uint64_t behind;               /* messages that waited when the session began */
+	uint64_t behind; /* messages that waited when the session began */
 
-	/* SESSION_MESSAGE octets each: own ones, those in force in the session, those of what comes from the spool */
+	/* SESSION_MESSAGE octets each: own ones, those in force in the session, those of what comes from the
+	 * spool */
 	uint8_t *templates, *in_force, *spooled;
 	size_t templates_size, in_force_size, spooled_size;
 	unsigned templates_records;
-	bool announced;                /* unreliable layers: the encoder has sent templates in this session */
+	bool announced; /* unreliable layers: the encoder has sent templates in this session */
 
 	struct session_direct *direct, **direct_end;
 	size_t direct_octets;
@@ -136,7 +140,7 @@ struct session {
 	uint64_t entered; /* octets of the stream that were copied to out */
 	uint64_t stream;  /* and that the layer has taken */
 	uint64_t acked;
-	uint64_t units;   /* messages written: for layers that count them */
+	uint64_t units; /* messages written: for layers that count them */
 	struct session_mark marks[SESSION_MARKS];
 	unsigned first_mark, n_marks;
 	size_t out_size, out_done;
@@ -156,11 +160,11 @@ int session_announce(struct transport *t, const uint8_t *message, size_t size, u
 bool session_idle(const struct transport *t, uint64_t until_ns);
 void session_close(struct transport *t, uint64_t deadline_ns, struct transport_stats *last);
 
-#define SESSION_OPS(NAME, OPEN)                                                                            \
-	{                                                                                                  \
-		.name = NAME, .open = OPEN, .reserve = session_reserve, .commit = session_commit,          \
-		.flush = session_flush, .tick = session_tick, .refresh = session_refresh,                  \
-		.announce = session_announce, .idle = session_idle, .close = session_close,                \
+#define SESSION_OPS(NAME, OPEN)                                                                              \
+	{                                                                                                    \
+		.name = NAME, .open = OPEN, .reserve = session_reserve, .commit = session_commit,            \
+		.flush = session_flush, .tick = session_tick, .refresh = session_refresh,                    \
+		.announce = session_announce, .idle = session_idle, .close = session_close,                  \
 	}
 
 /* For layers: the sentence about what comes next as an error; returns error. */
@@ -178,8 +182,10 @@ uint64_t session_socket_unacked(const struct session *s);
 
 /* session_queue.c: what waits, what is under way, what became of it */
 int session_queue_open(struct session *s, struct diag *diag);
-void session_queue_add(struct session *s, const uint8_t *message, size_t size, const struct transport_load *load);
-void session_queue_direct(struct session *s, const uint8_t *message, size_t size, const struct transport_load *load);
+void session_queue_add(struct session *s, const uint8_t *message, size_t size,
+		       const struct transport_load *load);
+void session_queue_direct(struct session *s, const uint8_t *message, size_t size,
+			  const struct transport_load *load);
 void session_queue_begin(struct session *s); /* a session began */
 /* Puts what comes next into out, which is empty.  False: nothing may be sent now. */
 bool session_queue_fill(struct session *s);

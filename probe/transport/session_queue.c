@@ -1,9 +1,10 @@
 /*
  * session_queue: what waits for a session, what is under way in it, and what became of it.
  *
- * The spool keeps messages of flow records; entries mirror those of this run, so that each can be told of: sent when
- * it first enters a session, lost when the spool drops it before, or after when it has to be sent again.  They meet by
- * the spool's numbers: what it drops need not be the oldest, since older messages may be on the disk.
+ * The spool keeps messages of flow records; entries mirror those of this run, so that each can be told of:
+ * sent when it first enters a session, lost when the spool drops it before, or after when it has to be sent
+ * again.  They meet by the spool's numbers: what it drops need not be the oldest, since older messages may be
+ * on the disk.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -13,11 +14,11 @@
 
 #include "session.h"
 
-#define BUFFER_DEFAULT  (UINT64_C(16) << 20)
-#define DIRECT_OCTETS   (1u << 20)
-#define ENTRIES_FIRST   64u
-#define PACE_OCTETS     (UINT64_C(64) << 20) /* a second, of what waited while there was no session */
-#define PACE_BURST      (UINT64_C(4) << 20)
+#define BUFFER_DEFAULT (UINT64_C(16) << 20)
+#define DIRECT_OCTETS  (1u << 20)
+#define ENTRIES_FIRST  64u
+#define PACE_OCTETS    (UINT64_C(64) << 20) /* a second, of what waited while there was no session */
+#define PACE_BURST     (UINT64_C(4) << 20)
 
 /* ---- the mirror */
 
@@ -40,7 +41,7 @@ static bool entry_push(struct session *s, const struct transport_load *load, siz
 		s->entries = entries;
 		s->entries_size = grown;
 	}
-	*entry_of(s, s->appended) = (struct session_entry){ .load = *load, .size = size };
+	*entry_of(s, s->appended) = (struct session_entry){.load = *load, .size = size};
 	s->appended++;
 	return true;
 }
@@ -108,16 +109,16 @@ static void spool_name(const struct session *s, char *name, size_t size)
 int session_queue_open(struct session *s, struct diag *diag)
 {
 	const struct transport_config *c = &s->config;
-	struct diag why = { "" };
+	struct diag why = {""};
 	char name[300];
-	struct spool_config spool = { .dir = s->layer->reliable && s->spool_dir[0] ? s->spool_dir : NULL,
-				      .name = name,
-				      .max_octets = c->spool_octets,
-				      .memory_octets = c->buffer_octets ? c->buffer_octets : BUFFER_DEFAULT,
-				      .replay_octets = s->layer->reliable ? c->replay_octets : 0,
-				      .replay_ns = s->layer->reliable ? c->replay_ns : 0,
-				      .lost = on_lost,
-				      .context = s };
+	struct spool_config spool = {.dir = s->layer->reliable && s->spool_dir[0] ? s->spool_dir : NULL,
+				     .name = name,
+				     .max_octets = c->spool_octets,
+				     .memory_octets = c->buffer_octets ? c->buffer_octets : BUFFER_DEFAULT,
+				     .replay_octets = s->layer->reliable ? c->replay_octets : 0,
+				     .replay_ns = s->layer->reliable ? c->replay_ns : 0,
+				     .lost = on_lost,
+				     .context = s};
 	struct spool_stats stats;
 	int r;
 
@@ -141,7 +142,8 @@ int session_queue_open(struct session *s, struct diag *diag)
 	return 0;
 }
 
-void session_queue_add(struct session *s, const uint8_t *message, size_t size, const struct transport_load *load)
+void session_queue_add(struct session *s, const uint8_t *message, size_t size,
+		       const struct transport_load *load)
 {
 	int r;
 
@@ -160,7 +162,8 @@ void session_queue_add(struct session *s, const uint8_t *message, size_t size, c
 		entries_forget(s);
 }
 
-void session_queue_direct(struct session *s, const uint8_t *message, size_t size, const struct transport_load *load)
+void session_queue_direct(struct session *s, const uint8_t *message, size_t size,
+			  const struct transport_load *load)
 {
 	struct session_direct *d = NULL;
 
@@ -170,7 +173,7 @@ void session_queue_direct(struct session *s, const uint8_t *message, size_t size
 		transport_resolve(&s->t, load, size, false);
 		return;
 	}
-	*d = (struct session_direct){ .load = *load, .size = size };
+	*d = (struct session_direct){.load = *load, .size = size};
 	memcpy(d->data, message, size);
 	*s->direct_end = d;
 	s->direct_end = &d->next;
@@ -195,12 +198,12 @@ static void put(struct session *s, const uint8_t *message, size_t size, uint32_t
 /* Templates come into force, in place of others if there are any: these first, and alone if messages are. */
 static void put_templates(struct session *s, const uint8_t *message, size_t size, unsigned records)
 {
-	struct transport_load load = { .templates = records };
+	struct transport_load load = {.templates = records};
 
 	if (s->in_force_size > 0 && s->t.withdraw) {
 		uint8_t withdrawal[TRANSPORT_WITHDRAWAL];
 		size_t n = s->t.withdraw(s->t.context, withdrawal);
-		struct transport_load none = { 0 };
+		struct transport_load none = {0};
 
 		if (n > 0) {
 			put(s, withdrawal, n, 0);
@@ -318,7 +321,7 @@ void session_queue_wrote(struct session *s, size_t n)
 		last = (s->first_mark + s->n_marks) % SESSION_MARKS;
 		s->n_marks++;
 	}
-	s->marks[last] = (struct session_mark){ .unit = s->layer->written(s), .stream = s->stream };
+	s->marks[last] = (struct session_mark){.unit = s->layer->written(s), .stream = s->stream};
 }
 
 void session_queue_reject(struct session *s)
@@ -408,7 +411,8 @@ void session_queue_tick(struct session *s)
 	entries_forget(s);
 	if (s->now_ns > s->paced_ns) {
 		s->paced_ns = s->now_ns;
-		s->credit_octets += passed < NS_PER_SEC ? passed * (PACE_OCTETS >> 20) / (NS_PER_SEC >> 20) : PACE_BURST;
+		s->credit_octets +=
+			passed < NS_PER_SEC ? passed * (PACE_OCTETS >> 20) / (NS_PER_SEC >> 20) : PACE_BURST;
 		if (s->credit_octets > PACE_BURST)
 			s->credit_octets = PACE_BURST;
 	}
@@ -435,7 +439,8 @@ bool session_queue_is_empty(const struct session *s)
 void session_queue_close(struct session *s)
 {
 	drop_direct(s);
-	spool_close(s->spool); /* which tells what is lost, acknowledged in a session that ended badly or not */
+	spool_close(
+		s->spool); /* which tells what is lost, acknowledged in a session that ended badly or not */
 	free(s->entries);
 	free(s->out);
 	free(s->templates);

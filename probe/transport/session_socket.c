@@ -12,12 +12,13 @@
 
 #include "session.h"
 
-/* A peer that is dead is noticed: idle after KEEP_IDLE + KEEP_COUNT * KEEP_EVERY s, with data after USER_TIMEOUT. */
-#define KEEP_IDLE       15
-#define KEEP_EVERY      5
-#define KEEP_COUNT      3
+/* A peer that is dead is noticed: idle after KEEP_IDLE + KEEP_COUNT * KEEP_EVERY s, with data after
+ * USER_TIMEOUT. */
+#define KEEP_IDLE	15
+#define KEEP_EVERY	5
+#define KEEP_COUNT	3
 #define USER_TIMEOUT_MS 60000
-#define UNSENT_MOST     (256 << 10) /* in the socket: more is better kept where nothing is lost */
+#define UNSENT_MOST	(256 << 10) /* in the socket: more is better kept where nothing is lost */
 
 int session_socket_check(const struct transport_config *config, struct diag *diag)
 {
@@ -25,7 +26,8 @@ int session_socket_check(const struct transport_config *config, struct diag *dia
 
 	if (config->source_host && config->source_host[0] &&
 	    !resolve_numeric(&source, config->source_host, config->source_port, SOCK_STREAM))
-		return diag_set(diag, -EINVAL, "--source %s: not an IPv4 or IPv6 address", config->source_host);
+		return diag_set(diag, -EINVAL, "--source %s: not an IPv4 or IPv6 address",
+				config->source_host);
 	if (config->bind_device && strlen(config->bind_device) >= IF_NAMESIZE)
 		return diag_set(diag, -EINVAL, "--bind-device %s: no interface has such a long name",
 				config->bind_device);
@@ -65,7 +67,8 @@ static int socket_options(const struct session *s, int fd, int family)
 		setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof(unsent));
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* messages are gathered already */
 	}
-	if (ttl && setsockopt(fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_UNICAST_HOPS : IP_TTL, &ttl, sizeof(ttl)))
+	if (ttl && setsockopt(fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_UNICAST_HOPS : IP_TTL, &ttl,
+			      sizeof(ttl)))
 		return -errno;
 	if (s->bind_device[0] &&
 	    setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, s->bind_device, (socklen_t)strlen(s->bind_device)))
@@ -93,7 +96,7 @@ int session_socket_open(struct session *s, const struct sockaddr_storage *peer, 
 
 int session_socket_connected(const struct session *s)
 {
-	struct pollfd p = { .fd = s->t.fd, .events = POLLOUT };
+	struct pollfd p = {.fd = s->t.fd, .events = POLLOUT};
 	int error = 0;
 	socklen_t size = sizeof(error);
 
@@ -121,10 +124,10 @@ static void address_of(const struct sockaddr_storage *ss, uint8_t address[16], u
 
 void session_socket_note_self(struct session *s)
 {
-	struct sockaddr_storage local = { 0 }, remote = { 0 };
+	struct sockaddr_storage local = {0}, remote = {0};
 	socklen_t size = sizeof(local);
 
-	s->t.self = (struct transport_local){ 0 };
+	s->t.self = (struct transport_local){0};
 	if (getsockname(s->t.fd, (struct sockaddr *)&local, &size))
 		return;
 	size = sizeof(remote);

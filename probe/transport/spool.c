@@ -1,10 +1,11 @@
 /*
  * spool: the queue, see include/pitot/spool.h.
  *
- * Numbers tell the order.  [head, next) is the window: sent and not forgotten, described by struct spool_sent, acked
- * ones first.  [next, tail) is unsent.  The newest messages are in the ring, whose numbers have no gap; those of
- * the segments lie before them or are the same; [persisted, tail) is in the ring only.  What was dropped between
- * the segments and the ring, while the disk took nothing, is a gap that next jumps over.
+ * Numbers tell the order.  [head, next) is the window: sent and not forgotten, described by struct
+ * spool_sent, acked ones first.  [next, tail) is unsent.  The newest messages are in the ring, whose numbers
+ * have no gap; those of the segments lie before them or are the same; [persisted, tail) is in the ring only.
+ * What was dropped between the segments and the ring, while the disk took nothing, is a gap that next jumps
+ * over.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -30,7 +31,8 @@ void spool_lose_unsent(struct spool *s, uint64_t first, uint64_t last, struct sp
 	if (first < s->next)
 		first = s->next; /* what is not readable before it was told of */
 	spool_totals_sub(&s->stats.unsent, &lost);
-	if (s->is_lent && !s->orphan && !s->lent.preamble && s->lent.number >= first && s->lent.number <= last) {
+	if (s->is_lent && !s->orphan && !s->lent.preamble && s->lent.number >= first &&
+	    s->lent.number <= last) {
 		struct spool_totals lent = spool_lent_totals(s);
 
 		s->orphan = true;
@@ -163,7 +165,7 @@ void spool_trim(struct spool *s)
 	while (d->n_segments && d->segments[0].last < head && (d->n_segments > 1 || d->writing < 0))
 		spool_disk_remove(d, 0);
 	if (d->dir >= 0 && (s->position.head != head || s->position.sent != s->may_be_sent)) {
-		s->position = (struct spool_position){ .head = head, .sent = s->may_be_sent };
+		s->position = (struct spool_position){.head = head, .sent = s->may_be_sent};
 		spool_disk_put_position(d, &s->position);
 	}
 }
@@ -178,8 +180,8 @@ static int open_disk(struct spool *s, const struct spool_config *c, struct diag 
 	int r;
 
 	if (!c->name || !*c->name || *c->name == '.' || strchr(c->name, '/') || strlen(c->name) > 255)
-		return diag_set(diag, -EINVAL, "spool %s: \"%s\" cannot be the name of a directory in it", c->dir,
-				c->name ? c->name : "");
+		return diag_set(diag, -EINVAL, "spool %s: \"%s\" cannot be the name of a directory in it",
+				c->dir, c->name ? c->name : "");
 	r = spool_disk_open(d, c, diag);
 	if (r)
 		return r;
@@ -201,12 +203,15 @@ static int open_disk(struct spool *s, const struct spool_config *c, struct diag 
 		drop_segment(s);
 	s->degraded = d->read_only;
 	if (d->errors)
-		diag_set(diag, 0, "spool %s/%s: %s: new messages are kept in memory only until that is mended",
-			 c->dir, c->name, strerror(d->last_error));
+		diag_set(diag, 0,
+			 "spool %s/%s: %s: new messages are kept in memory only until that is mended", c->dir,
+			 c->name, strerror(d->last_error));
 	else if (s->stats.recovered.messages || d->torn_octets)
-		diag_set(diag, 0, "spool %s/%s: %" PRIu64 " messages (%" PRIu64 " records) of an earlier run are "
-			 "sent first; %" PRIu64 " octets were torn and are left out", c->dir, c->name,
-			 s->stats.recovered.messages, s->stats.recovered.records, d->torn_octets);
+		diag_set(diag, 0,
+			 "spool %s/%s: %" PRIu64 " messages (%" PRIu64 " records) of an earlier run are "
+			 "sent first; %" PRIu64 " octets were torn and are left out",
+			 c->dir, c->name, s->stats.recovered.messages, s->stats.recovered.records,
+			 d->torn_octets);
 	return 0;
 }
 
@@ -228,7 +233,8 @@ int spool_open(struct spool **sp, const struct spool_config *c, struct diag *dia
 	if (!s)
 		return diag_set(diag, -ENOMEM, "spool: out of memory");
 	spool_crc_init(&s->crc);
-	s->disk = (struct spool_disk){ .dir = -1, .writing = -1, .reading = -1, .position = -1, .crc = &s->crc };
+	s->disk =
+		(struct spool_disk){.dir = -1, .writing = -1, .reading = -1, .position = -1, .crc = &s->crc};
 	s->replay_octets = c->replay_octets;
 	s->replay_ns = c->replay_ns;
 	s->lost = c->lost;
@@ -315,8 +321,11 @@ static void make_room(struct spool *s)
 int spool_append(struct spool *s, const void *message, size_t size, uint32_t records, uint64_t packets,
 		 uint64_t octets)
 {
-	struct spool_block block = { .number = s->tail, .size = (uint32_t)size, .records = records,
-				     .packets = packets, .octets = octets };
+	struct spool_block block = {.number = s->tail,
+				    .size = (uint32_t)size,
+				    .records = records,
+				    .packets = packets,
+				    .octets = octets};
 	struct spool_totals totals = spool_block_totals(&block);
 	uint64_t dropped = s->stats.dropped.messages;
 	struct spool_ring_block *b;

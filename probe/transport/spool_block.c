@@ -1,12 +1,13 @@
 /*
  * spool_block: the octets around a message in a segment file, and their checksum.
  *
- * Each is a message of IPFIX by itself, so that a segment is a file of messages (RFC 5655 §4): a template message,
- * then pairs of a message with one record of template 65535 and the message that the record is about.  The
- * record is one octetArray of the documentation's enterprise number (RFC 5612); these messages are in observation
- * domain 0, where they meet no template of an exporter.
+ * Each is a message of IPFIX by itself, so that a segment is a file of messages (RFC 5655 §4): a template
+ * message, then pairs of a message with one record of template 65535 and the message that the record is
+ * about.  The record is one octetArray of the documentation's enterprise number (RFC 5612); these messages
+ * are in observation domain 0, where they meet no template of an exporter.
  *
- * CRC-32C (RFC 3720 §B.4), eight octets at a time: it finds damage, not malice.  Whoever may write here is us.
+ * CRC-32C (RFC 3720 §B.4), eight octets at a time: it finds damage, not malice.  Whoever may write here is
+ * us.
  */
 #include <string.h>
 
@@ -14,11 +15,11 @@
 #include "transport/spool_internal.h"
 
 #define TEMPLATE_ID 65535u
-#define ELEMENT     1u
+#define ELEMENT	    1u
 #define ENTERPRISE  32473u
-#define RECORD      48u /* octets of the record, checksums included */
+#define RECORD	    48u /* octets of the record, checksums included */
 #define RECORD_AT   20u
-#define MAGIC       "pitotspl"
+#define MAGIC	    "pitotspl"
 
 void spool_crc_init(struct spool_crc *crc)
 {
@@ -82,7 +83,7 @@ void spool_block_put(uint8_t *p, const struct spool_crc *crc, const struct spool
 		     const uint8_t *message)
 {
 	struct wire w;
-	uint8_t time[4] = { 0 };
+	uint8_t time[4] = {0};
 
 	if (b->size >= 16 && message[0] == 0 && message[1] == 10)
 		memcpy(time, message + 4, sizeof(time));
@@ -117,8 +118,11 @@ bool spool_block_get(const uint8_t *p, const struct spool_crc *crc, struct spool
 	if (memcmp(r, MAGIC, 8) != 0 || load(p, 4) != (10u << 16 | BLOCK_HEAD) ||
 	    load(r + 44, 4) != spool_crc(crc, p, BLOCK_HEAD - 4))
 		return false;
-	*b = (struct spool_block){ .number = load(r + 8, 8), .size = (uint32_t)load(r + 16, 4),
-				   .records = (uint32_t)load(r + 20, 4), .packets = load(r + 24, 8),
-				   .octets = load(r + 32, 8), .crc = (uint32_t)load(r + 40, 4) };
+	*b = (struct spool_block){.number = load(r + 8, 8),
+				  .size = (uint32_t)load(r + 16, 4),
+				  .records = (uint32_t)load(r + 20, 4),
+				  .packets = load(r + 24, 8),
+				  .octets = load(r + 32, 8),
+				  .crc = (uint32_t)load(r + 40, 4)};
 	return b->size && b->size <= SPOOL_MESSAGE_MOST && b->number < BLOCK_NUMBER_MOST;
 }

@@ -1,9 +1,9 @@
 /*
  * spool_file: the segment files of a spool, and the file "position" that says what is forgotten.
  *
- * A segment is written by one run only and never after it was read by another one: what an earlier run left is read
- * where it is and removed as a whole.  Files are made with O_EXCL, opened with O_NOFOLLOW and beneath the
- * descriptor of the directory; the directory is locked (flock) as long as it is open.
+ * A segment is written by one run only and never after it was read by another one: what an earlier run left
+ * is read where it is and removed as a whole.  Files are made with O_EXCL, opened with O_NOFOLLOW and beneath
+ * the descriptor of the directory; the directory is locked (flock) as long as it is open.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,8 +18,8 @@
 #include "pitot/wire.h"
 #include "transport/spool_internal.h"
 
-#define POSITION_FILE "position"
-#define POSITION_SIZE 32u
+#define POSITION_FILE  "position"
+#define POSITION_SIZE  32u
 #define POSITION_MAGIC "pitotpos"
 
 /* Counts an error of the system; returns it. */
@@ -48,7 +48,8 @@ static int open_directory(struct spool_disk *d, const struct spool_config *c, st
 	bool made;
 
 	if (mkdir(c->dir, 0700) != 0 && errno != EEXIST && errno != EROFS)
-		return diag_set(diag, -errno, "spool %s: the directory cannot be made: %s", c->dir, strerror(errno));
+		return diag_set(diag, -errno, "spool %s: the directory cannot be made: %s", c->dir,
+				strerror(errno));
 	at = open(c->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (at < 0)
 		return diag_set(diag, -errno, "spool %s: cannot be opened: %s", c->dir, strerror(errno));
@@ -63,8 +64,8 @@ static int open_directory(struct spool_disk *d, const struct spool_config *c, st
 		r = -errno;
 	close(at);
 	if (r)
-		return diag_set(diag, r, "spool %s/%s: the directory cannot be made or opened: %s", c->dir, c->name,
-				strerror(-r));
+		return diag_set(diag, r, "spool %s/%s: the directory cannot be made or opened: %s", c->dir,
+				c->name, strerror(-r));
 	/* root will soon be the directory's owner, and what it makes until then has to be that user's */
 	if (made && geteuid() == 0 && parent.st_uid != 0) {
 		if (fchown(d->dir, parent.st_uid, parent.st_gid) != 0)
@@ -73,8 +74,10 @@ static int open_directory(struct spool_disk *d, const struct spool_config *c, st
 		st.st_gid = parent.st_gid;
 	}
 	if ((geteuid() != 0 && st.st_uid != geteuid()) || (st.st_mode & 022))
-		return diag_set(diag, -EPERM, "spool %s/%s: belongs to somebody else or can be written by others; "
-				"give it to this user alone (mode 0700)", c->dir, c->name);
+		return diag_set(diag, -EPERM,
+				"spool %s/%s: belongs to somebody else or can be written by others; "
+				"give it to this user alone (mode 0700)",
+				c->dir, c->name);
 	*owner = st;
 	return 0;
 }
@@ -86,7 +89,8 @@ static int open_position(struct spool_disk *d, const struct spool_config *c, con
 	struct stat st;
 	int r;
 
-	d->position = openat(d->dir, POSITION_FILE, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0600);
+	d->position =
+		openat(d->dir, POSITION_FILE, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0600);
 	if (d->position < 0 && is_full_or_read_only(-errno)) {
 		r = spool_disk_error(d, -errno);
 		d->read_only = r == -EROFS;
@@ -98,7 +102,8 @@ static int open_position(struct spool_disk *d, const struct spool_config *c, con
 		return diag_set(diag, -errno, "spool %s/%s: the file " POSITION_FILE " cannot be opened: %s",
 				c->dir, c->name, strerror(errno));
 	if (!S_ISREG(st.st_mode))
-		return diag_set(diag, -EPERM, "spool %s/%s: " POSITION_FILE " is no file; remove it", c->dir, c->name);
+		return diag_set(diag, -EPERM, "spool %s/%s: " POSITION_FILE " is no file; remove it", c->dir,
+				c->name);
 	if (geteuid() == 0 && owner->st_uid != 0 && fchown(d->position, owner->st_uid, owner->st_gid) != 0)
 		spool_disk_error(d, -errno);
 	return 0;
@@ -106,7 +111,7 @@ static int open_position(struct spool_disk *d, const struct spool_config *c, con
 
 int spool_disk_open(struct spool_disk *d, const struct spool_config *c, struct diag *diag)
 {
-	struct stat owner = { 0 };
+	struct stat owner = {0};
 	int r = open_directory(d, c, &owner, diag);
 
 	if (r)
@@ -114,8 +119,10 @@ int spool_disk_open(struct spool_disk *d, const struct spool_config *c, struct d
 	if (flock(d->dir, LOCK_EX | LOCK_NB) != 0) {
 		r = -errno;
 		if (r == -EWOULDBLOCK)
-			return diag_set(diag, -EBUSY, "spool %s/%s: another process uses it; give each pitot a "
-					"--spool of its own", c->dir, c->name);
+			return diag_set(diag, -EBUSY,
+					"spool %s/%s: another process uses it; give each pitot a "
+					"--spool of its own",
+					c->dir, c->name);
 		return diag_set(diag, r, "spool %s/%s: cannot be locked: %s", c->dir, c->name, strerror(-r));
 	}
 	d->max_octets = c->max_octets < SPOOL_LEAST ? SPOOL_LEAST : c->max_octets;
@@ -128,7 +135,7 @@ int spool_disk_open(struct spool_disk *d, const struct spool_config *c, struct d
 
 void spool_disk_close(struct spool_disk *d)
 {
-	const int fds[] = { d->writing, d->reading, d->position, d->dir };
+	const int fds[] = {d->writing, d->reading, d->position, d->dir};
 
 	for (unsigned i = 0; i < sizeof(fds) / sizeof(*fds); i++)
 		if (fds[i] >= 0)
@@ -142,10 +149,10 @@ void spool_disk_close(struct spool_disk *d)
 bool spool_disk_get_position(struct spool_disk *d, struct spool_position *position)
 {
 	uint8_t p[POSITION_SIZE];
-	uint64_t v[2] = { 0 };
+	uint64_t v[2] = {0};
 	uint32_t crc = 0;
 
-	*position = (struct spool_position){ .head = 1, .sent = BLOCK_NUMBER_MOST };
+	*position = (struct spool_position){.head = 1, .sent = BLOCK_NUMBER_MOST};
 	if (d->position < 0 || pread(d->position, p, sizeof(p), 0) != (ssize_t)sizeof(p))
 		return false;
 	for (unsigned i = 0; i < 16; i++)
@@ -155,7 +162,7 @@ bool spool_disk_get_position(struct spool_disk *d, struct spool_position *positi
 	if (memcmp(p, POSITION_MAGIC, 8) != 0 || crc != spool_crc(d->crc, p, 24) || v[0] == 0 ||
 	    v[0] > FOUND_NUMBER_MOST || v[1] > FOUND_NUMBER_MOST)
 		return false;
-	*position = (struct spool_position){ .head = v[0], .sent = v[1] };
+	*position = (struct spool_position){.head = v[0], .sent = v[1]};
 	return true;
 }
 
@@ -210,7 +217,7 @@ uint64_t spool_disk_need(const struct spool_disk *d, size_t size, bool *new_segm
 static int put_segment_start(struct spool_disk *d, struct spool_segment *s)
 {
 	uint8_t head[BLOCK_TEMPLATE + BLOCK_HEAD];
-	struct spool_block b = { .size = d->preamble_size, .crc = d->preamble_crc };
+	struct spool_block b = {.size = d->preamble_size, .crc = d->preamble_crc};
 	size_t size = BLOCK_TEMPLATE;
 	int r;
 
@@ -233,7 +240,7 @@ static int put_segment_start(struct spool_disk *d, struct spool_segment *s)
 
 static int begin_segment(struct spool_disk *d, uint64_t number)
 {
-	struct spool_segment s = { .name = number, .first = number, .last = number - 1 };
+	struct spool_segment s = {.name = number, .first = number, .last = number - 1};
 	char name[40];
 	int r;
 
@@ -363,7 +370,8 @@ static bool open_reading(struct spool_disk *d, const struct spool_segment *s)
 	return d->reading >= 0;
 }
 
-const uint8_t *spool_disk_peek(struct spool_disk *d, const struct spool_segment *s, uint64_t offset, size_t size)
+const uint8_t *spool_disk_peek(struct spool_disk *d, const struct spool_segment *s, uint64_t offset,
+			       size_t size)
 {
 	size_t want = DISK_BUFFER;
 	ssize_t n;
@@ -413,7 +421,8 @@ const uint8_t *spool_disk_read(struct spool_disk *d, const struct spool_segment 
 			*offset += BLOCK_HEAD + b->size; /* whole, and not asked for */
 			continue;
 		}
-		*offset += BLOCK_HEAD; /* the message may be cut: look for the next head right behind this one */
+		*offset +=
+			BLOCK_HEAD; /* the message may be cut: look for the next head right behind this one */
 		*skipped += BLOCK_HEAD;
 	}
 	return NULL;

@@ -26,8 +26,8 @@ static inline void spool_totals_sub(struct spool_totals *a, const struct spool_t
 
 /* ---- a block: what is said about the message that follows it */
 
-#define BLOCK_HEAD        68u
-#define BLOCK_TEMPLATE    32u /* the message that a segment begins with */
+#define BLOCK_HEAD	  68u
+#define BLOCK_TEMPLATE	  32u /* the message that a segment begins with */
 #define BLOCK_NUMBER_MOST (UINT64_C(1) << 62)
 #define FOUND_NUMBER_MOST (UINT64_C(1) << 61) /* of an earlier run: what follows has numbers, too */
 
@@ -37,16 +37,16 @@ struct spool_crc {
 
 struct spool_block {
 	uint64_t number; /* 0: a preamble */
-	uint32_t size;   /* of the message */
-	uint32_t crc;    /* of the message */
+	uint32_t size;	 /* of the message */
+	uint32_t crc;	 /* of the message */
 	uint32_t records;
 	uint64_t packets, octets;
 };
 
 static inline struct spool_totals spool_block_totals(const struct spool_block *b)
 {
-	return (struct spool_totals){ .messages = 1, .records = b->records, .packets = b->packets,
-				      .octets = b->octets };
+	return (struct spool_totals){
+		.messages = 1, .records = b->records, .packets = b->packets, .octets = b->octets};
 }
 
 void spool_crc_init(struct spool_crc *crc);
@@ -63,7 +63,7 @@ bool spool_block_get(const uint8_t *p, const struct spool_crc *crc, struct spool
 
 struct spool_ring {
 	uint8_t *memory;
-	uint64_t size;       /* a multiple of 8 */
+	uint64_t size;	     /* a multiple of 8 */
 	uint64_t head, tail; /* positions only grow */
 	uint64_t first, end; /* numbers: [first, end) */
 };
@@ -71,7 +71,7 @@ struct spool_ring {
 struct spool_ring_block {
 	struct spool_block block;
 	uint64_t segment, offset; /* where it is on the disk; segment 0: it is not */
-	uint8_t space[4];         /* so that head and message touch, and the message is aligned */
+	uint8_t space[4];	  /* so that head and message touch, and the message is aligned */
 	uint8_t head[BLOCK_HEAD]; /* filled when it is written to the disk */
 	uint8_t message[];
 };
@@ -93,13 +93,13 @@ void spool_ring_drop(struct spool_ring *r);
 /* ---- the directory */
 
 struct spool_segment {
-	uint64_t name;        /* the number that its file name says; never 0 */
+	uint64_t name;	      /* the number that its file name says; never 0 */
 	uint64_t first, last; /* numbers in it; [first, last] has no gap, but for what cannot be read */
-	uint64_t size;        /* octets of the file */
-	uint64_t start;       /* where the blocks of messages begin */
+	uint64_t size;	      /* octets of the file */
+	uint64_t start;	      /* where the blocks of messages begin */
 	uint32_t blocks;
 	uint32_t preamble_size, preamble_crc; /* size 0: none */
-	uint64_t preamble_at;                 /* its message */
+	uint64_t preamble_at;		      /* its message */
 	struct spool_totals unsent;
 };
 
@@ -114,7 +114,7 @@ struct spool_disk {
 	bool read_only;
 	uint64_t reading_name;
 	uint64_t max_octets, segment_octets;
-	uint64_t octets;    /* of all segments */
+	uint64_t octets;		/* of all segments */
 	struct spool_segment *segments; /* in order of their numbers */
 	unsigned n_segments, segments_most;
 	uint8_t *buffer; /* octets [buffer_at, + buffer_size) of segment buffer_name */
@@ -151,13 +151,15 @@ void spool_disk_remove(struct spool_disk *d, unsigned index);
 /* Index of the first segment that holds number or later ones; n_segments: none. */
 unsigned spool_disk_find(const struct spool_disk *d, uint64_t number);
 /*
- * The first whole block with a number of at least *least and at most most, at or after *offset of a segment; NULL:
- * none.  *offset is where the block begins, *skipped counts the octets that are no blocks (or are not whole).
+ * The first whole block with a number of at least *least and at most most, at or after *offset of a segment;
+ * NULL: none.  *offset is where the block begins, *skipped counts the octets that are no blocks (or are not
+ * whole).
  */
 const uint8_t *spool_disk_read(struct spool_disk *d, const struct spool_segment *s, uint64_t *offset,
 			       struct spool_block *b, uint64_t least, uint64_t most, uint64_t *skipped);
 /* The octets [offset, offset + size) of a segment until the next call, or NULL; size: at most DISK_BUFFER. */
-const uint8_t *spool_disk_peek(struct spool_disk *d, const struct spool_segment *s, uint64_t offset, size_t size);
+const uint8_t *spool_disk_peek(struct spool_disk *d, const struct spool_segment *s, uint64_t offset,
+			       size_t size);
 const uint8_t *spool_disk_read_preamble(struct spool_disk *d, const struct spool_segment *s);
 void spool_disk_sync(struct spool_disk *d);
 
@@ -179,24 +181,24 @@ struct spool {
 	struct spool_ring ring;
 	struct spool_disk disk;
 	struct spool_crc crc;
-	struct spool_sent *window;      /* SPOOL_WINDOW_MOST, by number of entry modulo that */
+	struct spool_sent *window; /* SPOOL_WINDOW_MOST, by number of entry modulo that */
 	uint64_t w_first, w_acked, w_end;
 	struct spool_totals in_window;
 	uint64_t replay_octets, replay_ns;
 	uint64_t next, tail, persisted;
-	uint64_t may_be_sent;           /* numbers below were handed out, here or in an earlier run */
+	uint64_t may_be_sent; /* numbers below were handed out, here or in an earlier run */
 	uint64_t sum;
-	uint64_t ring_next, ring_next_number;       /* where a number is in the ring */
+	uint64_t ring_next, ring_next_number; /* where a number is in the ring */
 	uint64_t ring_persist, ring_persist_number;
-	uint64_t cursor_segment, cursor_offset;     /* at or before next */
+	uint64_t cursor_segment, cursor_offset; /* at or before next */
 	bool degraded;
 	bool full;   /* degraded, because the file system is full */
 	bool futile; /* and dropping a segment made no room on it */
 	unsigned read_failures;
 	uint64_t now_ns, retry_ns, sync_ns, read_retry_ns;
-	struct spool_position position; /* as written */
+	struct spool_position position;	  /* as written */
 	uint32_t handed_size, handed_crc; /* the preamble that this session had last; size 0: none */
-	bool is_lent, orphan;           /* orphan: the message lent was dropped meanwhile */
+	bool is_lent, orphan;		  /* orphan: the message lent was dropped meanwhile */
 	struct spool_message lent;
 	uint64_t lent_segment, lent_after;
 	struct spool_stats stats;
@@ -213,14 +215,16 @@ static inline struct spool_sent *spool_sent_at(const struct spool *s, uint64_t i
 
 static inline struct spool_totals spool_sent_totals(const struct spool_sent *e)
 {
-	return (struct spool_totals){ .messages = 1, .records = e->records, .packets = e->packets,
-				      .octets = e->octets };
+	return (struct spool_totals){
+		.messages = 1, .records = e->records, .packets = e->packets, .octets = e->octets};
 }
 
 static inline struct spool_totals spool_lent_totals(const struct spool *s)
 {
-	return (struct spool_totals){ .messages = 1, .records = s->lent.records, .packets = s->lent.packets,
-				      .octets = s->lent.octets };
+	return (struct spool_totals){.messages = 1,
+				     .records = s->lent.records,
+				     .packets = s->lent.packets,
+				     .octets = s->lent.octets};
 }
 
 static inline uint64_t spool_head_number(const struct spool *s)

@@ -1,5 +1,6 @@
 /*
- * spool_out: what leaves the spool: lending the next message, the window of those that were sent, and back again.
+ * spool_out: what leaves the spool: lending the next message, the window of those that were sent, and back
+ * again.
  */
 #include <errno.h>
 #include <string.h>
@@ -14,16 +15,21 @@ static const struct spool_message *lend(struct spool *s, const uint8_t *data, co
 	s->is_lent = true;
 	s->orphan = false;
 	s->lent_segment = 0;
-	s->lent = (struct spool_message){ .data = s->lent_data, .size = b->size, .records = b->records,
-					  .packets = b->packets, .octets = b->octets, .number = b->number,
-					  .replayed = b->number && b->number < s->may_be_sent,
-					  .preamble = b->number == 0 };
+	s->lent = (struct spool_message){.data = s->lent_data,
+					 .size = b->size,
+					 .records = b->records,
+					 .packets = b->packets,
+					 .octets = b->octets,
+					 .number = b->number,
+					 .replayed = b->number && b->number < s->may_be_sent,
+					 .preamble = b->number == 0};
 	return &s->lent;
 }
 
-static const struct spool_message *lend_preamble(struct spool *s, const uint8_t *data, uint32_t size, uint32_t crc)
+static const struct spool_message *lend_preamble(struct spool *s, const uint8_t *data, uint32_t size,
+						 uint32_t crc)
 {
-	struct spool_block b = { .size = size, .crc = crc };
+	struct spool_block b = {.size = size, .crc = crc};
 
 	s->handed_size = size; /* forgotten again by a rewind */
 	s->handed_crc = crc;
@@ -51,8 +57,8 @@ static const struct spool_message *lend_memory(struct spool *s)
 }
 
 /*
- * The first message at or after next that the segment has.  NULL: what is left of it cannot be read, and is lost; or
- * the system failed, and it is tried again later.
+ * The first message at or after next that the segment has.  NULL: what is left of it cannot be read, and is
+ * lost; or the system failed, and it is tried again later.
  */
 static const struct spool_message *lend_disk(struct spool *s, struct spool_segment *segment)
 {
@@ -67,8 +73,9 @@ static const struct spool_message *lend_disk(struct spool *s, struct spool_segme
 		if (data)
 			return lend_preamble(s, data, segment->preamble_size, segment->preamble_crc);
 	} else {
-		data = spool_disk_read(&s->disk, segment, &offset, &b, s->next > segment->first ? s->next :
-				       segment->first, segment->last, &skipped);
+		data = spool_disk_read(&s->disk, segment, &offset, &b,
+				       s->next > segment->first ? s->next : segment->first, segment->last,
+				       &skipped);
 	}
 	if (!data) {
 		struct spool_totals lost = segment->unsent;
@@ -78,7 +85,7 @@ static const struct spool_message *lend_disk(struct spool *s, struct spool_segme
 			return NULL;
 		}
 		s->read_failures = 0;
-		segment->unsent = (struct spool_totals){ 0 };
+		segment->unsent = (struct spool_totals){0};
 		spool_disk_error(&s->disk, -EIO);
 		if (s->next < segment->first)
 			s->next = segment->first;
@@ -86,7 +93,8 @@ static const struct spool_message *lend_disk(struct spool *s, struct spool_segme
 		return NULL;
 	}
 	s->read_failures = 0;
-	spool_tell_lost(s, s->next > segment->first ? s->next : segment->first, b.number - 1); /* those cannot be read */
+	spool_tell_lost(s, s->next > segment->first ? s->next : segment->first,
+			b.number - 1); /* those cannot be read */
 	s->next = b.number;
 	s->cursor_segment = segment->name;
 	s->cursor_offset = offset;
@@ -155,7 +163,7 @@ static void take_unsent(struct spool *s, const struct spool_totals *t)
 	spool_totals_sub(&segment->unsent, t);
 	if (segment->last == number && segment->unsent.messages) { /* those were not readable any more */
 		spool_lose_unsent(s, number, number, segment->unsent);
-		segment->unsent = (struct spool_totals){ 0 };
+		segment->unsent = (struct spool_totals){0};
 	}
 }
 
@@ -170,10 +178,14 @@ void spool_mark_sent(struct spool *s, uint64_t session_offset_end, uint64_t now_
 	if (s->lent.preamble)
 		return;
 	s->sum += s->lent.size;
-	*spool_sent_at(s, s->w_end++) = (struct spool_sent){
-		.number = s->lent.number, .end = session_offset_end, .sent_ns = now_ns, .sum = s->sum,
-		.packets = s->lent.packets, .octets = s->lent.octets, .records = s->lent.records,
-		.gone = s->orphan };
+	*spool_sent_at(s, s->w_end++) = (struct spool_sent){.number = s->lent.number,
+							    .end = session_offset_end,
+							    .sent_ns = now_ns,
+							    .sum = s->sum,
+							    .packets = s->lent.packets,
+							    .octets = s->lent.octets,
+							    .records = s->lent.records,
+							    .gone = s->orphan};
 	spool_totals_add(&s->in_window, &t);
 	spool_totals_add(&s->stats.sent, &t);
 	if (s->lent.replayed)

@@ -17,8 +17,9 @@ static_assert(sizeof(struct spool_ring_block) % ALIGN == 0 && alignof(struct spo
 int spool_ring_init(struct spool_ring *r, uint64_t octets)
 {
 	octets -= octets % ALIGN;
-	*r = (struct spool_ring){ .size = octets, .first = 1, .end = 1 };
-	r->memory = octets <= SIZE_MAX ? calloc(1, (size_t)octets) : NULL; /* untouched pages are not there yet */
+	*r = (struct spool_ring){.size = octets, .first = 1, .end = 1};
+	r->memory =
+		octets <= SIZE_MAX ? calloc(1, (size_t)octets) : NULL; /* untouched pages are not there yet */
 	return r->memory ? 0 : -ENOMEM;
 }
 
@@ -46,7 +47,7 @@ struct spool_ring_block *spool_ring_put(struct spool_ring *r, const struct spool
 		return NULL;
 	if (skip && left >= sizeof(*at)) /* size 0: what is left of the memory is not used */
 		*(struct spool_ring_block *)(void *)(r->memory + r->tail % r->size) =
-			(struct spool_ring_block){ .block.size = 0 };
+			(struct spool_ring_block){.block.size = 0};
 	r->tail += skip;
 	at = (struct spool_ring_block *)(void *)(r->memory + r->tail % r->size);
 	at->block = *b;

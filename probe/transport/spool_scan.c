@@ -1,8 +1,8 @@
 /*
  * spool_scan: what an earlier run left in a spool's directory.
  *
- * Every block is read and its checksum verified, so that what is counted here can be sent later.  Octets that are
- * no whole block are skipped wherever they are and counted; at the end of a file they are cut off.
+ * Every block is read and its checksum verified, so that what is counted here can be sent later.  Octets that
+ * are no whole block are skipped wherever they are and counted; at the end of a file they are cut off.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -160,7 +160,7 @@ static int scan_files(struct spool_disk *d, const uint64_t *names, size_t n, uin
 			struct spool_totals before = *found;
 			uint64_t errors = d->errors, torn;
 
-			*s = (struct spool_segment){ .name = names[i] };
+			*s = (struct spool_segment){.name = names[i]};
 			torn = file_size(d, s->name, &s->size) ? scan_segment(d, s, least, head, found) : 0;
 			failed = d->errors != errors;
 			if (!failed || tries == 1)

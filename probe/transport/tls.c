@@ -1,9 +1,9 @@
 /*
  * tls: messages on TCP under TLS 1.2 or 1.3 (RFC 7011 §11).
  *
- * What was acknowledged is known of the encrypted octets; a mark after each write says how much of the stream they
- * carry.  Only a close_notify is an end in good order: after a bare end of the connection what may not have been
- * read is sent again.
+ * What was acknowledged is known of the encrypted octets; a mark after each write says how much of the stream
+ * they carry.  Only a close_notify is an end in good order: after a bare end of the connection what may not
+ * have been read is sent again.
  */
 #include <errno.h>
 #include <netinet/in.h>

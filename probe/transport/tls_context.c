@@ -1,9 +1,9 @@
 /*
  * tls_context: TLS and DTLS as a client: certificates, verification, and what to say when it fails.
  *
- * The collector's certificate must come from an authority of --tls-ca (or the system's) and bear the name of the URL
- * or --tls-name (RFC 7011 §11.3: DNS-ID, or the address itself); nothing turns that off.  TLS 1.2 is the least.
- * Certificates and keys are read once, at the start, before privileges are given up.
+ * The collector's certificate must come from an authority of --tls-ca (or the system's) and bear the name of
+ * the URL or --tls-name (RFC 7011 §11.3: DNS-ID, or the address itself); nothing turns that off.  TLS 1.2 is
+ * the least. Certificates and keys are read once, at the start, before privileges are given up.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -49,7 +49,8 @@ static int check_key_mode(const char *option, const char *path, struct diag *dia
 		return diag_set(diag, -errno, "%s %.300s: %s", option, path, strerror(errno));
 	if ((st.st_mode & S_IRWXO) || (st.st_mode & S_IWGRP))
 		return diag_set(diag, -EPERM,
-				"%s %.300s: others may read or change this key; allow it to its owner only: chmod 600",
+				"%s %.300s: others may read or change this key; allow it to its owner only: "
+				"chmod 600",
 				option, path);
 	return 0;
 }
@@ -61,14 +62,16 @@ static int load_authorities(SSL_CTX *ctx, const char *path, struct diag *diag)
 
 	if (!path) {
 		if (SSL_CTX_set_default_verify_paths(ctx) != 1)
-			return diag_set(diag, -EINVAL, "the system's certificate authorities cannot be read; use --tls-ca");
+			return diag_set(diag, -EINVAL,
+					"the system's certificate authorities cannot be read; use --tls-ca");
 		return 0;
 	}
 	if (stat(path, &st))
 		return diag_set(diag, -errno, "--tls-ca %.300s: %s", path, strerror(errno));
 	folder = S_ISDIR(st.st_mode);
 	if (SSL_CTX_load_verify_locations(ctx, folder ? NULL : path, folder ? path : NULL) != 1)
-		return diag_set(diag, -EINVAL, "--tls-ca %.300s: no certificates in PEM format (%s)", path, why());
+		return diag_set(diag, -EINVAL, "--tls-ca %.300s: no certificates in PEM format (%s)", path,
+				why());
 	return 0;
 }
 
@@ -82,7 +85,8 @@ static void warn_of_expiry(struct session *s, const char *path)
 	if (days < 0 || seconds < 0)
 		snprintf(s->t.notice, sizeof(s->t.notice), "--tls-cert %.150s has expired", path);
 	else
-		snprintf(s->t.notice, sizeof(s->t.notice), "--tls-cert %.150s expires in %d days", path, days);
+		snprintf(s->t.notice, sizeof(s->t.notice), "--tls-cert %.150s expires in %d days", path,
+			 days);
 	s->t.notices++;
 }
 
@@ -90,25 +94,30 @@ static int load_own(struct session *s, struct diag *diag)
 {
 	const struct transport_config *c = &s->config;
 	SSL_CTX *ctx = ((struct tls *)s->own)->ctx;
-	const char *key = c->tls_key ? c->tls_key : c->tls_cert, *option = c->tls_key ? "--tls-key" : "--tls-cert";
+	const char *key = c->tls_key ? c->tls_key : c->tls_cert,
+		   *option = c->tls_key ? "--tls-key" : "--tls-cert";
 	int r;
 
 	if (!c->tls_cert && c->tls_key)
-		return diag_set(diag, -EINVAL, "--tls-key %.300s: the certificate for it is missing: --tls-cert",
+		return diag_set(diag, -EINVAL,
+				"--tls-key %.300s: the certificate for it is missing: --tls-cert",
 				c->tls_key);
 	if (!c->tls_cert)
 		return 0;
 	if (SSL_CTX_use_certificate_chain_file(ctx, c->tls_cert) != 1)
-		return diag_set(diag, -EINVAL, "--tls-cert %.300s: not a certificate in PEM format (%s)", c->tls_cert,
-				why());
+		return diag_set(diag, -EINVAL, "--tls-cert %.300s: not a certificate in PEM format (%s)",
+				c->tls_cert, why());
 	r = check_key_mode(option, key, diag);
 	if (r)
 		return r;
 	if (SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) != 1)
-		return diag_set(diag, -EINVAL, "%s %.300s: not the key of the certificate, in PEM format and without a "
-				"password (%s)", option, key, why());
+		return diag_set(diag, -EINVAL,
+				"%s %.300s: not the key of the certificate, in PEM format and without a "
+				"password (%s)",
+				option, key, why());
 	if (SSL_CTX_check_private_key(ctx) != 1)
-		return diag_set(diag, -EINVAL, "%s %.200s: not the key of --tls-cert %.200s", option, key, c->tls_cert);
+		return diag_set(diag, -EINVAL, "%s %.200s: not the key of --tls-cert %.200s", option, key,
+				c->tls_cert);
 	warn_of_expiry(s, c->tls_cert);
 	return 0;
 }
@@ -134,7 +143,8 @@ int tls_setup(struct session *s, const SSL_METHOD *method, int least_version, st
 	if (tls)
 		tls->ctx = SSL_CTX_new(method);
 	if (!tls || !tls->ctx)
-		return diag_set(diag, -ENOMEM, "--collector %.200s: TLS cannot be set up (%s)", s->collector.url, why());
+		return diag_set(diag, -ENOMEM, "--collector %.200s: TLS cannot be set up (%s)",
+				s->collector.url, why());
 	signal(SIGPIPE, SIG_IGN); /* OpenSSL writes by write() */
 	SSL_CTX_set_min_proto_version(tls->ctx, least_version);
 	SSL_CTX_set_options(tls->ctx, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_QUERY_MTU);
@@ -184,7 +194,9 @@ int tls_new(struct session *s)
 		good = SSL_set1_host(tls->ssl, name) == 1 && SSL_set_tlsext_host_name(tls->ssl, name) == 1;
 	}
 	SSL_set_connect_state(tls->ssl);
-	return good ? 0 : session_because(s, -EINVAL, "%s: the name %.100s cannot be verified", s->layer->name, name);
+	return good ? 0
+		    : session_because(s, -EINVAL, "%s: the name %.100s cannot be verified", s->layer->name,
+				      name);
 }
 
 void tls_stop(struct session *s)
@@ -210,16 +222,19 @@ static int refused_certificate(struct session *s, long result)
 		return session_because(s, -EACCES, "%s: the collector's certificate is not valid yet", name);
 	case X509_V_ERR_HOSTNAME_MISMATCH:
 	case X509_V_ERR_IP_ADDRESS_MISMATCH:
-		return session_because(s, -EACCES, "%s: the collector's certificate is not for %.80s: wrong name", name,
+		return session_because(s, -EACCES,
+				       "%s: the collector's certificate is not for %.80s: wrong name", name,
 				       s->tls_name);
 	case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
-		return session_because(s, -EACCES, "%s: the collector's certificate is self-signed, and not in %s", name,
+		return session_because(s, -EACCES,
+				       "%s: the collector's certificate is self-signed, and not in %s", name,
 				       ca);
 	case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
 	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
 	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
 	case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
-		return session_because(s, -EACCES, "%s: the collector's certificate is not from an authority in %s", name,
+		return session_because(s, -EACCES,
+				       "%s: the collector's certificate is not from an authority in %s", name,
 				       ca);
 	default:
 		return session_because(s, -EACCES, "%s: the collector's certificate is refused: %.100s", name,
@@ -229,7 +244,8 @@ static int refused_certificate(struct session *s, long result)
 
 static int wants_certificate(struct session *s)
 {
-	return session_because(s, -EACCES, "%s: the collector wants a certificate of ours: --tls-cert", s->layer->name);
+	return session_because(s, -EACCES, "%s: the collector wants a certificate of ours: --tls-cert",
+			       s->layer->name);
 }
 
 static int protocol_error(struct session *s, unsigned long error)
@@ -244,12 +260,15 @@ static int protocol_error(struct session *s, unsigned long error)
 	case SSL_R_UNSUPPORTED_PROTOCOL:
 	case SSL_R_TLSV1_ALERT_PROTOCOL_VERSION:
 	case SSL_R_NO_PROTOCOLS_AVAILABLE:
-		return session_because(s, -EPROTO, "%s: the collector is too old: it has not even version 1.2",
+		return session_because(s, -EPROTO,
+				       "%s: the collector is too old: it has not even version 1.2",
 				       s->layer->name);
 	case SSL_R_WRONG_VERSION_NUMBER:
-		return session_because(s, -EPROTO, "%s: the collector does not speak it on this port", s->layer->name);
+		return session_because(s, -EPROTO, "%s: the collector does not speak it on this port",
+				       s->layer->name);
 	case SSL_R_UNEXPECTED_EOF_WHILE_READING:
-		return session_because(s, -ECONNRESET, "%s: the collector closed the connection without a word",
+		return session_because(s, -ECONNRESET,
+				       "%s: the collector closed the connection without a word",
 				       s->layer->name);
 	default:
 		break;
@@ -259,7 +278,8 @@ static int protocol_error(struct session *s, unsigned long error)
 	if (ERR_GET_REASON(error) == SSL_R_TLSV1_ALERT_UNKNOWN_CA ||
 	    ERR_GET_REASON(error) == SSL_R_SSLV3_ALERT_BAD_CERTIFICATE ||
 	    ERR_GET_REASON(error) == SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED)
-		return session_because(s, -EACCES, "%s: the collector refuses the certificate of --tls-cert (%.80s)",
+		return session_because(s, -EACCES,
+				       "%s: the collector refuses the certificate of --tls-cert (%.80s)",
 				       s->layer->name, text);
 	return session_because(s, -EPROTO, "%s: %.120s", s->layer->name, text ? text : "protocol error");
 }
@@ -324,7 +344,8 @@ static bool is_bare_end(const SSL *ssl, int r, int error)
 	int what = SSL_get_error(ssl, r);
 
 	return (what == SSL_ERROR_SYSCALL && error == 0) ||
-	       (what == SSL_ERROR_SSL && ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING);
+	       (what == SSL_ERROR_SSL &&
+		ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING);
 }
 
 int tls_read(struct session *s)

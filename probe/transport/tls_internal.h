@@ -8,8 +8,8 @@
 
 struct tls {
 	SSL_CTX *ctx;
-	SSL *ssl;          /* of the session; NULL none */
-	bool asked;        /* the collector wants a certificate, and there is none */
+	SSL *ssl;	   /* of the session; NULL none */
+	bool asked;	   /* the collector wants a certificate, and there is none */
 	uint64_t begun_ns; /* the session */
 	uint64_t path_ns;  /* DTLS: when the path MTU was looked at */
 };

@@ -2,12 +2,9 @@
 #include "pitot/transport.h"
 
 static const struct transport_ops *const kinds[TRANSPORT_COUNT] = {
-	[TRANSPORT_UDP] = &transport_udp_ops,
-	[TRANSPORT_TCP] = &transport_tcp_ops,
-	[TRANSPORT_TLS] = &transport_tls_ops,
-	[TRANSPORT_DTLS] = &transport_dtls_ops,
-	[TRANSPORT_SCTP] = &transport_sctp_ops,
-	[TRANSPORT_FILE] = &transport_file_ops,
+	[TRANSPORT_UDP] = &transport_udp_ops,	[TRANSPORT_TCP] = &transport_tcp_ops,
+	[TRANSPORT_TLS] = &transport_tls_ops,	[TRANSPORT_DTLS] = &transport_dtls_ops,
+	[TRANSPORT_SCTP] = &transport_sctp_ops, [TRANSPORT_FILE] = &transport_file_ops,
 };
 
 int transport_open(struct transport **tp, const struct transport_config *config, struct diag *diag)

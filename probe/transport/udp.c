@@ -3,11 +3,11 @@
  *
  * Messages are written into slots and sent together by sendmmsg().  Bulk exports send runs of messages of one
  * size by UDP_SEGMENT, a quarter of the cost: only after BULK messages, because on loopback and veth a packet
- * capture shows such a run as one datagram.  Errors that ICMP brings arrive by the error queue: they are about
- * earlier datagrams and cost the next one nothing but a second try.
+ * capture shows such a run as one datagram.  Errors that ICMP brings arrive by the error queue: they are
+ * about earlier datagrams and cost the next one nothing but a second try.
  *
- * Sockets are made by udp_socket.c.  Names are resolved by resolve.c; until an address is there the transport has no
- * session and lends no room.
+ * Sockets are made by udp_socket.c.  Names are resolved by resolve.c; until an address is there the transport
+ * has no session and lends no room.
  */
 #include <errno.h>
 #include <netdb.h>
@@ -24,19 +24,19 @@
 #define UDP_SEGMENT 103
 #endif
 
-#define RETRY_NS       (30 * NS_PER_SEC) /* after a failed lookup or connect */
-#define MTU_NS         (5 * NS_PER_SEC)  /* between looks at the path MTU */
-#define RENEW_NS       NS_PER_SEC        /* between sockets, when the own address is gone */
-#define BULK           1024u         /* messages before runs are sent at once */
-#define RUN_LEAST      4u            /* messages in a run that pays */
-#define RUN_OCTETS     65000u        /* and the most that one call takes */
-#define OFFLINE_WAIT_MS 10000 /* for a name, or for room */
+#define RETRY_NS	(30 * NS_PER_SEC) /* after a failed lookup or connect */
+#define MTU_NS		(5 * NS_PER_SEC)  /* between looks at the path MTU */
+#define RENEW_NS	NS_PER_SEC	  /* between sockets, when the own address is gone */
+#define BULK		1024u		  /* messages before runs are sent at once */
+#define RUN_LEAST	4u		  /* messages in a run that pays */
+#define RUN_OCTETS	65000u		  /* and the most that one call takes */
+#define OFFLINE_WAIT_MS 10000		  /* for a name, or for room */
 
 /* ---- sending */
 
 static bool wait_for_room(struct udp *u)
 {
-	struct pollfd p = { .fd = u->t.fd, .events = POLLOUT };
+	struct pollfd p = {.fd = u->t.fd, .events = POLLOUT};
 
 	return poll(&p, 1, OFFLINE_WAIT_MS) > 0;
 }
@@ -65,9 +65,11 @@ static bool send_run(struct udp *u, unsigned i, unsigned n)
 	union {
 		struct cmsghdr align;
 		uint8_t octets[CMSG_SPACE(sizeof(uint16_t))];
-	} control = { .octets = { 0 } };
-	struct msghdr m = { .msg_iov = u->vectors + i, .msg_iovlen = n, .msg_control = &control,
-			    .msg_controllen = sizeof(control.octets) };
+	} control = {.octets = {0}};
+	struct msghdr m = {.msg_iov = u->vectors + i,
+			   .msg_iovlen = n,
+			   .msg_control = &control,
+			   .msg_controllen = sizeof(control.octets)};
 	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
 	uint16_t size = (uint16_t)u->vectors[i].iov_len;
 
@@ -92,7 +94,8 @@ static unsigned send_some(struct udp *u, unsigned i, bool *sent)
 	if (run >= RUN_LEAST && send_run(u, i, run))
 		return run;
 	/* up to the next run */
-	for (plain += plain == 0; i + plain < u->used && bulk && run_length(u, i + plain) < RUN_LEAST; plain++)
+	for (plain += plain == 0; i + plain < u->used && bulk && run_length(u, i + plain) < RUN_LEAST;
+	     plain++)
 		;
 	for (unsigned tries = 0; tries < 8; tries++) {
 		int n = sendmmsg(u->t.fd, u->headers + i, plain, MSG_NOSIGNAL), error = errno;
@@ -119,9 +122,9 @@ void udp_flush(struct transport *t)
 	for (unsigned i = 0; i < used; i++) {
 		unsigned slot = (first + i) % UDP_SLOTS;
 
-		u->vectors[i] = (struct iovec){ .iov_base = u->memory + slot * u->slot_size,
-						.iov_len = u->slots[slot].size };
-		u->headers[i] = (struct mmsghdr){ .msg_hdr = { .msg_iov = &u->vectors[i], .msg_iovlen = 1 } };
+		u->vectors[i] = (struct iovec){.iov_base = u->memory + slot * u->slot_size,
+					       .iov_len = u->slots[slot].size};
+		u->headers[i] = (struct mmsghdr){.msg_hdr = {.msg_iov = &u->vectors[i], .msg_iovlen = 1}};
 	}
 	for (unsigned i = 0; i < used;) {
 		bool sent;
@@ -152,7 +155,7 @@ static void udp_commit(struct transport *t, size_t size, const struct transport_
 {
 	struct udp *u = (struct udp *)t;
 
-	u->slots[(u->first + u->used++) % UDP_SLOTS] = (struct udp_slot){ .size = size, .load = *load };
+	u->slots[(u->first + u->used++) % UDP_SLOTS] = (struct udp_slot){.size = size, .load = *load};
 }
 
 /* ---- names */
@@ -257,12 +260,14 @@ static int udp_open(struct transport **tp, const struct transport_config *config
 	u = calloc(1, sizeof(*u));
 	if (!u)
 		return diag_set(diag, -ENOMEM, "--collector %s: out of memory", config->collector->url);
-	u->t = (struct transport){ .ops = &transport_udp_ops, .state = TRANSPORT_STATE_CONNECTING, .fd = -1 };
+	u->t = (struct transport){.ops = &transport_udp_ops, .state = TRANSPORT_STATE_CONNECTING, .fd = -1};
 	u->config = *config;
 	u->collector = *config->collector;
 	u->config.collector = &u->collector;
-	snprintf(u->source_host, sizeof(u->source_host), "%s", config->source_host ? config->source_host : "");
-	snprintf(u->bind_device, sizeof(u->bind_device), "%s", config->bind_device ? config->bind_device : "");
+	snprintf(u->source_host, sizeof(u->source_host), "%s",
+		 config->source_host ? config->source_host : "");
+	snprintf(u->bind_device, sizeof(u->bind_device), "%s",
+		 config->bind_device ? config->bind_device : "");
 	u->slot_size = (config->mtu > UDP_MTU_MOST ? config->mtu : UDP_MTU_MOST) - UDP_HEADERS4;
 	u->memory = malloc(UDP_SLOTS * u->slot_size);
 	u->lookup_wanted = true;

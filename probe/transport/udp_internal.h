@@ -27,9 +27,9 @@ struct udp {
 	uint64_t next_mtu_ns;
 	uint64_t next_renew_ns;
 	uint64_t next_doubt_ns; /* of the collector's address */
-	uint64_t doubted;       /* errors, when last looked */
-	uint64_t now_ns;      /* of the last tick */
-	bool waited;          /* offline: for the name, once */
+	uint64_t doubted;	/* errors, when last looked */
+	uint64_t now_ns;	/* of the last tick */
+	bool waited;		/* offline: for the name, once */
 	bool lookup_wanted;
 	bool no_segments; /* the kernel or the route has no UDP_SEGMENT */
 	bool unreachable; /* since the last look: perhaps the address that the socket sends from is gone */
@@ -56,7 +56,8 @@ void udp_read_mtu(struct udp *u);
 int udp_use_addresses(struct udp *u, const struct resolve_result *result);
 /* Another socket, and a session, if the host sends from another address now. */
 void udp_renew_socket(struct udp *u);
-/* Reads the error queue.  Errors of the network are counted, a narrower path is followed; returns how many. */
+/* Reads the error queue.  Errors of the network are counted, a narrower path is followed; returns how many.
+ */
 unsigned udp_drain_errors(struct udp *u);
 /* Is the error about an earlier datagram, so that this one of size octets is worth another try? */
 bool udp_is_about_others(struct udp *u, int error, size_t size);

@@ -36,7 +36,8 @@ void udp_read_mtu(struct udp *u)
 	socklen_t size = sizeof(mtu);
 	size_t limit;
 
-	if (u->t.fd < 0 || getsockopt(u->t.fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_MTU : IP_MTU, &mtu, &size))
+	if (u->t.fd < 0 ||
+	    getsockopt(u->t.fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_MTU : IP_MTU, &mtu, &size))
 		mtu = 0;
 	limit = u->config.mtu ? u->config.mtu : mtu > 0 ? UDP_MTU_MOST : MTU_UNKNOWN;
 	if (mtu > 0 && (size_t)mtu < limit)
@@ -56,11 +57,13 @@ static int bind_source(struct udp *u, int fd, int family)
 		return 0;
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)); /* several collectors from one port */
 	if (!u->source_host[0]) {
-		struct sockaddr_in a4 = { .sin_family = AF_INET, .sin_port = htons(u->config.source_port) };
-		struct sockaddr_in6 a6 = { .sin6_family = AF_INET6, .sin6_port = htons(u->config.source_port) };
+		struct sockaddr_in a4 = {.sin_family = AF_INET, .sin_port = htons(u->config.source_port)};
+		struct sockaddr_in6 a6 = {.sin6_family = AF_INET6, .sin6_port = htons(u->config.source_port)};
 
 		return bind(fd, family == AF_INET6 ? (struct sockaddr *)&a6 : (struct sockaddr *)&a4,
-			    family == AF_INET6 ? sizeof(a6) : sizeof(a4)) ? -errno : 0;
+			    family == AF_INET6 ? sizeof(a6) : sizeof(a4))
+			       ? -errno
+			       : 0;
 	}
 	if (!resolve_numeric(&source, u->source_host, u->config.source_port, SOCK_DGRAM))
 		return -EADDRNOTAVAIL;
@@ -72,19 +75,21 @@ static int bind_source(struct udp *u, int fd, int family)
 static int set_options(struct udp *u, int fd, int family)
 {
 	bool v6 = family == AF_INET6;
-	int on = 1, no_fragments = v6 ? IPV6_PMTUDISC_DO : IP_PMTUDISC_DO, buffer = SEND_BUFFER, ttl = u->config.ttl;
+	int on = 1, no_fragments = v6 ? IPV6_PMTUDISC_DO : IP_PMTUDISC_DO, buffer = SEND_BUFFER,
+	    ttl = u->config.ttl;
 
-	if (setsockopt(fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_MTU_DISCOVER : IP_MTU_DISCOVER, &no_fragments,
-		       sizeof(no_fragments)))
+	if (setsockopt(fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_MTU_DISCOVER : IP_MTU_DISCOVER,
+		       &no_fragments, sizeof(no_fragments)))
 		return -errno;
 	setsockopt(fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_RECVERR : IP_RECVERR, &on, sizeof(on));
 	if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &buffer, sizeof(buffer)))
 		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof(buffer));
-	if (ttl && setsockopt(fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_UNICAST_HOPS : IP_TTL, &ttl, sizeof(ttl)))
+	if (ttl && setsockopt(fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_UNICAST_HOPS : IP_TTL, &ttl,
+			      sizeof(ttl)))
 		return -errno;
 	if (ttl) /* a collector may be a group */
-		setsockopt(fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_MULTICAST_HOPS : IP_MULTICAST_TTL, &ttl,
-			   sizeof(ttl));
+		setsockopt(fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_MULTICAST_HOPS : IP_MULTICAST_TTL,
+			   &ttl, sizeof(ttl));
 	if (u->bind_device[0] &&
 	    setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, u->bind_device, (socklen_t)strlen(u->bind_device)))
 		return -errno;
@@ -108,7 +113,7 @@ static void address_of(const struct sockaddr_storage *ss, uint8_t address[16], u
 
 static void local_of(int fd, struct transport_local *self)
 {
-	struct sockaddr_storage local = { 0 };
+	struct sockaddr_storage local = {0};
 	socklen_t size = sizeof(local);
 
 	if (getsockname(fd, (struct sockaddr *)&local, &size) == 0)
@@ -117,7 +122,7 @@ static void local_of(int fd, struct transport_local *self)
 
 static void note_self(struct udp *u)
 {
-	u->t.self = (struct transport_local){ .family = u->family, .protocol = IPPROTO_UDP };
+	u->t.self = (struct transport_local){.family = u->family, .protocol = IPPROTO_UDP};
 	local_of(u->t.fd, &u->t.self);
 	address_of(&u->peer, u->t.self.remote, &u->t.self.remote_port);
 }
@@ -158,11 +163,12 @@ static void use_socket(struct udp *u, int fd, const struct sockaddr_storage *pee
 	udp_read_mtu(u);
 }
 
-/* The address that the socket sends from may be gone for good: DHCP.  Whoever sends from another is another session. */
+/* The address that the socket sends from may be gone for good: DHCP.  Whoever sends from another is another
+ * session. */
 void udp_renew_socket(struct udp *u)
 {
 	struct sockaddr_storage peer = u->peer;
-	struct transport_local self = { 0 };
+	struct transport_local self = {0};
 	int fd = open_socket(u, &peer, u->peer_size);
 
 	if (fd < 0)
@@ -181,7 +187,8 @@ int udp_use_addresses(struct udp *u, const struct resolve_result *result)
 	if (result->error)
 		return -EADDRNOTAVAIL;
 	for (unsigned i = 0; u->t.session && i < result->n; i++)
-		if (result->sizes[i] == u->peer_size && memcmp(&result->addresses[i], &u->peer, u->peer_size) == 0)
+		if (result->sizes[i] == u->peer_size &&
+		    memcmp(&result->addresses[i], &u->peer, u->peer_size) == 0)
 			return 0;
 	for (unsigned i = 0; i < result->n; i++) {
 		r = open_socket(u, &result->addresses[i], result->sizes[i]);
@@ -201,7 +208,7 @@ unsigned udp_drain_errors(struct udp *u)
 
 	for (;;) {
 		uint8_t control[512];
-		struct msghdr m = { .msg_control = control, .msg_controllen = sizeof(control) };
+		struct msghdr m = {.msg_control = control, .msg_controllen = sizeof(control)};
 
 		if (recvmsg(u->t.fd, &m, MSG_ERRQUEUE | MSG_DONTWAIT) < 0)
 			return n;
@@ -246,7 +253,8 @@ int udp_check_source(const struct transport_config *config, struct diag *diag)
 
 	if (config->source_host && config->source_host[0] &&
 	    !resolve_numeric(&source, config->source_host, config->source_port, SOCK_DGRAM))
-		return diag_set(diag, -EINVAL, "--source %s: not an IPv4 or IPv6 address", config->source_host);
+		return diag_set(diag, -EINVAL, "--source %s: not an IPv4 or IPv6 address",
+				config->source_host);
 	if (config->bind_device && strlen(config->bind_device) >= IF_NAMESIZE)
 		return diag_set(diag, -EINVAL, "--bind-device %s: no interface has such a long name",
 				config->bind_device);
@@ -266,11 +274,13 @@ int udp_first_connect(struct udp *u, struct diag *diag)
 	if (r == -ENODEV && u->bind_device[0])
 		return diag_set(diag, r, "--bind-device %s: no such interface", u->bind_device);
 	if (r == -EPERM && u->bind_device[0])
-		return diag_set(diag, r, "--bind-device %s: not permitted; start pitot as root", u->bind_device);
+		return diag_set(diag, r, "--bind-device %s: not permitted; start pitot as root",
+				u->bind_device);
 	if (r == -EADDRNOTAVAIL && u->source_host[0])
 		return diag_set(diag, r, "--source %s: not an address of this host", u->source_host);
 	if (r == -EADDRINUSE)
-		return diag_set(diag, r, "--source port %u: in use by another process", u->config.source_port);
+		return diag_set(diag, r, "--source port %u: in use by another process",
+				u->config.source_port);
 	if (r == -EAFNOSUPPORT && u->source_host[0])
 		return diag_set(diag, r, "--source %s: not of the family of collector %s", u->source_host,
 				u->collector.url);

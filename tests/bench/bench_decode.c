@@ -67,9 +67,14 @@ static const struct kind {
 	const char *name;
 	void (*build)(struct fb *b);
 } kinds[] = {
-	{ "TCP, IPv4", tcp4 },   { "UDP, IPv4", udp4 }, { "ICMP", icmp4 }, { "TCP, IPv6", tcp6 },
-	{ "TCP, IPv6, options", tcp6_options }, { "TCP, IPv4, VLAN", vlan }, { "TCP, IPv4, 2 MPLS", mpls },
-	{ "TCP, IPv4, PPPoE", pppoe },
+	{"TCP, IPv4", tcp4},
+	{"UDP, IPv4", udp4},
+	{"ICMP", icmp4},
+	{"TCP, IPv6", tcp6},
+	{"TCP, IPv6, options", tcp6_options},
+	{"TCP, IPv4, VLAN", vlan},
+	{"TCP, IPv4, 2 MPLS", mpls},
+	{"TCP, IPv4, PPPoE", pppoe},
 };
 enum { KINDS = sizeof(kinds) / sizeof(kinds[0]) };
 
@@ -90,19 +95,22 @@ static void bench(const struct decoder *d, const char *name)
 		if (spent_ns < best_ns)
 			best_ns = spent_ns;
 	}
-	printf("%-20s %6.1f ns a packet, batches of %u\n", name, (double)best_ns / (ROUNDS * (double)BATCH_MAX),
-	       batch.n);
+	printf("%-20s %6.1f ns a packet, batches of %u\n", name,
+	       (double)best_ns / (ROUNDS * (double)BATCH_MAX), batch.n);
 }
 
 static void put(unsigned place, const struct fb *b)
 {
-	batch.frames[place] = (struct frame){ .data = b->at, .cap_len = (uint32_t)b->len, .wire_len = (uint32_t)b->len,
-					      .time_ns = NS_PER_SEC + place, .segments = 1 };
+	batch.frames[place] = (struct frame){.data = b->at,
+					     .cap_len = (uint32_t)b->len,
+					     .wire_len = (uint32_t)b->len,
+					     .time_ns = NS_PER_SEC + place,
+					     .segments = 1};
 }
 
 int main(void)
 {
-	struct decode_config config = { .max_layers = 16 };
+	struct decode_config config = {.max_layers = 16};
 	struct decoder *d;
 	struct diag diag;
 

@@ -1,5 +1,6 @@
 /*
- * bench_encode: ns per flow record, from the template walk alone to a UDP collector on loopback that nobody reads.
+ * bench_encode: ns per flow record, from the template walk alone to a UDP collector on loopback that nobody
+ * reads.
  *
  *   walk     template_encode() into memory
  *   file     the whole exporter into /dev/null
@@ -15,20 +16,27 @@
 #include "export/format.h"
 #include "pitot/clock.h"
 
-#define FLOWS   1024u
+#define FLOWS	1024u
 #define RECORDS 1000000u
 
 static struct flow_record flows[FLOWS];
-static const struct export_interface interfaces[] = { { 1, "eth0", "uplink" } };
+static const struct export_interface interfaces[] = {{1, "eth0", "uplink"}};
 
 static void make_flows(unsigned six_of_ten, uint64_t now_ns)
 {
 	for (unsigned i = 0; i < FLOWS; i++) {
 		struct flow_record *r = &flows[i];
 
-		*r = (struct flow_record){ .packets = 1 + i, .octets = 1000u * (1 + i), .first_ns = now_ns - NS_PER_SEC,
-					   .last_ns = now_ns, .id = i, .ingress = 1, .tcp_flags = 0x1b, .min_ttl = 60,
-					   .max_ttl = 64, .end_reason = FLOW_END_IDLE };
+		*r = (struct flow_record){.packets = 1 + i,
+					  .octets = 1000u * (1 + i),
+					  .first_ns = now_ns - NS_PER_SEC,
+					  .last_ns = now_ns,
+					  .id = i,
+					  .ingress = 1,
+					  .tcp_flags = 0x1b,
+					  .min_ttl = 60,
+					  .max_ttl = 64,
+					  .end_reason = FLOW_END_IDLE};
 		r->key.ip_version = i % 10 < six_of_ten ? 6 : 4;
 		r->key.protocol = 6;
 		r->key.src_port = (uint16_t)(1024 + i);
@@ -41,10 +49,19 @@ static void make_flows(unsigned six_of_ten, uint64_t now_ns)
 static struct exporter_config exporter_config(struct collector_config *c, struct clock_time now)
 {
 	return (struct exporter_config){
-		.collectors = c, .n_collectors = 1, .template_ns = 60 * NS_PER_SEC, .template_messages = 20,
-		.flush_ns = NS_PER_SEC, .active_ns = 60 * NS_PER_SEC, .inactive_ns = 15 * NS_PER_SEC,
-		.has_ethernet = true, .offline = true, .interfaces = interfaces, .n_interfaces = 1,
-		.start_ns = now.realtime_ns, .start_monotonic_ns = now.monotonic_ns,
+		.collectors = c,
+		.n_collectors = 1,
+		.template_ns = 60 * NS_PER_SEC,
+		.template_messages = 20,
+		.flush_ns = NS_PER_SEC,
+		.active_ns = 60 * NS_PER_SEC,
+		.inactive_ns = 15 * NS_PER_SEC,
+		.has_ethernet = true,
+		.offline = true,
+		.interfaces = interfaces,
+		.n_interfaces = 1,
+		.start_ns = now.realtime_ns,
+		.start_monotonic_ns = now.monotonic_ns,
 	};
 }
 
@@ -52,8 +69,8 @@ static void bench_walk(enum ie_protocol protocol, const char *name)
 {
 	struct clock_time now = clock_now();
 	struct exporter_config config = exporter_config(NULL, now);
-	struct template_context ctx = { .boot_ms = (int64_t)(now.realtime_ns / NS_PER_MSEC) - 3600000,
-					.latest_ms = (int64_t)(now.realtime_ns / NS_PER_MSEC) };
+	struct template_context ctx = {.boot_ms = (int64_t)(now.realtime_ns / NS_PER_MSEC) - 3600000,
+				       .latest_ms = (int64_t)(now.realtime_ns / NS_PER_MSEC)};
 	struct template v4, v6;
 	struct diag diag;
 	uint8_t out[512];
@@ -89,32 +106,34 @@ static void bench_exporter(struct collector_config *c, const char *name)
 		exporter_record(e, &flows[i % FLOWS], &now);
 	exporter_finish(e, &now);
 	exporter_get_stats(e, &stats);
-	printf("%-14s %6.1f ns a record, %llu not sent\n", name, (double)(clock_monotonic_ns() - begin) / RECORDS,
-	       (unsigned long long)stats.not_sent);
+	printf("%-14s %6.1f ns a record, %llu not sent\n", name,
+	       (double)(clock_monotonic_ns() - begin) / RECORDS, (unsigned long long)stats.not_sent);
 	exporter_free(e);
 }
 
 static void bench_format(enum export_format format, const char *name, uint16_t port)
 {
-	struct collector_config c = { .format = format, .transport = TRANSPORT_FILE, .path = "/dev/null" };
+	struct collector_config c = {.format = format, .transport = TRANSPORT_FILE, .path = "/dev/null"};
 	char label[32];
 
 	snprintf(label, sizeof(label), "file %s", name);
 	bench_exporter(&c, label);
 	if (format == FORMAT_JSON || format == FORMAT_TEXT)
 		return;
-	c = (struct collector_config){ .format = format, .transport = TRANSPORT_UDP, .host = "127.0.0.1", .port = port };
+	c = (struct collector_config){
+		.format = format, .transport = TRANSPORT_UDP, .host = "127.0.0.1", .port = port};
 	snprintf(label, sizeof(label), "udp %s", name);
 	bench_exporter(&c, label);
 }
 
 int main(void)
 {
-	struct sockaddr_in sink = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
+	struct sockaddr_in sink = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
 	socklen_t size = sizeof(sink);
 	int fd = socket(AF_INET, SOCK_DGRAM, 0);
 
-	if (fd < 0 || bind(fd, (struct sockaddr *)&sink, size) || getsockname(fd, (struct sockaddr *)&sink, &size))
+	if (fd < 0 || bind(fd, (struct sockaddr *)&sink, size) ||
+	    getsockname(fd, (struct sockaddr *)&sink, &size))
 		return 1;
 	for (unsigned six = 0; six <= 5; six += 5) {
 		printf("-- %u of 10 flows IPv6\n", six);

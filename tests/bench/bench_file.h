@@ -14,9 +14,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define PCAP_MAGIC_USEC  0xa1b2c3d4u
-#define PCAP_HEADER      24u
-#define PCAP_RECORD      16u
+#define PCAP_MAGIC_USEC 0xa1b2c3d4u
+#define PCAP_HEADER	24u
+#define PCAP_RECORD	16u
 
 _Noreturn static inline void bench_die(const char *what, const char *why)
 {

@@ -18,7 +18,7 @@
 
 enum phase { PHASE_WALK, PHASE_DECODE, PHASE_PREFETCH, PHASE_UPDATE, PHASES };
 
-static const char *const names[PHASES] = { "walk", "+ decode", "+ hash", "+ update, expire" };
+static const char *const names[PHASES] = {"walk", "+ decode", "+ hash", "+ update, expire"};
 static uint64_t records, record_packets;
 
 static void count_record(void *ctx, const struct flow_record *r)
@@ -37,8 +37,8 @@ static void bench(const char *path, struct flow_table_config *config, enum phase
 {
 	static struct frame_batch batch;
 	static struct packet packets[BATCH_MAX];
-	struct capture_config cc = { .path = path };
-	struct decode_config dc = { .max_layers = 16 };
+	struct capture_config cc = {.path = path};
+	struct decode_config dc = {.max_layers = 16};
 	struct capture *c;
 	struct decoder *d;
 	struct flow_table *t;
@@ -78,8 +78,8 @@ static void bench(const char *path, struct flow_table_config *config, enum phase
 		}
 	}
 	flow_table_flush(t, FLOW_END_FORCED);
-	printf("%-18s %7.1f ns/packet  (%" PRIu64 " packets, %" PRIu64 " records of %" PRIu64 " packets)\n", names[last],
-	       (cpu_seconds() - before) * 1e9 / (double)(n ? n : 1), n, records, record_packets);
+	printf("%-18s %7.1f ns/packet  (%" PRIu64 " packets, %" PRIu64 " records of %" PRIu64 " packets)\n",
+	       names[last], (cpu_seconds() - before) * 1e9 / (double)(n ? n : 1), n, records, record_packets);
 	flow_table_free(t);
 	decoder_free(d);
 	capture_close(c);
@@ -87,12 +87,13 @@ static void bench(const char *path, struct flow_table_config *config, enum phase
 
 int main(int argc, char **argv)
 {
-	struct flow_table_config config = { .max_flows = argc > 4 ? (uint32_t)strtoul(argv[4], NULL, 10) : 1 << 20,
-					    .active_ns = (argc > 2 ? strtoull(argv[2], NULL, 10) : 60) * NS_PER_SEC,
-					    .inactive_ns = (argc > 3 ? strtoull(argv[3], NULL, 10) : 15) * NS_PER_SEC,
-					    .tcp_end_ns = 2 * NS_PER_SEC,
-					    .key_size = FLOW_KEY_SIZE,
-					    .on_record = count_record };
+	struct flow_table_config config = {
+		.max_flows = argc > 4 ? (uint32_t)strtoul(argv[4], NULL, 10) : 1 << 20,
+		.active_ns = (argc > 2 ? strtoull(argv[2], NULL, 10) : 60) * NS_PER_SEC,
+		.inactive_ns = (argc > 3 ? strtoull(argv[3], NULL, 10) : 15) * NS_PER_SEC,
+		.tcp_end_ns = 2 * NS_PER_SEC,
+		.key_size = FLOW_KEY_SIZE,
+		.on_record = count_record};
 
 	if (argc < 2) {
 		fprintf(stderr, "usage: bench_pipeline FILE [ACTIVE INACTIVE MAX_FLOWS]\n");

@@ -80,8 +80,9 @@ static void bench(unsigned together, bool threads)
 	else
 		while (take_all(&sum))
 			;
-	printf("%s, %4u published together: %6.1f ns a record of %zu octets\n", threads ? "two threads" : "one thread ",
-	       together, (double)(clock_monotonic_ns() - begin_ns) / RECORDS, sizeof(struct flow_record));
+	printf("%s, %4u published together: %6.1f ns a record of %zu octets\n",
+	       threads ? "two threads" : "one thread ", together,
+	       (double)(clock_monotonic_ns() - begin_ns) / RECORDS, sizeof(struct flow_record));
 	if (sum != RECORDS) {
 		fprintf(stderr, "%llu records came out of %u\n", (unsigned long long)sum, RECORDS);
 		exit(1);

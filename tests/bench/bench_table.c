@@ -50,10 +50,11 @@ static void make_packet(struct packet *p, uint32_t flow, uint64_t now_ns)
 }
 
 /*
- * n packets in batches; which flow is chosen by `random`.  Only the table's two phases are on the clock, and what
- * reading the clock costs is taken off again.
+ * n packets in batches; which flow is chosen by `random`.  Only the table's two phases are on the clock, and
+ * what reading the clock costs is taken off again.
  */
-static double run(struct flow_table *t, uint32_t n, uint32_t flows, unsigned size, bool random, uint64_t now_ns)
+static double run(struct flow_table *t, uint32_t n, uint32_t flows, unsigned size, bool random,
+		  uint64_t now_ns)
 {
 	static struct packet packets[BATCH_MAX];
 	uint64_t spent_ns = 0, clock_ns = clock_monotonic_ns();
@@ -86,9 +87,12 @@ static double silence(struct flow_table *t, uint64_t now_ns)
 
 static void bench(uint32_t flows, uint32_t capacity, unsigned size)
 {
-	struct flow_table_config config = { .max_flows = capacity, .active_ns = 60 * NS_PER_SEC,
-					    .inactive_ns = 15 * NS_PER_SEC, .tcp_end_ns = 2 * NS_PER_SEC,
-					    .key_size = FLOW_KEY_SIZE, .on_record = count_record };
+	struct flow_table_config config = {.max_flows = capacity,
+					   .active_ns = 60 * NS_PER_SEC,
+					   .inactive_ns = 15 * NS_PER_SEC,
+					   .tcp_end_ns = 2 * NS_PER_SEC,
+					   .key_size = FLOW_KEY_SIZE,
+					   .on_record = count_record};
 	uint64_t now_ns = 1000 * NS_PER_SEC;
 	double fresh, hit, silent;
 	struct flow_table *t;
@@ -102,14 +106,15 @@ static void bench(uint32_t flows, uint32_t capacity, unsigned size)
 	fresh = run(t, flows, flows, size, false, now_ns);
 	hit = run(t, HITS, flows, size, true, now_ns);
 	silent = silence(t, now_ns);
-	printf("%8u flows in %8u (%2.0f %%), batches of %2u: new %6.1f, hit %6.1f ns a packet; silent %6.1f ns a record\n",
+	printf("%8u flows in %8u (%2.0f %%), batches of %2u: new %6.1f, hit %6.1f ns a packet; silent %6.1f "
+	       "ns a record\n",
 	       flows, capacity, 100.0 * flows / capacity, size, fresh, hit, silent);
 	flow_table_free(t);
 }
 
 int main(void)
 {
-	static const unsigned sizes[] = { 1, 8, 32, BATCH_MAX };
+	static const unsigned sizes[] = {1, 8, 32, BATCH_MAX};
 
 	for (uint32_t flows = 10000; flows <= 1000000; flows *= 10)
 		for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)

@@ -28,8 +28,8 @@ struct frames {
 
 static bool is_veth(int fd, const char *interface)
 {
-	struct ethtool_drvinfo info = { .cmd = ETHTOOL_GDRVINFO };
-	struct ifreq request = { .ifr_data = (char *)&info };
+	struct ethtool_drvinfo info = {.cmd = ETHTOOL_GDRVINFO};
+	struct ifreq request = {.ifr_data = (char *)&info};
 
 	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", interface);
 	return ioctl(fd, SIOCETHTOOL, &request) == 0 && !strcmp(info.driver, "veth");
@@ -37,7 +37,7 @@ static bool is_veth(int fd, const char *interface)
 
 static int blast_open(const char *interface)
 {
-	struct sockaddr_ll address = { .sll_family = AF_PACKET };
+	struct sockaddr_ll address = {.sll_family = AF_PACKET};
 	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0), on = 1; /* protocol 0: nothing is received */
 
 	if (fd < 0)
@@ -53,7 +53,7 @@ static int blast_open(const char *interface)
 
 static struct frames blast_load(const char *path)
 {
-	struct frames f = { .n = 0 };
+	struct frames f = {.n = 0};
 	size_t size, at = PCAP_HEADER;
 	const uint8_t *file = bench_map(path, &size);
 
@@ -66,8 +66,8 @@ static struct frames blast_load(const char *path)
 		memcpy(&cap, file + at + 8, sizeof(cap));
 		if (size - at - PCAP_RECORD < cap)
 			break;
-		f.vectors[f.n++] = (struct iovec){ .iov_base = (void *)(uintptr_t)(file + at + PCAP_RECORD),
-						   .iov_len = cap };
+		f.vectors[f.n++] = (struct iovec){.iov_base = (void *)(uintptr_t)(file + at + PCAP_RECORD),
+						  .iov_len = cap};
 		at += PCAP_RECORD + cap;
 	}
 	if (f.n < BATCH)
@@ -83,7 +83,7 @@ static unsigned blast_batch(int fd, const struct frames *f, size_t *at, uint64_t
 	unsigned done = 0, sent = 0;
 
 	for (unsigned i = 0; i < BATCH; i++)
-		headers[i].msg_hdr = (struct msghdr){ .msg_iov = &f->vectors[*at + i], .msg_iovlen = 1 };
+		headers[i].msg_hdr = (struct msghdr){.msg_iov = &f->vectors[*at + i], .msg_iovlen = 1};
 	*at = *at + BATCH == f->n ? 0 : *at + BATCH;
 	while (done < BATCH) {
 		int n = sendmmsg(fd, headers + done, BATCH - done, 0);

@@ -13,7 +13,13 @@
 
 #include "bench_file.h"
 
-enum { CHUNK = 1 << 18, LONGEST = 1 << 18, LIVE_SNAPLEN = 128, LIVE_BUFFER = 64 << 20, LIVE_TIMEOUT_MS = 100 };
+enum {
+	CHUNK = 1 << 18,
+	LONGEST = 1 << 18,
+	LIVE_SNAPLEN = 128,
+	LIVE_BUFFER = 64 << 20,
+	LIVE_TIMEOUT_MS = 100
+};
 
 static uint64_t packets, seen;
 static pcap_t *handle;
@@ -44,7 +50,8 @@ static int floor_pcap(const char *path)
 	return 0;
 }
 
-/* The octets of addresses, protocol and ports of an IPv4 packet, or those of an IPv6 packet in the same places. */
+/* The octets of addresses, protocol and ports of an IPv4 packet, or those of an IPv6 packet in the same
+ * places. */
 static void walk_packet(const uint8_t *frame, uint32_t length)
 {
 	uint64_t a, b;
@@ -89,9 +96,9 @@ static int floor_walk(const char *path)
 
 static int floor_live(const char *interface)
 {
-	struct sigaction stop = { .sa_handler = on_signal };
+	struct sigaction stop = {.sa_handler = on_signal};
 	char why[PCAP_ERRBUF_SIZE];
-	struct pcap_stat stat = { 0 };
+	struct pcap_stat stat = {0};
 
 	handle = pcap_create(interface, why);
 	if (!handle)

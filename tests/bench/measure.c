@@ -3,10 +3,10 @@
  *
  *     measure CPU REPORT PROGRAM [ARGUMENT...]
  *
- * TERM and INT are handed on to it.  REPORT becomes one line: status= (its exit status, or 128 + the signal that
- * ended it), user_us= and sys_us= of all its threads and the children it waited for, wall_us=, max_kib= (most
- * memory of any of them).  A program of its own because what a shell or an interpreter had before exec counts as
- * memory of what it starts.
+ * TERM and INT are handed on to it.  REPORT becomes one line: status= (its exit status, or 128 + the signal
+ * that ended it), user_us= and sys_us= of all its threads and the children it waited for, wall_us=, max_kib=
+ * (most memory of any of them).  A program of its own because what a shell or an interpreter had before exec
+ * counts as memory of what it starts.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -45,7 +45,7 @@ static uint64_t microseconds(struct timeval t)
 
 int main(int argc, char **argv)
 {
-	struct sigaction forward = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
+	struct sigaction forward = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
 	struct rusage usage;
 	uint64_t begin_ns;
 	int status, code;
@@ -67,8 +67,8 @@ int main(int argc, char **argv)
 	report = fopen(argv[2], "w");
 	if (!report)
 		bench_die(argv[2], strerror(errno));
-	fprintf(report, "status=%d user_us=%" PRIu64 " sys_us=%" PRIu64 " wall_us=%" PRIu64 " max_kib=%ld\n", code,
-		microseconds(usage.ru_utime), microseconds(usage.ru_stime), (clock_monotonic_ns() - begin_ns) / 1000,
-		usage.ru_maxrss);
+	fprintf(report, "status=%d user_us=%" PRIu64 " sys_us=%" PRIu64 " wall_us=%" PRIu64 " max_kib=%ld\n",
+		code, microseconds(usage.ru_utime), microseconds(usage.ru_stime),
+		(clock_monotonic_ns() - begin_ns) / 1000, usage.ru_maxrss);
 	return fclose(report) ? 1 : code;
 }

@@ -1,14 +1,15 @@
 /*
  * sink: counts what an exporter really sent.
  *
- *     sink -p PORT       UDP on 127.0.0.1 until SIGTERM and nothing more waits; "ready" is said at the beginning
- *     sink -f FILE       an IPFIX file (RFC 5655)
+ *     sink -p PORT       UDP on 127.0.0.1 until SIGTERM and nothing more waits; "ready" is said at the
+ * beginning sink -f FILE       an IPFIX file (RFC 5655)
  *
  * NetFlow v5, v9 (RFC 3954) and IPFIX (RFC 7011).  On standard output: messages=, records= (flow records),
  * packets= and octets= (their sums), options=, unknown= (sets without a template), gaps= (records or, in v9,
  * messages that sequence numbers say are missing), bad= (messages that cannot be read).
  *
- * It is an instrument of the benches, and no judge of what is exported: the foreign decoders of the tests are.
+ * It is an instrument of the benches, and no judge of what is exported: the foreign decoders of the tests
+ * are.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -18,7 +19,14 @@
 
 #include "bench_file.h"
 
-enum { MESSAGES = 64, MESSAGE_MAX = 65536, STREAMS_MAX = 256, VARIABLE = 65535, FIELDS_MAX = 128, WAIT_MS = 100 };
+enum {
+	MESSAGES = 64,
+	MESSAGE_MAX = 65536,
+	STREAMS_MAX = 256,
+	VARIABLE = 65535,
+	FIELDS_MAX = 128,
+	WAIT_MS = 100
+};
 
 enum meaning { OTHER, PACKETS, OCTETS };
 
@@ -64,7 +72,8 @@ static struct stream *stream_of(uint16_t port, uint16_t version, uint32_t domain
 	struct stream *s;
 
 	for (unsigned i = 0; i < n_streams; i++)
-		if (streams[i]->domain == domain && streams[i]->port == port && streams[i]->version == version)
+		if (streams[i]->domain == domain && streams[i]->port == port &&
+		    streams[i]->version == version)
 			return streams[i];
 	s = n_streams < STREAMS_MAX ? calloc(1, sizeof(*s)) : NULL;
 	if (!s)
@@ -113,7 +122,7 @@ static void read_templates(struct stream *s, const uint8_t *at, const uint8_t *e
 
 	while (end - at >= (of_options ? 6 : 4)) {
 		uint16_t id = (uint16_t)get(at, 2), n = (uint16_t)get(at + 2, 2);
-		struct layout l = { .options = of_options };
+		struct layout l = {.options = of_options};
 
 		if (of_options && v9)
 			n = (uint16_t)((n + get(at + 4, 2)) / 4);
@@ -256,9 +265,9 @@ static void sink_file(const char *path)
 
 static int sink_open(uint16_t port)
 {
-	struct sockaddr_in here = { .sin_family = AF_INET, .sin_port = htons(port),
-				    .sin_addr = { htonl(INADDR_LOOPBACK) } };
-	struct timeval wait = { .tv_usec = WAIT_MS * 1000 };
+	struct sockaddr_in here = {
+		.sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
+	struct timeval wait = {.tv_usec = WAIT_MS * 1000};
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), room = 256 << 20;
 
 	if (fd < 0 || bind(fd, (struct sockaddr *)&here, sizeof(here)))
@@ -275,7 +284,7 @@ static void sink_udp(uint16_t port)
 	static struct sockaddr_in from[MESSAGES];
 	struct mmsghdr headers[MESSAGES];
 	struct iovec vectors[MESSAGES];
-	struct sigaction stop = { .sa_handler = on_signal };
+	struct sigaction stop = {.sa_handler = on_signal};
 	int fd = sink_open(port);
 
 	sigaction(SIGTERM, &stop, NULL);
@@ -286,9 +295,11 @@ static void sink_udp(uint16_t port)
 		int n;
 
 		for (unsigned i = 0; i < MESSAGES; i++) {
-			vectors[i] = (struct iovec){ .iov_base = room[i], .iov_len = MESSAGE_MAX };
-			headers[i].msg_hdr = (struct msghdr){ .msg_iov = &vectors[i], .msg_iovlen = 1,
-							      .msg_name = &from[i], .msg_namelen = sizeof(from[i]) };
+			vectors[i] = (struct iovec){.iov_base = room[i], .iov_len = MESSAGE_MAX};
+			headers[i].msg_hdr = (struct msghdr){.msg_iov = &vectors[i],
+							     .msg_iovlen = 1,
+							     .msg_name = &from[i],
+							     .msg_namelen = sizeof(from[i])};
 		}
 		n = recvmmsg(fd, headers, MESSAGES, MSG_WAITFORONE, NULL);
 		for (int i = 0; i < n; i++)
@@ -306,8 +317,8 @@ int main(int argc, char **argv)
 		sink_file(argv[2]);
 	else
 		bench_die("usage", "sink -p PORT | sink -f FILE");
-	printf("messages=%" PRIu64 " records=%" PRIu64 " packets=%" PRIu64 " octets=%" PRIu64 " options=%" PRIu64
-	       " unknown=%" PRIu64 " gaps=%" PRIu64 " bad=%" PRIu64 "\n",
+	printf("messages=%" PRIu64 " records=%" PRIu64 " packets=%" PRIu64 " octets=%" PRIu64
+	       " options=%" PRIu64 " unknown=%" PRIu64 " gaps=%" PRIu64 " bad=%" PRIu64 "\n",
 	       messages, records, packets, octets, options, unknown, gaps, bad);
 	return 0;
 }

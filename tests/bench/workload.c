@@ -6,9 +6,9 @@
  *
  * The same options make the same octets.  A flow is one direction of a connection; which packet is whose is
  * drawn evenly, or by Zipf's law with -z.  68 % of the flows are TCP, 30 % UDP, 2 % ICMP.  -S is a scan: each
- * packet is a SYN of a flow of its own.  Times are those of a Poisson process of the rate -r.  TCP connections
- * begin with SYN when their first packet is drawn and never end.  Frames of 64 octets are 60 here, because the
- * FCS is not in a capture.  UDP, TCP and ICMP checksums are left 0.
+ * packet is a SYN of a flow of its own.  Times are those of a Poisson process of the rate -r.  TCP
+ * connections begin with SYN when their first packet is drawn and never end.  Frames of 64 octets are 60
+ * here, because the FCS is not in a capture.  UDP, TCP and ICMP checksums are left 0.
  *
  * On standard output: packets=, flows= (that have at least one packet), ip_octets=, seconds=.
  */
@@ -30,7 +30,7 @@ static struct options {
 	uint64_t packets, flows, percent6, pps, snaplen, seed;
 	double skew;
 	bool imix, scan;
-} opt = { .packets = 1000000, .flows = 10000, .pps = 200000, .snaplen = 96, .seed = 1 };
+} opt = {.packets = 1000000, .flows = 10000, .pps = 200000, .snaplen = 96, .seed = 1};
 
 /* What is known of a flow by its number alone. */
 struct endpoint_pair {
@@ -72,7 +72,7 @@ static uint64_t draw_below(uint64_t n)
 
 /* ---- which flow a packet belongs to */
 
-static uint64_t *zipf_sum;                        /* of the shares of the flows up to each, of 2^63 */
+static uint64_t *zipf_sum;			   /* of the shares of the flows up to each, of 2^63 */
 static uint32_t zipf_guide[(1 << GUIDE_BITS) + 1]; /* the first flow for each value of the upper bits */
 
 static void zipf_prepare(void)
@@ -117,9 +117,9 @@ static struct endpoint_pair pair_of(uint64_t flow)
 {
 	uint64_t h = scramble(flow + opt.seed * UINT64_C(0x632be59bd9b4e019)), kind = h % 50;
 	/* an odd factor keeps the 24 bits of different flows different */
-	struct endpoint_pair e = { .src = (uint32_t)((flow * 0x5bd1e995u + opt.seed) & (FLOWS_MAX - 1)),
-				   .dst = (uint32_t)(h >> 40) & 0xfffff,
-				   .protocol = PROTO_TCP };
+	struct endpoint_pair e = {.src = (uint32_t)((flow * 0x5bd1e995u + opt.seed) & (FLOWS_MAX - 1)),
+				  .dst = (uint32_t)(h >> 40) & 0xfffff,
+				  .protocol = PROTO_TCP};
 
 	e.six = (h >> 8) % 100 < opt.percent6;
 	if (!opt.scan && kind < 15)
@@ -127,7 +127,7 @@ static struct endpoint_pair pair_of(uint64_t flow)
 	else if (!opt.scan && kind == 15)
 		e.protocol = e.six ? PROTO_ICMP6 : PROTO_ICMP;
 	e.src_port = (uint16_t)(1024 + (h >> 24) % 60000);
-	e.dst_port = opt.scan ? (uint16_t)(h >> 16) : (uint16_t[]){ 443, 80, 53, 8080 }[h >> 62];
+	e.dst_port = opt.scan ? (uint16_t)(h >> 16) : (uint16_t[]){443, 80, 53, 8080}[h >> 62];
 	return e;
 }
 
@@ -176,9 +176,10 @@ static void put_ip6(uint8_t *ip, const struct endpoint_pair *e, unsigned length)
 	put32(ip + 36, e->dst);
 }
 
-/* Headers of a frame of about `wanted` octets, all others zero; its length on the wire, and that of the IP packet. */
-static unsigned put_headers(uint8_t h[HEADERS_MAX], const struct endpoint_pair *e, uint64_t nth, unsigned wanted,
-			    unsigned *ip_length)
+/* Headers of a frame of about `wanted` octets, all others zero; its length on the wire, and that of the IP
+ * packet. */
+static unsigned put_headers(uint8_t h[HEADERS_MAX], const struct endpoint_pair *e, uint64_t nth,
+			    unsigned wanted, unsigned *ip_length)
 {
 	unsigned network = e->six ? IP6 : IP4, transport = e->protocol == PROTO_TCP ? TCP : DATAGRAM;
 	uint8_t *t = h + ETHERNET + network;
@@ -244,7 +245,7 @@ static void out_flush(void)
 
 static void out_open(void)
 {
-	const uint32_t header[] = { PCAP_MAGIC_USEC, 2 | 4u << 16, 0, 0, (uint32_t)opt.snaplen, 1 };
+	const uint32_t header[] = {PCAP_MAGIC_USEC, 2 | 4u << 16, 0, 0, (uint32_t)opt.snaplen, 1};
 
 	out_fd = open(opt.path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
 	if (out_fd < 0)
@@ -256,7 +257,7 @@ static void out_open(void)
 static void out_packet(const uint8_t *headers, uint32_t length, double seconds)
 {
 	uint32_t cap = length < opt.snaplen ? length : (uint32_t)opt.snaplen, whole = (uint32_t)seconds;
-	uint32_t record[] = { START_SECOND + whole, (uint32_t)((seconds - whole) * 1e6), cap, length };
+	uint32_t record[] = {START_SECOND + whole, (uint32_t)((seconds - whole) * 1e6), cap, length};
 	uint32_t held = cap < HEADERS_MAX ? cap : HEADERS_MAX;
 
 	if (OUT_SIZE - out_used < sizeof(record) + cap)
@@ -293,8 +294,8 @@ static void generate(void)
 	if (close(out_fd))
 		bench_die(opt.path, "cannot be closed");
 	free(count);
-	printf("packets=%" PRIu64 " flows=%" PRIu64 " ip_octets=%" PRIu64 " seconds=%.3f\n", opt.packets, seen,
-	       ip_octets, seconds);
+	printf("packets=%" PRIu64 " flows=%" PRIu64 " ip_octets=%" PRIu64 " seconds=%.3f\n", opt.packets,
+	       seen, ip_octets, seconds);
 }
 
 int main(int argc, char **argv)

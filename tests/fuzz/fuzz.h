@@ -1,8 +1,8 @@
 /*
  * fuzz: what the targets share.
  *
- * A target is one LLVMFuzzerTestOneInput().  With libFuzzer (scripts/fuzz) it is searched; without, fuzz_main.c
- * replays the corpus through it in every `meson test`.
+ * A target is one LLVMFuzzerTestOneInput().  With libFuzzer (scripts/fuzz) it is searched; without,
+ * fuzz_main.c replays the corpus through it in every `meson test`.
  */
 #ifndef TEST_FUZZ_H
 #define TEST_FUZZ_H
@@ -20,12 +20,12 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* A broken promise ends the run, with NDEBUG too. */
-#define FUZZ_CHECK(condition)                                                                      \
-	do {                                                                                       \
-		if (!(condition)) {                                                                \
-			fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #condition); \
-			abort();                                                                   \
-		}                                                                                  \
+#define FUZZ_CHECK(condition)                                                                                \
+	do {                                                                                                 \
+		if (!(condition)) {                                                                          \
+			fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #condition);            \
+			abort();                                                                             \
+		}                                                                                            \
 	} while (0)
 
 /* The octets as a file in memory; path names it.  The descriptor is the caller's. */

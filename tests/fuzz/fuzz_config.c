@@ -6,9 +6,9 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	char path[64], program[] = "pitot", option[] = "--config";
-	char *argv[] = { program, option, path, NULL };
+	char *argv[] = {program, option, path, NULL};
 	struct config c;
-	struct diag diag = { "" };
+	struct diag diag = {""};
 	int fd = fuzz_file(data, size, path, sizeof(path)), r = config_parse(&c, 3, argv, &diag);
 
 	if (r != 0)

@@ -1,16 +1,19 @@
-/* One frame: the first octet picks the link type, the second the options, the third how much longer the wire was. */
+/* One frame: the first octet picks the link type, the second the options, the third how much longer the wire
+ * was. */
 #include "fuzz.h"
 
 #include "exact.h"
 #include "pitot/decode.h"
 
-static const int link_types[] = { 1, 0, 9, 12, 14, 50, 51, 101, 104, 105, 107, 108, 113, 127, 228, 229, 239, 276 };
+static const int link_types[] = {1,   0,   9,	12,  14,  50,  51,  101, 104,
+				 105, 107, 108, 113, 127, 228, 229, 239, 276};
 enum { LINK_TYPES = sizeof(link_types) / sizeof(link_types[0]) };
 
 static void check_packet(const struct packet *p, const struct exact *x)
 {
 	FUZZ_CHECK(p->verdict < PACKET_VERDICTS);
-	FUZZ_CHECK(p->link_octets == x->frame.wire_len + (x->frame.flags & FRAME_VLAN ? 4 : 0)); /* the tag was there */
+	FUZZ_CHECK(p->link_octets ==
+		   x->frame.wire_len + (x->frame.flags & FRAME_VLAN ? 4 : 0)); /* the tag was there */
 	if (p->verdict != PACKET_METERED)
 		return;
 	FUZZ_CHECK(p->key.ip_version == 4 || p->key.ip_version == 6);
@@ -36,7 +39,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (size < 3 || size > 70000)
 		return 0;
-	config = (struct decode_config){ .key_tos = data[1] & 1, .key_vlan = data[1] & 2, .max_layers = data[1] >> 2 };
+	config = (struct decode_config){
+		.key_tos = data[1] & 1, .key_vlan = data[1] & 2, .max_layers = data[1] >> 2};
 	if (!decode_knows_link_type(link_types[data[0] % LINK_TYPES]))
 		return 0;
 	FUZZ_CHECK(decoder_new(&d, link_types[data[0] % LINK_TYPES], &config, &diag) == 0);

@@ -9,9 +9,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	char path[64];
 	struct capture *c = NULL;
 	struct frame_batch b;
-	struct diag diag = { "" };
+	struct diag diag = {""};
 	int fd = fuzz_file(data, size, path, sizeof(path));
-	struct capture_config config = { .path = path, .filter = size % 3 ? NULL : "udp or ip6" };
+	struct capture_config config = {.path = path, .filter = size % 3 ? NULL : "udp or ip6"};
 	volatile uint8_t sum = 0;
 	size_t octets = 0;
 	int r;

@@ -13,7 +13,8 @@ static void replay_file(const char *path)
 	uint8_t *data;
 
 	FUZZ_CHECK(f && fstat(fileno(f), &st) == 0);
-	data = malloc((size_t)st.st_size + 1); /* exactly as much as the target is told, but for empty files */
+	data = malloc((size_t)st.st_size +
+		      1); /* exactly as much as the target is told, but for empty files */
 	FUZZ_CHECK(data);
 	if (st.st_size)
 		data = realloc(data, (size_t)st.st_size);

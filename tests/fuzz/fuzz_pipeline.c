@@ -1,6 +1,7 @@
 /*
- * A savefile through everything that measures: capture, decode, fragments, the flow table.  The first octet says
- * how small the table is, the second how time goes.  Inside: nothing that was received is unaccounted for.
+ * A savefile through everything that measures: capture, decode, fragments, the flow table.  The first octet
+ * says how small the table is, the second how time goes.  Inside: nothing that was received is unaccounted
+ * for.
  */
 #include "fuzz.h"
 
@@ -48,7 +49,7 @@ static void check(const struct pipeline *l)
 	FUZZ_CHECK(s->active <= flow_table_capacity(l->table));
 }
 
-static const struct decode_config decode = { .key_vlan = true, .max_layers = 32 };
+static const struct decode_config decode = {.key_vlan = true, .max_layers = 32};
 
 /* 0, or the link type is unknown and the first. */
 static int turn_to(struct pipeline *l, int link_type)
@@ -62,7 +63,8 @@ static int turn_to(struct pipeline *l, int link_type)
 	decoder_free(l->decoder);
 	l->decoder = NULL;
 	l->link_type = link_type;
-	return r ? decoder_new_unknown(&l->decoder, &decode, &diag) : decoder_new(&l->decoder, link_type, &decode, &diag);
+	return r ? decoder_new_unknown(&l->decoder, &decode, &diag)
+		 : decoder_new(&l->decoder, link_type, &decode, &diag);
 }
 
 static void feed(struct pipeline *l, const struct frame_batch *b, uint8_t pace)
@@ -100,14 +102,14 @@ static void feed(struct pipeline *l, const struct frame_batch *b, uint8_t pace)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct pipeline l = { 0 };
-	struct capture_config capture = { 0 };
-	struct flow_table_config table = { .active_ns = 60 * NS_PER_SEC,
-					   .inactive_ns = 15 * NS_PER_SEC,
-					   .tcp_end_ns = 2 * NS_PER_SEC,
-					   .key_size = FLOW_KEY_SIZE,
-					   .on_record = on_record,
-					   .ctx = &l };
+	struct pipeline l = {0};
+	struct capture_config capture = {0};
+	struct flow_table_config table = {.active_ns = 60 * NS_PER_SEC,
+					  .inactive_ns = 15 * NS_PER_SEC,
+					  .tcp_end_ns = 2 * NS_PER_SEC,
+					  .key_size = FLOW_KEY_SIZE,
+					  .on_record = on_record,
+					  .ctx = &l};
 	struct frame_batch b;
 	struct diag diag;
 	char path[64];

@@ -51,8 +51,9 @@ static void check_option(const struct reader_record *record)
 			if (run.interfaces[k].ifindex == scope)
 				known = true;
 		if (id == 82)
-			assert_true(known && is_utf8((const char *)record->values[i], strnlen((const char *)record->values[i],
-											      record->sizes[i])));
+			assert_true(known &&
+				    is_utf8((const char *)record->values[i],
+					    strnlen((const char *)record->values[i], record->sizes[i])));
 		if (id == 82 && run.config.n_interfaces == 1)
 			check_name(record->values[i], record->sizes[i], fixed, run.interfaces[0].name);
 		if (id == 83 && run.config.n_interfaces == 1)
@@ -107,7 +108,7 @@ static void begin_session(void)
 	for (unsigned i = 0; i < run.reader.n_templates; i++) /* TM-5 */
 		if (run.reliable && !run.lossy)
 			assert_int_equal(run.reader.templates[i].seen, 1);
-	run.reader = (struct reader){ .record = on_record };
+	run.reader = (struct reader){.record = on_record};
 	run.sequence = 0;
 }
 
@@ -123,7 +124,7 @@ static void check_sequence(void)
 		assert_true(gap <= run.missed && (gap == 0 || r->version != 9));
 		run.missed -= gap;
 	}
-	run.sequence = r->sequence + (r->version == 5   ? r->count
+	run.sequence = r->sequence + (r->version == 5	? r->count
 				      : r->version == 9 ? 1
 							: r->option_records + r->flow_records);
 }
@@ -133,7 +134,9 @@ static void check_header(void)
 	const struct reader *r = &run.reader;
 	uint64_t ms = (uint64_t)r->seconds * 1000 + r->nanoseconds / 1000000;
 
-	assert_int_equal(r->version, run.format == FORMAT_NETFLOW5 ? 5 : run.format == FORMAT_NETFLOW9 ? 9 : 10);
+	assert_int_equal(r->version, run.format == FORMAT_NETFLOW5   ? 5
+				     : run.format == FORMAT_NETFLOW9 ? 9
+								     : 10);
 	assert_int_equal(r->domain, r->version == 5 ? run.config.domain & 0xffff : run.config.domain);
 	if (!run.config.offline)
 		assert_true(ms <= run.latest_wall_ns / NS_PER_MSEC + (r->version == 9 ? 999 : 0));
@@ -164,7 +167,7 @@ static void read_message(unsigned i)
 	run.sent_records += m->sent ? m->load.records : 0;
 	run.unsent_records += m->sent ? 0 : m->load.records;
 	run.sent_octets += m->size;
-	run.before[i + 1] = (struct totals){ run.sent_records, run.sent_octets };
+	run.before[i + 1] = (struct totals){run.sent_records, run.sent_octets};
 }
 
 static void check_ledger(void)
@@ -210,9 +213,11 @@ static void choose_fields(void)
 		if (!(rows[row].protocols & (P9 | PX)))
 			continue;
 		if (pick < 128)
-			at += (size_t)snprintf(run.fields + at, room - at, "%s%s", at ? "," : "", rows[row].name);
+			at += (size_t)snprintf(run.fields + at, room - at, "%s%s", at ? "," : "",
+					       rows[row].name);
 		else
-			at += (size_t)snprintf(run.fields + at, room - at, "%s%u", at ? ", " : "", rows[row].id);
+			at += (size_t)snprintf(run.fields + at, room - at, "%s%u", at ? ", " : "",
+					       rows[row].id);
 		expect(rows[row].id);
 		if (at > room - 64)
 			break;
@@ -256,7 +261,7 @@ static void put(const struct flow_record *r)
 
 	if (n_given == GIVEN || run.sink->n > SINK_MESSAGES / 2)
 		return;
-	*g = (struct given){ .record = *r, .now = run.now };
+	*g = (struct given){.record = *r, .now = run.now};
 	n_given++;
 	run.wild = run.wild || r->last_ns / NS_PER_SEC >= UINT32_MAX - 1;
 	exporter_get_collector_stats(run.e, 0, &before);
@@ -282,9 +287,12 @@ static void pass_time(uint64_t ns, int64_t step_s)
 
 static void take_periods(struct exporter_periods *p)
 {
-	*p = (struct exporter_periods){ .template_ns = (1 + take(1)) * NS_PER_SEC, .template_messages = (uint32_t)take(1) + 1,
-					.stats_ns = take(1) * NS_PER_SEC, .flush_ns = take(1) * 100 * NS_PER_MSEC,
-					.active_ns = take(4) * NS_PER_MSEC, .inactive_ns = take(4) * NS_PER_MSEC };
+	*p = (struct exporter_periods){.template_ns = (1 + take(1)) * NS_PER_SEC,
+				       .template_messages = (uint32_t)take(1) + 1,
+				       .stats_ns = take(1) * NS_PER_SEC,
+				       .flush_ns = take(1) * 100 * NS_PER_MSEC,
+				       .active_ns = take(4) * NS_PER_MSEC,
+				       .inactive_ns = take(4) * NS_PER_MSEC};
 }
 
 static void drop(const struct flow_record *r)
@@ -292,8 +300,10 @@ static void drop(const struct flow_record *r)
 	if (n_given == GIVEN)
 		return;
 	/* what the format cannot carry would not have been sent either: no loss, and no gap */
-	given[n_given] = (struct given){ .record = *r, .now = run.now, .dropped = true,
-					 .unfit = run.format == FORMAT_NETFLOW5 && r->key.ip_version == 6 };
+	given[n_given] = (struct given){.record = *r,
+					.now = run.now,
+					.dropped = true,
+					.unfit = run.format == FORMAT_NETFLOW5 && r->key.ip_version == 6};
 	run.missed += !given[n_given].unfit;
 	exporter_drop(run.e, &given[n_given++].record, &run.now);
 }
@@ -331,9 +341,9 @@ static void harm(unsigned what, const struct flow_record *r, struct export_proce
 
 static void write_all(void)
 {
-	struct export_process_facts facts = { 0 };
+	struct export_process_facts facts = {0};
 	struct exporter_periods periods;
-	struct flow_record r = { .key = { .ip_version = 4 } };
+	struct flow_record r = {.key = {.ip_version = 4}};
 
 	while (in.left && n_given < GIVEN && run.sink->n <= SINK_MESSAGES / 2) {
 		unsigned op = (unsigned)take(1) % 16;
@@ -387,9 +397,9 @@ static void take_interfaces(void)
 static void take_config(void)
 {
 	static const struct collector_config collector[] = {
-		{ .url = "sink", .format = FORMAT_NETFLOW5, .transport = TRANSPORT_FILE, .path = "/dev/null" },
-		{ .url = "sink", .format = FORMAT_NETFLOW9, .transport = TRANSPORT_FILE, .path = "/dev/null" },
-		{ .url = "sink", .format = FORMAT_IPFIX, .transport = TRANSPORT_FILE, .path = "/dev/null" },
+		{.url = "sink", .format = FORMAT_NETFLOW5, .transport = TRANSPORT_FILE, .path = "/dev/null"},
+		{.url = "sink", .format = FORMAT_NETFLOW9, .transport = TRANSPORT_FILE, .path = "/dev/null"},
+		{.url = "sink", .format = FORMAT_IPFIX, .transport = TRANSPORT_FILE, .path = "/dev/null"},
 	};
 	unsigned flags = (unsigned)take(1);
 	struct exporter_periods periods;
@@ -402,12 +412,23 @@ static void take_config(void)
 	run.harsh = flags & 2;
 	take_periods(&periods);
 	run.config = (struct exporter_config){
-		.collectors = &collector[run.format == FORMAT_NETFLOW5 ? 0 : run.format == FORMAT_NETFLOW9 ? 1 : 2],
-		.n_collectors = 1, .domain = (uint32_t)take(4), .template_ns = periods.template_ns,
-		.template_messages = periods.template_messages, .stats_ns = periods.stats_ns, .flush_ns = periods.flush_ns,
-		.active_ns = periods.active_ns, .inactive_ns = periods.inactive_ns, .flow_key = (uint32_t)take(1),
-		.offline = flags & 4, .has_ethernet = flags & 8, .has_direction = flags & 16,
-		.start_ns = run.now.realtime_ns, .start_monotonic_ns = run.now.monotonic_ns,
+		.collectors = &collector[run.format == FORMAT_NETFLOW5	 ? 0
+					 : run.format == FORMAT_NETFLOW9 ? 1
+									 : 2],
+		.n_collectors = 1,
+		.domain = (uint32_t)take(4),
+		.template_ns = periods.template_ns,
+		.template_messages = periods.template_messages,
+		.stats_ns = periods.stats_ns,
+		.flush_ns = periods.flush_ns,
+		.active_ns = periods.active_ns,
+		.inactive_ns = periods.inactive_ns,
+		.flow_key = (uint32_t)take(1),
+		.offline = flags & 4,
+		.has_ethernet = flags & 8,
+		.has_direction = flags & 16,
+		.start_ns = run.now.realtime_ns,
+		.start_monotonic_ns = run.now.monotonic_ns,
 	};
 	run.size = 300 - 48 + (flags & 32 ? take(2) : take(1) * 8); /* --mtu is at least 300 */
 	if (run.size > 65535)
@@ -419,17 +440,18 @@ static void take_config(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct diag diag = { "" };
+	struct diag diag = {""};
 	int r;
 
 	setenv("CMOCKA_TEST_ABORT", "1", 1); /* what fails without a test around it */
 	in.at = data;
 	in.left = size;
-	run = (struct run){ .reader = { .record = on_record } };
+	run = (struct run){.reader = {.record = on_record}};
 	n_given = 0;
 	take_config();
 	r = exporter_new(&run.e, &run.config, &diag);
-	if (run.config.fields && run.format != FORMAT_NETFLOW5 && (!run.n_expected[0] || !run.n_expected[1])) {
+	if (run.config.fields && run.format != FORMAT_NETFLOW5 &&
+	    (!run.n_expected[0] || !run.n_expected[1])) {
 		FUZZ_CHECK(r == -EINVAL && diag.text[0]); /* nothing is known of one family */
 		return 0;
 	}

@@ -1,10 +1,10 @@
 /*
- * A spool's directory: whatever the files hold, it opens, what is counted as found can be sent, in order, each
- * message once, and a second run finds the same.
+ * A spool's directory: whatever the files hold, it opens, what is counted as found can be sent, in order,
+ * each message once, and a second run finds the same.
  *
- * Input: an octet of flags, 32 octets for the file "position" (flag 1), 2 octets with the size of the first segment
- * file, its octets, the octets of the second.  With flag 2 the checksums are made right wherever there is a head, so
- * that what lies behind them is reached.
+ * Input: an octet of flags, 32 octets for the file "position" (flag 1), 2 octets with the size of the first
+ * segment file, its octets, the octets of the second.  With flag 2 the checksums are made right wherever
+ * there is a head, so that what lies behind them is reached.
  */
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -17,7 +17,7 @@
 static struct spool_crc crc;
 static char root[64];
 static char path[96]; /* root/c */
-static const char *const files[] = { "position", "00000000000000000001.ipfix", "00000000000000001000.ipfix" };
+static const char *const files[] = {"position", "00000000000000000001.ipfix", "00000000000000001000.ipfix"};
 
 static void put_file(const char *name, const uint8_t *data, size_t size)
 {
@@ -65,7 +65,8 @@ static void clean_up(void)
 
 static void set_up(void)
 {
-	snprintf(root, sizeof(root), "%s/pitot-fuzz-XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+	snprintf(root, sizeof(root), "%s/pitot-fuzz-XXXXXX",
+		 access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
 	FUZZ_CHECK(mkdtemp(root));
 	snprintf(path, sizeof(path), "%s/c", root);
 	FUZZ_CHECK(mkdir(path, 0700) == 0);
@@ -75,8 +76,8 @@ static void set_up(void)
 
 static struct spool *open_spool(struct spool_stats *stats)
 {
-	struct spool_config config = { .dir = root, .name = "c", .max_octets = 1 << 20, .memory_octets = 1 };
-	struct diag diag = { "" };
+	struct spool_config config = {.dir = root, .name = "c", .max_octets = 1 << 20, .memory_octets = 1};
+	struct diag diag = {""};
 	struct spool *s = NULL;
 
 	FUZZ_CHECK(spool_open(&s, &config, &diag) == 0);
@@ -88,7 +89,7 @@ static struct spool *open_spool(struct spool_stats *stats)
 
 static struct spool_totals send_all(struct spool *s)
 {
-	struct spool_totals sum = { 0 };
+	struct spool_totals sum = {0};
 	const struct spool_message *m;
 	volatile uint8_t touched = 0;
 	uint64_t last = 0;
@@ -136,7 +137,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	s = open_spool(&stats);
 	sum = send_all(s);
 	FUZZ_CHECK(stats.dropped.messages || !memcmp(&sum, &stats.recovered, sizeof(sum)));
-	FUZZ_CHECK(spool_append(s, data, size < SPOOL_MESSAGE_MOST ? size : SPOOL_MESSAGE_MOST, 1, 2, 3) == 0);
+	FUZZ_CHECK(spool_append(s, data, size < SPOOL_MESSAGE_MOST ? size : SPOOL_MESSAGE_MOST, 1, 2, 3) ==
+		   0);
 	spool_close(s);
 	s = open_spool(&again);
 	FUZZ_CHECK(again.recovered.messages == sum.messages + 1 && again.recovered.octets == sum.octets + 3);

@@ -11,8 +11,8 @@
 #include "reader.h"
 #include "sink.h"
 
-#define GIVEN   2048u
-#define DAY_MS  INT64_C(86400000)
+#define GIVEN	2048u
+#define DAY_MS	INT64_C(86400000)
 #define WRAP_MS (INT64_C(1000) << 32) /* of headers that say seconds in 32 bits */
 
 static struct given {
@@ -27,7 +27,8 @@ static struct run {
 	struct exporter_config config;
 	struct export_interface interfaces[3];
 	char fields[1500];
-	uint16_t expected[2][READER_FIELDS]; /* elements of IPv4 and IPv6 templates; n_expected 0: not compared */
+	uint16_t expected[2][READER_FIELDS]; /* elements of IPv4 and IPv6 templates; n_expected 0: not
+						compared */
 	unsigned n_expected[2];
 	size_t size;
 	bool reliable, harsh;
@@ -41,7 +42,7 @@ static struct run {
 	unsigned session_at[GIVEN], n_sessions; /* the sink's message with which each began, but the first */
 	/* reading */
 	struct reader reader;
-	unsigned next, records;   /* record, and records in this message */
+	unsigned next, records;	  /* record, and records in this message */
 	uint64_t packets, octets; /* of the record's parts until now */
 	uint32_t sequence;
 	uint64_t sent_records, sent_octets, unsent_records;
@@ -59,14 +60,14 @@ static const struct {
 	uint16_t id;
 	uint8_t protocols;
 } rows[] = {
-#define IE(name, pen, id, l, l9, e, m, g, protocols)      { #name, id, protocols },
-#define IE_CONST(name, pen, id, l, l9, v, g, protocols) { #name, id, protocols },
+#define IE(name, pen, id, l, l9, e, m, g, protocols)	{#name, id, protocols},
+#define IE_CONST(name, pen, id, l, l9, v, g, protocols) {#name, id, protocols},
 #define IE_FACT(...)
 #define IE_PAIR(...)
 #include "pitot/ie.def"
 };
 
-static const uint16_t pairs[][2] = { { 8, 27 }, { 12, 28 }, { 32, 139 }, { 22, 152 }, { 21, 153 } };
+static const uint16_t pairs[][2] = {{8, 27}, {12, 28}, {32, 139}, {22, 152}, {21, 153}};
 
 static bool has(uint16_t id, bool v6)
 {
@@ -124,19 +125,52 @@ static unsigned width(uint16_t id)
 	bool v9 = run.format == FORMAT_NETFLOW9;
 
 	switch (id) {
-	case 4: case 5: case 52: case 53: case 60: case 61: case 136:
+	case 4:
+	case 5:
+	case 52:
+	case 53:
+	case 60:
+	case 61:
+	case 136:
 		return 1;
 	case 6: /* RFC 3954 §8: one octet */
 		return v9 ? 1 : 2;
-	case 7: case 11: case 32: case 58: case 139: case 243:
+	case 7:
+	case 11:
+	case 32:
+	case 58:
+	case 139:
+	case 243:
 		return 2;
-	case 8: case 10: case 12: case 14: case 21: case 22: case 31: case 34: case 150: case 151: case 161:
+	case 8:
+	case 10:
+	case 12:
+	case 14:
+	case 21:
+	case 22:
+	case 31:
+	case 34:
+	case 150:
+	case 151:
+	case 161:
 		return 4;
-	case 56: case 80:
+	case 56:
+	case 80:
 		return 6;
-	case 1: case 2: case 25: case 26: case 148: case 152: case 153: case 154: case 155: case 156: case 157:
+	case 1:
+	case 2:
+	case 25:
+	case 26:
+	case 148:
+	case 152:
+	case 153:
+	case 154:
+	case 155:
+	case 156:
+	case 157:
 		return 8;
-	case 27: case 28:
+	case 27:
+	case 28:
 		return 16;
 	case 82:
 		return v9 ? 16 : 65535;
@@ -176,8 +210,8 @@ static bool is_utf8(const char *s, size_t n)
 				return false;
 			code = code << 6 | ((uint8_t)s[i] & 0x3f);
 		}
-		if ((more == 1 && code < 0x80) || (more == 2 && code < 0x800) || (more == 3 && code < 0x10000) ||
-		    code > 0x10ffff || (code >= 0xd800 && code < 0xe000))
+		if ((more == 1 && code < 0x80) || (more == 2 && code < 0x800) ||
+		    (more == 3 && code < 0x10000) || code > 0x10ffff || (code >= 0xd800 && code < 0xe000))
 			return false;
 	}
 	return true;
@@ -214,11 +248,13 @@ static void check_uptime(const struct given *g, uint32_t uptime, uint64_t ns)
 {
 	int64_t ms = (int64_t)(ns / NS_PER_MSEC), now = (int64_t)(g->now.realtime_ns / NS_PER_MSEC);
 	int64_t last = (int64_t)(g->record.last_ns / NS_PER_MSEC);
-	int64_t start = now - (int64_t)((g->now.monotonic_ns - run.config.start_monotonic_ns) / NS_PER_MSEC) - 3595000;
+	int64_t start = now - (int64_t)((g->now.monotonic_ns - run.config.start_monotonic_ns) / NS_PER_MSEC) -
+			3595000;
 	int64_t off = off_by(uptime, ms);
 
 	assert_true((int32_t)(run.reader.uptime - uptime) >= 0);
-	if (run.config.offline ? last - ms <= 24 * DAY_MS : ms <= now && ms >= start && now - ms <= 24 * DAY_MS)
+	if (run.config.offline ? last - ms <= 24 * DAY_MS
+			       : ms <= now && ms >= start && now - ms <= 24 * DAY_MS)
 		assert_int_equal(off, 0);
 	else if (!run.wild && ms > now - WRAP_MS / 4)
 		assert_true(off >= 0 || (!run.config.offline && ms > now)); /* moved into what can be said */
@@ -246,7 +282,8 @@ static void check_counters(const struct given *g, uint64_t packets, uint64_t oct
 	assert_true(run.packets <= r->packets && run.octets <= r->octets);
 	all = run.packets == r->packets;
 	if (octets == UINT32_MAX || packets == UINT32_MAX) /* a packet alone is more than fits */
-		assert_true(octets == UINT32_MAX && r->octets / (r->packets ? r->packets : 1) >= UINT32_MAX - 1);
+		assert_true(octets == UINT32_MAX &&
+			    r->octets / (r->packets ? r->packets : 1) >= UINT32_MAX - 1);
 	else if (all && !run.oversized)
 		assert_int_equal(run.octets, r->octets);
 	if (octets == UINT32_MAX)
@@ -267,37 +304,67 @@ static uint64_t expected_uint(const struct given *g, uint16_t id, unsigned size)
 	bool v6 = r->key.ip_version == 6;
 
 	switch (id) {
-	case 1: return r->octets;
-	case 2: return r->packets;
-	case 4: return r->key.protocol;
-	case 5: return r->tos;
-	case 6: return r->key.protocol != 6 ? 0 : r->tcp_flags & (size == 1 ? 0xff : 0xfff);
-	case 7: return r->key.src_port;
-	case 10: return cap(r->ingress, size) == r->ingress ? r->ingress : 0;
-	case 11: return r->key.dst_port;
-	case 14: return cap(r->egress, size) == r->egress ? r->egress : 0;
-	case 25: return r->min_octets;
-	case 26: return r->max_octets;
-	case 31: return r->flow_label;
-	case 32: return r->key.protocol == (v6 ? 58 : 1) ? r->key.dst_port : 0;
-	case 34: return 1;
-	case 52: return r->min_ttl;
-	case 53: return r->max_ttl;
-	case 58: case 243: return r->vlan;
-	case 60: return r->key.ip_version;
-	case 61: return r->direction == 1;
-	case 136: return r->end_reason;
-	case 139: return r->key.protocol == 58 ? r->key.dst_port : 0;
-	case 148: return r->id;
-	case 150: return r->first_ns / NS_PER_SEC & UINT32_MAX;
-	case 151: return r->last_ns / NS_PER_SEC & UINT32_MAX;
-	case 152: return r->first_ns / NS_PER_MSEC;
-	case 153: return r->last_ns / NS_PER_MSEC;
+	case 1:
+		return r->octets;
+	case 2:
+		return r->packets;
+	case 4:
+		return r->key.protocol;
+	case 5:
+		return r->tos;
+	case 6:
+		return r->key.protocol != 6 ? 0 : r->tcp_flags & (size == 1 ? 0xff : 0xfff);
+	case 7:
+		return r->key.src_port;
+	case 10:
+		return cap(r->ingress, size) == r->ingress ? r->ingress : 0;
+	case 11:
+		return r->key.dst_port;
+	case 14:
+		return cap(r->egress, size) == r->egress ? r->egress : 0;
+	case 25:
+		return r->min_octets;
+	case 26:
+		return r->max_octets;
+	case 31:
+		return r->flow_label;
+	case 32:
+		return r->key.protocol == (v6 ? 58 : 1) ? r->key.dst_port : 0;
+	case 34:
+		return 1;
+	case 52:
+		return r->min_ttl;
+	case 53:
+		return r->max_ttl;
+	case 58:
+	case 243:
+		return r->vlan;
+	case 60:
+		return r->key.ip_version;
+	case 61:
+		return r->direction == 1;
+	case 136:
+		return r->end_reason;
+	case 139:
+		return r->key.protocol == 58 ? r->key.dst_port : 0;
+	case 148:
+		return r->id;
+	case 150:
+		return r->first_ns / NS_PER_SEC & UINT32_MAX;
+	case 151:
+		return r->last_ns / NS_PER_SEC & UINT32_MAX;
+	case 152:
+		return r->first_ns / NS_PER_MSEC;
+	case 153:
+		return r->last_ns / NS_PER_MSEC;
 	case 161:
 		run.saturated += r->last_ns / NS_PER_MSEC - r->first_ns / NS_PER_MSEC > UINT32_MAX;
 		return cap(r->last_ns / NS_PER_MSEC - r->first_ns / NS_PER_MSEC, 4);
-	case 210: return 0;
-	default: fail_msg("element %u is unknown here", id); return 0;
+	case 210:
+		return 0;
+	default:
+		fail_msg("element %u is unknown here", id);
+		return 0;
 	}
 }
 
@@ -314,16 +381,39 @@ static void check_value(const struct given *g, uint16_t id, const uint8_t *value
 	const struct flow_record *r = &g->record;
 
 	switch (id) {
-	case 8: case 27: assert_memory_equal(value, r->key.src, size); return;
-	case 12: case 28: assert_memory_equal(value, r->key.dst, size); return;
-	case 56: assert_memory_equal(value, r->key.src_mac, size); return;
-	case 80: assert_memory_equal(value, r->key.dst_mac, size); return;
-	case 21: check_uptime(g, (uint32_t)reader_uint(value, 4), r->last_ns); return;
-	case 22: check_uptime(g, (uint32_t)reader_uint(value, 4), r->first_ns); return;
-	case 82: check_name(value, size, run.format == FORMAT_NETFLOW9, name_of(r->ingress)); return;
-	case 154: case 155: check_ntp(reader_uint(value, 8), id == 154 ? r->first_ns : r->last_ns, true); return;
-	case 156: case 157: check_ntp(reader_uint(value, 8), id == 156 ? r->first_ns : r->last_ns, false); return;
-	default: break;
+	case 8:
+	case 27:
+		assert_memory_equal(value, r->key.src, size);
+		return;
+	case 12:
+	case 28:
+		assert_memory_equal(value, r->key.dst, size);
+		return;
+	case 56:
+		assert_memory_equal(value, r->key.src_mac, size);
+		return;
+	case 80:
+		assert_memory_equal(value, r->key.dst_mac, size);
+		return;
+	case 21:
+		check_uptime(g, (uint32_t)reader_uint(value, 4), r->last_ns);
+		return;
+	case 22:
+		check_uptime(g, (uint32_t)reader_uint(value, 4), r->first_ns);
+		return;
+	case 82:
+		check_name(value, size, run.format == FORMAT_NETFLOW9, name_of(r->ingress));
+		return;
+	case 154:
+	case 155:
+		check_ntp(reader_uint(value, 8), id == 154 ? r->first_ns : r->last_ns, true);
+		return;
+	case 156:
+	case 157:
+		check_ntp(reader_uint(value, 8), id == 156 ? r->first_ns : r->last_ns, false);
+		return;
+	default:
+		break;
 	}
 	if (run.format == FORMAT_NETFLOW5 && (id == 1 || id == 2))
 		return; /* check_counters() */

@@ -1,10 +1,11 @@
 /*
  * variants: what becomes of captures when they are cut and damaged: variants LEADING PATH...
  *
- * Every file (of folders: all) goes through a fuzz target cut at every 64 octets, and with 1 % of its bits flipped,
- * once anywhere and once in packets only, so that the reader gets to the end.  LEADING is how many octets of its
- * own the target takes before the file.  A cut far into a file comes with the file's header and the records of the
- * last WINDOW octets instead of all of it: otherwise time would grow with the square of its size.
+ * Every file (of folders: all) goes through a fuzz target cut at every 64 octets, and with 1 % of its bits
+ * flipped, once anywhere and once in packets only, so that the reader gets to the end.  LEADING is how many
+ * octets of its own the target takes before the file.  A cut far into a file comes with the file's header and
+ * the records of the last WINDOW octets instead of all of it: otherwise time would grow with the square of
+ * its size.
  *
  * PITOT_CORPUS in the environment names a folder with captures/, which is used instead of PATH.
  */
@@ -22,7 +23,7 @@ static size_t leading;
 struct file {
 	uint8_t *data;
 	size_t size;
-	size_t header;  /* what every cut begins with */
+	size_t header;	/* what every cut begins with */
 	size_t *starts; /* of records or blocks; NULL: nothing is known of the format */
 	size_t n_starts;
 };
@@ -129,7 +130,7 @@ static void try_cuts(const struct file *f)
 /* One bit in a hundred.  skip: octets at the start of each record that stay as they are; 0: none do. */
 static void try_flips(const struct file *f, uint64_t seed, size_t skip)
 {
-	struct file damaged = { .data = malloc(f->size ? f->size : 1), .size = f->size };
+	struct file damaged = {.data = malloc(f->size ? f->size : 1), .size = f->size};
 	uint64_t state = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
 	size_t record = 0;
 
@@ -151,7 +152,7 @@ static void try_flips(const struct file *f, uint64_t seed, size_t skip)
 static void try_file(const char *path)
 {
 	FILE *in = fopen(path, "rb");
-	struct file f = { 0 };
+	struct file f = {0};
 	struct stat st;
 
 	FUZZ_CHECK(in && fstat(fileno(in), &st) == 0);

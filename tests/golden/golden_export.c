@@ -1,9 +1,9 @@
 /*
  * Golden datagrams: what NetFlow v5, v9 and IPFIX look like, octet by octet, with a fixed clock.
  *
- * netflow5.hex, netflow9.hex and ipfix.hex beside this file are annotated and were reviewed against Cisco's v5
- * format, RFC 3954 and RFC 7011.  After a wanted change: PITOT_GOLDEN_OUT=FOLDER writes what is made now as
- * FOLDER/NAME.bin; annotate it anew and review every octet that differs.
+ * netflow5.hex, netflow9.hex and ipfix.hex beside this file are annotated and were reviewed against Cisco's
+ * v5 format, RFC 3954 and RFC 7011.  After a wanted change: PITOT_GOLDEN_OUT=FOLDER writes what is made now
+ * as FOLDER/NAME.bin; annotate it anew and review every octet that differs.
  */
 #include <ctype.h>
 #include <stdio.h>
@@ -12,19 +12,30 @@
 
 #define MOST 4096u
 
-/* TCP over IPv4, ICMP over IPv4, UDP over IPv6, ICMPv6: what differs between them is what formats get wrong. */
+/* TCP over IPv4, ICMP over IPv4, UDP over IPv6, ICMPv6: what differs between them is what formats get wrong.
+ */
 static void make_records(struct flow_record r[4])
 {
-	static const uint8_t a4[4] = { 192, 0, 2, 1 }, b4[4] = { 198, 51, 100, 2 };
-	static const uint8_t a6[16] = { 0x20, 0x01, 0x0d, 0xb8, [15] = 1 }, b6[16] = { 0x20, 0x01, 0x0d, 0xb8, 1, [15] = 2 };
-	static const uint8_t macs[2][6] = { { 2, 0, 0, 0, 0, 1 }, { 2, 0, 0, 0, 0, 2 } };
+	static const uint8_t a4[4] = {192, 0, 2, 1}, b4[4] = {198, 51, 100, 2};
+	static const uint8_t a6[16] = {0x20, 0x01, 0x0d, 0xb8, [15] = 1},
+			     b6[16] = {0x20, 0x01, 0x0d, 0xb8, 1, [15] = 2};
+	static const uint8_t macs[2][6] = {{2, 0, 0, 0, 0, 1}, {2, 0, 0, 0, 0, 2}};
 
 	for (unsigned i = 0; i < 4; i++) {
 		r[i] = (struct flow_record){
-			.packets = 3 + i, .octets = UINT64_C(0x100) * (i + 1), .id = i + 1, .ingress = 1, .egress = 2,
+			.packets = 3 + i,
+			.octets = UINT64_C(0x100) * (i + 1),
+			.id = i + 1,
+			.ingress = 1,
+			.egress = 2,
 			.first_ns = (SINK_EPOCH - 5 + i) * NS_PER_SEC + 123456789,
-			.last_ns = (SINK_EPOCH - 2) * NS_PER_SEC + 987654321 + i, .tos = 0xb8, .min_ttl = 62, .max_ttl = 64,
-			.direction = FLOW_DIRECTION_INGRESS, .end_reason = (uint8_t)(1 + i), .vlan = 100,
+			.last_ns = (SINK_EPOCH - 2) * NS_PER_SEC + 987654321 + i,
+			.tos = 0xb8,
+			.min_ttl = 62,
+			.max_ttl = 64,
+			.direction = FLOW_DIRECTION_INGRESS,
+			.end_reason = (uint8_t)(1 + i),
+			.vlan = 100,
 		};
 		memcpy(r[i].key.src_mac, macs[0], 6);
 		memcpy(r[i].key.dst_mac, macs[1], 6);
@@ -84,11 +95,12 @@ static size_t read_hex(const char *name, uint8_t out[MOST])
 		fail_msg("%s: cannot be read", path);
 	while (fgets(line, sizeof(line), f))
 		for (const char *p = line; *p && *p != '#'; p++) {
-			char digits[3] = { p[0], p[1], '\0' };
+			char digits[3] = {p[0], p[1], '\0'};
 
 			if (isspace((unsigned char)*p))
 				continue;
-			assert_true(isxdigit((unsigned char)p[0]) && isxdigit((unsigned char)p[1]) && n < MOST);
+			assert_true(isxdigit((unsigned char)p[0]) && isxdigit((unsigned char)p[1]) &&
+				    n < MOST);
 			out[n++] = (uint8_t)strtoul(digits, NULL, 16);
 			p++;
 		}
@@ -139,8 +151,8 @@ static void test_ipfix(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_netflow5), cmocka_unit_test(test_netflow9),
-					    cmocka_unit_test(test_ipfix) };
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_netflow5), cmocka_unit_test(test_netflow9),
+					   cmocka_unit_test(test_ipfix)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

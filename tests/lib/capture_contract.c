@@ -801,5 +801,6 @@ int contract_run(const struct contract *contract)
 	};
 
 	contract_current = contract;
-	return cmocka_run_group_tests_name(contract->name ? contract->name : contract->ops->name, tests, NULL, NULL);
+	return cmocka_run_group_tests_name(contract->name ? contract->name : contract->ops->name, tests, NULL,
+					   NULL);
 }

@@ -12,9 +12,9 @@
 
 struct contract {
 	const struct capture_ops *ops;
-	const char *name;     /* NULL: that of the back end */
-	bool knows_direction; /* tells for each frame which way it went */
-	bool ingress_only;    /* sees what comes in; loopback is not for it */
+	const char *name;      /* NULL: that of the back end */
+	bool knows_direction;  /* tells for each frame which way it went */
+	bool ingress_only;     /* sees what comes in; loopback is not for it */
 	void (*prepare)(void); /* something about the test bed, once it is there; may be NULL */
 };
 

@@ -1,4 +1,5 @@
-/* coverage: builds with -Db_coverage=true link _exit() to this one, which writes the counters first, as exit() does. */
+/* coverage: builds with -Db_coverage=true link _exit() to this one, which writes the counters first, as
+ * exit() does. */
 #include <unistd.h>
 
 void __gcov_dump(void);

@@ -11,12 +11,12 @@ void exact_init(struct exact *x, const void *data, size_t cap, size_t wire)
 
 	if (!block)
 		abort();
-	*x = (struct exact){ .block = block,
-			     .frame = { .data = block + size - cap,
-					.cap_len = (uint32_t)cap,
-					.wire_len = (uint32_t)wire,
-					.time_ns = UINT64_C(1700000000000000000),
-					.segments = 1 } };
+	*x = (struct exact){.block = block,
+			    .frame = {.data = block + size - cap,
+				      .cap_len = (uint32_t)cap,
+				      .wire_len = (uint32_t)wire,
+				      .time_ns = UINT64_C(1700000000000000000),
+				      .segments = 1}};
 	memcpy(block + size - cap, data, cap);
 }
 

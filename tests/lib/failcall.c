@@ -11,8 +11,8 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 
-static _Thread_local unsigned countdown; /* calls before the first that fails; 0: it is the turn of those that fail */
-static _Thread_local unsigned left;      /* that fail */
+/* Calls before the first that fails (0: it is the turn of those that fail), and how many fail. */
+static _Thread_local unsigned countdown, left;
 static _Thread_local int error_wanted;
 static _Thread_local const char *name_failed;
 
@@ -75,22 +75,22 @@ static bool fails_short(const char *name, size_t *size)
 	return true;
 }
 
-#define WRAP(type, name, parameters, arguments)                     \
-	type __real_##name parameters;                              \
-	type __wrap_##name parameters;                              \
-	type __wrap_##name parameters                               \
-	{                                                           \
-		return fails(#name) ? -1 : __real_##name arguments; \
+#define WRAP(type, name, parameters, arguments)                                                              \
+	type __real_##name parameters;                                                                       \
+	type __wrap_##name parameters;                                                                       \
+	type __wrap_##name parameters                                                                        \
+	{                                                                                                    \
+		return fails(#name) ? -1 : __real_##name arguments;                                          \
 	}
 
-#define WRAP_SIZED(type, name, parameters, arguments, size)                \
-	type __real_##name parameters;                                     \
-	type __wrap_##name parameters;                                     \
-	type __wrap_##name parameters                                      \
-	{                                                                  \
-		size_t n = size;                                           \
-									   \
-		return fails_short(#name, &n) ? -1 : __real_##name arguments; \
+#define WRAP_SIZED(type, name, parameters, arguments, size)                                                  \
+	type __real_##name parameters;                                                                       \
+	type __wrap_##name parameters;                                                                       \
+	type __wrap_##name parameters                                                                        \
+	{                                                                                                    \
+		size_t n = size;                                                                             \
+                                                                                                             \
+		return fails_short(#name, &n) ? -1 : __real_##name arguments;                                \
 	}
 
 WRAP_SIZED(ssize_t, read, (int fd, void *p, size_t size), (fd, p, n), size)
@@ -101,17 +101,19 @@ WRAP_SIZED(ssize_t, pwrite, (int fd, const void *p, size_t size, int64_t at), (f
 WRAP_SIZED(ssize_t, pwrite64, (int fd, const void *p, size_t size, int64_t at), (fd, p, n, at), size)
 WRAP_SIZED(ssize_t, send, (int fd, const void *p, size_t size, int flags), (fd, p, n, flags), size)
 WRAP_SIZED(ssize_t, recv, (int fd, void *p, size_t size, int flags), (fd, p, n, flags), size)
-WRAP_SIZED(int, sendmmsg, (int fd, struct mmsghdr *m, unsigned count, int flags), (fd, m, (unsigned)n, flags), count)
+WRAP_SIZED(int, sendmmsg, (int fd, struct mmsghdr *m, unsigned count, int flags), (fd, m, (unsigned)n, flags),
+	   count)
 WRAP(ssize_t, sendmsg, (int fd, const struct msghdr *m, int flags), (fd, m, flags))
 WRAP(ssize_t, recvmsg, (int fd, struct msghdr *m, int flags), (fd, m, flags))
-WRAP(int, poll, (struct pollfd *p, nfds_t n, int ms), (p, n, ms))
+WRAP(int, poll, (struct pollfd * p, nfds_t n, int ms), (p, n, ms))
 WRAP(int, socket, (int family, int type, int protocol), (family, type, protocol))
 WRAP(int, bind, (int fd, const struct sockaddr *a, socklen_t size), (fd, a, size))
 WRAP(int, connect, (int fd, const struct sockaddr *a, socklen_t size), (fd, a, size))
 WRAP(int, shutdown, (int fd, int how), (fd, how))
 WRAP(int, getsockname, (int fd, struct sockaddr *a, socklen_t *size), (fd, a, size))
 WRAP(int, getpeername, (int fd, struct sockaddr *a, socklen_t *size), (fd, a, size))
-WRAP(int, getsockopt, (int fd, int level, int name, void *value, socklen_t *size), (fd, level, name, value, size))
+WRAP(int, getsockopt, (int fd, int level, int name, void *value, socklen_t *size),
+     (fd, level, name, value, size))
 WRAP(int, setsockopt, (int fd, int level, int name, const void *value, socklen_t size),
      (fd, level, name, value, size))
 WRAP(int, ftruncate, (int fd, int64_t size), (fd, size))
@@ -125,32 +127,32 @@ WRAP(int, unlinkat, (int fd, const char *path, int flags), (fd, path, flags))
 WRAP(int, mkdir, (const char *path, mode_t mode), (path, mode))
 WRAP(int, mkdirat, (int fd, const char *path, mode_t mode), (fd, path, mode))
 
-#define WRAP_OPEN(name)                                                \
-	int __real_##name(const char *path, int flags, ...);           \
-	int __wrap_##name(const char *path, int flags, ...);           \
-	int __wrap_##name(const char *path, int flags, ...)            \
-	{                                                              \
-		va_list ap;                                            \
-		unsigned mode;                                         \
-								       \
-		va_start(ap, flags);                                   \
-		mode = flags & O_CREAT ? va_arg(ap, unsigned) : 0;     \
-		va_end(ap);                                            \
-		return fails(#name) ? -1 : __real_##name(path, flags, mode); \
+#define WRAP_OPEN(name)                                                                                      \
+	int __real_##name(const char *path, int flags, ...);                                                 \
+	int __wrap_##name(const char *path, int flags, ...);                                                 \
+	int __wrap_##name(const char *path, int flags, ...)                                                  \
+	{                                                                                                    \
+		va_list ap;                                                                                  \
+		unsigned mode;                                                                               \
+                                                                                                             \
+		va_start(ap, flags);                                                                         \
+		mode = flags & O_CREAT ? va_arg(ap, unsigned) : 0;                                           \
+		va_end(ap);                                                                                  \
+		return fails(#name) ? -1 : __real_##name(path, flags, mode);                                 \
 	}
 
-#define WRAP_OPENAT(name)                                              \
-	int __real_##name(int fd, const char *path, int flags, ...);   \
-	int __wrap_##name(int fd, const char *path, int flags, ...);   \
-	int __wrap_##name(int fd, const char *path, int flags, ...)    \
-	{                                                              \
-		va_list ap;                                            \
-		unsigned mode;                                         \
-								       \
-		va_start(ap, flags);                                   \
-		mode = flags & O_CREAT ? va_arg(ap, unsigned) : 0;     \
-		va_end(ap);                                            \
-		return fails(#name) ? -1 : __real_##name(fd, path, flags, mode); \
+#define WRAP_OPENAT(name)                                                                                    \
+	int __real_##name(int fd, const char *path, int flags, ...);                                         \
+	int __wrap_##name(int fd, const char *path, int flags, ...);                                         \
+	int __wrap_##name(int fd, const char *path, int flags, ...)                                          \
+	{                                                                                                    \
+		va_list ap;                                                                                  \
+		unsigned mode;                                                                               \
+                                                                                                             \
+		va_start(ap, flags);                                                                         \
+		mode = flags & O_CREAT ? va_arg(ap, unsigned) : 0;                                           \
+		va_end(ap);                                                                                  \
+		return fails(#name) ? -1 : __real_##name(fd, path, flags, mode);                             \
 	}
 
 WRAP_OPEN(open)

@@ -1,8 +1,8 @@
 /*
  * failcall: the Nth system call of the calling thread fails.
  *
- * Linked with --wrap (failcall_args in tests/meson.build), so it sees what the executable and libpitot call, not
- * what shared libraries do; other threads are left alone.
+ * Linked with --wrap (failcall_args in tests/meson.build), so it sees what the executable and libpitot call,
+ * not what shared libraries do; other threads are left alone.
  *
  *     for (n = 1; ; n++) {
  *             failcall_start(n, 1, EIO);
@@ -15,7 +15,7 @@
 
 #include <stdbool.h>
 
-#define FAILCALL_SHORT (-1)    /* not an error: half of what was asked for is read or written */
+#define FAILCALL_SHORT (-1) /* not an error: half of what was asked for is read or written */
 #define FAILCALL_ALL   1000000u
 
 /* n = 1: the next one; as many as times in a row; error is the errno. */

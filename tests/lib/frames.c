@@ -188,7 +188,10 @@ void fb_control_word(struct fb *b)
 
 static unsigned fb_ppp_number(const struct fb *b)
 {
-	return b->ether == 0x0800 ? 0x0021 : b->ether == 0x86dd ? 0x0057 : b->ether == 0x8847 ? 0x0281 : 0xc021;
+	return b->ether == 0x0800   ? 0x0021
+	       : b->ether == 0x86dd ? 0x0057
+	       : b->ether == 0x8847 ? 0x0281
+				    : 0xc021;
 }
 
 void fb_pppoe(struct fb *b)
@@ -215,7 +218,7 @@ void fb_snap(struct fb *b)
 
 void fb_ether(struct fb *b)
 {
-	static const uint8_t macs[12] = { 2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1 };
+	static const uint8_t macs[12] = {2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1};
 	uint8_t *p = fb_push(b, 14);
 
 	memcpy(p, macs, 12);

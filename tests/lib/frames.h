@@ -24,9 +24,9 @@
 
 struct fb {
 	uint8_t room[FB_SIZE];
-	uint8_t *at;      /* first octet of the frame */
+	uint8_t *at; /* first octet of the frame */
 	size_t len;
-	uint16_t ether;   /* EtherType of what is in front now */
+	uint16_t ether;	  /* EtherType of what is in front now */
 	uint8_t protocol; /* IP protocol number of what is in front now */
 };
 

@@ -1,8 +1,8 @@
 /*
  * model: the flow table by the book, in as few lines as possible.
  *
- * pitot(8), AGEING, applied packet by packet to an unbounded list: what test_flow_table.c and the conservation
- * test hold the real table against.  It shares nothing with it but the structs.
+ * pitot(8), AGEING, applied packet by packet to an unbounded list: what test_flow_table.c and the
+ * conservation test hold the real table against.  It shares nothing with it but the structs.
  */
 #ifndef TEST_MODEL_H
 #define TEST_MODEL_H
@@ -34,7 +34,7 @@ static inline void record_list_add(void *ctx, const struct flow_record *r)
 static inline void record_list_free(struct record_list *l)
 {
 	free(l->records);
-	*l = (struct record_list){ 0 };
+	*l = (struct record_list){0};
 }
 
 struct model {
@@ -45,10 +45,22 @@ struct model {
 static inline void model_start(struct flow_record *e, const struct packet *p)
 {
 	*e = (struct flow_record){
-		.key = p->key, .packets = 1, .octets = p->octets, .first_ns = p->time_ns, .last_ns = p->time_ns,
-		.ingress = p->ingress, .egress = p->egress, .min_octets = (uint32_t)p->octets,
-		.max_octets = (uint32_t)p->octets, .flow_label = p->flow_label, .tcp_flags = p->tcp_flags,
-		.vlan = p->vlan, .tos = p->tos, .min_ttl = p->ttl, .max_ttl = p->ttl, .direction = p->direction,
+		.key = p->key,
+		.packets = 1,
+		.octets = p->octets,
+		.first_ns = p->time_ns,
+		.last_ns = p->time_ns,
+		.ingress = p->ingress,
+		.egress = p->egress,
+		.min_octets = (uint32_t)p->octets,
+		.max_octets = (uint32_t)p->octets,
+		.flow_label = p->flow_label,
+		.tcp_flags = p->tcp_flags,
+		.vlan = p->vlan,
+		.tos = p->tos,
+		.min_ttl = p->ttl,
+		.max_ttl = p->ttl,
+		.direction = p->direction,
 	};
 }
 

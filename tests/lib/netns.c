@@ -191,7 +191,8 @@ void netns_send(int fd, const void *data, size_t len)
 
 const char *netns_xdp_missing(void)
 {
-	union bpf_attr attr = {.map_type = BPF_MAP_TYPE_XSKMAP, .key_size = 4, .value_size = 4, .max_entries = 1};
+	union bpf_attr attr = {
+		.map_type = BPF_MAP_TYPE_XSKMAP, .key_size = 4, .value_size = 4, .max_entries = 1};
 	int fd = socket(AF_XDP, SOCK_RAW, 0), map;
 
 	if (fd < 0)

@@ -1,6 +1,6 @@
 /*
- * reader: a collector for tests.  Reads NetFlow v9 and IPFIX messages by what they announce, NetFlow v5 by its one
- * layout, and knows no ie.def; a message that does not follow the format fails the test.
+ * reader: a collector for tests.  Reads NetFlow v9 and IPFIX messages by what they announce, NetFlow v5 by
+ * its one layout, and knows no ie.def; a message that does not follow the format fails the test.
  */
 #ifndef TEST_READER_H
 #define TEST_READER_H
@@ -11,12 +11,12 @@
 #include "cm.h"
 
 #define READER_TEMPLATES 32u
-#define READER_FIELDS    80u
+#define READER_FIELDS	 80u
 
 struct reader_template {
 	uint16_t id, n, scope;
 	bool options;
-	unsigned seen; /* messages that announced it */
+	unsigned seen;	  /* messages that announced it */
 	unsigned message; /* the last one that did */
 	struct reader_field {
 		uint16_t id, length;
@@ -44,8 +44,22 @@ struct reader {
 /* NetFlow v5's record, under the numbers that IPFIX has for its fields; 210 is padding. */
 static const struct reader_template reader_netflow5 = {
 	.n = 16,
-	.fields = { { 8, 4 }, { 12, 4 }, { 210, 4 }, { 10, 2 }, { 14, 2 }, { 2, 4 }, { 1, 4 }, { 22, 4 }, { 21, 4 },
-		    { 7, 2 }, { 11, 2 }, { 210, 1 }, { 6, 1 }, { 4, 1 }, { 5, 1 }, { 210, 8 } },
+	.fields = {{8, 4},
+		   {12, 4},
+		   {210, 4},
+		   {10, 2},
+		   {14, 2},
+		   {2, 4},
+		   {1, 4},
+		   {22, 4},
+		   {21, 4},
+		   {7, 2},
+		   {11, 2},
+		   {210, 1},
+		   {6, 1},
+		   {4, 1},
+		   {5, 1},
+		   {210, 8}},
 };
 
 static inline uint64_t reader_uint(const uint8_t *p, unsigned n)
@@ -82,9 +96,10 @@ static inline const uint8_t *reader_octets(const struct reader_record *record, u
 	return NULL;
 }
 
-static inline const uint8_t *reader_announce(struct reader *r, const uint8_t *p, const uint8_t *end, bool options)
+static inline const uint8_t *reader_announce(struct reader *r, const uint8_t *p, const uint8_t *end,
+					     bool options)
 {
-	struct reader_template t = { .options = options }, *old;
+	struct reader_template t = {.options = options}, *old;
 
 	assert_true(p + (options ? 6 : 4) <= end);
 	t.id = (uint16_t)reader_uint(p, 2);
@@ -128,7 +143,7 @@ static inline const uint8_t *reader_announce(struct reader *r, const uint8_t *p,
 static inline const uint8_t *reader_data(struct reader *r, const struct reader_template *t, const uint8_t *p,
 					 const uint8_t *end)
 {
-	struct reader_record record = { .template = t };
+	struct reader_record record = {.template = t};
 
 	for (unsigned i = 0; i < t->n; i++) {
 		unsigned length = t->fields[i].length;

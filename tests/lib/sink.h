@@ -19,9 +19,9 @@
 
 struct sink {
 	struct transport t; /* first */
-	bool refuse;        /* lend nothing */
-	bool lose;          /* what is flushed does not leave */
-	bool hold;          /* flush resolves nothing */
+	bool refuse;	    /* lend nothing */
+	bool lose;	    /* what is flushed does not leave */
+	bool hold;	    /* flush resolves nothing */
 	unsigned n, resolved;
 	struct sink_message {
 		uint8_t *data;
@@ -85,7 +85,11 @@ static inline void sink_close(struct transport *t, uint64_t deadline_ns, struct 
 }
 
 static const struct transport_ops sink_ops = {
-	.name = "sink", .reserve = sink_reserve, .commit = sink_commit, .flush = sink_flush, .tick = sink_tick,
+	.name = "sink",
+	.reserve = sink_reserve,
+	.commit = sink_commit,
+	.flush = sink_flush,
+	.tick = sink_tick,
 	.close = sink_close,
 };
 
@@ -94,8 +98,11 @@ static inline struct sink *sink_new(size_t max_message, bool reliable)
 	struct sink *s = calloc(1, sizeof(*s));
 
 	assert_non_null(s);
-	s->t = (struct transport){ .ops = &sink_ops, .state = TRANSPORT_STATE_UP, .session = 1, .fd = -1,
-				   .limits = { .max_message = max_message, .reliable = reliable } };
+	s->t = (struct transport){.ops = &sink_ops,
+				  .state = TRANSPORT_STATE_UP,
+				  .session = 1,
+				  .fd = -1,
+				  .limits = {.max_message = max_message, .reliable = reliable}};
 	return s;
 }
 
@@ -127,31 +134,42 @@ static inline void sink_take(struct exporter *e, unsigned i, struct sink *s)
 
 static inline struct clock_time sink_time(uint64_t ns)
 {
-	return (struct clock_time){ .realtime_ns = SINK_EPOCH * NS_PER_SEC + ns, .monotonic_ns = NS_PER_SEC + ns };
+	return (struct clock_time){.realtime_ns = SINK_EPOCH * NS_PER_SEC + ns,
+				   .monotonic_ns = NS_PER_SEC + ns};
 }
 
 static inline struct exporter_config sink_config(void)
 {
-	static const struct export_interface interfaces[] = { { 1, "eth0", "uplink" }, { 2, "eth1", "eth1" } };
+	static const struct export_interface interfaces[] = {{1, "eth0", "uplink"}, {2, "eth1", "eth1"}};
 
 	return (struct exporter_config){
-		.template_ns = 60 * NS_PER_SEC, .template_messages = 20, .flush_ns = NS_PER_SEC,
-		.active_ns = 60 * NS_PER_SEC, .inactive_ns = 15 * NS_PER_SEC, .has_ethernet = true,
-		.has_direction = true, .interfaces = interfaces, .n_interfaces = 2,
-		.start_ns = SINK_EPOCH * NS_PER_SEC, .start_monotonic_ns = NS_PER_SEC, .domain = 7,
+		.template_ns = 60 * NS_PER_SEC,
+		.template_messages = 20,
+		.flush_ns = NS_PER_SEC,
+		.active_ns = 60 * NS_PER_SEC,
+		.inactive_ns = 15 * NS_PER_SEC,
+		.has_ethernet = true,
+		.has_direction = true,
+		.interfaces = interfaces,
+		.n_interfaces = 2,
+		.start_ns = SINK_EPOCH * NS_PER_SEC,
+		.start_monotonic_ns = NS_PER_SEC,
+		.domain = 7,
 	};
 }
 
-static inline struct exporter *sink_exporter(struct exporter_config config, unsigned n, const enum export_format *formats,
-					     struct sink **sinks)
+static inline struct exporter *sink_exporter(struct exporter_config config, unsigned n,
+					     const enum export_format *formats, struct sink **sinks)
 {
 	static struct collector_config collectors[8];
 	struct exporter *e = NULL;
-	struct diag diag = { "" };
+	struct diag diag = {""};
 
 	for (unsigned i = 0; i < n; i++)
-		collectors[i] = (struct collector_config){ .url = "sink", .format = formats[i],
-							   .transport = TRANSPORT_FILE, .path = "/dev/null" };
+		collectors[i] = (struct collector_config){.url = "sink",
+							  .format = formats[i],
+							  .transport = TRANSPORT_FILE,
+							  .path = "/dev/null"};
 	config.collectors = collectors;
 	config.n_collectors = n;
 	if (exporter_new(&e, &config, &diag))
@@ -164,12 +182,23 @@ static inline struct exporter *sink_exporter(struct exporter_config config, unsi
 /* A record that differs from its neighbours in every member; family and protocol go round. */
 static inline struct flow_record sink_record(uint64_t i, uint64_t last_ns)
 {
-	static const uint8_t protocols[] = { 6, 17, 1, 132, 58 };
+	static const uint8_t protocols[] = {6, 17, 1, 132, 58};
 	struct flow_record r = {
-		.packets = 1 + i % 1000, .octets = (1 + i % 1000) * (40 + i % 1400), .first_ns = last_ns - i % 9000 * 1000000,
-		.last_ns = last_ns, .id = i + 1, .ingress = (uint32_t)(1 + i % 2), .egress = 0,
-		.min_octets = 40, .max_octets = 1500, .vlan = (uint16_t)(i % 4095), .tos = (uint8_t)(i * 4),
-		.min_ttl = 60, .max_ttl = 64, .direction = i & 1, .end_reason = (uint8_t)(1 + i % 5),
+		.packets = 1 + i % 1000,
+		.octets = (1 + i % 1000) * (40 + i % 1400),
+		.first_ns = last_ns - i % 9000 * 1000000,
+		.last_ns = last_ns,
+		.id = i + 1,
+		.ingress = (uint32_t)(1 + i % 2),
+		.egress = 0,
+		.min_octets = 40,
+		.max_octets = 1500,
+		.vlan = (uint16_t)(i % 4095),
+		.tos = (uint8_t)(i * 4),
+		.min_ttl = 60,
+		.max_ttl = 64,
+		.direction = i & 1,
+		.end_reason = (uint8_t)(1 + i % 5),
 	};
 
 	r.key.ip_version = i % 3 == 2 ? 6 : 4;

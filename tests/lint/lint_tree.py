@@ -40,7 +40,7 @@ def check_text(path, text):
             error(f"{where}:{number}", "a path of somebody's machine")
         if line.rstrip() != line and path.suffix != ".md":
             error(f"{where}:{number}", "blanks at the end of the line")
-        if path.suffix in {".c", ".h"} and re.match(r" {8}", line):
+        if path.suffix in {".c", ".h"} and re.match(r" {8}", line) and line.strip() != "\\":
             error(f"{where}:{number}", "indented by blanks")
     if path.suffix in {".c", ".h", ".py"} and text.count("\n") > LONG:
         print(f"note: {where} has {text.count(chr(10))} lines")

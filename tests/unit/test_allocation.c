@@ -22,7 +22,7 @@ static char savefile[4096], pcapng[4096];
 
 static int attempt_decoder(struct diag *diag)
 {
-	struct decode_config config = { .max_layers = 8 };
+	struct decode_config config = {.max_layers = 8};
 	struct decoder *d = NULL;
 	int r = decoder_new(&d, 1, &config, diag);
 
@@ -39,12 +39,12 @@ static void ignore_record(void *ctx, const struct flow_record *r)
 
 static int attempt_flow_table(struct diag *diag)
 {
-	struct flow_table_config config = { .max_flows = 100,
-					    .active_ns = 60 * NS_PER_SEC,
-					    .inactive_ns = 15 * NS_PER_SEC,
-					    .tcp_end_ns = UINT64_MAX,
-					    .key_size = FLOW_KEY_SIZE,
-					    .on_record = ignore_record };
+	struct flow_table_config config = {.max_flows = 100,
+					   .active_ns = 60 * NS_PER_SEC,
+					   .inactive_ns = 15 * NS_PER_SEC,
+					   .tcp_end_ns = UINT64_MAX,
+					   .key_size = FLOW_KEY_SIZE,
+					   .on_record = ignore_record};
 	struct flow_table *t = NULL;
 	int r = flow_table_new(&t, &config, diag);
 
@@ -80,7 +80,7 @@ static int attempt_ring(struct diag *diag)
 
 static int attempt_savefile(const char *path, struct diag *diag)
 {
-	struct capture_config config = { .path = path, .filter = "ip or ip6" };
+	struct capture_config config = {.path = path, .filter = "ip or ip6"};
 	struct capture *c = NULL;
 	int r;
 
@@ -107,7 +107,7 @@ static void check(attempt_fn *attempt, unsigned least)
 	unsigned n;
 
 	for (n = 1; n < 1000; n++) {
-		struct diag diag = { "" };
+		struct diag diag = {""};
 		int r;
 
 		failalloc_start(n);

@@ -50,7 +50,7 @@ static struct result *read_config(const struct capture_config *config)
 	struct capture *c = NULL;
 	struct frame_batch b;
 
-	r = (struct result){ .n = 0 };
+	r = (struct result){.n = 0};
 	r.outcome = capture_open(&c, config, &r.diag);
 	if (r.outcome < 0) {
 		assert_null(c);
@@ -65,7 +65,7 @@ static struct result *read_config(const struct capture_config *config)
 			struct kept *k = &r.kept[r.n++];
 
 			assert_true(r.n <= ARRAY_SIZE(r.kept) && f->cap_len <= sizeof(k->data));
-			*k = (struct kept){ f->cap_len, f->wire_len, f->time_ns, f->point, { 0 } };
+			*k = (struct kept){f->cap_len, f->wire_len, f->time_ns, f->point, {0}};
 			memcpy(k->data, f->data, f->cap_len);
 			assert_int_equal(f->segments, 1);
 			assert_int_equal(f->flags, 0);
@@ -80,7 +80,7 @@ static struct result *read_config(const struct capture_config *config)
 
 static struct result *read_name(const char *name)
 {
-	return read_config(&(struct capture_config){ .path = data_file(name), .point = 3 });
+	return read_config(&(struct capture_config){.path = data_file(name), .point = 3});
 }
 
 /* The same 76 frames in six kinds of file. */
@@ -90,8 +90,8 @@ static void test_kinds(void **state)
 		const char *name;
 		uint64_t off_ns;
 		uint32_t snap;
-	} kinds[] = { { "mixed.pcap", 0, 65535 },   { "mixed-be.pcap", 0, 65535 }, { "mixed-ns.pcap", 123, 65535 },
-		      { "mixed.pcapng", 0, 65535 }, { "mixed-be.pcapng", 0, 65535 }, { "mixed-snap64.pcap", 0, 64 } };
+	} kinds[] = {{"mixed.pcap", 0, 65535},	 {"mixed-be.pcap", 0, 65535},	{"mixed-ns.pcap", 123, 65535},
+		     {"mixed.pcapng", 0, 65535}, {"mixed-be.pcapng", 0, 65535}, {"mixed-snap64.pcap", 0, 64}};
 	static struct result first;
 
 	(void)state;
@@ -103,7 +103,8 @@ static void test_kinds(void **state)
 		if (r->n != 76 || r->outcome != CAPTURE_E_END || r->link_type != 1)
 			fail_msg("%s: %zu frames, outcome %d", kinds[i].name, r->n, r->outcome);
 		for (size_t n = 0; n < r->n; n++) {
-			uint32_t cap = first.kept[n].cap_len < kinds[i].snap ? first.kept[n].cap_len : kinds[i].snap;
+			uint32_t cap =
+				first.kept[n].cap_len < kinds[i].snap ? first.kept[n].cap_len : kinds[i].snap;
 
 			assert_int_equal(r->kept[n].cap_len, cap);
 			assert_int_equal(r->kept[n].wire_len, first.kept[n].wire_len);
@@ -116,11 +117,11 @@ static void test_kinds(void **state)
 
 static void test_filter(void **state)
 {
-	static const char *const names[] = { "mixed.pcap", "mixed.pcapng" };
+	static const char *const names[] = {"mixed.pcap", "mixed.pcapng"};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-		struct capture_config config = { .path = data_file(names[i]), .filter = "ip6" };
+		struct capture_config config = {.path = data_file(names[i]), .filter = "ip6"};
 		struct result *r = read_config(&config);
 		uint64_t octets = r->stats.filtered_octets;
 
@@ -136,7 +137,7 @@ static void test_filter(void **state)
 /* Raw IP has one number in files and another one in libpcap. */
 static void test_filter_raw(void **state)
 {
-	struct capture_config config = { .path = data_file("link-raw.pcap"), .filter = "ip6" };
+	struct capture_config config = {.path = data_file("link-raw.pcap"), .filter = "ip6"};
 	struct result *r = read_config(&config);
 
 	(void)state;
@@ -148,11 +149,11 @@ static void test_filter_raw(void **state)
 /* A pipe, which may give a few octets at a time. */
 static void test_pipe(void **state)
 {
-	static const char *const names[] = { "mixed.pcap", "mixed.pcapng" };
+	static const char *const names[] = {"mixed.pcap", "mixed.pcapng"};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-		struct capture_config config = { .path = "-" };
+		struct capture_config config = {.path = "-"};
 		char command[4200];
 		int saved = dup(STDIN_FILENO);
 		FILE *pipe;
@@ -176,8 +177,10 @@ static void test_cut_short(void **state)
 	static const struct {
 		const char *name;
 		size_t good;
-	} files[] = { { "bad-truncated.pcap", 75 }, { "bad-truncated-record.pcap", 1 }, { "bad-record-length.pcap", 0 },
-		      { "bad-truncated.pcapng", 75 } };
+	} files[] = {{"bad-truncated.pcap", 75},
+		     {"bad-truncated-record.pcap", 1},
+		     {"bad-record-length.pcap", 0},
+		     {"bad-truncated.pcapng", 75}};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
@@ -191,7 +194,8 @@ static void test_cut_short(void **state)
 
 static void test_no_savefile(void **state)
 {
-	static const char *const names[] = { "bad-empty.pcap", "bad-short-header.pcap", "bad-magic.pcap", "none.pcap", "." };
+	static const char *const names[] = {"bad-empty.pcap", "bad-short-header.pcap", "bad-magic.pcap",
+					    "none.pcap", "."};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
@@ -209,7 +213,7 @@ static void test_no_savefile(void **state)
 /* Cut after every octet: an error or an end, never more frames than are whole. */
 static void test_every_prefix(void **state)
 {
-	static const char *const names[] = { "icmp.pcap", "two-links.pcapng" };
+	static const char *const names[] = {"icmp.pcap", "two-links.pcapng"};
 	static uint8_t octets[8192];
 
 	(void)state;
@@ -221,7 +225,7 @@ static void test_every_prefix(void **state)
 		assert_true(size > 0 && size < (ssize_t)sizeof(octets));
 		close(in);
 		for (ssize_t cut = 0; cut <= size; cut++) {
-			struct capture_config config = { .path = path };
+			struct capture_config config = {.path = path};
 			struct result *r;
 
 			assert_int_equal(ftruncate(fd, 0), 0);
@@ -239,8 +243,8 @@ static void test_every_prefix(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_kinds),	  cmocka_unit_test(test_filter),
-		cmocka_unit_test(test_pipe),	  cmocka_unit_test(test_cut_short),
+		cmocka_unit_test(test_kinds),	    cmocka_unit_test(test_filter),
+		cmocka_unit_test(test_pipe),	    cmocka_unit_test(test_cut_short),
 		cmocka_unit_test(test_no_savefile), cmocka_unit_test(test_every_prefix),
 		cmocka_unit_test(test_filter_raw),
 	};

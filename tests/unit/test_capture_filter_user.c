@@ -1,4 +1,5 @@
-/* capture_filter_user: programs of packet sockets run here, and what only the kernel could.  Needs no privilege. */
+/* capture_filter_user: programs of packet sockets run here, and what only the kernel could.  Needs no
+ * privilege. */
 #include "cm.h"
 
 #include <errno.h>
@@ -43,7 +44,8 @@ static void user_filters_frames(void **state)
 		fb_udp(&b, 1000, port);
 		fb_ip4(&b, "192.0.2.1", "192.0.2.2");
 		fb_ether(&b);
-		assert_int_equal(capture_filter_passes(&f, b.at, (uint32_t)b.len, (uint32_t)b.len, false, 0), port == 53);
+		assert_int_equal(capture_filter_passes(&f, b.at, (uint32_t)b.len, (uint32_t)b.len, false, 0),
+				 port == 53);
 	}
 	/* what it tests is beyond what there is: no */
 	assert_false(capture_filter_passes(&f, b.at, (uint32_t)b.len, 20, false, 0));
@@ -53,9 +55,13 @@ static void user_filters_frames(void **state)
 static void user_knows_the_tag(void **state)
 {
 	static const struct sock_filter program[] = {
-		LOAD_PRESENT, BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 1, 0, 4), LOAD_TCI,
-		BPF_STMT(BPF_ALU | BPF_AND | BPF_K, 0xfff), BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 5, 0, 1),
-		RETURN(96), RETURN(0),
+		LOAD_PRESENT,
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 1, 0, 4),
+		LOAD_TCI,
+		BPF_STMT(BPF_ALU | BPF_AND | BPF_K, 0xfff),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 5, 0, 1),
+		RETURN(96),
+		RETURN(0),
 	};
 	struct capture_filter f = filter_of(program, ARRAY_SIZE(program));
 	uint8_t frame[64] = {0};
@@ -67,7 +73,8 @@ static void user_knows_the_tag(void **state)
 	assert_true(capture_filter_passes(&f, frame, 64, 64, true, 0x6005));
 	assert_false(capture_filter_passes(&f, frame, 64, 64, true, 6));
 	assert_false(capture_filter_passes(&f, frame, 64, 64, false, 5));
-	assert_false(capture_filter_passes(&f, frame, 64, 64, false, 0)); /* of the frame before nothing is left */
+	assert_false(
+		capture_filter_passes(&f, frame, 64, 64, false, 0)); /* of the frame before nothing is left */
 	capture_filter_deinit(&f);
 }
 
@@ -76,7 +83,9 @@ static void user_knows_the_direction(void **state)
 {
 	static const struct sock_filter program[] = {
 		BPF_STMT(BPF_LD | BPF_H | BPF_ABS, (uint32_t)(SKF_AD_OFF + SKF_AD_PKTTYPE)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 4, 0, 1), RETURN(0), RETURN(96),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 4, 0, 1),
+		RETURN(0),
+		RETURN(96),
 	};
 	struct capture_filter f = filter_of(program, ARRAY_SIZE(program));
 	uint8_t frame[64] = {0};

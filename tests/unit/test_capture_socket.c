@@ -1,6 +1,6 @@
 /*
- * capture_socket: the privileged half of a capture, and a capture that goes on with a socket of another interface
- * of the same name.  capture/capture.c: who adopts and who does not.
+ * capture_socket: the privileged half of a capture, and a capture that goes on with a socket of another
+ * interface of the same name.  capture/capture.c: who adopts and who does not.
  */
 #include "cm.h"
 
@@ -159,7 +159,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(socket_is_shut, contract_set_up, contract_tear_down),
 		cmocka_unit_test_setup_teardown(socket_tells_why, contract_set_up, contract_tear_down),
 		cmocka_unit_test_setup_teardown(capture_goes_on, contract_set_up, contract_tear_down),
-		cmocka_unit_test_setup_teardown(another_link_type_is_refused, contract_set_up, contract_tear_down),
+		cmocka_unit_test_setup_teardown(another_link_type_is_refused, contract_set_up,
+						contract_tear_down),
 		cmocka_unit_test_setup_teardown(libpcap_does_not_adopt, contract_set_up, contract_tear_down),
 	};
 	int r = netns_enter();

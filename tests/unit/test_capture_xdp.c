@@ -1,6 +1,6 @@
 /*
- * capture_xdp: the contract of a live back end, in the driver's place for programs and behind it, and what only this
- * one does.  capture/capture_xdp_none.c in its place: what it says.
+ * capture_xdp: the contract of a live back end, in the driver's place for programs and behind it, and what
+ * only this one does.  capture/capture_xdp_none.c in its place: what it says.
  *
  * Skipped, with the reason, where the kernel has no AF_XDP or lets nobody here use it.
  */
@@ -491,18 +491,30 @@ static void xdp_none_says_so(void **state)
 int main(void)
 {
 	static const struct contract contracts[] = {
-		{.ops = &capture_xdp_ops, .name = "xdp, native", .knows_direction = true, .ingress_only = true},
-		{.ops = &capture_xdp_ops, .name = "xdp, generic", .knows_direction = true, .ingress_only = true,
+		{.ops = &capture_xdp_ops,
+		 .name = "xdp, native",
+		 .knows_direction = true,
+		 .ingress_only = true},
+		{.ops = &capture_xdp_ops,
+		 .name = "xdp, generic",
+		 .knows_direction = true,
+		 .ingress_only = true,
 		 .prepare = xdp_make_generic},
 	};
 	const struct CMUnitTest tests[] = {
-		ON_VETH(xdp_attaches_and_detaches), ON_VETH(xdp_leaves_nothing),
-		ON_VETH(xdp_is_one_an_interface), ON_VETH(xdp_takes_frames_away),
-		ON_VETH(xdp_reads_all_queues), ON_VETH(xdp_counts_filtered),
-		ON_VETH(xdp_filters_beyond_snap_length), ON_VETH(xdp_filters_tagged_frames),
+		ON_VETH(xdp_attaches_and_detaches),
+		ON_VETH(xdp_leaves_nothing),
+		ON_VETH(xdp_is_one_an_interface),
+		ON_VETH(xdp_takes_frames_away),
+		ON_VETH(xdp_reads_all_queues),
+		ON_VETH(xdp_counts_filtered),
+		ON_VETH(xdp_filters_beyond_snap_length),
+		ON_VETH(xdp_filters_tagged_frames),
 		ON_VETH(xdp_takes_whole_frames),
-		ON_VETH(xdp_refuses), ON_VETH(xdp_falls_back),
-		ON_VETH(xdp_is_what_was_asked_for), ON_VETH(xdp_descriptor_wakes),
+		ON_VETH(xdp_refuses),
+		ON_VETH(xdp_falls_back),
+		ON_VETH(xdp_is_what_was_asked_for),
+		ON_VETH(xdp_descriptor_wakes),
 		ON_VETH(xdp_gathers_frames),
 	};
 	const struct CMUnitTest none[] = {ON_VETH(xdp_none_says_so), ON_VETH(xdp_falls_back)};
@@ -518,7 +530,8 @@ int main(void)
 		fprintf(stderr, "skipped: no AF_XDP here: %s\n", missing);
 		return 77;
 	}
-	return contract_run(&contracts[0]) + contract_run(&contracts[1]) + cmocka_run_group_tests(tests, NULL, NULL)
+	return contract_run(&contracts[0]) + contract_run(&contracts[1]) +
+			       cmocka_run_group_tests(tests, NULL, NULL)
 		       ? 1
 		       : 0;
 }

@@ -71,8 +71,10 @@ static void program_says_what_is_wrong(void **state)
 	assert_true(capture_xdp_program_open(&p, "nosuch0", 4711, 1, &diag) < 0);
 	assert_non_null(strstr(diag.text, "nosuch0: XDP"));
 	assert_int_equal(p.link_fd, -1);
-	assert_int_equal(capture_xdp_program_open(&first, CONTRACT_A, if_nametoindex(CONTRACT_A), 1, &diag), 0);
-	assert_int_equal(capture_xdp_program_open(&p, CONTRACT_A, if_nametoindex(CONTRACT_A), 1, &diag), -EBUSY);
+	assert_int_equal(capture_xdp_program_open(&first, CONTRACT_A, if_nametoindex(CONTRACT_A), 1, &diag),
+			 0);
+	assert_int_equal(capture_xdp_program_open(&p, CONTRACT_A, if_nametoindex(CONTRACT_A), 1, &diag),
+			 -EBUSY);
 	assert_non_null(strstr(diag.text, "another XDP program"));
 	capture_xdp_program_close(&first);
 	capture_xdp_program_close(&p); /* nothing, once more */
@@ -81,8 +83,10 @@ static void program_says_what_is_wrong(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(program_counts_what_nobody_takes, contract_set_up, contract_tear_down),
-		cmocka_unit_test_setup_teardown(program_says_what_is_wrong, contract_set_up, contract_tear_down),
+		cmocka_unit_test_setup_teardown(program_counts_what_nobody_takes, contract_set_up,
+						contract_tear_down),
+		cmocka_unit_test_setup_teardown(program_says_what_is_wrong, contract_set_up,
+						contract_tear_down),
 	};
 	int r = netns_enter();
 	const char *missing;

@@ -1,7 +1,8 @@
 /*
  * Options: command line, configuration file, defaults, and the sentence for each mistake.
- * Covers config/config_args.c, config/config_check.c, config/config_compare.c, config/config_file.c, config/config_help.c,
- * config/config_list.c, config/config_rows.c, config/config_set.c, config/config_value.c.
+ * Covers config/config_args.c, config/config_check.c, config/config_compare.c, config/config_file.c,
+ * config/config_help.c, config/config_list.c, config/config_rows.c, config/config_set.c,
+ * config/config_value.c.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -474,7 +475,8 @@ static void help_line(void *ctx, const char *line)
 /* --cpus: numbers and ranges, counted round. */
 static void test_cpus(void **state)
 {
-	static const char *const wrong[] = { "", ",", "1,", "-1", "1-", "3-1", "1,,2", "a", "1x", "99999", "1-2-3", " 1" };
+	static const char *const wrong[] = {"",	    ",", "1,", "-1",	"1-",	 "3-1",
+					    "1,,2", "a", "1x", "99999", "1-2-3", " 1"};
 
 	(void)state;
 	assert_int_equal(config_cpu(NULL, 0), -1);
@@ -554,8 +556,10 @@ static void test_needs_restart(void **state)
 		{"-i eth0 -n a:1 -n json:x -u root", "user"},
 		{"-i eth0 -n a:1 -n json:x -w 3", "workers"},
 		{"-i eth0 -n a:1 -n json:x -B 1M", "buffer"},
-		{"-i eth0 -n a:1 -n json:x -t active=3,inactive=2,tcp-end=off --template-refresh 5 --template-packets 6 "
-		 "--stats-interval 7 --flush-interval 8 --include-own --quiet --debug", NULL},
+		{"-i eth0 -n a:1 -n json:x -t active=3,inactive=2,tcp-end=off --template-refresh 5 "
+		 "--template-packets 6 "
+		 "--stats-interval 7 --flush-interval 8 --include-own --quiet --debug",
+		 NULL},
 	};
 	struct config now;
 

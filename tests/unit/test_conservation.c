@@ -75,16 +75,16 @@ static void check(const struct ledger *l, const struct flow_table *t)
 static void run(int link_type, uint32_t max_flows)
 {
 	static struct packet packets[BATCH_MAX];
-	struct decode_config dc = { .max_layers = 32, .key_vlan = true };
-	struct ledger l = { 0 };
-	struct flow_table_config tc = { .max_flows = max_flows,
-					.active_ns = 60 * NS_PER_SEC,
-					.inactive_ns = 15 * NS_PER_SEC,
-					.tcp_end_ns = 2 * NS_PER_SEC,
-					.key_size = FLOW_KEY_SIZE,
-					.on_record = on_record,
-					.ctx = &l };
-	struct flow_stats fragment_stats = { 0 };
+	struct decode_config dc = {.max_layers = 32, .key_vlan = true};
+	struct ledger l = {0};
+	struct flow_table_config tc = {.max_flows = max_flows,
+				       .active_ns = 60 * NS_PER_SEC,
+				       .inactive_ns = 15 * NS_PER_SEC,
+				       .tcp_end_ns = 2 * NS_PER_SEC,
+				       .key_size = FLOW_KEY_SIZE,
+				       .on_record = on_record,
+				       .ctx = &l};
+	struct flow_stats fragment_stats = {0};
 	struct fragment_table *fragments = NULL;
 	struct flow_table *t = NULL;
 	struct decoder *d = NULL;
@@ -139,8 +139,8 @@ static void run(int link_type, uint32_t max_flows)
 
 static void test_conservation(void **state)
 {
-	static const int link_types[] = { 1, 113, 276, 101, 0, 108, 9, 51, 228, 229 };
-	static const uint32_t sizes[] = { 1, 4, 30, 10000 };
+	static const int link_types[] = {1, 113, 276, 101, 0, 108, 9, 51, 228, 229};
+	static const uint32_t sizes[] = {1, 4, 30, 10000};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(link_types); i++)

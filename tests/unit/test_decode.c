@@ -1,6 +1,7 @@
 /*
  * decode: every link type, every verdict, every rule of pitot(8), MEASUREMENT.
- * Covers decode/decode.c, decode/decode_eth.c, decode/decode_link.c, decode/decode_ip4.c, decode/decode_ip6.c.
+ * Covers decode/decode.c, decode/decode_eth.c, decode/decode_link.c, decode/decode_ip4.c,
+ * decode/decode_ip6.c.
  */
 #include "cm.h"
 
@@ -13,13 +14,13 @@
 #include "exact.h"
 #include "pitot/decode.h"
 
-static const struct decode_config plain = { .max_layers = 64 };
+static const struct decode_config plain = {.max_layers = 64};
 static struct fb b;
 
 static struct decoder *new_decoder(int link_type, const struct decode_config *config)
 {
 	struct decoder *d = NULL;
-	struct diag diag = { "" };
+	struct diag diag = {""};
 
 	assert_int_equal(decoder_new(&d, link_type, config, &diag), 0);
 	return d;
@@ -51,7 +52,7 @@ static struct packet decode(int link_type, const struct decode_config *config, c
 
 static void check_addresses(const struct catalogue_frame *c, const struct packet *p)
 {
-	uint8_t src[16] = { 0 }, dst[16] = { 0 };
+	uint8_t src[16] = {0}, dst[16] = {0};
 	bool is6 = c->ip_version == 6;
 
 	if (c->protocol == 4) /* IP in IP: the outer header's */
@@ -85,7 +86,8 @@ static void test_catalogue(void **state)
 		if (p.octets != c->octets)
 			fail_msg("%s: %u octets instead of %u", c->name, (unsigned)p.octets, c->octets);
 		if (p.vlan != c->vlan || p.tcp_flags != c->tcp_flags || p.fragment != c->fragment)
-			fail_msg("%s: vlan %u flags %#x fragment %u", c->name, p.vlan, p.tcp_flags, p.fragment);
+			fail_msg("%s: vlan %u flags %#x fragment %u", c->name, p.vlan, p.tcp_flags,
+				 p.fragment);
 		if (p.notes != c->notes)
 			fail_msg("%s: notes %#x instead of %#x", c->name, p.notes, c->notes);
 		check_addresses(c, &p);
@@ -95,7 +97,8 @@ static void test_catalogue(void **state)
 		assert_int_equal(p.key.tos, 0);
 		assert_int_equal(p.key.vlan, 0);
 		assert_int_equal(p.key.zero, 0);
-		assert_int_equal(p.direction == FLOW_DIRECTION_UNKNOWN, c->link_type != 113 && c->link_type != 276);
+		assert_int_equal(p.direction == FLOW_DIRECTION_UNKNOWN,
+				 c->link_type != 113 && c->link_type != 276);
 		if (c->fragment)
 			assert_int_equal(p.fragment_id, 77);
 	}
@@ -103,12 +106,12 @@ static void test_catalogue(void **state)
 
 static void test_all_verdicts_are_reached(void **state)
 {
-	bool seen[PACKET_VERDICTS] = { false };
+	bool seen[PACKET_VERDICTS] = {false};
 
 	(void)state;
 	for (size_t i = 0; i < catalogue_size; i++)
 		seen[catalogue[i].verdict] = true;
-	seen[PACKET_OWN_EXPORT] = true; /* not decided by decode */
+	seen[PACKET_OWN_EXPORT] = true;	  /* not decided by decode */
 	seen[PACKET_UNKNOWN_LINK] = true; /* test_unknown_link_type */
 	for (unsigned i = 0; i < PACKET_VERDICTS; i++)
 		if (!seen[i])
@@ -117,8 +120,8 @@ static void test_all_verdicts_are_reached(void **state)
 
 static void test_link_types(void **state)
 {
-	static const int known[] = { 0, 1, 9, 12, 14, 50, 51, 101, 108, 113, 228, 229, 276 };
-	static const int unknown[] = { -1, 2, 147, 195, 249, 65535, 1 << 30 };
+	static const int known[] = {0, 1, 9, 12, 14, 50, 51, 101, 108, 113, 228, 229, 276};
+	static const int unknown[] = {-1, 2, 147, 195, 249, 65535, 1 << 30};
 	struct decoder *d = NULL;
 	struct diag diag;
 
@@ -139,8 +142,8 @@ static void test_link_types(void **state)
 
 static void test_key_extras(void **state)
 {
-	struct decode_config tos = { .key_tos = true, .max_layers = 64 };
-	struct decode_config vlan = { .key_vlan = true, .max_layers = 64 };
+	struct decode_config tos = {.key_tos = true, .max_layers = 64};
+	struct decode_config vlan = {.key_vlan = true, .max_layers = 64};
 	struct packet p;
 
 	(void)state;
@@ -182,8 +185,8 @@ static void test_mac_is_outer(void **state)
 /* A tag that the kernel took out is the outermost one. */
 static void test_kernel_vlan(void **state)
 {
-	struct frame tweak = { .flags = FRAME_VLAN, .vlan_tci = 0x2123, .vlan_tpid = 0x88a8 };
-	struct decode_config vlan = { .key_vlan = true, .max_layers = 64 };
+	struct frame tweak = {.flags = FRAME_VLAN, .vlan_tci = 0x2123, .vlan_tpid = 0x88a8};
+	struct decode_config vlan = {.key_vlan = true, .max_layers = 64};
 	struct packet p;
 
 	(void)state;
@@ -199,9 +202,9 @@ static void test_kernel_vlan(void **state)
 
 static void test_direction(void **state)
 {
-	struct frame in = { .flags = FRAME_INGRESS, .ifindex = 4, .point = 2 };
-	struct frame out = { .flags = FRAME_EGRESS, .ifindex = 5 };
-	struct frame unknown = { .ifindex = 6 };
+	struct frame in = {.flags = FRAME_INGRESS, .ifindex = 4, .point = 2};
+	struct frame out = {.flags = FRAME_EGRESS, .ifindex = 5};
+	struct frame unknown = {.ifindex = 6};
 	struct packet p;
 
 	(void)state;
@@ -242,7 +245,7 @@ static void test_cooked_direction(void **state)
 /* Octets never come from what was captured. */
 static void test_octets_of_a_cut_packet(void **state)
 {
-	struct frame tweak = { .wire_len = 1514 };
+	struct frame tweak = {.wire_len = 1514};
 	struct packet p;
 
 	(void)state;
@@ -269,7 +272,7 @@ static void test_octets_of_a_cut_packet(void **state)
 /* The octets that a savefile says were on the wire may be fewer than it has: no number may wrap. */
 static void test_wire_length_is_a_lie(void **state)
 {
-	struct frame tweak = { .wire_len = 5 };
+	struct frame tweak = {.wire_len = 5};
 	struct packet p;
 
 	(void)state;
@@ -287,7 +290,8 @@ static void test_wire_length_is_a_lie(void **state)
 
 static void test_unknown_link_type(void **state)
 {
-	struct frame f = { .data = (const uint8_t *)"\x45", .cap_len = 1, .wire_len = 99, .time_ns = 7, .point = 3 };
+	struct frame f = {
+		.data = (const uint8_t *)"\x45", .cap_len = 1, .wire_len = 99, .time_ns = 7, .point = 3};
 	struct decoder *d = NULL;
 	struct diag diag;
 	struct packet p;
@@ -307,7 +311,7 @@ static void test_unknown_link_type(void **state)
 
 static void test_nesting_limit(void **state)
 {
-	struct decode_config config = { .max_layers = 16 };
+	struct decode_config config = {.max_layers = 16};
 	unsigned last_metered = 0, first_deep = 0;
 
 	(void)state;
@@ -327,7 +331,7 @@ static void test_nesting_limit(void **state)
 		else if (!first_deep)
 			first_deep = tags;
 	}
-	assert_int_equal(first_deep, last_metered + 1); /* one limit, no holes */
+	assert_int_equal(first_deep, last_metered + 1);	       /* one limit, no holes */
 	assert_int_equal(last_metered, config.max_layers - 1); /* the Ethernet header is one */
 	assert_true(last_metered >= 4);
 }
@@ -335,7 +339,7 @@ static void test_nesting_limit(void **state)
 static void test_batch(void **state)
 {
 	struct decoder *d = new_decoder(1, &plain);
-	struct frame_batch batch = { .n = 0 };
+	struct frame_batch batch = {.n = 0};
 	static struct packet packets[BATCH_MAX];
 	struct exact x[BATCH_MAX];
 
@@ -371,7 +375,8 @@ int main(void)
 		cmocka_unit_test(test_cooked_direction),
 		cmocka_unit_test(test_octets_of_a_cut_packet),
 		cmocka_unit_test(test_wire_length_is_a_lie),
-		cmocka_unit_test(test_nesting_limit), cmocka_unit_test(test_unknown_link_type),
+		cmocka_unit_test(test_nesting_limit),
+		cmocka_unit_test(test_unknown_link_type),
 		cmocka_unit_test(test_batch),
 	};
 

@@ -1,6 +1,6 @@
 /*
- * Headers before the IP header, one by one: each with IPv4 and IPv6 behind it, cut at every octet, and with what
- * makes it something else.  Covers decode/decode_eth.c, decode/decode_link.c.
+ * Headers before the IP header, one by one: each with IPv4 and IPv6 behind it, cut at every octet, and with
+ * what makes it something else.  Covers decode/decode_eth.c, decode/decode_link.c.
  */
 #include "cm.h"
 
@@ -15,8 +15,8 @@
 enum { MACS = 12 };
 
 /*
- * A header, as hexadecimal digits; blanks do not count, and . stands for both MAC addresses.  behind is 4 or 6 for a
- * UDP packet, 0 for 60 octets of zeros.
+ * A header, as hexadecimal digits; blanks do not count, and . stands for both MAC addresses.  behind is 4 or
+ * 6 for a UDP packet, 0 for 60 octets of zeros.
  */
 struct header {
 	const char *name;
@@ -27,88 +27,91 @@ struct header {
 };
 
 static const struct header headers[] = {
-	{ "PPP in Ethernet", 1, ". 880b 0021", 4, PACKET_METERED },
-	{ "PPP in Ethernet, IPv6", 1, ". 880b 0057", 6, PACKET_METERED },
-	{ "PPP, compressed protocol", 1, ". 880b 21", 4, PACKET_METERED },
-	{ "PPP, MPLS", 9, "ff03 0281 00011140", 4, PACKET_METERED },
-	{ "PPP, MPLS multicast", 50, "ff03 0283 00011140", 6, PACKET_METERED },
-	{ "PPP, LCP", 9, "ff03 c021", 0, PACKET_NOT_IP },
-	{ "PPP, nothing but the protocol", 9, "21", 4, PACKET_METERED },
-	{ "PPPoE session", 51, "1100 0001 0022 0021", 4, PACKET_METERED },
-	{ "PPPoE discovery", 51, "1109 0001 0022", 0, PACKET_NOT_IP },
-	{ "PPPoE of another version", 1, ". 8864 2100 0001 0022 0021", 4, PACKET_BAD_LINK },
-	{ "802.1ah", 1, ". 88e7 00000001 . 0800", 4, PACKET_METERED },
-	{ "802.1ah, a tag within", 1, ". 88e7 00000001 . 8100 0007 86dd", 6, PACKET_METERED },
-	{ "NSH, IPv4", 1, ". 894f 0fc2 0101 00000001", 4, PACKET_METERED },
-	{ "NSH, IPv6", 1, ". 894f 0fc2 0102 00000001", 6, PACKET_METERED },
-	{ "NSH, Ethernet", 1, ". 894f 0fc2 0103 00000001 . 0800", 4, PACKET_METERED },
-	{ "NSH, MPLS", 1, ". 894f 0fc2 0105 00000001 00011140", 4, PACKET_METERED },
-	{ "NSH, something else", 1, ". 894f 0fc2 0104 00000001", 0, PACKET_NOT_IP },
-	{ "NSH with metadata", 1, ". 894f 0fc4 0101 00000001 0123456789abcdef", 4, PACKET_METERED },
-	{ "NSH shorter than its base", 1, ". 894f 0fc1 0101 00000001", 4, PACKET_BAD_LINK },
-	{ "NSH longer than the frame", 1, ". 894f 0fff 0101 00000001", 4, PACKET_CUT_LINK },
-	{ "VN-Tag", 1, ". 8926 00000001 0800", 4, PACKET_METERED },
-	{ "E-Tag", 1, ". 893f 000000000001 86dd", 6, PACKET_METERED },
-	{ "R-Tag", 1, ". f1c1 00000001 0800", 4, PACKET_METERED },
-	{ "three kinds of tag", 1, ". 88a8 0001 9100 0002 8100 0003 0800", 4, PACKET_METERED },
-	{ "an unknown type", 1, ". 88cc", 0, PACKET_NOT_IP },
-	{ "LLC, IP's own SAP", 1, ". 0027 060603", 4, PACKET_METERED },
-	{ "LLC, spanning tree", 1, ". 0026 424203", 0, PACKET_NOT_IP },
-	{ "SNAP", 1, ". 0028 aaaa03 000000 0800", 4, PACKET_METERED },
-	{ "SNAP, bridged", 1, ". 0028 aaaa03 0000f8 86dd", 6, PACKET_METERED },
-	{ "SNAP, Cisco's protocols", 1, ". 0028 aaaa03 00000c 2000", 0, PACKET_NOT_IP },
-	{ "SNAP with a length", 1, ". 0028 aaaa03 000000 0027", 0, PACKET_NOT_IP },
-	{ "MPLS, two labels", 1, ". 8847 00010040 00011140", 4, PACKET_METERED },
-	{ "MPLS, a pseudowire", 1, ". 8848 00011140 . 0800", 4, PACKET_METERED },
-	{ "MPLS, a pseudowire with control word", 1, ". 8847 00011140 00000001 . 86dd", 6, PACKET_METERED },
-	{ "MPLS, a pseudowire of 802.3", 1, ". 8847 00011140 00000000 . 001f 060603", 4, PACKET_METERED },
-	{ "MPLS, a pseudowire of who knows what", 1, ". 8847 00011140 . 7777", 0, PACKET_NOT_IP },
-	{ "MPLS, an associated channel", 1, ". 8847 00011140 10000021", 0, PACKET_NOT_IP },
-	{ "SLL", 113, "0000 0001 0006 020000000001 0000 0800", 4, PACKET_METERED },
-	{ "SLL, outgoing", 113, "0004 0001 0006 020000000001 0000 86dd", 6, PACKET_METERED },
-	{ "SLL, an odd packet type", 113, "0107 0001 0006 020000000001 0000 0800", 4, PACKET_METERED },
-	{ "SLL, LLC", 113, "0000 0001 0006 020000000001 0000 0004 060603", 4, PACKET_METERED },
-	{ "SLL, 802.3", 113, "0000 0001 0006 020000000001 0000 0001", 0, PACKET_NOT_IP },
-	{ "SLL, netlink", 113, "0000 0338 0000 0000000000000000 0800", 0, PACKET_NOT_IP },
-	{ "SLL2", 276, "0800 0000 00000007 0001 00 06 0200000000010000", 4, PACKET_METERED },
-	{ "SLL2, outgoing", 276, "86dd 0000 00000007 0304 04 00 0000000000000000", 6, PACKET_METERED },
-	{ "NULL", 0, "02000000", 4, PACKET_METERED },
-	{ "NULL, the other order", 0, "00000002", 4, PACKET_METERED },
-	{ "NULL, IPv6 of FreeBSD", 0, "1c000000", 6, PACKET_METERED },
-	{ "NULL, another family", 0, "07000000", 0, PACKET_NOT_IP },
-	{ "LOOP, IPv6 of macOS", 108, "0000001e", 6, PACKET_METERED },
-	{ "LOOP, a type", 108, "00000800", 4, PACKET_METERED },
-	{ "Cisco HDLC", 104, "0f00 0800", 4, PACKET_METERED },
-	{ "Cisco HDLC, told by its address", 50, "8f00 86dd", 6, PACKET_METERED },
-	{ "Cisco HDLC, keepalive", 104, "8f00 8035", 0, PACKET_NOT_IP },
-	{ "frame relay, IPv4", 107, "1841 03cc", 4, PACKET_METERED },
-	{ "frame relay, IPv6 after padding", 107, "1841 0300 8e", 6, PACKET_METERED },
-	{ "frame relay, SNAP", 107, "1841 0300 80 000000 0800", 4, PACKET_METERED },
-	{ "frame relay, SNAP of another", 107, "1841 0300 80 00000c 0800", 0, PACKET_NOT_IP },
-	{ "frame relay, four octets of address", 107, "18404041 03cc", 4, PACKET_METERED },
-	{ "frame relay, Cisco", 107, "1841 0800", 4, PACKET_METERED },
-	{ "frame relay, LMI", 107, "0001 0308", 0, PACKET_NOT_IP },
-	{ "NFLOG", 239, "02000000 0500 0a00 61000000 0400 0900", 4, PACKET_METERED },
-	{ "NFLOG, the other order", 239, "0a000000 0005 000a 61000000 0044 0009", 6, PACKET_METERED },
-	{ "NFLOG, bridge", 239, "07000000 0400 0900", 0, PACKET_NOT_IP },
-	{ "NFLOG, an item of no length", 239, "02000000 0000 0900", 0, PACKET_BAD_LINK },
-	{ "NFLOG, an item longer than the frame", 239, "02000000 ffff 0a00", 0, PACKET_CUT_LINK },
-	{ "NFLOG without a packet", 239, "02000000 4000 0a00", 0, PACKET_CUT_LINK },
-	{ "802.11", 105, "0801 0000 010203040506 010203040506 010203040506 0000 aaaa03 000000 0800", 4, PACKET_METERED },
-	{ "802.11, between stations of a bridge", 105,
-	  "0803 0000 010203040506 010203040506 010203040506 0000 010203040506 aaaa03 000000 0800", 4, PACKET_METERED },
-	{ "802.11, QoS", 105, "8801 0000 010203040506 010203040506 010203040506 0000 0000 aaaa03 000000 86dd", 6,
-	  PACKET_METERED },
-	{ "802.11, QoS with HT control", 105,
-	  "8881 0000 010203040506 010203040506 010203040506 0000 0000 00000000 aaaa03 000000 0800", 4, PACKET_METERED },
-	{ "802.11, beacon", 105, "8000 0000 010203040506 010203040506 010203040506 0000", 0, PACKET_NOT_IP },
-	{ "802.11, no data", 105, "4801 0000 010203040506 010203040506 010203040506 0000", 0, PACKET_NOT_IP },
-	{ "802.11, protected", 105, "0841 0000 010203040506 010203040506 010203040506 0000", 0, PACKET_NOT_IP },
-	{ "radiotap", 127,
-	  "0000 0a00 00000000 0000 0801 0000 010203040506 010203040506 010203040506 0000 aaaa03 000000 0800", 4,
-	  PACKET_METERED },
-	{ "radiotap, too short", 127, "0000 0700 00000000", 0, PACKET_BAD_LINK },
-	{ "radiotap, longer than the frame", 127, "0000 ff00 00000000", 0, PACKET_CUT_LINK },
+	{"PPP in Ethernet", 1, ". 880b 0021", 4, PACKET_METERED},
+	{"PPP in Ethernet, IPv6", 1, ". 880b 0057", 6, PACKET_METERED},
+	{"PPP, compressed protocol", 1, ". 880b 21", 4, PACKET_METERED},
+	{"PPP, MPLS", 9, "ff03 0281 00011140", 4, PACKET_METERED},
+	{"PPP, MPLS multicast", 50, "ff03 0283 00011140", 6, PACKET_METERED},
+	{"PPP, LCP", 9, "ff03 c021", 0, PACKET_NOT_IP},
+	{"PPP, nothing but the protocol", 9, "21", 4, PACKET_METERED},
+	{"PPPoE session", 51, "1100 0001 0022 0021", 4, PACKET_METERED},
+	{"PPPoE discovery", 51, "1109 0001 0022", 0, PACKET_NOT_IP},
+	{"PPPoE of another version", 1, ". 8864 2100 0001 0022 0021", 4, PACKET_BAD_LINK},
+	{"802.1ah", 1, ". 88e7 00000001 . 0800", 4, PACKET_METERED},
+	{"802.1ah, a tag within", 1, ". 88e7 00000001 . 8100 0007 86dd", 6, PACKET_METERED},
+	{"NSH, IPv4", 1, ". 894f 0fc2 0101 00000001", 4, PACKET_METERED},
+	{"NSH, IPv6", 1, ". 894f 0fc2 0102 00000001", 6, PACKET_METERED},
+	{"NSH, Ethernet", 1, ". 894f 0fc2 0103 00000001 . 0800", 4, PACKET_METERED},
+	{"NSH, MPLS", 1, ". 894f 0fc2 0105 00000001 00011140", 4, PACKET_METERED},
+	{"NSH, something else", 1, ". 894f 0fc2 0104 00000001", 0, PACKET_NOT_IP},
+	{"NSH with metadata", 1, ". 894f 0fc4 0101 00000001 0123456789abcdef", 4, PACKET_METERED},
+	{"NSH shorter than its base", 1, ". 894f 0fc1 0101 00000001", 4, PACKET_BAD_LINK},
+	{"NSH longer than the frame", 1, ". 894f 0fff 0101 00000001", 4, PACKET_CUT_LINK},
+	{"VN-Tag", 1, ". 8926 00000001 0800", 4, PACKET_METERED},
+	{"E-Tag", 1, ". 893f 000000000001 86dd", 6, PACKET_METERED},
+	{"R-Tag", 1, ". f1c1 00000001 0800", 4, PACKET_METERED},
+	{"three kinds of tag", 1, ". 88a8 0001 9100 0002 8100 0003 0800", 4, PACKET_METERED},
+	{"an unknown type", 1, ". 88cc", 0, PACKET_NOT_IP},
+	{"LLC, IP's own SAP", 1, ". 0027 060603", 4, PACKET_METERED},
+	{"LLC, spanning tree", 1, ". 0026 424203", 0, PACKET_NOT_IP},
+	{"SNAP", 1, ". 0028 aaaa03 000000 0800", 4, PACKET_METERED},
+	{"SNAP, bridged", 1, ". 0028 aaaa03 0000f8 86dd", 6, PACKET_METERED},
+	{"SNAP, Cisco's protocols", 1, ". 0028 aaaa03 00000c 2000", 0, PACKET_NOT_IP},
+	{"SNAP with a length", 1, ". 0028 aaaa03 000000 0027", 0, PACKET_NOT_IP},
+	{"MPLS, two labels", 1, ". 8847 00010040 00011140", 4, PACKET_METERED},
+	{"MPLS, a pseudowire", 1, ". 8848 00011140 . 0800", 4, PACKET_METERED},
+	{"MPLS, a pseudowire with control word", 1, ". 8847 00011140 00000001 . 86dd", 6, PACKET_METERED},
+	{"MPLS, a pseudowire of 802.3", 1, ". 8847 00011140 00000000 . 001f 060603", 4, PACKET_METERED},
+	{"MPLS, a pseudowire of who knows what", 1, ". 8847 00011140 . 7777", 0, PACKET_NOT_IP},
+	{"MPLS, an associated channel", 1, ". 8847 00011140 10000021", 0, PACKET_NOT_IP},
+	{"SLL", 113, "0000 0001 0006 020000000001 0000 0800", 4, PACKET_METERED},
+	{"SLL, outgoing", 113, "0004 0001 0006 020000000001 0000 86dd", 6, PACKET_METERED},
+	{"SLL, an odd packet type", 113, "0107 0001 0006 020000000001 0000 0800", 4, PACKET_METERED},
+	{"SLL, LLC", 113, "0000 0001 0006 020000000001 0000 0004 060603", 4, PACKET_METERED},
+	{"SLL, 802.3", 113, "0000 0001 0006 020000000001 0000 0001", 0, PACKET_NOT_IP},
+	{"SLL, netlink", 113, "0000 0338 0000 0000000000000000 0800", 0, PACKET_NOT_IP},
+	{"SLL2", 276, "0800 0000 00000007 0001 00 06 0200000000010000", 4, PACKET_METERED},
+	{"SLL2, outgoing", 276, "86dd 0000 00000007 0304 04 00 0000000000000000", 6, PACKET_METERED},
+	{"NULL", 0, "02000000", 4, PACKET_METERED},
+	{"NULL, the other order", 0, "00000002", 4, PACKET_METERED},
+	{"NULL, IPv6 of FreeBSD", 0, "1c000000", 6, PACKET_METERED},
+	{"NULL, another family", 0, "07000000", 0, PACKET_NOT_IP},
+	{"LOOP, IPv6 of macOS", 108, "0000001e", 6, PACKET_METERED},
+	{"LOOP, a type", 108, "00000800", 4, PACKET_METERED},
+	{"Cisco HDLC", 104, "0f00 0800", 4, PACKET_METERED},
+	{"Cisco HDLC, told by its address", 50, "8f00 86dd", 6, PACKET_METERED},
+	{"Cisco HDLC, keepalive", 104, "8f00 8035", 0, PACKET_NOT_IP},
+	{"frame relay, IPv4", 107, "1841 03cc", 4, PACKET_METERED},
+	{"frame relay, IPv6 after padding", 107, "1841 0300 8e", 6, PACKET_METERED},
+	{"frame relay, SNAP", 107, "1841 0300 80 000000 0800", 4, PACKET_METERED},
+	{"frame relay, SNAP of another", 107, "1841 0300 80 00000c 0800", 0, PACKET_NOT_IP},
+	{"frame relay, four octets of address", 107, "18404041 03cc", 4, PACKET_METERED},
+	{"frame relay, Cisco", 107, "1841 0800", 4, PACKET_METERED},
+	{"frame relay, LMI", 107, "0001 0308", 0, PACKET_NOT_IP},
+	{"NFLOG", 239, "02000000 0500 0a00 61000000 0400 0900", 4, PACKET_METERED},
+	{"NFLOG, the other order", 239, "0a000000 0005 000a 61000000 0044 0009", 6, PACKET_METERED},
+	{"NFLOG, bridge", 239, "07000000 0400 0900", 0, PACKET_NOT_IP},
+	{"NFLOG, an item of no length", 239, "02000000 0000 0900", 0, PACKET_BAD_LINK},
+	{"NFLOG, an item longer than the frame", 239, "02000000 ffff 0a00", 0, PACKET_CUT_LINK},
+	{"NFLOG without a packet", 239, "02000000 4000 0a00", 0, PACKET_CUT_LINK},
+	{"802.11", 105, "0801 0000 010203040506 010203040506 010203040506 0000 aaaa03 000000 0800", 4,
+	 PACKET_METERED},
+	{"802.11, between stations of a bridge", 105,
+	 "0803 0000 010203040506 010203040506 010203040506 0000 010203040506 aaaa03 000000 0800", 4,
+	 PACKET_METERED},
+	{"802.11, QoS", 105, "8801 0000 010203040506 010203040506 010203040506 0000 0000 aaaa03 000000 86dd",
+	 6, PACKET_METERED},
+	{"802.11, QoS with HT control", 105,
+	 "8881 0000 010203040506 010203040506 010203040506 0000 0000 00000000 aaaa03 000000 0800", 4,
+	 PACKET_METERED},
+	{"802.11, beacon", 105, "8000 0000 010203040506 010203040506 010203040506 0000", 0, PACKET_NOT_IP},
+	{"802.11, no data", 105, "4801 0000 010203040506 010203040506 010203040506 0000", 0, PACKET_NOT_IP},
+	{"802.11, protected", 105, "0841 0000 010203040506 010203040506 010203040506 0000", 0, PACKET_NOT_IP},
+	{"radiotap", 127,
+	 "0000 0a00 00000000 0000 0801 0000 010203040506 010203040506 010203040506 0000 aaaa03 000000 0800",
+	 4, PACKET_METERED},
+	{"radiotap, too short", 127, "0000 0700 00000000", 0, PACKET_BAD_LINK},
+	{"radiotap, longer than the frame", 127, "0000 ff00 00000000", 0, PACKET_CUT_LINK},
 };
 
 static size_t add_octets(uint8_t *out, const char *text)
@@ -134,9 +137,9 @@ static size_t add_octets(uint8_t *out, const char *text)
 
 static struct packet decode(int link_type, const uint8_t *data, size_t captured, size_t wire)
 {
-	struct decode_config config = { .max_layers = 16 };
+	struct decode_config config = {.max_layers = 16};
 	struct decoder *d = NULL;
-	struct diag diag = { "" };
+	struct diag diag = {""};
 	struct packet p;
 	struct exact x;
 
@@ -156,8 +159,8 @@ static void check_cuts(const struct header *h, const uint8_t *data, size_t size,
 
 		if (p.verdict == PACKET_METERED && n < header + 20)
 			fail_msg("%s: metered after %zu octets of %zu", h->name, n, size);
-		if (h->verdict == PACKET_METERED && n < header && p.verdict != PACKET_CUT_LINK && p.verdict != PACKET_CUT_IP &&
-		    p.verdict != PACKET_NOT_IP && p.verdict != PACKET_BAD_LINK)
+		if (h->verdict == PACKET_METERED && n < header && p.verdict != PACKET_CUT_LINK &&
+		    p.verdict != PACKET_CUT_IP && p.verdict != PACKET_NOT_IP && p.verdict != PACKET_BAD_LINK)
 			fail_msg("%s: verdict %u after %zu octets", h->name, p.verdict, n);
 	}
 }
@@ -167,7 +170,7 @@ static void test_headers(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(headers) / sizeof(headers[0]); i++) {
 		const struct header *h = &headers[i];
-		uint8_t data[512] = { 0 };
+		uint8_t data[512] = {0};
 		size_t header = add_octets(data, h->octets), size = header + 60;
 		struct packet p;
 
@@ -198,7 +201,7 @@ static void test_headers(void **state)
 
 static void test_directions(void **state)
 {
-	uint8_t data[128] = { 0 };
+	uint8_t data[128] = {0};
 	static struct fb b;
 	struct packet p;
 	size_t header = add_octets(data, "0800 0000 00000007 0001 00 06 0200000000010000");

@@ -7,7 +7,7 @@
 
 static struct clock_time at_ms(uint64_t wall_ms, uint64_t mono_ms)
 {
-	return (struct clock_time){ .realtime_ns = wall_ms * MS, .monotonic_ns = mono_ms * MS };
+	return (struct clock_time){.realtime_ns = wall_ms * MS, .monotonic_ns = mono_ms * MS};
 }
 
 static uint32_t shown(const struct export_clock *c, uint64_t ns)
@@ -58,9 +58,10 @@ static void end_message(struct stream *s, bool exact)
 	s->headers++;
 }
 
-static void put(struct stream *s, uint64_t first_ms, uint64_t last_ms, const struct clock_time *now, bool exact)
+static void put(struct stream *s, uint64_t first_ms, uint64_t last_ms, const struct clock_time *now,
+		bool exact)
 {
-	struct flow_record r = { .first_ns = first_ms * MS, .last_ns = last_ms * MS + 999999 };
+	struct flow_record r = {.first_ns = first_ms * MS, .last_ns = last_ms * MS + 999999};
 
 	if (s->n && (s->n == 8 || !export_clock_fits(&s->c, &r, now)))
 		end_message(s, exact);
@@ -73,25 +74,26 @@ static void put(struct stream *s, uint64_t first_ms, uint64_t last_ms, const str
 	s->last[s->n++] = shown(&s->c, r.last_ns);
 }
 
-static const enum export_clock_kind kinds[] = { EXPORT_CLOCK_UPTIME, EXPORT_CLOCK_UPTIME_SECONDS };
+static const enum export_clock_kind kinds[] = {EXPORT_CLOCK_UPTIME, EXPORT_CLOCK_UPTIME_SECONDS};
 
 /* Records in any order, spread over up to a century, durations up to 20 days: exact to the millisecond. */
 static void test_offline_any_order(void **state)
 {
-	static const uint64_t spans[] = { 1, 60000, 86400000, UINT64_C(5000000000), UINT64_C(3000000000000) };
+	static const uint64_t spans[] = {1, 60000, 86400000, UINT64_C(5000000000), UINT64_C(3000000000000)};
 	struct clock_time now = at_ms(1, 1);
 	uint64_t seed = 42;
 
 	(void)state;
 	for (unsigned k = 0; k < 2; k++)
 		for (unsigned i = 0; i < ARRAY_SIZE(spans); i++) {
-			struct stream s = { .n = 0 };
+			struct stream s = {.n = 0};
 
 			export_clock_init(&s.c, kinds[k], true, 0);
 			for (unsigned n = 0; n < 4000; n++) {
 				uint64_t first = 1000000 + test_random(&seed) % spans[i];
 
-				put(&s, first, first + test_random(&seed) % (n % 10 ? 5000 : 1728000000), &now, true);
+				put(&s, first, first + test_random(&seed) % (n % 10 ? 5000 : 1728000000),
+				    &now, true);
 			}
 			end_message(&s, true);
 		}
@@ -104,11 +106,12 @@ static void test_offline_in_order(void **state)
 
 	(void)state;
 	for (unsigned k = 0; k < 2; k++) {
-		struct stream s = { .n = 0 };
+		struct stream s = {.n = 0};
 
 		export_clock_init(&s.c, kinds[k], true, 0);
 		for (uint64_t n = 0; n < 8000; n++)
-			put(&s, UINT64_C(1700000000000) + n * 1000, UINT64_C(1700000000000) + n * 1000 + 15000, &now, true);
+			put(&s, UINT64_C(1700000000000) + n * 1000,
+			    UINT64_C(1700000000000) + n * 1000 + 15000, &now, true);
 		end_message(&s, true);
 		assert_int_equal(s.headers, 1000);
 	}
@@ -121,7 +124,7 @@ static void test_offline_too_long(void **state)
 
 	(void)state;
 	for (unsigned k = 0; k < 2; k++) {
-		struct stream s = { .n = 0 };
+		struct stream s = {.n = 0};
 
 		export_clock_init(&s.c, kinds[k], true, 0);
 		for (uint64_t n = 0; n < 100; n++)
@@ -134,7 +137,7 @@ static void test_offline_too_long(void **state)
 static void test_offline_epoch(void **state)
 {
 	struct clock_time now = at_ms(1, 1);
-	struct stream s = { .n = 0 };
+	struct stream s = {.n = 0};
 
 	(void)state;
 	export_clock_init(&s.c, EXPORT_CLOCK_UPTIME_SECONDS, true, 0);
@@ -147,14 +150,15 @@ static void test_live(void **state)
 {
 	(void)state;
 	for (unsigned k = 0; k < 2; k++) {
-		struct stream s = { .n = 0 };
+		struct stream s = {.n = 0};
 		struct export_clock_header h;
 
 		export_clock_init(&s.c, kinds[k], false, 5000 * MS);
 		for (uint64_t ms = 0; ms < 10000; ms += 7) {
 			struct clock_time now = at_ms(UINT64_C(1700000000123) + ms, 5000 + ms);
 
-			put(&s, UINT64_C(1700000000123) + ms - 2000, UINT64_C(1700000000123) + ms - 10, &now, true);
+			put(&s, UINT64_C(1700000000123) + ms - 2000, UINT64_C(1700000000123) + ms - 10, &now,
+			    true);
 		}
 		h = export_clock_finish(&s.c);
 		assert_in_range(h.uptime_ms, 3600000 + 9900, 3600000 + 11000);
@@ -163,13 +167,14 @@ static void test_live(void **state)
 	}
 }
 
-/* The wall clock steps by an hour either way: sysUptime goes on, headers follow the wall, nothing is inverted. */
+/* The wall clock steps by an hour either way: sysUptime goes on, headers follow the wall, nothing is
+ * inverted. */
 static void test_live_steps(void **state)
 {
 	(void)state;
 	for (unsigned k = 0; k < 2; k++)
 		for (int direction = -1; direction <= 1; direction += 2) {
-			struct stream s = { .n = 0 };
+			struct stream s = {.n = 0};
 			uint64_t wall = UINT64_C(1700000000123);
 			struct export_clock_header h;
 
@@ -184,7 +189,8 @@ static void test_live_steps(void **state)
 				put(&s, a < b ? a : b, a < b ? b : a, &now, ms < 10000);
 			}
 			h = export_clock_finish(&s.c);
-			assert_in_range(h.seconds, 1700000019 + direction * 3600, 1700000022 + direction * 3600);
+			assert_in_range(h.seconds, 1700000019 + direction * 3600,
+					1700000022 + direction * 3600);
 			assert_in_range(h.uptime_ms, 3600000 + 19900, 3600000 + 22000);
 		}
 }
@@ -192,7 +198,7 @@ static void test_live_steps(void **state)
 /* Slewing is no step: one line, exact. */
 static void test_live_slew(void **state)
 {
-	struct stream s = { .n = 0 };
+	struct stream s = {.n = 0};
 
 	(void)state;
 	export_clock_init(&s.c, EXPORT_CLOCK_UPTIME_SECONDS, false, 0);
@@ -207,7 +213,7 @@ static void test_live_slew(void **state)
 /* 49.7 days: the 32 bits wrap, differences stay right. */
 static void test_live_wrap(void **state)
 {
-	struct stream s = { .n = 0 };
+	struct stream s = {.n = 0};
 	uint64_t wrap = (UINT64_C(1) << 32) - 3600000;
 
 	(void)state;
@@ -226,7 +232,7 @@ static void test_seconds(void **state)
 {
 	struct export_clock c;
 	struct clock_time now = at_ms(5000999, 1), back = at_ms(4000000, 2);
-	struct flow_record r = { .last_ns = 7000001 * MS }, older = { .last_ns = 6000000 * MS };
+	struct flow_record r = {.last_ns = 7000001 * MS}, older = {.last_ns = 6000000 * MS};
 
 	(void)state;
 	export_clock_init(&c, EXPORT_CLOCK_SECONDS, false, 0);
@@ -246,10 +252,14 @@ static void test_seconds(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_offline_any_order), cmocka_unit_test(test_offline_in_order),
-		cmocka_unit_test(test_offline_too_long),  cmocka_unit_test(test_offline_epoch),
-		cmocka_unit_test(test_live),		  cmocka_unit_test(test_live_steps),
-		cmocka_unit_test(test_live_slew),	  cmocka_unit_test(test_live_wrap),
+		cmocka_unit_test(test_offline_any_order),
+		cmocka_unit_test(test_offline_in_order),
+		cmocka_unit_test(test_offline_too_long),
+		cmocka_unit_test(test_offline_epoch),
+		cmocka_unit_test(test_live),
+		cmocka_unit_test(test_live_steps),
+		cmocka_unit_test(test_live_slew),
+		cmocka_unit_test(test_live_wrap),
 		cmocka_unit_test(test_seconds),
 	};
 

@@ -1,6 +1,6 @@
 /*
- * The exporter's ledger and its collectors: export/exporter.c, export/export_collector.c, export/outcome.c, export/json.c,
- * export/text.c.
+ * The exporter's ledger and its collectors: export/exporter.c, export/export_collector.c, export/outcome.c,
+ * export/json.c, export/text.c.
  *
  * Conservation: whatever transports lose, refuse or delay, records = sent + lost + unfit + pending for each
  * collector, and a record is "not sent" exactly when no collector was sent it.
@@ -23,7 +23,8 @@ static void check_identity(struct exporter *e)
 
 		exporter_get_collector_stats(e, i, &s);
 		assert_true(s.pending_records <= es.records);
-		assert_int_equal(es.records, s.records + s.lost_records + s.unfit_records + s.pending_records);
+		assert_int_equal(es.records,
+				 s.records + s.lost_records + s.unfit_records + s.pending_records);
 	}
 }
 
@@ -45,7 +46,7 @@ static void on_record(struct reader *r, const struct reader_record *record)
 
 static void test_conservation(void **state)
 {
-	static const enum export_format formats[] = { FORMAT_IPFIX, FORMAT_NETFLOW9, FORMAT_NETFLOW5 };
+	static const enum export_format formats[] = {FORMAT_IPFIX, FORMAT_NETFLOW9, FORMAT_NETFLOW5};
 	uint64_t seed = 7;
 
 	(void)state;
@@ -79,11 +80,12 @@ static void test_conservation(void **state)
 			if (i % 997 == 0)
 				check_identity(e);
 		}
-		exporter_finish(e, &(struct clock_time){ .realtime_ns = SINK_EPOCH * NS_PER_SEC * 2, .monotonic_ns = 1 });
+		exporter_finish(e, &(struct clock_time){.realtime_ns = SINK_EPOCH * NS_PER_SEC * 2,
+							.monotonic_ns = 1});
 		check_identity(e);
 		memset(got, 0, sizeof(got));
 		for (reading = 0; reading < n; reading++) {
-			struct reader reader = { .record = on_record };
+			struct reader reader = {.record = on_record};
 			struct collector_stats s;
 
 			exporter_get_collector_stats(e, reading, &s);
@@ -120,9 +122,9 @@ static void test_conservation(void **state)
 /* One collector that is held back for longer than the ring remembers: counts as sent, nothing breaks. */
 static void test_outcomes(void **state)
 {
-	struct exporter_stats stats = { .records = 0 };
-	struct flow_record v4 = { .packets = 2, .octets = 200, .key = { .ip_version = 4 } };
-	struct flow_record v6 = { .packets = 3, .octets = 300, .key = { .ip_version = 6 } };
+	struct exporter_stats stats = {.records = 0};
+	struct flow_record v4 = {.packets = 2, .octets = 200, .key = {.ip_version = 4}};
+	struct flow_record v6 = {.packets = 3, .octets = 300, .key = {.ip_version = 6}};
 	struct outcome_ring *o;
 
 	(void)state;
@@ -164,7 +166,7 @@ static void test_crowded(void **state)
 	struct exporter *e;
 
 	(void)state;
-	e = sink_exporter(sink_config(), 1, (enum export_format[]){ FORMAT_IPFIX }, &sink);
+	e = sink_exporter(sink_config(), 1, (enum export_format[]){FORMAT_IPFIX}, &sink);
 	sink->hold = true;
 	for (unsigned i = 0; i < 70000; i++) {
 		struct flow_record r = sink_record(i, now.realtime_ns);
@@ -182,7 +184,7 @@ static void test_crowded(void **state)
 /* No session yet (a name that is being looked up): lost and counted; then a stream from its beginning. */
 static void test_late_session(void **state)
 {
-	static const enum export_format formats[] = { FORMAT_IPFIX, FORMAT_NETFLOW9, FORMAT_NETFLOW5 };
+	static const enum export_format formats[] = {FORMAT_IPFIX, FORMAT_NETFLOW9, FORMAT_NETFLOW5};
 
 	(void)state;
 	for (unsigned f = 0; f < 3; f++) {
@@ -241,11 +243,11 @@ static void test_lost_templates(void **state)
 {
 	struct clock_time now = sink_time(0);
 	struct sink *sink = sink_new(1472, false);
-	struct reader reader = { .n_templates = 0 };
+	struct reader reader = {.n_templates = 0};
 	struct exporter *e;
 
 	(void)state;
-	e = sink_exporter(sink_config(), 1, (enum export_format[]){ FORMAT_IPFIX }, &sink);
+	e = sink_exporter(sink_config(), 1, (enum export_format[]){FORMAT_IPFIX}, &sink);
 	sink->lose = true;
 	exporter_tick(e, &now);
 	sink->lose = false;
@@ -271,7 +273,7 @@ static void test_errors_clear(void **state)
 	unsigned before = 0, templates = 0;
 
 	(void)state;
-	e = sink_exporter(sink_config(), 1, (enum export_format[]){ FORMAT_IPFIX }, &sink);
+	e = sink_exporter(sink_config(), 1, (enum export_format[]){FORMAT_IPFIX}, &sink);
 	for (unsigned i = 0; i < 100; i++) {
 		struct clock_time now = sink_time(i * 100 * NS_PER_MSEC);
 		struct flow_record r = sink_record(i, now.realtime_ns);
@@ -293,8 +295,8 @@ static void test_errors_clear(void **state)
 /* What is dropped before a collector gets it is its loss only if it could have had it. */
 static void test_drop(void **state)
 {
-	static const enum export_format formats[] = { FORMAT_IPFIX, FORMAT_NETFLOW5 };
-	struct sink *sinks[2] = { sink_new(1472, false), sink_new(1472, false) };
+	static const enum export_format formats[] = {FORMAT_IPFIX, FORMAT_NETFLOW5};
+	struct sink *sinks[2] = {sink_new(1472, false), sink_new(1472, false)};
 	struct exporter *e = sink_exporter(sink_config(), 2, formats, sinks);
 	struct clock_time now = sink_time(NS_PER_SEC);
 	struct flow_record r = sink_record(0, now.realtime_ns);
@@ -326,9 +328,9 @@ static void test_drop(void **state)
 
 static void test_text_and_json(void **state)
 {
-	static const enum export_format formats[] = { FORMAT_TEXT, FORMAT_JSON };
+	static const enum export_format formats[] = {FORMAT_TEXT, FORMAT_JSON};
 	struct clock_time now = sink_time(0);
-	struct sink *sinks[2] = { sink_new(65535, true), sink_new(65535, true) };
+	struct sink *sinks[2] = {sink_new(65535, true), sink_new(65535, true)};
 	struct exporter *e;
 	char *text, *json;
 
@@ -348,8 +350,11 @@ static void test_text_and_json(void **state)
 	assert_non_null(strstr(text, "[306:90c:f12:1518:1b1e:2124:272a:2d30]"));
 	assert_non_null(strstr(text, "........."));
 	assert_non_null(strstr(text, "forced\n"));
-	assert_ptr_equal(strstr(json, "{\"sourceIPv4Address\":\"1.4.7.10\",\"destinationIPv4Address\":\"2.3.4.5\","), json);
-	assert_non_null(strstr(json, "\"flowStartMilliseconds\":1700000000000,\"flowEndMilliseconds\":1700000000000,"));
+	assert_ptr_equal(
+		strstr(json, "{\"sourceIPv4Address\":\"1.4.7.10\",\"destinationIPv4Address\":\"2.3.4.5\","),
+		json);
+	assert_non_null(strstr(
+		json, "\"flowStartMilliseconds\":1700000000000,\"flowEndMilliseconds\":1700000000000,"));
 	assert_non_null(strstr(json, "\"sourceMacAddress\":\"02:03:04:05:06:07\""));
 	assert_non_null(strstr(json, "\"sourceIPv6Address\":\"306:90c:f12:1518:1b1e:2124:272a:2d30\""));
 	assert_non_null(strstr(json, "\"icmpTypeCodeIPv6\":32768"));
@@ -365,7 +370,7 @@ static void test_text_and_json(void **state)
 /* Every element there is, names with anything in them, and many records: whole lines of proper JSON. */
 static void test_json_all(void **state)
 {
-	static const struct export_interface odd[] = { { 1, "a\"b\\c\x01\xff\xc3\xa4", "" } };
+	static const struct export_interface odd[] = {{1, "a\"b\\c\x01\xff\xc3\xa4", ""}};
 	struct exporter_config config = sink_config();
 	struct clock_time now = sink_time(0);
 	struct sink *sink = sink_new(2000, true);
@@ -377,7 +382,7 @@ static void test_json_all(void **state)
 	config.interfaces = odd;
 	config.n_interfaces = 1;
 	config.fields = "standard,82,150,151,154,155,156,157,161,34,148,25,26,31,243";
-	e = sink_exporter(config, 1, (enum export_format[]){ FORMAT_JSON }, &sink);
+	e = sink_exporter(config, 1, (enum export_format[]){FORMAT_JSON}, &sink);
 	for (unsigned i = 0; i < 500; i++) {
 		struct flow_record r = sink_record(i, now.realtime_ns + 123456789);
 
@@ -401,7 +406,8 @@ static void test_json_all(void **state)
 
 static void test_setup_errors(void **state)
 {
-	struct collector_config c = { .url = "ipfix+tls://h", .format = FORMAT_IPFIX, .transport = TRANSPORT_SCTP };
+	struct collector_config c = {
+		.url = "ipfix+tls://h", .format = FORMAT_IPFIX, .transport = TRANSPORT_SCTP};
 	struct exporter_config config = sink_config();
 	struct exporter *e;
 	struct diag diag;
@@ -411,8 +417,10 @@ static void test_setup_errors(void **state)
 	config.n_collectors = 1;
 	assert_int_equal(exporter_new(&e, &config, &diag), -EPROTONOSUPPORT);
 	assert_non_null(strstr(diag.text, "ipfix+tls://h"));
-	c = (struct collector_config){ .url = "json:/nonexistent/x", .format = FORMAT_JSON, .transport = TRANSPORT_FILE,
-				       .path = "/nonexistent/x" };
+	c = (struct collector_config){.url = "json:/nonexistent/x",
+				      .format = FORMAT_JSON,
+				      .transport = TRANSPORT_FILE,
+				      .path = "/nonexistent/x"};
 	assert_int_equal(exporter_new(&e, &config, &diag), -ENOENT);
 	assert_non_null(strstr(diag.text, "/nonexistent/x"));
 	config.fields = "bogus";
@@ -422,11 +430,11 @@ static void test_setup_errors(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_conservation),  cmocka_unit_test(test_outcomes),
-		cmocka_unit_test(test_crowded),	      cmocka_unit_test(test_late_session),
+		cmocka_unit_test(test_conservation),   cmocka_unit_test(test_outcomes),
+		cmocka_unit_test(test_crowded),	       cmocka_unit_test(test_late_session),
 		cmocka_unit_test(test_lost_templates), cmocka_unit_test(test_no_collector),
-		cmocka_unit_test(test_drop),	      cmocka_unit_test(test_errors_clear),
-		cmocka_unit_test(test_text_and_json), cmocka_unit_test(test_json_all),
+		cmocka_unit_test(test_drop),	       cmocka_unit_test(test_errors_clear),
+		cmocka_unit_test(test_text_and_json),  cmocka_unit_test(test_json_all),
 		cmocka_unit_test(test_setup_errors),
 	};
 

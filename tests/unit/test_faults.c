@@ -1,7 +1,7 @@
 /*
- * The Nth system call fails, for each N and each error: a savefile through capture, decode, flow table and the
- * exporter with a collector of every kind, and a spool over a restart.  Nothing crashes, hangs, leaks a descriptor
- * or loses count.
+ * The Nth system call fails, for each N and each error: a savefile through capture, decode, flow table and
+ * the exporter with a collector of every kind, and a spool over a restart.  Nothing crashes, hangs, leaks a
+ * descriptor or loses count.
  */
 #include "cm.h"
 
@@ -25,7 +25,8 @@
 #include "pitot/flow_table.h"
 #include "pitot/spool.h"
 
-static const int errors[] = { ENOBUFS, ENOMEM, EINTR, EAGAIN, ENETDOWN, ENOSPC, EIO, EMFILE, ECONNRESET, FAILCALL_SHORT };
+static const int errors[] = {ENOBUFS, ENOMEM, EINTR,  EAGAIN,	  ENETDOWN,
+			     ENOSPC,  EIO,    EMFILE, ECONNRESET, FAILCALL_SHORT};
 
 static char root[40]; /* where a disk is not waited for, if there is such a place */
 static char savefile[4096];
@@ -37,7 +38,7 @@ static pthread_t collector_thread;
 
 static int listen_on(int type, uint16_t *port)
 {
-	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t size = sizeof(a);
 	int fd = socket(AF_INET, type | SOCK_CLOEXEC, 0);
 
@@ -53,7 +54,7 @@ static int listen_on(int type, uint16_t *port)
 /* A collector that reads and closes after its exporter. */
 static void *collect(void *unused)
 {
-	struct pollfd p[18] = { { .fd = stop_pipe[0], .events = POLLIN }, { .fd = tcp_sink, .events = POLLIN } };
+	struct pollfd p[18] = {{.fd = stop_pipe[0], .events = POLLIN}, {.fd = tcp_sink, .events = POLLIN}};
 	unsigned n = 2;
 	uint8_t buffer[16384];
 
@@ -69,7 +70,8 @@ static void *collect(void *unused)
 			p[i] = p[--n];
 		}
 		if ((p[1].revents & POLLIN) && n < ARRAY_SIZE(p)) {
-			p[n] = (struct pollfd){ .fd = accept4(tcp_sink, NULL, NULL, SOCK_CLOEXEC), .events = POLLIN };
+			p[n] = (struct pollfd){.fd = accept4(tcp_sink, NULL, NULL, SOCK_CLOEXEC),
+					       .events = POLLIN};
 			n += p[n].fd >= 0;
 		}
 	}
@@ -84,7 +86,7 @@ static unsigned open_files(void)
 	unsigned n = 0;
 
 	for (int fd = 0; fd < 256; fd++) {
-		struct sockaddr_in a = { 0 };
+		struct sockaddr_in a = {0};
 		socklen_t size = sizeof(a);
 
 		if (fcntl(fd, F_GETFD) < 0)
@@ -141,11 +143,15 @@ static void on_record(void *ctx, const struct flow_record *r)
 /* All the packets of the savefile that can be read; 0 or what ended it. */
 static int meter(struct pipeline *l, struct diag *diag)
 {
-	struct capture_config cc = { .path = savefile };
-	struct decode_config dc = { .max_layers = 32 };
-	struct flow_table_config tc = { .max_flows = 16, .active_ns = 60 * NS_PER_SEC, .inactive_ns = 15 * NS_PER_SEC,
-					.tcp_end_ns = UINT64_MAX, .key_size = FLOW_KEY_SIZE, .on_record = on_record,
-					.ctx = l };
+	struct capture_config cc = {.path = savefile};
+	struct decode_config dc = {.max_layers = 32};
+	struct flow_table_config tc = {.max_flows = 16,
+				       .active_ns = 60 * NS_PER_SEC,
+				       .inactive_ns = 15 * NS_PER_SEC,
+				       .tcp_end_ns = UINT64_MAX,
+				       .key_size = FLOW_KEY_SIZE,
+				       .on_record = on_record,
+				       .ctx = l};
 	static struct packet packets[BATCH_MAX];
 	struct capture *capture = NULL;
 	struct decoder *decoder = NULL;
@@ -188,7 +194,8 @@ static void check_ledger(const struct exporter *e, bool over)
 		struct collector_stats s;
 
 		exporter_get_collector_stats(e, i, &s);
-		assert_int_equal(es.records, s.records + s.lost_records + s.unfit_records + s.pending_records);
+		assert_int_equal(es.records,
+				 s.records + s.lost_records + s.unfit_records + s.pending_records);
 		if (over && !s.reliable) /* else they are in the spool */
 			assert_int_equal(s.pending_records, 0);
 	}
@@ -198,22 +205,41 @@ static void run_pipeline(bool offline, bool must_work)
 {
 	char spool[64];
 	struct collector_config collectors[5] = {
-		{ .url = "udp", .format = FORMAT_IPFIX, .transport = TRANSPORT_UDP, .host = "127.0.0.1", .port = udp_port },
-		{ .url = "file", .format = FORMAT_IPFIX, .transport = TRANSPORT_FILE },
-		{ .url = "tcp", .format = FORMAT_IPFIX, .transport = TRANSPORT_TCP, .host = "127.0.0.1", .port = tcp_port },
-		{ .url = "json", .format = FORMAT_JSON, .transport = TRANSPORT_FILE },
-		{ .url = "v9", .format = FORMAT_NETFLOW9, .transport = TRANSPORT_UDP, .host = "127.0.0.1",
-		  .port = udp_port },
+		{.url = "udp",
+		 .format = FORMAT_IPFIX,
+		 .transport = TRANSPORT_UDP,
+		 .host = "127.0.0.1",
+		 .port = udp_port},
+		{.url = "file", .format = FORMAT_IPFIX, .transport = TRANSPORT_FILE},
+		{.url = "tcp",
+		 .format = FORMAT_IPFIX,
+		 .transport = TRANSPORT_TCP,
+		 .host = "127.0.0.1",
+		 .port = tcp_port},
+		{.url = "json", .format = FORMAT_JSON, .transport = TRANSPORT_FILE},
+		{.url = "v9",
+		 .format = FORMAT_NETFLOW9,
+		 .transport = TRANSPORT_UDP,
+		 .host = "127.0.0.1",
+		 .port = udp_port},
 	};
-	struct pipeline l = { .now = clock_now() };
+	struct pipeline l = {.now = clock_now()};
 	struct exporter_config config = {
-		.collectors = collectors, .n_collectors = ARRAY_SIZE(collectors), .template_ns = 60 * NS_PER_SEC,
-		.template_messages = 20, .flush_ns = NS_PER_SEC, .offline = offline, .start_ns = l.now.realtime_ns,
+		.collectors = collectors,
+		.n_collectors = ARRAY_SIZE(collectors),
+		.template_ns = 60 * NS_PER_SEC,
+		.template_messages = 20,
+		.flush_ns = NS_PER_SEC,
+		.offline = offline,
+		.start_ns = l.now.realtime_ns,
 		.start_monotonic_ns = l.now.monotonic_ns,
-		.transport = { .offline = offline, .reconnect_ns = NS_PER_MSEC, .spool_dir = spool,
-			       .spool_octets = 1 << 20, .replay_octets = 1 << 20 },
+		.transport = {.offline = offline,
+			      .reconnect_ns = NS_PER_MSEC,
+			      .spool_dir = spool,
+			      .spool_octets = 1 << 20,
+			      .replay_octets = 1 << 20},
 	};
-	struct diag diag = { "" };
+	struct diag diag = {""};
 	struct exporter_stats es;
 	int r;
 
@@ -269,9 +295,11 @@ static void fail_pipeline(bool offline, unsigned times, unsigned step)
 			failed = failcall_stop();
 			took = (clock_monotonic_ns() - begin) / NS_PER_MSEC;
 			if (took > 3000)
-				fail_msg("%u ms: %s, call %u: %s", (unsigned)took, failcall_name(), n, strerror(errors[i]));
+				fail_msg("%u ms: %s, call %u: %s", (unsigned)took, failcall_name(), n,
+					 strerror(errors[i]));
 			if (open_files() != before)
-				fail_msg("a descriptor is left: %s, call %u: %s", failcall_name(), n, strerror(errors[i]));
+				fail_msg("a descriptor is left: %s, call %u: %s", failcall_name(), n,
+					 strerror(errors[i]));
 			drain_udp();
 			remove_below(root);
 			most = n > most ? n : most;
@@ -345,11 +373,11 @@ static void send_all(struct spool *s, unsigned most, uint64_t *offset, uint64_t 
 /* With one failure at most nothing is lost, nor sent again after it was forgotten. */
 static void run_spool(bool failing, bool once)
 {
-	struct spool_config config = { .dir = root, .name = "c", .max_octets = 1 << 20, .memory_octets = 1 };
+	struct spool_config config = {.dir = root, .name = "c", .max_octets = 1 << 20, .memory_octets = 1};
 	uint64_t offset = 0, now = NS_PER_SEC, id = 0, last = 0;
-	uint8_t p[1100] = { 0 };
+	uint8_t p[1100] = {0};
 	struct spool *s = NULL;
-	struct diag diag = { "" };
+	struct diag diag = {""};
 	int r;
 
 	memset(seen, 0, sizeof(seen));
@@ -424,17 +452,16 @@ static int set_up(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(test_live, set_up),
-		cmocka_unit_test_setup(test_offline, set_up),
-		cmocka_unit_test_setup(test_repeated, set_up),
-		cmocka_unit_test_setup(test_forever, set_up),
+		cmocka_unit_test_setup(test_live, set_up),     cmocka_unit_test_setup(test_offline, set_up),
+		cmocka_unit_test_setup(test_repeated, set_up), cmocka_unit_test_setup(test_forever, set_up),
 		cmocka_unit_test_setup(test_spool, set_up),
 	};
 	const char *source = getenv("PITOT_SOURCE_ROOT");
 	int r;
 
 	snprintf(savefile, sizeof(savefile), "%s/tests/data/mixed.pcap", source ? source : ".");
-	snprintf(root, sizeof(root), "%s/pitot-faults-XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+	snprintf(root, sizeof(root), "%s/pitot-faults-XXXXXX",
+		 access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
 	if (!mkdtemp(root) || pipe(stop_pipe))
 		return 1;
 	udp_sink = listen_on(SOCK_DGRAM, &udp_port);

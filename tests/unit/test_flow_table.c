@@ -10,17 +10,17 @@
 #include "pitot/clock.h"
 #include "pitot/flow_table.h"
 
-#define T0       (UINT64_C(1700000000) * NS_PER_SEC)
-#define ACTIVE   (60 * NS_PER_SEC)
+#define T0	 (UINT64_C(1700000000) * NS_PER_SEC)
+#define ACTIVE	 (60 * NS_PER_SEC)
 #define INACTIVE (15 * NS_PER_SEC)
-#define TCP_END  (2 * NS_PER_SEC)
+#define TCP_END	 (2 * NS_PER_SEC)
 
 enum { FIN = 1, SYN = 2, RST = 4, ACK = 16 };
 
 struct fixture {
 	struct flow_table *table;
 	struct record_list out;
-	uint64_t packets, octets;         /* put in */
+	uint64_t packets, octets;	  /* put in */
 	uint64_t out_packets, out_octets; /* handed on */
 	uint64_t elapsed_ns;
 };
@@ -34,17 +34,18 @@ static void fixture_on_record(void *ctx, const struct flow_record *r)
 	record_list_add(&f->out, r);
 }
 
-static struct fixture *open_table(uint32_t max_flows, uint64_t active_ns, uint64_t inactive_ns, uint64_t tcp_end_ns)
+static struct fixture *open_table(uint32_t max_flows, uint64_t active_ns, uint64_t inactive_ns,
+				  uint64_t tcp_end_ns)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
-	struct diag diag = { "" };
-	struct flow_table_config config = { .max_flows = max_flows,
-					    .active_ns = active_ns,
-					    .inactive_ns = inactive_ns,
-					    .tcp_end_ns = tcp_end_ns,
-					    .key_size = FLOW_KEY_SIZE,
-					    .on_record = fixture_on_record,
-					    .ctx = f };
+	struct diag diag = {""};
+	struct flow_table_config config = {.max_flows = max_flows,
+					   .active_ns = active_ns,
+					   .inactive_ns = inactive_ns,
+					   .tcp_end_ns = tcp_end_ns,
+					   .key_size = FLOW_KEY_SIZE,
+					   .on_record = fixture_on_record,
+					   .ctx = f};
 
 	hash_seed_fixed(&config.seed, 1);
 	assert_int_equal(flow_table_new(&f->table, &config, &diag), 0);
@@ -88,11 +89,11 @@ static void put_batch(struct fixture *f, struct packet *p, unsigned n)
 
 static struct packet make(uint32_t key, uint64_t time_ns, uint16_t tcp_flags)
 {
-	struct packet p = { .time_ns = time_ns,
-			    .octets = 100,
-			    .tcp_flags = tcp_flags,
-			    .ttl = 64,
-			    .direction = FLOW_DIRECTION_UNKNOWN };
+	struct packet p = {.time_ns = time_ns,
+			   .octets = 100,
+			   .tcp_flags = tcp_flags,
+			   .ttl = 64,
+			   .direction = FLOW_DIRECTION_UNKNOWN};
 
 	memcpy(p.key.src, &key, 4);
 	p.key.dst[0] = 10;
@@ -229,7 +230,7 @@ static void test_expiry_is_prompt(void **state)
 
 static void test_tcp_end(void **state)
 {
-	static const uint16_t ends[] = { FIN | ACK, RST, RST | ACK, FIN };
+	static const uint16_t ends[] = {FIN | ACK, RST, RST | ACK, FIN};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
@@ -480,7 +481,7 @@ static void test_flood_with_time(void **state)
 /* -m N is room for N flows, not for about N. */
 static void test_holds_as_many_as_it_says(void **state)
 {
-	static const uint32_t sizes[] = { 1, 5, 16, 1000, 2048, 5000, 16384 };
+	static const uint32_t sizes[] = {1, 5, 16, 1000, 2048, 5000, 16384};
 
 	(void)state;
 	for (size_t s = 0; s < ARRAY_SIZE(sizes); s++) {
@@ -572,16 +573,16 @@ static void test_key_size(void **state)
 {
 	(void)state;
 	for (unsigned with_mac = 0; with_mac < 2; with_mac++) {
-		struct record_list out = { 0 };
-		struct flow_table_config config = { .max_flows = 16,
-						    .active_ns = ACTIVE,
-						    .inactive_ns = INACTIVE,
-						    .tcp_end_ns = TCP_END,
-						    .key_size = with_mac ? FLOW_KEY_SIZE_MAC : FLOW_KEY_SIZE,
-						    .first_id = UINT64_C(3) << 56,
-						    .on_record = record_list_add,
-						    .ctx = &out };
-		struct packet p[2] = { make(1, T0, 0), make(1, T0, 0) };
+		struct record_list out = {0};
+		struct flow_table_config config = {.max_flows = 16,
+						   .active_ns = ACTIVE,
+						   .inactive_ns = INACTIVE,
+						   .tcp_end_ns = TCP_END,
+						   .key_size = with_mac ? FLOW_KEY_SIZE_MAC : FLOW_KEY_SIZE,
+						   .first_id = UINT64_C(3) << 56,
+						   .on_record = record_list_add,
+						   .ctx = &out};
+		struct packet p[2] = {make(1, T0, 0), make(1, T0, 0)};
 		struct flow_table *t;
 		struct diag diag;
 
@@ -619,7 +620,7 @@ static void test_every_key_octet(void **state)
 
 static struct packet random_packet(uint64_t *random, unsigned keys, uint64_t time_ns)
 {
-	static const uint16_t flags[] = { ACK, ACK, ACK, SYN, FIN | ACK, RST };
+	static const uint16_t flags[] = {ACK, ACK, ACK, SYN, FIN | ACK, RST};
 	struct packet p = make((uint32_t)(test_random(random) % keys), time_ns,
 			       flags[test_random(random) % ARRAY_SIZE(flags)]);
 
@@ -641,9 +642,10 @@ static void compare_lists(struct record_list *a, struct record_list *b, bool rea
 		if (!reasons)
 			x.end_reason = y.end_reason = 0;
 		if (memcmp(&x, &y, sizeof(x)))
-			fail_msg("record %zu: packets %" PRIu64 "/%" PRIu64 " first %" PRIu64 "/%" PRIu64 " last %" PRIu64
-				 "/%" PRIu64 " reason %u/%u", i, x.packets, y.packets, x.first_ns, y.first_ns, x.last_ns,
-				 y.last_ns, x.end_reason, y.end_reason);
+			fail_msg("record %zu: packets %" PRIu64 "/%" PRIu64 " first %" PRIu64 "/%" PRIu64
+				 " last %" PRIu64 "/%" PRIu64 " reason %u/%u",
+				 i, x.packets, y.packets, x.first_ns, y.first_ns, x.last_ns, y.last_ns,
+				 x.end_reason, y.end_reason);
 	}
 }
 
@@ -656,7 +658,7 @@ static void test_against_model(void **state)
 	for (unsigned round = 0; round < 60; round++) {
 		bool by_clock = round % 2;
 		unsigned keys = 1 + (unsigned)(test_random(&random) % 200);
-		struct model m = { ACTIVE, INACTIVE, round % 3 ? TCP_END : UINT64_MAX, { 0 }, { 0 } };
+		struct model m = {ACTIVE, INACTIVE, round % 3 ? TCP_END : UINT64_MAX, {0}, {0}};
 		struct fixture *f = open_table(1000, m.active_ns, m.inactive_ns, m.tcp_end_ns);
 		uint64_t t = T0;
 
@@ -687,14 +689,14 @@ static void test_against_model(void **state)
 /* Tables that are far too small: what is handed on is complete all the same, key by key. */
 static void test_tiny_tables(void **state)
 {
-	static const uint32_t sizes[] = { 1, 2, 3, 7, 8, 9, 16, 17, 33, 64 };
+	static const uint32_t sizes[] = {1, 2, 3, 7, 8, 9, 16, 17, 33, 64};
 	uint64_t random = 7;
 
 	(void)state;
 	for (size_t s = 0; s < ARRAY_SIZE(sizes); s++) {
 		enum { KEYS = 200 };
 		struct fixture *f = open_table(sizes[s], ACTIVE, INACTIVE, TCP_END);
-		uint64_t packets[KEYS] = { 0 }, t = 0;
+		uint64_t packets[KEYS] = {0}, t = 0;
 
 		for (unsigned batches = 0; batches < 400; batches++) {
 			struct packet p[BATCH_MAX];

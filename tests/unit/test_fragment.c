@@ -9,7 +9,7 @@
 #include "pitot/clock.h"
 #include "pitot/fragment.h"
 
-#define T0      (UINT64_C(1700000000) * NS_PER_SEC)
+#define T0	(UINT64_C(1700000000) * NS_PER_SEC)
 #define TIMEOUT (30 * NS_PER_SEC)
 
 static struct flow_stats stats;
@@ -18,17 +18,17 @@ static struct fragment_table *open_table(uint32_t max)
 {
 	struct fragment_table *t = NULL;
 	struct hash_seed seed;
-	struct diag diag = { "" };
+	struct diag diag = {""};
 
 	hash_seed_fixed(&seed, 3);
-	stats = (struct flow_stats){ 0 };
+	stats = (struct flow_stats){0};
 	assert_int_equal(fragment_table_new(&t, max, TIMEOUT, &seed, &diag), 0);
 	return t;
 }
 
 static struct packet fragment(uint8_t version, uint32_t id, enum packet_fragment kind, uint64_t time_ns)
 {
-	struct packet p = { .time_ns = time_ns, .fragment = (uint8_t)kind, .fragment_id = id };
+	struct packet p = {.time_ns = time_ns, .fragment = (uint8_t)kind, .fragment_id = id};
 
 	p.key.ip_version = version;
 	p.key.protocol = 17;
@@ -68,7 +68,7 @@ static void test_joins(void **state)
 		assert_int_equal(p.key.src_port, 1007);
 		for (unsigned i = 0; i < 3; i++) {
 			p = fragment(version, 7, PACKET_FRAGMENT_LATER, T0 + i);
-		track_packet(t, &p);
+			track_packet(t, &p);
 			assert_int_equal(p.key.src_port, 1007);
 			assert_int_equal(p.key.dst_port, 53);
 		}
@@ -92,7 +92,8 @@ static void test_later_before_first(void **state)
 	fragment_table_free(t);
 }
 
-/* Another source, destination, identification, version, observation point (or protocol in IPv4) is another datagram. */
+/* Another source, destination, identification, version, observation point (or protocol in IPv4) is another
+ * datagram. */
 static void test_identity(void **state)
 {
 	struct fragment_table *t = open_table(64);
@@ -189,9 +190,9 @@ static void test_free_nothing(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_joins),	 cmocka_unit_test(test_later_before_first),
-		cmocka_unit_test(test_identity), cmocka_unit_test(test_used_again),
-		cmocka_unit_test(test_timeout),	 cmocka_unit_test(test_flood),
+		cmocka_unit_test(test_joins),	     cmocka_unit_test(test_later_before_first),
+		cmocka_unit_test(test_identity),     cmocka_unit_test(test_used_again),
+		cmocka_unit_test(test_timeout),	     cmocka_unit_test(test_flood),
 		cmocka_unit_test(test_free_nothing),
 	};
 

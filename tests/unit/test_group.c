@@ -5,7 +5,7 @@
 
 static struct exporter *group_of(enum collector_group mode, struct sink **sinks, unsigned n, uint64_t members)
 {
-	static const enum export_format formats[] = { FORMAT_IPFIX, FORMAT_IPFIX, FORMAT_IPFIX, FORMAT_IPFIX };
+	static const enum export_format formats[] = {FORMAT_IPFIX, FORMAT_IPFIX, FORMAT_IPFIX, FORMAT_IPFIX};
 	struct exporter_config config = sink_config();
 	struct exporter *e;
 
@@ -51,7 +51,7 @@ static void test_hash(void **state)
 {
 	struct sink *sinks[4];
 	struct exporter *e = group_of(COLLECTOR_GROUP_HASH, sinks, 4, 7);
-	unsigned share[3] = { 0 };
+	unsigned share[3] = {0};
 
 	(void)state;
 	for (uint64_t i = 0; i < 3000; i++) {
@@ -138,8 +138,8 @@ static void test_ledger(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_replicate), cmocka_unit_test(test_hash),
-					    cmocka_unit_test(test_failover), cmocka_unit_test(test_ledger) };
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_replicate), cmocka_unit_test(test_hash),
+					   cmocka_unit_test(test_failover), cmocka_unit_test(test_ledger)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

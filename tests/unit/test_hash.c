@@ -7,13 +7,13 @@
 
 static void test_every_bit(void **state)
 {
-	static const size_t sizes[] = { 8, 16, 17, 24, 40, 44, 56, 64 };
+	static const size_t sizes[] = {8, 16, 17, 24, 40, 44, 56, 64};
 	struct hash_seed seed;
 
 	(void)state;
 	hash_seed_fixed(&seed, 1);
 	for (size_t s = 0; s < ARRAY_SIZE(sizes); s++) {
-		uint8_t data[64] = { 0 };
+		uint8_t data[64] = {0};
 		uint64_t base = hash_memory(&seed, data, sizes[s]);
 
 		for (size_t bit = 0; bit < sizes[s] * 8; bit++) {
@@ -31,7 +31,7 @@ static void test_every_bit(void **state)
 static void test_seed(void **state)
 {
 	struct hash_seed a, b, c;
-	uint8_t data[44] = { 1 };
+	uint8_t data[44] = {1};
 
 	(void)state;
 	hash_seed_fixed(&a, 1);
@@ -58,7 +58,7 @@ static void test_spread(void **state)
 	for (unsigned pattern = 0; pattern < 3; pattern++) {
 		memset(count, 0, sizeof(count));
 		for (uint32_t i = 0; i < BUCKETS * EACH; i++) {
-			uint8_t key[44] = { 10 };
+			uint8_t key[44] = {10};
 			uint64_t h;
 
 			if (pattern != 1)

@@ -99,7 +99,7 @@ static void test_level(void **state)
 
 static void test_gate(void **state)
 {
-	struct log_gate gate = { 0 };
+	struct log_gate gate = {0};
 
 	(void)state;
 	assert_true(log_gate_open(&gate, 100, 1000));

@@ -25,12 +25,12 @@ static struct capture_config captures[4];
 static struct worker_config worker_config(void)
 {
 	struct worker_config config = {
-		.decode = { .max_layers = 32 },
-		.table = { .max_flows = 1000,
-			   .active_ns = 1000000 * NS_PER_SEC,
-			   .inactive_ns = 1000000 * NS_PER_SEC,
-			   .tcp_end_ns = UINT64_MAX,
-			   .key_size = FLOW_KEY_SIZE },
+		.decode = {.max_layers = 32},
+		.table = {.max_flows = 1000,
+			  .active_ns = 1000000 * NS_PER_SEC,
+			  .inactive_ns = 1000000 * NS_PER_SEC,
+			  .tcp_end_ns = UINT64_MAX,
+			  .key_size = FLOW_KEY_SIZE},
 		.cpu = -1,
 		.done_fd = eventfd(0, EFD_CLOEXEC),
 	};
@@ -39,21 +39,21 @@ static struct worker_config worker_config(void)
 	return config;
 }
 
-static int feed_for(struct feed **f, const struct worker_config *w, const char *const *names, unsigned n, unsigned readers,
-		    struct diag *diag)
+static int feed_for(struct feed **f, const struct worker_config *w, const char *const *names, unsigned n,
+		    unsigned readers, struct diag *diag)
 {
 	const char *root = getenv("PITOT_SOURCE_ROOT");
-	struct feed_config config = { .files = captures,
-				      .n_files = n,
-				      .n_readers = readers,
-				      .decode = w->decode,
-				      .seed = w->table.seed,
-				      .key_size = w->table.key_size };
+	struct feed_config config = {.files = captures,
+				     .n_files = n,
+				     .n_readers = readers,
+				     .decode = w->decode,
+				     .seed = w->table.seed,
+				     .key_size = w->table.key_size};
 	int r;
 
 	for (unsigned i = 0; i < n; i++) {
 		snprintf(paths[i], sizeof(paths[i]), "%s/tests/data/%s", root ? root : ".", names[i]);
-		captures[i] = (struct capture_config){ .path = paths[i] };
+		captures[i] = (struct capture_config){.path = paths[i]};
 	}
 	assert_int_equal(fragment_table_new(&config.fragments, 64, 30 * NS_PER_SEC, &config.seed, diag), 0);
 	r = feed_new(f, &config, diag);
@@ -63,24 +63,32 @@ static int feed_for(struct feed **f, const struct worker_config *w, const char *
 }
 
 /* Runs the files through metering processes into an exporter that writes JSON nowhere; the report of all. */
-static struct report *run_with(unsigned workers, const char *const *names, unsigned n, size_t ring, int *outcome)
+static struct report *run_with(unsigned workers, const char *const *names, unsigned n, size_t ring,
+			       int *outcome)
 {
 	static struct report report;
 	struct worker_config config = worker_config();
-	struct collector_config collector = { .format = FORMAT_JSON, .transport = TRANSPORT_FILE, .url = "json:/dev/null",
-					      .path = "/dev/null" };
+	struct collector_config collector = {.format = FORMAT_JSON,
+					     .transport = TRANSPORT_FILE,
+					     .url = "json:/dev/null",
+					     .path = "/dev/null"};
 	struct clock_time now = clock_now();
-	struct exporter_config ec = { .collectors = &collector, .n_collectors = 1, .offline = true, .template_ns = NS_PER_SEC,
-				      .template_messages = 20, .flush_ns = NS_PER_SEC, .start_ns = now.realtime_ns,
-				      .start_monotonic_ns = now.monotonic_ns };
+	struct exporter_config ec = {.collectors = &collector,
+				     .n_collectors = 1,
+				     .offline = true,
+				     .template_ns = NS_PER_SEC,
+				     .template_messages = 20,
+				     .flush_ns = NS_PER_SEC,
+				     .start_ns = now.realtime_ns,
+				     .start_monotonic_ns = now.monotonic_ns};
 	struct exporting *exporting = NULL;
-	struct worker *w[4] = { NULL };
+	struct worker *w[4] = {NULL};
 	struct worker_stats one;
-	struct diag diag = { "" };
+	struct diag diag = {""};
 
 	exporter_free(exporter);
 	exporter = NULL;
-	report = (struct report){ .final = true };
+	report = (struct report){.final = true};
 	ec.transport.offline = true;
 	assert_int_equal(feed_for(&config.feed, &config, names, n, workers, &diag), 0);
 	assert_int_equal(exporter_new(&exporter, &ec, &diag), 0);
@@ -105,7 +113,7 @@ static struct report *run_with(unsigned workers, const char *const *names, unsig
 		report_add(&report.metering, &one);
 		worker_free(w[i]);
 	}
-	one = (struct worker_stats){ 0 };
+	one = (struct worker_stats){0};
 	feed_get_stats(config.feed, &one.meter, &one.flows);
 	report_add(&report.metering, &one);
 	exporting_get_stats(exporting, &report.exporting);
@@ -123,7 +131,7 @@ static struct report *run(const char *const *names, unsigned n, size_t ring, int
 /* Records and counters are the same however many processes share the work. */
 static void test_workers_agree(void **state)
 {
-	static const char *const names[] = { "web.pcap", "fragments.pcap", "mixed.pcapng" };
+	static const char *const names[] = {"web.pcap", "fragments.pcap", "mixed.pcapng"};
 	struct report alone;
 	int outcome;
 
@@ -143,7 +151,7 @@ static void test_workers_agree(void **state)
 
 static void test_one_file(void **state)
 {
-	static const char *const names[] = { "web.pcap" };
+	static const char *const names[] = {"web.pcap"};
 	int outcome;
 	struct report *r = run(names, 1, 64, &outcome);
 
@@ -162,7 +170,7 @@ static void test_one_file(void **state)
 /* A way out that has room for one record: offline the worker waits, and nothing is lost. */
 static void test_narrow_way_out(void **state)
 {
-	static const char *const names[] = { "web.pcap", "mixed.pcap", "fragments.pcap", "icmp.pcap" };
+	static const char *const names[] = {"web.pcap", "mixed.pcap", "fragments.pcap", "icmp.pcap"};
 	int outcome;
 	struct report *r = run(names, 4, 1, &outcome);
 
@@ -177,7 +185,7 @@ static void test_narrow_way_out(void **state)
 /* A file that is cut short: an error, and all that was in it before. */
 static void test_cut_file(void **state)
 {
-	static const char *const names[] = { "bad-truncated.pcap" };
+	static const char *const names[] = {"bad-truncated.pcap"};
 	int outcome;
 	struct report *r = run(names, 1, 64, &outcome);
 
@@ -191,14 +199,18 @@ static void test_cut_file(void **state)
 /* What this process sends itself is ignored under its name; its neighbour is not. */
 static void test_own_flows(void **state)
 {
-	struct flow_key own_key = { .src = { 192, 0, 2, 1 }, .dst = { 198, 51, 100, 2 }, .src_port = 40000,
-				    .dst_port = 80, .protocol = 6, .ip_version = 4 };
-	struct own_flows own = { .n = 1, .flows = { own_key } };
-	struct packet packets[3] = { { .key = own_key, .link_octets = 60, .octets = 40 },
-				     { .key = own_key, .link_octets = 70, .octets = 50 },
-				     { .key = own_key, .link_octets = 80, .octets = 60 } };
-	struct meter_stats meter = { 0 };
-	struct flow_stats flows = { 0 };
+	struct flow_key own_key = {.src = {192, 0, 2, 1},
+				   .dst = {198, 51, 100, 2},
+				   .src_port = 40000,
+				   .dst_port = 80,
+				   .protocol = 6,
+				   .ip_version = 4};
+	struct own_flows own = {.n = 1, .flows = {own_key}};
+	struct packet packets[3] = {{.key = own_key, .link_octets = 60, .octets = 40},
+				    {.key = own_key, .link_octets = 70, .octets = 50},
+				    {.key = own_key, .link_octets = 80, .octets = 60}};
+	struct meter_stats meter = {0};
+	struct flow_stats flows = {0};
 
 	(void)state;
 	packets[1].key.src_port = 40001;
@@ -214,9 +226,9 @@ static void test_own_flows(void **state)
 
 static void test_missing_file(void **state)
 {
-	static const char *const names[] = { "web.pcap", "none.pcap" };
+	static const char *const names[] = {"web.pcap", "none.pcap"};
 	struct worker_config config = worker_config();
-	struct diag diag = { "" };
+	struct diag diag = {""};
 
 	(void)state;
 	assert_int_equal(feed_for(&config.feed, &config, names, 2, 1, &diag), -ENOENT);
@@ -227,7 +239,7 @@ static void test_missing_file(void **state)
 /* One off anywhere is seen. */
 static void test_balance_sees_everything(void **state)
 {
-	static const char *const names[] = { "mixed.pcap" };
+	static const char *const names[] = {"mixed.pcap"};
 	static struct report good;
 	int outcome;
 	size_t n = 0;
@@ -254,7 +266,7 @@ static void test_balance_sees_everything(void **state)
 
 static void test_json(void **state)
 {
-	static const char *const names[] = { "mixed.pcap" };
+	static const char *const names[] = {"mixed.pcap"};
 	static char text[65536];
 	int outcome, depth = 0;
 	FILE *f = fmemopen(text, sizeof(text), "w");
@@ -311,10 +323,15 @@ static int tear_down(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_one_file),     cmocka_unit_test(test_narrow_way_out),
-		cmocka_unit_test(test_cut_file),     cmocka_unit_test(test_own_flows), cmocka_unit_test(test_workers_agree),
-		cmocka_unit_test(test_missing_file), cmocka_unit_test(test_balance_sees_everything),
-		cmocka_unit_test(test_json),	     cmocka_unit_test(test_gate),
+		cmocka_unit_test(test_one_file),
+		cmocka_unit_test(test_narrow_way_out),
+		cmocka_unit_test(test_cut_file),
+		cmocka_unit_test(test_own_flows),
+		cmocka_unit_test(test_workers_agree),
+		cmocka_unit_test(test_missing_file),
+		cmocka_unit_test(test_balance_sees_everything),
+		cmocka_unit_test(test_json),
+		cmocka_unit_test(test_gate),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, tear_down);

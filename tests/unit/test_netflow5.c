@@ -8,7 +8,7 @@ static struct exporter *e;
 static void open_exporter(struct exporter_config config, size_t max_message)
 {
 	sink = sink_new(max_message, false);
-	e = sink_exporter(config, 1, (enum export_format[]){ FORMAT_NETFLOW5 }, &sink);
+	e = sink_exporter(config, 1, (enum export_format[]){FORMAT_NETFLOW5}, &sink);
 }
 
 static void close_exporter(void)
@@ -42,7 +42,7 @@ static unsigned check_stream(void)
 			uint32_t first = (uint32_t)field(i, k, 24, 4), last = (uint32_t)field(i, k, 28, 4);
 
 			assert_true(first <= last && last <= uptime);
-			assert_int_equal(field(i, k, 8, 4), 0);  /* next hop */
+			assert_int_equal(field(i, k, 8, 4), 0);	 /* next hop */
 			assert_int_equal(field(i, k, 36, 1), 0); /* pad1 */
 			assert_int_equal(field(i, k, 40, 8), 0); /* AS, masks, pad2 */
 			assert_true(field(i, k, 16, 4) >= 1);
@@ -97,7 +97,8 @@ static void split(uint64_t packets, uint64_t octets, unsigned least)
 	exporter_record(e, &r, &now);
 	exporter_finish(e, &now);
 	if (check_stream() < least)
-		fail_msg("%llu packets, %llu octets", (unsigned long long)packets, (unsigned long long)octets);
+		fail_msg("%llu packets, %llu octets", (unsigned long long)packets,
+			 (unsigned long long)octets);
 	for (unsigned i = 0; i < sink->n; i++)
 		for (unsigned k = 0; k < reader_uint(sink->messages[i].data + 2, 2); k++) {
 			assert_in_range(field(i, k, 16, 4), 1, UINT32_MAX - 1);
@@ -234,8 +235,12 @@ static void test_step_between_sessions(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_records), cmocka_unit_test(test_split),	       cmocka_unit_test(test_indexes),
-		cmocka_unit_test(test_small_and_lost), cmocka_unit_test(test_large), cmocka_unit_test(test_sequence_wrap),
+		cmocka_unit_test(test_records),
+		cmocka_unit_test(test_split),
+		cmocka_unit_test(test_indexes),
+		cmocka_unit_test(test_small_and_lost),
+		cmocka_unit_test(test_large),
+		cmocka_unit_test(test_sequence_wrap),
 		cmocka_unit_test(test_step_between_sessions),
 	};
 

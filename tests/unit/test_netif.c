@@ -93,9 +93,15 @@ static void netif_missing_with_many(void **state)
 
 static void netif_errors(void **state)
 {
-	static const int same[][2] = { { 0, 0 }, { NLE_NODEV, -ENODEV }, { NLE_OBJ_NOTFOUND, -ENODEV },
-				       { NLE_NOMEM, -ENOMEM }, { NLE_PERM, -EPERM }, { NLE_NOACCESS, -EPERM },
-				       { NLE_AGAIN, -EAGAIN }, { NLE_INTR, -EINTR }, { NLE_BAD_SOCK, -EIO } };
+	static const int same[][2] = {{0, 0},
+				      {NLE_NODEV, -ENODEV},
+				      {NLE_OBJ_NOTFOUND, -ENODEV},
+				      {NLE_NOMEM, -ENOMEM},
+				      {NLE_PERM, -EPERM},
+				      {NLE_NOACCESS, -EPERM},
+				      {NLE_AGAIN, -EAGAIN},
+				      {NLE_INTR, -EINTR},
+				      {NLE_BAD_SOCK, -EIO}};
 
 	(void)state;
 	for (unsigned i = 0; i < ARRAY_SIZE(same); i++) {

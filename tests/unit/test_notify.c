@@ -23,7 +23,8 @@ static void listen_at(const char *name)
 		at.sun_path[0] = '\0';
 	listener = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	assert_int_equal(bind(listener, (struct sockaddr *)&at,
-			      (socklen_t)(offsetof(struct sockaddr_un, sun_path) + size)), 0);
+			      (socklen_t)(offsetof(struct sockaddr_un, sun_path) + size)),
+			 0);
 	setenv("NOTIFY_SOCKET", name, 1);
 }
 

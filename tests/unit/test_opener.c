@@ -1,6 +1,6 @@
 /*
- * opener, sandbox/opener_serve.c: it does what it was told at its start, by number, and nothing else; it ends with
- * its parent.
+ * opener, sandbox/opener_serve.c: it does what it was told at its start, by number, and nothing else; it ends
+ * with its parent.
  */
 #include "cm.h"
 
@@ -21,7 +21,7 @@
 #include "sandbox/opener_internal.h"
 
 static char directory[64], stats[128], output[128], part[128], other[128];
-static const char *const files[] = { stats, output };
+static const char *const files[] = {stats, output};
 
 static int open_capture(void *ctx, unsigned index, struct opener_answer *answer, struct diag *diag)
 {
@@ -29,7 +29,7 @@ static int open_capture(void *ctx, unsigned index, struct opener_answer *answer,
 	if (index == 1)
 		return diag_set(diag, -ENODEV, "veth7: gone");
 	if (index == 2) { /* what it is not allowed to do */
-		char *const argv[] = { (char[]){ "true" }, NULL };
+		char *const argv[] = {(char[]){"true"}, NULL};
 
 		execv("/bin/true", argv);
 	}
@@ -42,9 +42,12 @@ static int open_capture(void *ctx, unsigned index, struct opener_answer *answer,
 
 static struct opener *start(unsigned n_captures, bool sandbox)
 {
-	struct opener_config config = { .n_captures = n_captures, .open_capture = open_capture, .files = files,
-					.n_files = 2, .sandbox = sandbox };
-	struct diag diag = { "" };
+	struct opener_config config = {.n_captures = n_captures,
+				       .open_capture = open_capture,
+				       .files = files,
+				       .n_files = 2,
+				       .sandbox = sandbox};
+	struct diag diag = {""};
 	struct opener *o = NULL;
 
 	if (opener_start(&o, &config, &diag) < 0)
@@ -125,7 +128,7 @@ static void test_files_after_the_sandbox(void **state)
 		struct sandbox *s;
 		struct diag diag;
 
-		if (sandbox_enter(&s, &(struct sandbox_config){ 0 }, &diag) < 0)
+		if (sandbox_enter(&s, &(struct sandbox_config){0}, &diag) < 0)
 			_exit(1);
 		if (open(stats, O_WRONLY | O_CREAT, 0600) >= 0 && !strstr(sandbox_missing(s), "Landlock"))
 			_exit(2);
@@ -233,7 +236,8 @@ static void test_subverted(void **state)
 static void test_garbage(void **state)
 {
 	uint64_t random = 88172645463325252ull;
-	struct opener_config config = { .n_captures = 1, .open_capture = open_capture, .files = files, .n_files = 2 };
+	struct opener_config config = {
+		.n_captures = 1, .open_capture = open_capture, .files = files, .n_files = 2};
 
 	(void)state;
 	for (int round = 0; round < 64; round++) {
@@ -263,7 +267,8 @@ static void test_garbage(void **state)
 			message[i] = (char)test_random(&random);
 		if (round % 2) /* of the right size: numbers that do not exist */
 			message[5] = 1;
-		(void)send(fds[0], message, round % 2 ? sizeof(struct opener_request) : (size_t)round + 1, MSG_NOSIGNAL);
+		(void)send(fds[0], message, round % 2 ? sizeof(struct opener_request) : (size_t)round + 1,
+			   MSG_NOSIGNAL);
 		shutdown(fds[0], SHUT_WR);
 		while (opener_receive(fds[0], &reply, got, &n_fds) == 0)
 			assert_int_equal(reply.result, -EBADRQC);

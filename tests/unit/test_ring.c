@@ -81,7 +81,7 @@ static void *produce(void *arg)
 			ring_publish(r);
 			continue;
 		}
-		*s = (struct slot){ .number = i, .rest = { [14] = ~i } };
+		*s = (struct slot){.number = i, .rest = {[14] = ~i}};
 		if (++i % 7 == 0)
 			ring_publish(r);
 	}
@@ -105,7 +105,8 @@ static void test_two_threads(void **state)
 			const struct slot *s = ring_slot(&r, i);
 
 			if (s->number != got + i || s->rest[14] != ~s->number)
-				fail_msg("slot %lu came as %lu", (unsigned long)(got + i), (unsigned long)s->number);
+				fail_msg("slot %lu came as %lu", (unsigned long)(got + i),
+					 (unsigned long)s->number);
 		}
 		ring_consume(&r, n);
 		got += n;

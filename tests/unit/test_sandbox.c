@@ -36,12 +36,12 @@
 enum { FAILED = 99 };
 
 /* Of the child; an assert of cmocka would jump back into the parent's tests. */
-#define EXPECT(what)                                                                              \
-	do {                                                                                      \
-		if (!(what)) {                                                                    \
-			fprintf(stderr, "%s:%d: %s: errno %d\n", __FILE__, __LINE__, #what, errno); \
-			_exit(FAILED);                                                            \
-		}                                                                                 \
+#define EXPECT(what)                                                                                         \
+	do {                                                                                                 \
+		if (!(what)) {                                                                               \
+			fprintf(stderr, "%s:%d: %s: errno %d\n", __FILE__, __LINE__, #what, errno);          \
+			_exit(FAILED);                                                                       \
+		}                                                                                            \
 	} while (0)
 
 static char directory[64];
@@ -49,7 +49,7 @@ static char directory[64];
 static struct sandbox *enter(const struct sandbox_config *config)
 {
 	struct sandbox *s = NULL;
-	struct diag diag = { "" };
+	struct diag diag = {""};
 
 	if (sandbox_enter(&s, config, &diag) < 0) {
 		fprintf(stderr, "%s\n", diag.text);
@@ -90,7 +90,7 @@ static unsigned long long own_status(const char *name, int base)
 
 static bool seccomp_here(void)
 {
-	return strstr(sandbox_missing(enter(&(struct sandbox_config){ 0 })), "seccomp") == NULL;
+	return strstr(sandbox_missing(enter(&(struct sandbox_config){0})), "seccomp") == NULL;
 }
 
 static void run_seccomp_here(const void *arg)
@@ -111,7 +111,7 @@ static void require_seccomp(void)
 
 static void run_status(const void *arg)
 {
-	struct sandbox *s = enter(&(struct sandbox_config){ 0 });
+	struct sandbox *s = enter(&(struct sandbox_config){0});
 	bool lists = strstr(sandbox_missing(s), "seccomp") == NULL;
 
 	(void)arg;
@@ -137,8 +137,8 @@ static void run_bounding(const void *arg)
 	bool root = geteuid() == 0;
 
 	(void)arg;
-	EXPECT(!root || setgroups(2, (gid_t[]){ 0, 1 }) == 0);
-	enter(&(struct sandbox_config){ .mode = SANDBOX_OFF });
+	EXPECT(!root || setgroups(2, (gid_t[]){0, 1}) == 0);
+	enter(&(struct sandbox_config){.mode = SANDBOX_OFF});
 	EXPECT(!root || own_status("CapBnd", 16) == 0);
 	EXPECT(!root || getgroups(0, NULL) == 0);
 	EXPECT(setuid(0) < 0 && setgid(0) < 0);
@@ -152,7 +152,7 @@ static void test_no_way_back(void **state)
 
 static void run_stay_root(const void *arg)
 {
-	struct sandbox *s = enter(&(struct sandbox_config){ .stay_root = true });
+	struct sandbox *s = enter(&(struct sandbox_config){.stay_root = true});
 
 	(void)arg;
 	EXPECT(geteuid() == 0);
@@ -174,7 +174,7 @@ static void test_stay_root(void **state)
 static void test_user(void **state)
 {
 	struct sandbox_user user;
-	struct diag diag = { "" };
+	struct diag diag = {""};
 
 	(void)state;
 	assert_int_equal(sandbox_find_user(&user, "12345:23456", false, &diag), 0);
@@ -200,7 +200,7 @@ static void test_user(void **state)
 
 static void call_execve(void)
 {
-	char *const argv[] = { (char[]){ "true" }, NULL };
+	char *const argv[] = {(char[]){"true"}, NULL};
 
 	execv("/bin/true", argv);
 }
@@ -276,7 +276,7 @@ struct thread_case {
 static void *thread_main(void *arg)
 {
 	struct thread_case *c = arg;
-	struct diag diag = { "" };
+	struct diag diag = {""};
 
 	if (c->metering)
 		EXPECT(sandbox_enter_metering(c->sandbox, c->files, &diag) == 0);
@@ -289,20 +289,21 @@ static void run_thread(const void *arg)
 	struct thread_case c = *(const struct thread_case *)arg;
 	pthread_t thread;
 
-	c.sandbox = enter(&(struct sandbox_config){ 0 });
+	c.sandbox = enter(&(struct sandbox_config){0});
 	EXPECT(pthread_create(&thread, NULL, thread_main, &c) == 0);
 	EXPECT(pthread_join(thread, NULL) == 0);
 }
 
 static int of_thread(void (*call)(void), bool metering, bool files)
 {
-	return in_child(run_thread, &(struct thread_case){ .call = call, .metering = metering, .files = files });
+	return in_child(run_thread,
+			&(struct thread_case){.call = call, .metering = metering, .files = files});
 }
 
 static void test_metering_calls(void **state)
 {
-	static void (*const deadly[])(void) = { call_execve, call_socket, call_packet_socket, call_vm_write,
-						call_sethostname, call_unshare };
+	static void (*const deadly[])(void) = {call_execve,   call_socket,	call_packet_socket,
+					       call_vm_write, call_sethostname, call_unshare};
 
 	(void)state;
 	require_seccomp();
@@ -319,7 +320,7 @@ static void test_metering_calls(void **state)
 /* These a sanitizer's run-time needs. */
 static void test_metering_calls_of_a_plain_build(void **state)
 {
-	static void (*const deadly[])(void) = { call_open, call_ptrace, call_fork, call_kill };
+	static void (*const deadly[])(void) = {call_open, call_ptrace, call_fork, call_kill};
 
 	(void)state;
 	if (SANITIZED)
@@ -331,9 +332,9 @@ static void test_metering_calls_of_a_plain_build(void **state)
 
 static void test_process_calls(void **state)
 {
-	static void (*const deadly[])(void) = { call_execve, call_packet_socket, call_vm_write, call_sethostname,
-						call_unshare };
-	static void (*const allowed[])(void) = { call_socket, call_open, call_harmless };
+	static void (*const deadly[])(void) = {call_execve, call_packet_socket, call_vm_write,
+					       call_sethostname, call_unshare};
+	static void (*const allowed[])(void) = {call_socket, call_open, call_harmless};
 
 	(void)state;
 	require_seccomp();
@@ -345,7 +346,7 @@ static void test_process_calls(void **state)
 
 static void run_log_mode(const void *arg)
 {
-	struct sandbox *s = enter(&(struct sandbox_config){ .mode = SANDBOX_LOG });
+	struct sandbox *s = enter(&(struct sandbox_config){.mode = SANDBOX_LOG});
 
 	(void)arg;
 	EXPECT(strstr(sandbox_report(s), "log only"));
@@ -362,7 +363,7 @@ static void test_log_mode(void **state)
 
 static void run_off(const void *arg)
 {
-	struct sandbox *s = enter(&(struct sandbox_config){ .mode = SANDBOX_OFF });
+	struct sandbox *s = enter(&(struct sandbox_config){.mode = SANDBOX_OFF});
 	struct diag diag;
 
 	(void)arg;
@@ -395,13 +396,13 @@ static int open_in(const char *name, int flags)
 static void run_paths(const void *arg)
 {
 	char readable[128], writable[128];
-	const char *read_paths[] = { readable, "/no/such/path", NULL }, *write_paths[] = { writable, NULL };
+	const char *read_paths[] = {readable, "/no/such/path", NULL}, *write_paths[] = {writable, NULL};
 	struct sandbox *s;
 
 	(void)arg;
 	snprintf(readable, sizeof(readable), "%s/readable", directory);
 	snprintf(writable, sizeof(writable), "%s/writable", directory);
-	s = enter(&(struct sandbox_config){ .read_paths = read_paths, .write_paths = write_paths });
+	s = enter(&(struct sandbox_config){.read_paths = read_paths, .write_paths = write_paths});
 	if (strstr(sandbox_missing(s), "Landlock ("))
 		_exit(77);
 	EXPECT(open_in("readable", O_RDONLY) == 0);
@@ -458,7 +459,8 @@ static void test_paths(void **state)
 
 static int connect_to(uint16_t port)
 {
-	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(port), .sin_addr = { htonl(INADDR_LOOPBACK) } };
+	struct sockaddr_in to = {
+		.sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
 	int fd = socket(AF_INET, SOCK_STREAM, 0), r;
 
 	EXPECT(fd >= 0);
@@ -470,7 +472,7 @@ static int connect_to(uint16_t port)
 static void run_ports(const void *arg)
 {
 	const uint16_t port = *(const uint16_t *)arg;
-	struct sandbox *s = enter(&(struct sandbox_config){ .tcp_ports = &port, .n_tcp_ports = 1 });
+	struct sandbox *s = enter(&(struct sandbox_config){.tcp_ports = &port, .n_tcp_ports = 1});
 
 	if (strstr(sandbox_missing(s), "Landlock"))
 		_exit(77);
@@ -480,7 +482,7 @@ static void run_ports(const void *arg)
 
 static void test_ports(void **state)
 {
-	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
+	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
 	socklen_t size = sizeof(at);
 	int fd = socket(AF_INET, SOCK_STREAM, 0), status;
 	uint16_t port;
@@ -501,7 +503,7 @@ static void test_ports(void **state)
 
 static void test_make_directory(void **state)
 {
-	struct sandbox_user user = { .uid = 4321, .gid = 4321, .change = geteuid() == 0, .name = "4321" };
+	struct sandbox_user user = {.uid = 4321, .gid = 4321, .change = geteuid() == 0, .name = "4321"};
 	struct diag diag;
 	struct stat st;
 	char path[64];
@@ -513,7 +515,8 @@ static void test_make_directory(void **state)
 	assert_int_equal(st.st_mode & 07777, 0700);
 	assert_int_equal(st.st_uid, geteuid() == 0 ? 4321 : geteuid());
 	user.uid = 4322;
-	assert_int_equal(sandbox_make_directory(path, &user, &diag), user.change ? SANDBOX_E_OWNER : 0); /* not again */
+	assert_int_equal(sandbox_make_directory(path, &user, &diag),
+			 user.change ? SANDBOX_E_OWNER : 0); /* not again */
 	assert_int_equal(stat(path, &st), 0);
 	assert_int_not_equal(st.st_uid, 4322);
 	rmdir(path);

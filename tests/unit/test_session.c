@@ -4,8 +4,8 @@
  * transport/tls_context.c, transport/tls.c, transport/dtls.c, transport/tls_none.c (the rest is in
  * tests/e2e/transports.py, where certificates can be made).
  *
- * Time is the test's: ticks say what it is.  A message is 16 octets and numbers: restamp writes the session's count
- * into it, so a peer sees where it came from and where it stands.
+ * Time is the test's: ticks say what it is.  A message is 16 octets and numbers: restamp writes the session's
+ * count into it, so a peer sees where it came from and where it stands.
  */
 #include <errno.h>
 #include <ftw.h>
@@ -22,9 +22,9 @@
 #include "cm.h"
 #include "transport/session.h"
 
-#define MESSAGE   1000u
-#define TEMPLATES 77u /* the number of the message of templates */
-#define MOST      40000u /* messages in a world */
+#define MESSAGE	  1000u
+#define TEMPLATES 77u	 /* the number of the message of templates */
+#define MOST	  40000u /* messages in a world */
 
 enum { UNTOLD, SENT, LOST };
 
@@ -37,8 +37,8 @@ struct world {
 	uint64_t session;
 	unsigned restamped;
 	uint64_t sent, lost, revoked; /* records */
-	uint8_t fate[MOST];           /* of each message: what was told of it */
-	uint8_t came[MOST];           /* how often the peers had it */
+	uint8_t fate[MOST];	      /* of each message: what was told of it */
+	uint8_t came[MOST];	      /* how often the peers had it */
 	int listener, peer;
 	uint8_t *got; /* what the peer has of this session */
 	size_t n_got;
@@ -83,8 +83,9 @@ static void on_restamp(void *context, uint8_t *message, size_t size, uint32_t re
 
 static void listen_on(struct world *w, int backlog)
 {
-	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-				 .sin_port = htons(w->collector.port) };
+	struct sockaddr_in a = {.sin_family = AF_INET,
+				.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+				.sin_port = htons(w->collector.port)};
 	int on = 1, buffer = 32768;
 	socklen_t size = sizeof(a);
 
@@ -104,14 +105,16 @@ static struct world *world_of(struct transport_config config, const struct sessi
 {
 	struct world *w = calloc(1, sizeof(*w));
 	struct session *s = NULL;
-	struct diag diag = { "" };
+	struct diag diag = {""};
 
 	assert_non_null(w);
-	w->collector = (struct collector_config){ .url = "ipfix+tcp://127.0.0.1", .format = FORMAT_IPFIX,
-						  .transport = TRANSPORT_TCP, .host = "127.0.0.1" };
+	w->collector = (struct collector_config){.url = "ipfix+tcp://127.0.0.1",
+						 .format = FORMAT_IPFIX,
+						 .transport = TRANSPORT_TCP,
+						 .host = "127.0.0.1"};
 	w->peer = -1;
 	w->got = malloc(64 << 20);
-	w->now = (struct clock_time){ 1700000000 * NS_PER_SEC, clock_monotonic_ns() };
+	w->now = (struct clock_time){1700000000 * NS_PER_SEC, clock_monotonic_ns()};
 	listen_on(w, 8);
 	config.collector = &w->collector;
 	if (layer ? session_open(&s, ops, layer, &config, &diag) : transport_open(&w->t, &config, &diag))
@@ -129,7 +132,7 @@ static struct world *world_of(struct transport_config config, const struct sessi
 static struct world *world_new(struct transport_config config)
 {
 	struct world *w = world_of(config, NULL, NULL);
-	uint8_t templates[16] = { TEMPLATES };
+	uint8_t templates[16] = {TEMPLATES};
 
 	assert_int_equal(w->t->ops->announce(w->t, templates, sizeof(templates), 1), 0);
 	return w;
@@ -159,7 +162,8 @@ static void world_free(struct world *w, uint64_t deadline_ms)
 static void commit(struct world *w, unsigned first, unsigned n)
 {
 	for (unsigned i = first; i < first + n; i++) {
-		struct transport_load load = { .records = 1, .packets = 2, .octets = 3, .first = i, .end = i + 1 };
+		struct transport_load load = {
+			.records = 1, .packets = 2, .octets = 3, .first = i, .end = i + 1};
 		uint8_t *m = w->t->ops->reserve(w->t);
 
 		assert_non_null(m);
@@ -171,7 +175,7 @@ static void commit(struct world *w, unsigned first, unsigned n)
 
 static void accept_peer(struct world *w)
 {
-	struct timeval wait = { .tv_usec = 50000 };
+	struct timeval wait = {.tv_usec = 50000};
 
 	for (unsigned i = 0; i < 200 && w->t->state != TRANSPORT_STATE_UP; i++)
 		tick(w, 1);
@@ -231,12 +235,15 @@ static void check_fates(const struct world *w, unsigned n)
 	for (unsigned i = 0; i < n; i++)
 		if ((w->fate[i] == SENT) != (w->came[i] > 0) || w->fate[i] == UNTOLD)
 			fail_msg("message %u was told of as %s and came %u times", i,
-				 w->fate[i] == SENT ? "sent" : w->fate[i] == LOST ? "lost" : "nothing", w->came[i]);
+				 w->fate[i] == SENT   ? "sent"
+				 : w->fate[i] == LOST ? "lost"
+						      : "nothing",
+				 w->came[i]);
 }
 
 static void die(struct world *w, bool reset)
 {
-	struct linger now = { .l_onoff = 1 };
+	struct linger now = {.l_onoff = 1};
 
 	if (reset)
 		setsockopt(w->peer, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
@@ -246,8 +253,8 @@ static void die(struct world *w, bool reset)
 
 static struct transport_config quick(void)
 {
-	return (struct transport_config){ .reconnect_ns = NS_PER_SEC, .replay_octets = 4 << 20,
-					  .replay_ns = 10 * NS_PER_SEC };
+	return (struct transport_config){
+		.reconnect_ns = NS_PER_SEC, .replay_octets = 4 << 20, .replay_ns = 10 * NS_PER_SEC};
 }
 
 /* What is committed before there is a session waits for it; at the end comes FIN, behind whole messages. */
@@ -276,7 +283,8 @@ static void test_begin_and_end(void **state)
 	world_free(w, 0);
 }
 
-/* After FIN nothing comes twice; after a reset everything in the window does, templates first and counted anew. */
+/* After FIN nothing comes twice; after a reset everything in the window does, templates first and counted
+ * anew. */
 static void test_fin_and_reset(void **state)
 {
 	struct world *w = world_new(quick());
@@ -403,7 +411,8 @@ static void test_slow_reader(void **state)
 	world_free(w, 100);
 }
 
-/* What has not been taken when the time is up is lost, and what had been sent in a session that broke, too. */
+/* What has not been taken when the time is up is lost, and what had been sent in a session that broke, too.
+ */
 static void test_lost_at_the_end(void **state)
 {
 	struct world *w = world_new(quick());
@@ -441,8 +450,9 @@ static void test_half_open(void **state)
 	(void)state;
 	listen(w->listener, 0); /* a full queue: further SYNs are dropped */
 	for (unsigned i = 0; i < 8; i++) {
-		struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-					 .sin_port = htons(w->collector.port) };
+		struct sockaddr_in a = {.sin_family = AF_INET,
+					.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+					.sin_port = htons(w->collector.port)};
 
 		others[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 		(void)!connect(others[i], (struct sockaddr *)&a, sizeof(a));
@@ -467,7 +477,7 @@ static void test_half_open(void **state)
 /* Messages that belong to a session never leave it. */
 static void test_direct(void **state)
 {
-	struct transport_load options = { .options = 1 };
+	struct transport_load options = {.options = 1};
 	struct world *w = world_new(quick());
 
 	(void)state;
@@ -549,15 +559,21 @@ static size_t withdraw(void *context, uint8_t *message)
 /* Withdrawals, templates and data: one message in each write. */
 static void test_whole(void **state)
 {
-	const struct session_layer layer = { .name = "whole", .socktype = SOCK_STREAM, .protocol = IPPROTO_TCP,
-					     .whole = true, .reliable = true, .max_message = 1400,
-					     .write = whole_write, .read = whole_read, .written = whole_written,
-					     .unacked = whole_unacked };
-	const size_t expected[] = { 16, MESSAGE, MESSAGE, 32, 16, MESSAGE, MESSAGE };
+	const struct session_layer layer = {.name = "whole",
+					    .socktype = SOCK_STREAM,
+					    .protocol = IPPROTO_TCP,
+					    .whole = true,
+					    .reliable = true,
+					    .max_message = 1400,
+					    .write = whole_write,
+					    .read = whole_read,
+					    .written = whole_written,
+					    .unacked = whole_unacked};
+	const size_t expected[] = {16, MESSAGE, MESSAGE, 32, 16, MESSAGE, MESSAGE};
 	const struct transport_ops ops = SESSION_OPS("whole", NULL);
 	char dir[] = "/tmp/pitot-session-XXXXXX";
 	struct transport_config config = small_spool(dir);
-	uint8_t templates[16] = { TEMPLATES };
+	uint8_t templates[16] = {TEMPLATES};
 
 	(void)state;
 	n_writes = 0;
@@ -594,7 +610,8 @@ static void limit_files(rlim_t limit)
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &l), 0);
 }
 
-/* The disk breaks, and memory is full: what is lost are the oldest in memory alone, not the older ones on the disk. */
+/* The disk breaks, and memory is full: what is lost are the oldest in memory alone, not the older ones on the
+ * disk. */
 static void test_broken_disk(void **state)
 {
 	char dir[] = "/tmp/pitot-session-XXXXXX";
@@ -634,7 +651,8 @@ static void test_broken_disk_and_reset(void **state)
 	note_heard(w);
 	die(w, true);
 	tick(w, 100);
-	commit(w, 600, 100); /* in the place of some that would be sent again: those are lost, although they came */
+	commit(w, 600,
+	       100); /* in the place of some that would be sent again: those are lost, although they came */
 	assert_int_equal(w->lost, 100);
 	for (unsigned i = 0; i < 700; i++)
 		w->came[i] -= w->fate[i] == LOST;
@@ -707,10 +725,10 @@ static void test_left_at_the_end(void **state)
 /* What cannot work is said at once. */
 static void test_refused(void **state)
 {
-	struct collector_config c = { .url = "ipfix+x://127.0.0.1:9", .format = FORMAT_IPFIX, .host = "127.0.0.1",
-				      .port = 9 };
-	struct transport_config config = { .collector = &c, .source_host = "nonsense" };
-	struct diag diag = { "" };
+	struct collector_config c = {
+		.url = "ipfix+x://127.0.0.1:9", .format = FORMAT_IPFIX, .host = "127.0.0.1", .port = 9};
+	struct transport_config config = {.collector = &c, .source_host = "nonsense"};
+	struct diag diag = {""};
 	struct transport *t;
 	int fd;
 
@@ -744,13 +762,20 @@ static void test_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_begin_and_end), cmocka_unit_test(test_fin_and_reset),
-		cmocka_unit_test(test_window),	      cmocka_unit_test(test_schedule),
-		cmocka_unit_test(test_slow_reader),   cmocka_unit_test(test_lost_at_the_end),
-		cmocka_unit_test(test_half_open),     cmocka_unit_test(test_direct),
-		cmocka_unit_test(test_broken_disk),   cmocka_unit_test(test_broken_disk_and_reset),
-		cmocka_unit_test(test_dropped_while_lent), cmocka_unit_test(test_left_at_the_end),
-		cmocka_unit_test(test_whole),	      cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_begin_and_end),
+		cmocka_unit_test(test_fin_and_reset),
+		cmocka_unit_test(test_window),
+		cmocka_unit_test(test_schedule),
+		cmocka_unit_test(test_slow_reader),
+		cmocka_unit_test(test_lost_at_the_end),
+		cmocka_unit_test(test_half_open),
+		cmocka_unit_test(test_direct),
+		cmocka_unit_test(test_broken_disk),
+		cmocka_unit_test(test_broken_disk_and_reset),
+		cmocka_unit_test(test_dropped_while_lent),
+		cmocka_unit_test(test_left_at_the_end),
+		cmocka_unit_test(test_whole),
+		cmocka_unit_test(test_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,7 +1,7 @@
 /*
  * The spool: order, bounds, the replay window, restarts, kill -9, damage, disks that take nothing.  Covers
- * transport/spool.c, transport/spool_out.c, transport/spool_block.c, transport/spool_file.c, transport/spool_ring.c and
- * transport/spool_scan.c.
+ * transport/spool.c, transport/spool_out.c, transport/spool_block.c, transport/spool_file.c,
+ * transport/spool_ring.c and transport/spool_scan.c.
  */
 #include "cm.h"
 
@@ -81,8 +81,8 @@ static void check_identity(const struct spool *s)
 	struct spool_stats t;
 
 	spool_get_stats(s, &t);
-#define IDENTITY(member)                                                                \
-	assert_int_equal(t.appended.member + t.recovered.member, \
+#define IDENTITY(member)                                                                                     \
+	assert_int_equal(t.appended.member + t.recovered.member,                                             \
 			 t.done.member + t.dropped.member + t.held.member)
 	IDENTITY(messages);
 	IDENTITY(records);
@@ -104,13 +104,13 @@ static struct spool_stats stats_of(const struct spool *s)
 
 static struct spool_config on_disk(void)
 {
-	return (struct spool_config){ .dir = root, .name = "c", .max_octets = 64 * MIB, .memory_octets = MIB };
+	return (struct spool_config){.dir = root, .name = "c", .max_octets = 64 * MIB, .memory_octets = MIB};
 }
 
 static struct spool *open_spool(struct spool_config config)
 {
 	struct spool *s = NULL;
-	struct diag diag = { "" };
+	struct diag diag = {""};
 	int r = spool_open(&s, &config, &diag);
 
 	if (r)
@@ -140,7 +140,7 @@ static size_t find_segment(char *path, size_t room)
 	DIR *dir = opendir(spool_path);
 	unsigned n = 0;
 	struct dirent *e;
-	struct stat st = { 0 };
+	struct stat st = {0};
 
 	assert_non_null(dir);
 	while ((e = readdir(dir))) {
@@ -290,7 +290,7 @@ static void test_sizes(void **state)
 
 static void test_bound_memory(void **state)
 {
-	struct spool_config config = { .memory_octets = MIB };
+	struct spool_config config = {.memory_octets = MIB};
 	struct spool *s = open_spool(config);
 	uint64_t offset = 0, count, first, appended = 0;
 
@@ -463,7 +463,7 @@ static void test_window(void **state)
 
 static void test_window_full(void **state)
 {
-	struct spool_config config = { .memory_octets = 64 * MIB };
+	struct spool_config config = {.memory_octets = 64 * MIB};
 	struct spool *s = open_spool(config);
 	uint64_t count = 0;
 
@@ -538,7 +538,7 @@ static void test_one_process(void **state)
 {
 	struct spool_config config = on_disk();
 	struct spool *s = open_spool(config), *other = NULL;
-	struct diag diag = { "" };
+	struct diag diag = {""};
 
 	(void)state;
 	assert_int_equal(spool_open(&other, &config, &diag), -EBUSY);
@@ -550,7 +550,7 @@ static void test_one_process(void **state)
 
 static void test_names(void **state)
 {
-	static const char *const names[] = { "", ".", "..", "a/b", ".hidden", NULL };
+	static const char *const names[] = {"", ".", "..", "a/b", ".hidden", NULL};
 	struct spool_config config = on_disk();
 	struct spool *s = NULL;
 	struct diag diag;
@@ -605,13 +605,14 @@ static void killed_child(struct progress *p, uint64_t first)
 
 static void test_kill(void **state)
 {
-	struct progress *p = mmap(NULL, sizeof(*p), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct progress *p =
+		mmap(NULL, sizeof(*p), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	uint64_t random = 42, next = 1;
 
 	(void)state;
 	assert_ptr_not_equal(p, MAP_FAILED);
 	for (unsigned round = 0; round < 100; round++) {
-		struct timespec ts = { .tv_nsec = (long)(test_random(&random) % 8000000) };
+		struct timespec ts = {.tv_nsec = (long)(test_random(&random) % 8000000)};
 		pid_t pid = fork();
 		uint64_t offset = 0, count, first;
 		struct spool_config config = on_disk();
@@ -634,8 +635,9 @@ static void test_kill(void **state)
 			assert_in_range(p->appended, p->forgotten, p->forgotten + 1);
 		}
 		next = count ? stats_of(s).recovered.messages + first : p->appended + 1;
-		assert_true(next > p->appended);      /* nothing is missing ... */
-		assert_true(next <= p->appended + 2); /* ... and at most the one that was at work is there too */
+		assert_true(next > p->appended); /* nothing is missing ... */
+		assert_true(next <=
+			    p->appended + 2); /* ... and at most the one that was at work is there too */
 		assert_int_equal(stats_of(s).dropped.messages, 0);
 		if (round % 10 == 9) {
 			spool_acked(s, offset);
@@ -731,7 +733,8 @@ static void test_torn(void **state)
 		if (n) {
 			struct stat st;
 
-			assert_int_equal(stats.torn_octets == 0, n != last); /* it ends here: nothing is torn */
+			assert_int_equal(stats.torn_octets == 0,
+					 n != last); /* it ends here: nothing is torn */
 			assert_int_equal(stat(path, &st), 0);
 			assert_int_equal(st.st_size, cut - stats.torn_octets);
 		}
@@ -826,7 +829,7 @@ static void check_full(struct spool *s, uint64_t most_memory, bool gap, void (*m
 
 static void mend_limit(void)
 {
-	struct rlimit limit = { RLIM_INFINITY, RLIM_INFINITY };
+	struct rlimit limit = {RLIM_INFINITY, RLIM_INFINITY};
 
 	getrlimit(RLIMIT_FSIZE, &limit);
 	limit.rlim_cur = limit.rlim_max;
@@ -837,7 +840,7 @@ static void test_file_limit(void **state)
 {
 	struct spool_config config = on_disk();
 	struct rlimit limit;
-	struct sigaction quiet = { .sa_handler = quiet_signal };
+	struct sigaction quiet = {.sa_handler = quiet_signal};
 	struct spool *s;
 
 	(void)state;
@@ -904,7 +907,7 @@ static void test_read_only(void **state)
 {
 	struct spool_config config = on_disk();
 	struct spool *s = NULL;
-	struct diag diag = { "" };
+	struct diag diag = {""};
 	uint64_t offset = 0, count;
 
 	(void)state;
@@ -949,7 +952,7 @@ static void test_no_rights(void **state)
 	pid = fork();
 	if (pid == 0) {
 		struct spool *s = NULL;
-		struct diag diag = { "" };
+		struct diag diag = {""};
 
 		if (geteuid() == 0 && setuid(65534) != 0)
 			_exit(2);
@@ -972,7 +975,7 @@ static void test_allocations(void **state)
 		spool_close(open_spool(config));
 		for (unsigned n = 1;; n++) {
 			struct spool *s = NULL;
-			struct diag diag = { "" };
+			struct diag diag = {""};
 			bool failed;
 			int r;
 
@@ -1030,7 +1033,7 @@ static void test_spoilt(void **state)
 {
 	struct spool_config config = on_disk();
 	uint64_t offset = 0, ids = 1000;
-	bool came[1001] = { false };
+	bool came[1001] = {false};
 	const struct spool_message *m;
 	uint8_t octet;
 	char path[400];
@@ -1041,7 +1044,7 @@ static void test_spoilt(void **state)
 	config.memory_octets = 1;
 	config.lost = on_lost;
 	config.context = &told;
-	told = (struct told){ 0 };
+	told = (struct told){0};
 	s = open_spool(config);
 	for (uint64_t id = 1; id <= ids; id++)
 		append(s, id);
@@ -1082,7 +1085,7 @@ static void test_anything(void **state)
 		config.replay_ns = round % 7 * NS_PER_SEC;
 		config.lost = on_lost;
 		config.context = &told;
-		told = (struct told){ 0 };
+		told = (struct told){0};
 		s = open_spool(config);
 		for (unsigned step = 0; step < 6000; step++) {
 			uint64_t what = test_random(&random) >> 20;
@@ -1092,7 +1095,11 @@ static void test_anything(void **state)
 			default:
 				append(s, ++id);
 				break;
-			case 6: case 7: case 8: case 9: case 10:
+			case 6:
+			case 7:
+			case 8:
+			case 9:
+			case 10:
 				m = spool_next(s);
 				if (!m)
 					break;
@@ -1106,8 +1113,10 @@ static void test_anything(void **state)
 				high = last > high ? last : high;
 				spool_mark_sent(s, offset += m->size, now);
 				break;
-			case 11: case 12:
-				spool_acked(s, what & 256 ? offset : offset - (offset > 4000 ? 4000 : offset));
+			case 11:
+			case 12:
+				spool_acked(s,
+					    what & 256 ? offset : offset - (offset > 4000 ? 4000 : offset));
 				break;
 			case 13:
 				spool_tick(s, now += what / 64 % NS_PER_SEC);
@@ -1127,10 +1136,11 @@ static void test_anything(void **state)
 					struct spool_stats t = stats_of(s);
 
 					spool_close(s);
-					told.sum = (struct spool_totals){ 0 };
+					told.sum = (struct spool_totals){0};
 					s = open_spool(config);
 					/* of the window, some may be gone */
-					assert_in_range(stats_of(s).recovered.messages, t.unsent.messages, t.held.messages);
+					assert_in_range(stats_of(s).recovered.messages, t.unsent.messages,
+							t.held.messages);
 					if (!t.dropped.messages && config.max_octets > MIB)
 						assert_int_equal(stats_of(s).recovered.octets, t.held.octets);
 					offset = last = 0;

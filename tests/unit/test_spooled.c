@@ -56,7 +56,7 @@ static unsigned session(bool v9, uint64_t now_s)
 	uint32_t sequence = v9;
 	unsigned flows = 0;
 
-	reader = (struct reader){ .n_templates = 0 };
+	reader = (struct reader){.n_templates = 0};
 	enter(preamble.data, preamble.size, 0, 0);
 	assert_int_equal(reader.template_records, preamble.templates);
 	assert_int_equal(reader.seconds, now_s);
@@ -66,7 +66,8 @@ static unsigned session(bool v9, uint64_t now_s)
 
 		enter(m->data, m->size, m->load.records + m->load.options, sequence);
 		assert_int_equal(reader.template_records, 0);
-		assert_true(m->load.records == 0 || m->load.options == 0); /* flow records are in messages of their own */
+		assert_true(m->load.records == 0 ||
+			    m->load.options == 0); /* flow records are in messages of their own */
 		assert_int_equal(reader.flow_records, m->load.records);
 		assert_true(v9 || reader.seconds >= seconds);
 		sequence += v9 ? 1 : m->load.records + m->load.options;
@@ -77,7 +78,7 @@ static unsigned session(bool v9, uint64_t now_s)
 
 static void test_sessions(void **state)
 {
-	static const enum export_format formats[] = { FORMAT_NETFLOW9, FORMAT_IPFIX };
+	static const enum export_format formats[] = {FORMAT_NETFLOW9, FORMAT_IPFIX};
 
 	(void)state;
 	for (unsigned f = 0; f < 2; f++) {
@@ -100,7 +101,8 @@ static void test_sessions(void **state)
 		exporter_tick(e, &now);
 		assert_int_equal(session(f == 0, SINK_EPOCH + 5), 200);
 		size = sink->t.withdraw(sink->t.context, withdrawal);
-		assert_int_equal(size, f == 0 ? 0 : 32); /* v9 knows none; RFC 7011 §8.1: all, of both kinds */
+		assert_int_equal(size,
+				 f == 0 ? 0 : 32); /* v9 knows none; RFC 7011 §8.1: all, of both kinds */
 		if (size) {
 			assert_int_equal(reader_uint(withdrawal + 16, 8), UINT64_C(0x0002000800020000));
 			assert_int_equal(reader_uint(withdrawal + 24, 8), UINT64_C(0x0003000800030000));

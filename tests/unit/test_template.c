@@ -76,40 +76,99 @@ static void check_value(const struct flow_record *r, const struct template_field
 		assert_int_equal((be(p + 4, 4) * 1000000000) >> 32, ns % 1000000000);
 		return;
 	}
-	case 10: want = r->ingress; break;
-	case 14: want = r->egress; break;
-	case 7: want = r->key.src_port; break;
-	case 11: want = r->key.dst_port; break;
-	case 1: want = r->octets; break;
-	case 2: want = r->packets; break;
-	case 22: want = (uint32_t)(ms1 - (uint64_t)ctx->boot_ms); break;
-	case 21: want = (uint32_t)(ms2 - (uint64_t)ctx->boot_ms); break;
-	case 150: want = r->first_ns / 1000000000; break;
-	case 151: want = r->last_ns / 1000000000; break;
-	case 152: want = ms1; break;
-	case 153: want = ms2; break;
-	case 161: want = ms2 - ms1; break;
-	case 4: want = r->key.protocol; break;
-	case 5: want = r->tos; break;
-	case 6: want = f->length == 1 ? r->tcp_flags & 0xff : r->tcp_flags; break;
-	case 60: want = r->key.ip_version; break;
-	case 61: want = r->direction; break;
-	case 136: want = r->end_reason; break;
-	case 52: want = r->min_ttl; break;
-	case 53: want = r->max_ttl; break;
+	case 10:
+		want = r->ingress;
+		break;
+	case 14:
+		want = r->egress;
+		break;
+	case 7:
+		want = r->key.src_port;
+		break;
+	case 11:
+		want = r->key.dst_port;
+		break;
+	case 1:
+		want = r->octets;
+		break;
+	case 2:
+		want = r->packets;
+		break;
+	case 22:
+		want = (uint32_t)(ms1 - (uint64_t)ctx->boot_ms);
+		break;
+	case 21:
+		want = (uint32_t)(ms2 - (uint64_t)ctx->boot_ms);
+		break;
+	case 150:
+		want = r->first_ns / 1000000000;
+		break;
+	case 151:
+		want = r->last_ns / 1000000000;
+		break;
+	case 152:
+		want = ms1;
+		break;
+	case 153:
+		want = ms2;
+		break;
+	case 161:
+		want = ms2 - ms1;
+		break;
+	case 4:
+		want = r->key.protocol;
+		break;
+	case 5:
+		want = r->tos;
+		break;
+	case 6:
+		want = f->length == 1 ? r->tcp_flags & 0xff : r->tcp_flags;
+		break;
+	case 60:
+		want = r->key.ip_version;
+		break;
+	case 61:
+		want = r->direction;
+		break;
+	case 136:
+		want = r->end_reason;
+		break;
+	case 52:
+		want = r->min_ttl;
+		break;
+	case 53:
+		want = r->max_ttl;
+		break;
 	case 32:
-	case 139: want = r->key.protocol == 1 || r->key.protocol == 58 ? r->key.dst_port : 0; break;
+	case 139:
+		want = r->key.protocol == 1 || r->key.protocol == 58 ? r->key.dst_port : 0;
+		break;
 	case 58:
-	case 243: want = r->vlan; break;
-	case 25: want = r->min_octets; break;
-	case 26: want = r->max_octets; break;
-	case 31: want = r->flow_label; break;
-	case 148: want = r->id; break;
-	case 34: want = 1; break;
-	default: fail_msg("element %u is not checked here", f->id); return;
+	case 243:
+		want = r->vlan;
+		break;
+	case 25:
+		want = r->min_octets;
+		break;
+	case 26:
+		want = r->max_octets;
+		break;
+	case 31:
+		want = r->flow_label;
+		break;
+	case 148:
+		want = r->id;
+		break;
+	case 34:
+		want = 1;
+		break;
+	default:
+		fail_msg("element %u is not checked here", f->id);
+		return;
 	}
 	if (v != want)
-		fail_msg("element %u: %llu, not %llu", f->id, (unsigned long long)v, (unsigned long long)want);
+		fail_msg("element %u: %llu, not %llu", f->id, (unsigned long long)v,
+			 (unsigned long long)want);
 }
 
 static void check_agreement(const struct template *t, unsigned family)
@@ -118,10 +177,11 @@ static void check_agreement(const struct template *t, unsigned family)
 
 	for (unsigned i = 0; i < 60; i++) {
 		struct flow_record r = sink_record(i, SINK_EPOCH * NS_PER_SEC + i * 1234567891);
-		struct template_context ctx = { .boot_ms = (int64_t)(SINK_EPOCH - 3600) * 1000,
-						.earliest_ms = (int64_t)(SINK_EPOCH - 3600) * 1000,
-						.latest_ms = (int64_t)(SINK_EPOCH + 3600) * 1000,
-						.interfaces = config.interfaces, .n_interfaces = config.n_interfaces };
+		struct template_context ctx = {.boot_ms = (int64_t)(SINK_EPOCH - 3600) * 1000,
+					       .earliest_ms = (int64_t)(SINK_EPOCH - 3600) * 1000,
+					       .latest_ms = (int64_t)(SINK_EPOCH + 3600) * 1000,
+					       .interfaces = config.interfaces,
+					       .n_interfaces = config.n_interfaces};
 		uint8_t *out = malloc(t->max_size), *at = out, *end;
 
 		assert_non_null(out);
@@ -229,9 +289,10 @@ static void test_bad_lists(void **state)
 {
 	static const struct {
 		const char *list, *says;
-	} bad[] = { { "8,nonsense", "\"nonsense\"" }, { "", "missing" },	      { "8,,12", "missing" },
-		    { "8,", "missing" },	      { "99999", "\"99999\"" }, { "paddingOctets", "paddingOctets" },
-		    { "flowLabelIPv6", "IPv4" } };
+	} bad[] = {{"8,nonsense", "\"nonsense\""}, {"", "missing"},
+		   {"8,,12", "missing"},	   {"8,", "missing"},
+		   {"99999", "\"99999\""},	   {"paddingOctets", "paddingOctets"},
+		   {"flowLabelIPv6", "IPv4"}};
 
 	(void)state;
 	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
@@ -246,7 +307,7 @@ static void test_bad_lists(void **state)
 static void test_saturation(void **state)
 {
 	struct flow_record r = sink_record(0, SINK_EPOCH * NS_PER_SEC);
-	struct template_context ctx = { 0 };
+	struct template_context ctx = {0};
 	struct template t;
 	uint8_t out[64];
 
@@ -268,8 +329,8 @@ static void test_saturation(void **state)
 /* Times that cannot be are moved to what can. */
 static void test_uptime_bounds(void **state)
 {
-	struct flow_record r = { .first_ns = 5 * NS_PER_SEC, .last_ns = 500 * NS_PER_SEC };
-	struct template_context ctx = { .boot_ms = 6000, .earliest_ms = 10000, .latest_ms = 400000 };
+	struct flow_record r = {.first_ns = 5 * NS_PER_SEC, .last_ns = 500 * NS_PER_SEC};
+	struct template_context ctx = {.boot_ms = 6000, .earliest_ms = 10000, .latest_ms = 400000};
 	struct template t;
 	uint8_t out[8];
 
@@ -285,7 +346,7 @@ static void test_uptime_bounds(void **state)
 /* Each microsecond of a second survives collectors that cut the NTP fraction off, and those that round it. */
 static void test_microseconds(void **state)
 {
-	struct template_context ctx = { 0 };
+	struct template_context ctx = {0};
 	struct template t;
 	uint8_t out[8];
 
@@ -293,7 +354,7 @@ static void test_microseconds(void **state)
 	template_init(&t, 256, PX);
 	template_add(&t, &ie_table[IE_flowStartMicroseconds], 0);
 	for (uint64_t us = 0; us < 1000000; us++) {
-		struct flow_record r = { .first_ns = SINK_EPOCH * NS_PER_SEC + us * 1000 + us % 1000 };
+		struct flow_record r = {.first_ns = SINK_EPOCH * NS_PER_SEC + us * 1000 + us % 1000};
 		uint64_t fraction;
 
 		template_encode(&t, &r, &ctx, out);
@@ -306,8 +367,8 @@ static void test_microseconds(void **state)
 
 static void test_strings(void **state)
 {
-	struct export_facts facts = { .ifindex = 1 };
-	struct template_context ctx = { 0 };
+	struct export_facts facts = {.ifindex = 1};
+	struct template_context ctx = {0};
 	struct template t;
 	uint8_t out[512];
 
@@ -356,7 +417,7 @@ static void count_line(void *ctx, const char *line)
 
 static void test_lists_for_people(void **state)
 {
-	struct collector_config c = { .url = "u", .format = FORMAT_IPFIX };
+	struct collector_config c = {.url = "u", .format = FORMAT_IPFIX};
 	struct exporter_config config = sink_config();
 	unsigned n = 0, rows = 0;
 
@@ -375,12 +436,17 @@ static void test_lists_for_people(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_standard),     cmocka_unit_test(test_groups),
-		cmocka_unit_test(test_lists),	     cmocka_unit_test(test_counterparts),
-		cmocka_unit_test(test_bad_lists),    cmocka_unit_test(test_saturation),
-		cmocka_unit_test(test_uptime_bounds), cmocka_unit_test(test_microseconds),
+		cmocka_unit_test(test_standard),
+		cmocka_unit_test(test_groups),
+		cmocka_unit_test(test_lists),
+		cmocka_unit_test(test_counterparts),
+		cmocka_unit_test(test_bad_lists),
+		cmocka_unit_test(test_saturation),
+		cmocka_unit_test(test_uptime_bounds),
+		cmocka_unit_test(test_microseconds),
 		cmocka_unit_test(test_strings),
-		cmocka_unit_test(test_flow_keys),    cmocka_unit_test(test_lists_for_people),
+		cmocka_unit_test(test_flow_keys),
+		cmocka_unit_test(test_lists_for_people),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,13 +9,14 @@
 static struct sink *sink;
 static struct exporter *e;
 static struct reader reader;
-static const enum export_format both[] = { FORMAT_NETFLOW9, FORMAT_IPFIX };
+static const enum export_format both[] = {FORMAT_NETFLOW9, FORMAT_IPFIX};
 
-static void open_exporter(enum export_format format, struct exporter_config config, size_t max_message, bool reliable)
+static void open_exporter(enum export_format format, struct exporter_config config, size_t max_message,
+			  bool reliable)
 {
 	sink = sink_new(max_message, reliable);
 	e = sink_exporter(config, 1, &format, &sink);
-	reader = (struct reader){ .n_templates = 0 };
+	reader = (struct reader){.n_templates = 0};
 }
 
 static void close_exporter(void)
@@ -33,7 +34,8 @@ static void put_records(unsigned from, unsigned n, const struct clock_time *now)
 	}
 }
 
-/* Reads all messages in order and checks sequence numbers; returns flow records.  Lost messages are not read. */
+/* Reads all messages in order and checks sequence numbers; returns flow records.  Lost messages are not read.
+ */
 static unsigned read_all(bool all_sent)
 {
 	unsigned flows = 0;
@@ -46,7 +48,8 @@ static unsigned read_all(bool all_sent)
 		assert_int_equal(reader.domain, 7);
 		if (all_sent)
 			assert_int_equal(reader.sequence, sequence);
-		sequence = reader.sequence + (reader.version == 9 ? 1 : reader.option_records + reader.flow_records);
+		sequence = reader.sequence +
+			   (reader.version == 9 ? 1 : reader.option_records + reader.flow_records);
 		flows += reader.flow_records;
 	}
 	return flows;
@@ -97,7 +100,7 @@ static unsigned announcements(uint16_t id, unsigned positions[], unsigned most)
 {
 	unsigned n = 0;
 
-	reader = (struct reader){ .n_templates = 0 };
+	reader = (struct reader){.n_templates = 0};
 	for (unsigned i = 0; i < sink->n; i++) {
 		struct reader_template *t;
 
@@ -173,7 +176,7 @@ static void test_reliable(void **state)
 	exporter_tick(e, &now);
 	put_records(0, 100, &now);
 	exporter_finish(e, &now);
-	reader = (struct reader){ .n_templates = 0 };
+	reader = (struct reader){.n_templates = 0};
 	assert_int_equal(read_all(true), 100); /* from 0, templates first */
 	close_exporter();
 }
@@ -267,10 +270,13 @@ static void on_statistics(struct reader *r, const struct reader_record *record)
 static void test_statistics(void **state)
 {
 	struct exporter_config config = sink_config();
-	struct statistics s = { .messages = 0 };
+	struct statistics s = {.messages = 0};
 	struct collector_stats cs;
-	struct export_process_facts facts = { .ignored_packets = 11, .ignored_octets = 1100, .first_ignored_ns = 5,
-					      .last_ignored_ns = 6, .dropped_packets = 3 };
+	struct export_process_facts facts = {.ignored_packets = 11,
+					     .ignored_octets = 1100,
+					     .first_ignored_ns = 5,
+					     .last_ignored_ns = 6,
+					     .dropped_packets = 3};
 	struct clock_time now = sink_time(0);
 
 	(void)state;
@@ -372,7 +378,8 @@ static void test_interfaces(void **state)
 
 	(void)state;
 	for (unsigned i = 0; i < 300; i++) {
-		many[i] = (struct export_interface){ .ifindex = i + 1, .name = "eth\xff", .description = "an interface" };
+		many[i] = (struct export_interface){
+			.ifindex = i + 1, .name = "eth\xff", .description = "an interface"};
 	}
 	many[7].ifindex = 0; /* unknown: not announced */
 	config.interfaces = many;
@@ -407,7 +414,7 @@ static void test_clock_step(void **state)
 	put_records(10, 10, &now);
 	exporter_finish(e, &now);
 	assert_int_equal(announcements(256, at, 16), 3);
-	reader = (struct reader){ .n_templates = 0 };
+	reader = (struct reader){.n_templates = 0};
 	for (unsigned i = 0; i < sink->n; i++) {
 		reader_message(&reader, sink->messages[i].data, sink->messages[i].size);
 		assert_true((int32_t)(reader.uptime - uptime) >= 0);
@@ -446,7 +453,8 @@ static void test_step_between_sessions(void **state)
 /* Variable lengths and tiny records: sets and padding stay right. */
 static void test_odd_records(void **state)
 {
-	static const char *const lists[] = { "protocolIdentifier", "4,60", "4,60,136", "82,4", "4,5,52,53,60,7", "27,82" };
+	static const char *const lists[] = {"protocolIdentifier", "4,60", "4,60,136", "82,4",
+					    "4,5,52,53,60,7",	  "27,82"};
 
 	(void)state;
 	for (unsigned f = 0; f < 2; f++)

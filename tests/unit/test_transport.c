@@ -55,7 +55,7 @@ static int open_with(const struct collector_config *c, struct transport_config c
 /* A message of n octets of value v with 3 records; false: no room was lent. */
 static bool put(size_t n, int v)
 {
-	struct transport_load load = { .records = 3, .packets = 30 };
+	struct transport_load load = {.records = 3, .packets = 30};
 	uint8_t *p = t->ops->reserve(t);
 
 	if (!p)
@@ -84,9 +84,11 @@ static char directory[] = "/tmp/pitot-test-XXXXXX";
 
 static struct collector_config file_collector(const char *name)
 {
-	struct collector_config c = { .url = "ipfix+file:x", .format = FORMAT_IPFIX, .transport = TRANSPORT_FILE };
+	struct collector_config c = {
+		.url = "ipfix+file:x", .format = FORMAT_IPFIX, .transport = TRANSPORT_FILE};
 
-	snprintf(c.path, sizeof(c.path), name[0] == '/' ? "%s%s" : "%s/%s", name[0] == '/' ? "" : directory, name);
+	snprintf(c.path, sizeof(c.path), name[0] == '/' ? "%s%s" : "%s/%s", name[0] == '/' ? "" : directory,
+		 name);
 	return c;
 }
 
@@ -105,7 +107,7 @@ static void test_file(void **state)
 	uint64_t octets = 0;
 
 	(void)state;
-	assert_int_equal(open_with(&c, (struct transport_config){ 0 }), 0);
+	assert_int_equal(open_with(&c, (struct transport_config){0}), 0);
 	assert_true(t->limits.reliable);
 	assert_int_equal(t->session, 1);
 	assert_int_equal(t->limits.max_message, 65535);
@@ -139,13 +141,13 @@ static void test_file(void **state)
 static void test_file_flush_between(void **state)
 {
 	struct collector_config c = file_collector("b.ipfix");
-	struct transport_load load = { .records = 3 };
+	struct transport_load load = {.records = 3};
 	char text[16] = "";
 	uint8_t *p;
 	int fd;
 
 	(void)state;
-	assert_int_equal(open_with(&c, (struct transport_config){ 0 }), 0);
+	assert_int_equal(open_with(&c, (struct transport_config){0}), 0);
 	assert_true(put(2, 'a'));
 	p = t->ops->reserve(t);
 	memcpy(p, "bcd", 3);
@@ -165,7 +167,7 @@ static void test_file_full(void **state)
 	struct collector_config c = file_collector("/dev/full");
 
 	(void)state;
-	assert_int_equal(open_with(&c, (struct transport_config){ 0 }), 0);
+	assert_int_equal(open_with(&c, (struct transport_config){0}), 0);
 	assert_true(put(100, 1));
 	assert_true(put(100, 2));
 	t->ops->flush(t);
@@ -187,7 +189,7 @@ static void test_file_pipe(void **state)
 	assert_int_equal(mkfifo(c.path, 0600), 0);
 	fd = open(c.path, O_RDONLY | O_NONBLOCK);
 	assert_true(fd >= 0);
-	assert_int_equal(open_with(&c, (struct transport_config){ 0 }), 0);
+	assert_int_equal(open_with(&c, (struct transport_config){0}), 0);
 	assert_true(put(5, 'x'));
 	t->ops->flush(t);
 	assert_int_equal(read(fd, buffer, sizeof(buffer)), 5);
@@ -206,11 +208,11 @@ static void test_file_errors(void **state)
 	struct collector_config c = file_collector("no/such/folder");
 
 	(void)state;
-	assert_int_equal(open_with(&c, (struct transport_config){ 0 }), -ENOENT);
+	assert_int_equal(open_with(&c, (struct transport_config){0}), -ENOENT);
 	assert_non_null(strstr(diag.text, "no/such/folder"));
 	for (unsigned kind = TRANSPORT_TCP; kind <= TRANSPORT_SCTP; kind++) {
 		c.transport = (enum transport_kind)kind;
-		if (open_with(&c, (struct transport_config){ 0 }) == 0) {
+		if (open_with(&c, (struct transport_config){0}) == 0) {
 			close_transport(); /* this build has it */
 			continue;
 		}
@@ -224,9 +226,9 @@ static int sink_fd;
 
 static struct collector_config udp_collector(const char *host, bool listening)
 {
-	struct collector_config c = { .url = "ipfix://h", .format = FORMAT_IPFIX, .transport = TRANSPORT_UDP };
+	struct collector_config c = {.url = "ipfix://h", .format = FORMAT_IPFIX, .transport = TRANSPORT_UDP};
 	bool v6 = strchr(host, ':') != NULL;
-	struct sockaddr_storage ss = { .ss_family = v6 ? AF_INET6 : AF_INET };
+	struct sockaddr_storage ss = {.ss_family = v6 ? AF_INET6 : AF_INET};
 	socklen_t size = v6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
 	int octets = 8 << 20;
 
@@ -248,7 +250,7 @@ static struct collector_config udp_collector(const char *host, bool listening)
 
 static ssize_t take(uint8_t *buffer, size_t size)
 {
-	struct pollfd p = { .fd = sink_fd, .events = POLLIN };
+	struct pollfd p = {.fd = sink_fd, .events = POLLIN};
 
 	poll(&p, 1, 1000);
 	return recv(sink_fd, buffer, size, 0);
@@ -260,7 +262,7 @@ static void test_udp(void **state)
 	static uint8_t buffer[65536];
 
 	(void)state;
-	assert_int_equal(open_with(&c, (struct transport_config){ 0 }), 0);
+	assert_int_equal(open_with(&c, (struct transport_config){0}), 0);
 	assert_int_equal(t->state, TRANSPORT_STATE_UP);
 	assert_int_equal(t->limits.max_message, 1472); /* loopback has more; at most 1500 */
 	assert_false(t->limits.reliable);
@@ -288,7 +290,7 @@ static void test_udp_bulk(void **state)
 	static uint8_t buffer[65536];
 
 	(void)state;
-	assert_int_equal(open_with(&c, (struct transport_config){ 0 }), 0);
+	assert_int_equal(open_with(&c, (struct transport_config){0}), 0);
 	for (unsigned i = 0; i < 4000; i++) {
 		size_t size = i % 19 == 0 ? 700 : i % 23 == 0 ? 1472 : 1400;
 
@@ -297,7 +299,9 @@ static void test_udp_bulk(void **state)
 			continue;
 		t->ops->flush(t);
 		for (unsigned k = i - 31; k <= i; k++) {
-			assert_int_equal(take(buffer, sizeof(buffer)), k % 19 == 0 ? 700 : k % 23 == 0 ? 1472 : 1400);
+			assert_int_equal(take(buffer, sizeof(buffer)), k % 19 == 0   ? 700
+								       : k % 23 == 0 ? 1472
+										     : 1400);
 			assert_int_equal(buffer[0], k % 251);
 			assert_int_equal(buffer[699], k % 251);
 		}
@@ -311,11 +315,11 @@ static void test_udp_bulk(void **state)
 static void test_udp_flush_between(void **state)
 {
 	struct collector_config c = udp_collector("127.0.0.1", true);
-	struct transport_load load = { .records = 3 };
+	struct transport_load load = {.records = 3};
 	uint8_t buffer[64], *p;
 
 	(void)state;
-	assert_int_equal(open_with(&c, (struct transport_config){ 0 }), 0);
+	assert_int_equal(open_with(&c, (struct transport_config){0}), 0);
 	for (unsigned i = 0; i < 70; i++) {
 		assert_true(put(10, 'a'));
 		p = t->ops->reserve(t);
@@ -339,7 +343,7 @@ static void test_udp_refused(void **state)
 	struct collector_config c = udp_collector("127.0.0.1", false);
 
 	(void)state;
-	assert_int_equal(open_with(&c, (struct transport_config){ 0 }), 0);
+	assert_int_equal(open_with(&c, (struct transport_config){0}), 0);
 	for (unsigned i = 0; i < 20; i++) {
 		assert_true(put(100, 1));
 		t->ops->flush(t);
@@ -358,13 +362,13 @@ static void test_udp_mtu(void **state)
 	static const struct {
 		uint32_t mtu;
 		size_t v4, v6;
-	} cases[] = { { 0, 1472, 1452 }, { 512, 484, 464 }, { 1400, 1372, 1352 }, { 9000, 8972, 8952 } };
+	} cases[] = {{0, 1472, 1452}, {512, 484, 464}, {1400, 1372, 1352}, {9000, 8972, 8952}};
 
 	(void)state;
 	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
 		struct collector_config c = udp_collector("127.0.0.1", true);
 
-		assert_int_equal(open_with(&c, (struct transport_config){ .mtu = cases[i].mtu }), 0);
+		assert_int_equal(open_with(&c, (struct transport_config){.mtu = cases[i].mtu}), 0);
 		assert_int_equal(t->limits.max_message, cases[i].v4);
 		assert_true(put(cases[i].v4, 1));
 		close_transport();
@@ -373,7 +377,7 @@ static void test_udp_mtu(void **state)
 		c = udp_collector("::1", true);
 		if (c.port == 0)
 			continue;
-		assert_int_equal(open_with(&c, (struct transport_config){ .mtu = cases[i].mtu }), 0);
+		assert_int_equal(open_with(&c, (struct transport_config){.mtu = cases[i].mtu}), 0);
 		assert_int_equal(t->limits.max_message, cases[i].v6);
 		assert_true(put(cases[i].v6, 1));
 		close_transport();
@@ -385,13 +389,13 @@ static void test_udp_mtu(void **state)
 static void test_udp_source(void **state)
 {
 	struct collector_config c = udp_collector("127.0.0.1", true);
-	struct sockaddr_in from = { 0 };
+	struct sockaddr_in from = {0};
 	socklen_t size = sizeof(from);
-	struct pollfd p = { .fd = sink_fd, .events = POLLIN };
+	struct pollfd p = {.fd = sink_fd, .events = POLLIN};
 	uint8_t buffer[8];
 
 	(void)state;
-	assert_int_equal(open_with(&c, (struct transport_config){ .source_host = "127.0.0.2", .ttl = 7 }), 0);
+	assert_int_equal(open_with(&c, (struct transport_config){.source_host = "127.0.0.2", .ttl = 7}), 0);
 	assert_true(put(4, 1));
 	t->ops->flush(t);
 	poll(&p, 1, 1000);
@@ -399,15 +403,16 @@ static void test_udp_source(void **state)
 	assert_int_equal(ntohl(from.sin_addr.s_addr), 0x7f000002);
 	assert_int_equal(ntohs(from.sin_port), t->self.local_port);
 	close_transport();
-	assert_int_equal(open_with(&c, (struct transport_config){ .source_host = "not.an.address" }), -EINVAL);
+	assert_int_equal(open_with(&c, (struct transport_config){.source_host = "not.an.address"}), -EINVAL);
 	assert_non_null(strstr(diag.text, "--source not.an.address"));
-	assert_int_equal(open_with(&c, (struct transport_config){ .source_host = "192.0.2.77" }), -EADDRNOTAVAIL);
+	assert_int_equal(open_with(&c, (struct transport_config){.source_host = "192.0.2.77"}),
+			 -EADDRNOTAVAIL);
 	assert_non_null(strstr(diag.text, "--source 192.0.2.77"));
-	assert_int_equal(open_with(&c, (struct transport_config){ .source_host = "::1" }), -EAFNOSUPPORT);
+	assert_int_equal(open_with(&c, (struct transport_config){.source_host = "::1"}), -EAFNOSUPPORT);
 	assert_non_null(strstr(diag.text, "--source ::1"));
-	assert_true(open_with(&c, (struct transport_config){ .bind_device = "nosuchdev0" }) < 0);
+	assert_true(open_with(&c, (struct transport_config){.bind_device = "nosuchdev0"}) < 0);
 	assert_non_null(strstr(diag.text, "--bind-device nosuchdev0"));
-	assert_int_equal(open_with(&c, (struct transport_config){ .mtu = 10 }), -EINVAL);
+	assert_int_equal(open_with(&c, (struct transport_config){.mtu = 10}), -EINVAL);
 	close(sink_fd);
 }
 
@@ -415,12 +420,12 @@ static void test_udp_source(void **state)
 static void test_udp_name(void **state)
 {
 	struct collector_config c = udp_collector("127.0.0.1", true);
-	const struct timespec step = { .tv_nsec = 10000000 };
+	const struct timespec step = {.tv_nsec = 10000000};
 	uint64_t begin;
 
 	(void)state;
 	snprintf(c.host, sizeof(c.host), "localhost");
-	assert_int_equal(open_with(&c, (struct transport_config){ 0 }), 0);
+	assert_int_equal(open_with(&c, (struct transport_config){0}), 0);
 	for (unsigned i = 0; i < 500 && !t->session; i++) {
 		begin = clock_monotonic_ns();
 		tick();
@@ -439,7 +444,7 @@ static void test_udp_name(void **state)
 	close_transport();
 	snprintf(c.host, sizeof(c.host), "no-such-host.invalid");
 	begin = clock_monotonic_ns();
-	assert_int_equal(open_with(&c, (struct transport_config){ 0 }), 0);
+	assert_int_equal(open_with(&c, (struct transport_config){0}), 0);
 	assert_false(put(5, 1));
 	tick();
 	assert_true(clock_monotonic_ns() - begin < NS_PER_SEC);
@@ -476,7 +481,7 @@ static int make_directory(void **state)
 
 static int remove_directory(void **state)
 {
-	static const char *const names[] = { "a.ipfix", "b.ipfix", "fifo" };
+	static const char *const names[] = {"a.ipfix", "b.ipfix", "fifo"};
 
 	(void)state;
 	for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
@@ -491,9 +496,9 @@ static int remove_directory(void **state)
 /* A router says that an earlier datagram was too long for a path that takes 600 octets. */
 static void say_narrow(const struct transport_local *self)
 {
-	uint8_t p[36] = { 3, 4, 0, 0, 0, 0, 600 >> 8, 600 & 255, /* RFC 1191 */
-			  0x45, 0, 5, 0, 0, 0, 0x40, 0, 64, IPPROTO_UDP };
-	struct sockaddr_in to = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	uint8_t p[36] = {3,    4, 0, 0, 0, 0, 600 >> 8, 600 & 255, /* RFC 1191 */
+			 0x45, 0, 5, 0, 0, 0, 0x40,	0,	   64, IPPROTO_UDP};
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	int fd = socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMP);
 	uint32_t sum = 0;
 
@@ -516,7 +521,7 @@ static void say_narrow(const struct transport_local *self)
 /* That costs no later datagram that is short enough.  In a network of its own: the last test. */
 static void test_udp_narrower(void **state)
 {
-	struct ifreq up = { .ifr_name = "lo", .ifr_flags = IFF_UP };
+	struct ifreq up = {.ifr_name = "lo", .ifr_flags = IFF_UP};
 	struct collector_config c;
 	int control;
 
@@ -529,7 +534,7 @@ static void test_udp_narrower(void **state)
 	assert_int_equal(ioctl(control, SIOCSIFFLAGS, &up), 0);
 	close(control);
 	c = udp_collector("127.0.0.1", true);
-	assert_int_equal(open_with(&c, (struct transport_config){ 0 }), 0);
+	assert_int_equal(open_with(&c, (struct transport_config){0}), 0);
 	assert_int_equal(t->limits.max_message, 1472);
 	assert_true(put(1400, 1));
 	t->ops->flush(t);

@@ -11,7 +11,7 @@
 #include "exact.h"
 #include "pitot/decode.h"
 
-static const struct decode_config plain = { .max_layers = 64 };
+static const struct decode_config plain = {.max_layers = 64};
 static struct fb b;
 
 static struct packet decode_cut(const struct decoder *d, size_t cap)
@@ -32,8 +32,8 @@ static void check_cut(const char *name, size_t cap, const struct packet *p, cons
 	if (p->verdict != PACKET_METERED) {
 		/* a reason that needs fewer octets than the frame has stays the reason */
 		if (p->verdict != whole->verdict)
-			fail_msg("%s: cut to %zu octets the verdict is %u instead of %u", name, cap, p->verdict,
-				 whole->verdict);
+			fail_msg("%s: cut to %zu octets the verdict is %u instead of %u", name, cap,
+				 p->verdict, whole->verdict);
 		return;
 	}
 	if (whole->verdict != PACKET_METERED)
@@ -42,8 +42,8 @@ static void check_cut(const char *name, size_t cap, const struct packet *p, cons
 	assert_memory_equal(p->key.dst, whole->key.dst, 16);
 	assert_int_equal(p->key.ip_version, whole->key.ip_version);
 	if (p->octets != whole->octets && !(whole->notes & PACKET_NOTE_JUMBOGRAM))
-		fail_msg("%s: cut to %zu octets it counts %u octets instead of %u", name, cap, (unsigned)p->octets,
-			 (unsigned)whole->octets);
+		fail_msg("%s: cut to %zu octets it counts %u octets instead of %u", name, cap,
+			 (unsigned)p->octets, (unsigned)whole->octets);
 	if (p->key.ip_version == 4 || !(p->notes & PACKET_NOTE_CUT_EXTENSIONS))
 		assert_int_equal(p->key.protocol, whole->key.protocol);
 	if (p->key.src_port != 0 || p->key.dst_port != 0) {
@@ -71,7 +71,7 @@ static void test_every_prefix(void **state)
 	(void)state;
 	for (size_t i = 0; i < catalogue_size; i++) {
 		const struct catalogue_frame *c = &catalogue[i];
-		struct packet whole, before = { .verdict = PACKET_CUT_LINK };
+		struct packet whole, before = {.verdict = PACKET_CUT_LINK};
 		struct decoder *d = NULL;
 		struct diag diag;
 
@@ -107,7 +107,7 @@ static void test_every_octet_spoilt(void **state)
 		c->build(&b);
 		for (size_t at = 0; at < b.len && at < 256; at++) {
 			uint8_t was = b.at[at];
-			const uint8_t spoilt[] = { 0, 255, (uint8_t)(was + 1), (uint8_t)(was ^ 0x80) };
+			const uint8_t spoilt[] = {0, 255, (uint8_t)(was + 1), (uint8_t)(was ^ 0x80)};
 
 			for (size_t s = 0; s < ARRAY_SIZE(spoilt); s++) {
 				b.at[at] = spoilt[s];

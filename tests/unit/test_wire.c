@@ -1,6 +1,6 @@
 /*
- * The write cursor: big-endian stores of every size, sticky overflow, rewinding, and room that is never negative.
- * Covers include/pitot/wire.h.
+ * The write cursor: big-endian stores of every size, sticky overflow, rewinding, and room that is never
+ * negative. Covers include/pitot/wire.h.
  */
 #include "cm.h"
 
@@ -10,8 +10,8 @@
 
 static void test_sizes(void **state)
 {
-	static const uint8_t want[] = { 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0b,
-					0x0c, 0x0d, 0x0e, 0x0f, 0x10, 0x11, 0x12, 0xaa, 0xbb, 0x00, 0x00 };
+	static const uint8_t want[] = {0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0b,
+				       0x0c, 0x0d, 0x0e, 0x0f, 0x10, 0x11, 0x12, 0xaa, 0xbb, 0x00, 0x00};
 	uint8_t buffer[sizeof(want)];
 	struct wire w;
 
@@ -33,7 +33,7 @@ static void test_sizes(void **state)
 /* What does not fit writes nothing, nor does anything after it, until the encoder rewinds. */
 static void test_overflow_is_sticky(void **state)
 {
-	uint8_t buffer[8] = { 0 };
+	uint8_t buffer[8] = {0};
 	struct wire w;
 	uint8_t *mark;
 
@@ -55,7 +55,8 @@ static void test_overflow_is_sticky(void **state)
 	assert_int_equal(buffer[6], 0);
 }
 
-/* An encoder may lower the end below the cursor to keep octets for padding: then there is no room, not endless room. */
+/* An encoder may lower the end below the cursor to keep octets for padding: then there is no room, not
+ * endless room. */
 static void test_room_behind_the_end(void **state)
 {
 	uint8_t buffer[16];
