@@ -127,6 +127,22 @@ static void make_place(struct exporter *e)
 		message_flush(&e->collectors[i]);
 }
 
+static void count_record(struct exporter *e, const struct flow_record *r)
+{
+	e->stats.records++;
+	e->stats.packets += r->packets;
+	e->stats.octets += r->octets;
+	if (r->last_ns > e->latest_ns)
+		e->latest_ns = r->last_ns;
+}
+
+static void count_not_sent(struct exporter *e, const struct flow_record *r)
+{
+	e->stats.not_sent++;
+	e->stats.not_sent_packets += r->packets;
+	e->stats.not_sent_octets += r->octets;
+}
+
 void exporter_record(struct exporter *e, const struct flow_record *r, const struct clock_time *now)
 {
 	uint64_t chosen;
@@ -138,12 +154,8 @@ void exporter_record(struct exporter *e, const struct flow_record *r, const stru
 			make_place(e);
 		outcome_add(e->outcomes, e->stats.records, r, chosen);
 	}
-	e->stats.records++;
-	e->stats.packets += r->packets;
-	e->stats.octets += r->octets;
+	count_record(e, r);
 	e->record = r;
-	if (r->last_ns > e->latest_ns)
-		e->latest_ns = r->last_ns;
 	for (unsigned i = 0; i < e->n_collectors; i++) {
 		struct collector *c = &e->collectors[i];
 
@@ -157,11 +169,8 @@ void exporter_record(struct exporter *e, const struct flow_record *r, const stru
 		else
 			c->format->record(c, r, now);
 	}
-	if (e->n_collectors == 0) {
-		e->stats.not_sent++;
-		e->stats.not_sent_packets += r->packets;
-		e->stats.not_sent_octets += r->octets;
-	}
+	if (e->n_collectors == 0)
+		count_not_sent(e, r);
 	e->record = NULL;
 }
 
@@ -171,15 +180,9 @@ void exporter_drop(struct exporter *e, const struct flow_record *r, const struct
 
 	e->now = *now;
 	chosen = group_choose(e, r);
-	e->stats.records++;
-	e->stats.packets += r->packets;
-	e->stats.octets += r->octets;
+	count_record(e, r);
+	count_not_sent(e, r);
 	e->stats.dropped++;
-	e->stats.not_sent++;
-	e->stats.not_sent_packets += r->packets;
-	e->stats.not_sent_octets += r->octets;
-	if (r->last_ns > e->latest_ns)
-		e->latest_ns = r->last_ns;
 	for (unsigned i = 0; i < e->n_collectors; i++) {
 		struct collector *c = &e->collectors[i];
 

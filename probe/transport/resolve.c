@@ -2,6 +2,7 @@
 #include "resolve.h"
 
 #include <errno.h>
+#include <net/if.h>
 #include <netdb.h>
 #include <pthread.h>
 #include <signal.h>
@@ -9,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+#include "pitot/transport.h"
 
 struct resolve {
 	pthread_mutex_t lock;
@@ -85,6 +88,20 @@ static int start_thread(struct resolve *r)
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	pthread_attr_destroy(&attr);
 	return -error;
+}
+
+int resolve_check_source(const struct transport_config *config, struct diag *diag)
+{
+	struct resolve_result source;
+
+	if (config->source_host && config->source_host[0] &&
+	    !resolve_numeric(&source, config->source_host, config->source_port, SOCK_STREAM))
+		return diag_set(diag, -EINVAL, "--source %s: not an IPv4 or IPv6 address",
+				config->source_host);
+	if (config->bind_device && strlen(config->bind_device) >= IF_NAMESIZE)
+		return diag_set(diag, -EINVAL, "--bind-device %s: no interface has such a long name",
+				config->bind_device);
+	return 0;
 }
 
 int resolve_start(struct resolve **rp, const char *host, uint16_t port, int socktype)

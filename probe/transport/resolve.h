@@ -11,6 +11,10 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+#include "pitot/diag.h"
+
+struct transport_config;
+
 #define RESOLVE_MAX 8
 
 struct resolve_result {
@@ -24,6 +28,8 @@ struct resolve;
 
 /* A numeric host needs no lookup: true, and *result is complete. */
 bool resolve_numeric(struct resolve_result *result, const char *host, uint16_t port, int socktype);
+/* Whether --source and --bind-device can be meant at all: 0, or -EINVAL and a sentence. */
+int resolve_check_source(const struct transport_config *config, struct diag *diag);
 /* 0 or negative errno. */
 int resolve_start(struct resolve **rp, const char *host, uint16_t port, int socktype);
 /* Done?  Then *result is complete and the lookup freed (*rp NULL).  Waits wait_ms at most. */

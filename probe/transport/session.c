@@ -484,7 +484,7 @@ int session_open(struct session **sp, const struct transport_ops *ops, const str
 		 const struct transport_config *config, struct diag *diag)
 {
 	struct session *s;
-	int r = session_socket_check(config, diag);
+	int r = resolve_check_source(config, diag);
 
 	if (r)
 		return r;

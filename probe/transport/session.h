@@ -171,7 +171,6 @@ void session_close(struct transport *t, uint64_t deadline_ns, struct transport_s
 __attribute__((format(printf, 3, 4))) int session_because(struct session *s, int error, const char *fmt, ...);
 
 /* session_socket.c */
-int session_socket_check(const struct transport_config *config, struct diag *diag);
 /* A socket that connects to this address: it, or negative errno. */
 int session_socket_open(struct session *s, const struct sockaddr_storage *peer, socklen_t size);
 /* 1 connected, 0 not yet, negative errno. */

@@ -20,20 +20,6 @@
 #define USER_TIMEOUT_MS 60000
 #define UNSENT_MOST	(256 << 10) /* in the socket: more is better kept where nothing is lost */
 
-int session_socket_check(const struct transport_config *config, struct diag *diag)
-{
-	struct resolve_result source;
-
-	if (config->source_host && config->source_host[0] &&
-	    !resolve_numeric(&source, config->source_host, config->source_port, SOCK_STREAM))
-		return diag_set(diag, -EINVAL, "--source %s: not an IPv4 or IPv6 address",
-				config->source_host);
-	if (config->bind_device && strlen(config->bind_device) >= IF_NAMESIZE)
-		return diag_set(diag, -EINVAL, "--bind-device %s: no interface has such a long name",
-				config->bind_device);
-	return 0;
-}
-
 static int socket_bind(const struct session *s, int fd, int family)
 {
 	struct resolve_result source;

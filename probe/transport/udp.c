@@ -253,7 +253,7 @@ static void udp_free(struct udp *u)
 static int udp_open(struct transport **tp, const struct transport_config *config, struct diag *diag)
 {
 	struct udp *u;
-	int r = udp_check_source(config, diag);
+	int r = udp_check_config(config, diag);
 
 	if (r)
 		return r;

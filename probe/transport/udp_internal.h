@@ -61,7 +61,7 @@ void udp_renew_socket(struct udp *u);
 unsigned udp_drain_errors(struct udp *u);
 /* Is the error about an earlier datagram, so that this one of size octets is worth another try? */
 bool udp_is_about_others(struct udp *u, int error, size_t size);
-int udp_check_source(const struct transport_config *config, struct diag *diag);
+int udp_check_config(const struct transport_config *config, struct diag *diag);
 /* What will not mend itself is said now: an address that is not ours, a device that does not exist. */
 int udp_first_connect(struct udp *u, struct diag *diag);
 

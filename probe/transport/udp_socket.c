@@ -247,20 +247,11 @@ bool udp_is_about_others(struct udp *u, int error, size_t size)
 
 /* ---- the first one */
 
-int udp_check_source(const struct transport_config *config, struct diag *diag)
+int udp_check_config(const struct transport_config *config, struct diag *diag)
 {
-	struct resolve_result source;
-
-	if (config->source_host && config->source_host[0] &&
-	    !resolve_numeric(&source, config->source_host, config->source_port, SOCK_DGRAM))
-		return diag_set(diag, -EINVAL, "--source %s: not an IPv4 or IPv6 address",
-				config->source_host);
-	if (config->bind_device && strlen(config->bind_device) >= IF_NAMESIZE)
-		return diag_set(diag, -EINVAL, "--bind-device %s: no interface has such a long name",
-				config->bind_device);
 	if (config->mtu && (config->mtu < 300 || config->mtu > 65535))
 		return diag_set(diag, -EINVAL, "--mtu %u: out of range, 300 to 65535", config->mtu);
-	return 0;
+	return resolve_check_source(config, diag);
 }
 
 int udp_first_connect(struct udp *u, struct diag *diag)
