@@ -219,7 +219,8 @@ class Pitot:
             argv += ["-n", c]
         if fields:
             argv += ["--fields", self.FIELDS, "-T", "vlan"]
-        self.stderr = open(os.path.join(folder, "stderr"), "w+")
+        # appended to: the program has this file's place, too, and said() moves it
+        self.stderr = open(os.path.join(folder, "stderr"), "a+")
         self.process = subprocess.Popen(argv + list(args), stdout=subprocess.DEVNULL, stderr=self.stderr)
         end = time.monotonic() + DEADLINE_S
         # the pid file is written when everything is open
