@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <net/if.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -88,6 +89,21 @@ static int start_thread(struct resolve *r)
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	pthread_attr_destroy(&attr);
 	return -error;
+}
+
+void resolve_split(const struct sockaddr_storage *ss, uint8_t address[16], uint16_t *port)
+{
+	if (ss->ss_family == AF_INET6) {
+		const struct sockaddr_in6 *a = (const struct sockaddr_in6 *)ss;
+
+		memcpy(address, &a->sin6_addr, 16);
+		*port = ntohs(a->sin6_port);
+	} else {
+		const struct sockaddr_in *a = (const struct sockaddr_in *)ss;
+
+		memcpy(address, &a->sin_addr, 4);
+		*port = ntohs(a->sin_port);
+	}
 }
 
 int resolve_check_source(const struct transport_config *config, struct diag *diag)

@@ -28,6 +28,8 @@ struct resolve;
 
 /* A numeric host needs no lookup: true, and *result is complete. */
 bool resolve_numeric(struct resolve_result *result, const char *host, uint16_t port, int socktype);
+/* Address, of which IPv4 sets the first 4 octets only, and port in host byte order. */
+void resolve_split(const struct sockaddr_storage *ss, uint8_t address[16], uint16_t *port);
 /* Whether --source and --bind-device can be meant at all: 0, or -EINVAL and a sentence. */
 int resolve_check_source(const struct transport_config *config, struct diag *diag);
 /* 0 or negative errno. */

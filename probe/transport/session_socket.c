@@ -93,21 +93,6 @@ int session_socket_connected(const struct session *s)
 	return error ? -error : 1;
 }
 
-static void address_of(const struct sockaddr_storage *ss, uint8_t address[16], uint16_t *port)
-{
-	if (ss->ss_family == AF_INET6) {
-		const struct sockaddr_in6 *a = (const struct sockaddr_in6 *)ss;
-
-		memcpy(address, &a->sin6_addr, 16);
-		*port = ntohs(a->sin6_port);
-	} else {
-		const struct sockaddr_in *a = (const struct sockaddr_in *)ss;
-
-		memcpy(address, &a->sin_addr, 4);
-		*port = ntohs(a->sin_port);
-	}
-}
-
 void session_socket_note_self(struct session *s)
 {
 	struct sockaddr_storage local = {0}, remote = {0};
@@ -121,8 +106,8 @@ void session_socket_note_self(struct session *s)
 		return;
 	s->t.self.family = local.ss_family;
 	s->t.self.protocol = s->layer->protocol ? (uint8_t)s->layer->protocol : IPPROTO_UDP;
-	address_of(&local, s->t.self.local, &s->t.self.local_port);
-	address_of(&remote, s->t.self.remote, &s->t.self.remote_port);
+	resolve_split(&local, s->t.self.local, &s->t.self.local_port);
+	resolve_split(&remote, s->t.self.remote, &s->t.self.remote_port);
 }
 
 uint64_t session_socket_unacked(const struct session *s)

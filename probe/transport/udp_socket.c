@@ -96,35 +96,20 @@ static int set_options(struct udp *u, int fd, int family)
 	return 0;
 }
 
-static void address_of(const struct sockaddr_storage *ss, uint8_t address[16], uint16_t *port)
-{
-	if (ss->ss_family == AF_INET6) {
-		const struct sockaddr_in6 *a = (const struct sockaddr_in6 *)ss;
-
-		memcpy(address, &a->sin6_addr, 16);
-		*port = ntohs(a->sin6_port);
-	} else {
-		const struct sockaddr_in *a = (const struct sockaddr_in *)ss;
-
-		memcpy(address, &a->sin_addr, 4);
-		*port = ntohs(a->sin_port);
-	}
-}
-
 static void local_of(int fd, struct transport_local *self)
 {
 	struct sockaddr_storage local = {0};
 	socklen_t size = sizeof(local);
 
 	if (getsockname(fd, (struct sockaddr *)&local, &size) == 0)
-		address_of(&local, self->local, &self->local_port);
+		resolve_split(&local, self->local, &self->local_port);
 }
 
 static void note_self(struct udp *u)
 {
 	u->t.self = (struct transport_local){.family = u->family, .protocol = IPPROTO_UDP};
 	local_of(u->t.fd, &u->t.self);
-	address_of(&u->peer, u->t.self.remote, &u->t.self.remote_port);
+	resolve_split(&u->peer, u->t.self.remote, &u->t.self.remote_port);
 }
 
 /* A socket that sends to this address: it, or negative errno. */

@@ -26,7 +26,7 @@ class Server:
             self.process = subprocess.Popen(
                 [e.find("openssl"), "s_server", "-dtls1_2", "-accept", str(port), "-cert", f"{d}/good.pem",
                  "-key", f"{d}/good.key", "-quiet"], stdin=subprocess.PIPE, stdout=out, stderr=subprocess.DEVNULL)
-        wait(lambda: taken(port), f"{name} does not listen")
+        e.wait(lambda: taken(port), f"{name} does not listen")
         self.begun = time.monotonic()
 
     def kill(self):
@@ -57,15 +57,6 @@ def taken(port):
             return False
         except OSError:
             return True
-
-
-def wait(what, text, seconds=15):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if what():
-            return True
-        time.sleep(0.05)
-    return e.check(False, text() if callable(text) else text)
 
 
 class Feed:
@@ -123,23 +114,23 @@ def started_again(d):
     first = Server(d, port, "first")
     p = Feed(d, port, "--dtls-renew", str(RENEW))
     known = p.batch()
-    wait(lambda: known <= first.numbers(), "the first collector did not get the first batch")
+    e.wait(lambda: known <= first.numbers(), "the first collector did not get the first batch")
     first.kill()
     second = Server(d, port, "second")
     void = p.batch()  # into a session that nobody knows
     time.sleep(0.5)
     e.check(not second.numbers(), "a collector understood a session that it does not have")
-    wait(lambda: len(second.sessions()) > 0, "no session with the second collector")
+    e.wait(lambda: len(second.sessions()) > 0, "no session with the second collector")
     took = time.monotonic() - second.begun
     e.check(took < RENEW + SLACK, f"the second collector waited {took:.1f} s for its session, --dtls-renew {RENEW}")
     after = p.batch()
-    wait(lambda: after <= second.numbers(), "the second collector did not get what came after its session began")
+    e.wait(lambda: after <= second.numbers(), "the second collector did not get what came after its session began")
     many = set()
     for _ in range(12):  # over some renewals: nothing is lost to a collector that is there
         many |= p.batch()
         time.sleep(0.5)
     p.finish("started again")
-    wait(lambda: many <= second.numbers(), lambda: f"renewals lost {missing(many, second)}")
+    e.wait(lambda: many <= second.numbers(), lambda: f"renewals lost {missing(many, second)}")
     second.kill()
     e.check(len(second.sessions()) > 3, f"{len(second.sessions())} sessions in 6 s, --dtls-renew {RENEW}")
     check_sessions("started again", first)
@@ -159,7 +150,7 @@ def never(d):
         numbers = p.batch()
         time.sleep(0.5)
     p.finish("never")
-    wait(lambda: numbers <= server.numbers(), "never: the last batch is missing")
+    e.wait(lambda: numbers <= server.numbers(), "never: the last batch is missing")
     server.kill()
     e.check(len(server.sessions()) == 1, f"never: {len(server.sessions())} sessions")
 
@@ -170,14 +161,14 @@ def away(d):
     first = Server(d, port, "before")
     p = Feed(d, port, "--dtls-renew", "0")
     known = p.batch()
-    wait(lambda: known <= first.numbers(), "away: the first batch is missing")
+    e.wait(lambda: known <= first.numbers(), "away: the first batch is missing")
     first.kill()
     waiting = set()
     for _ in range(6):
         waiting |= p.batch()
         time.sleep(0.3)
     second = Server(d, port, "after")
-    wait(lambda: waiting <= second.numbers(), lambda: f"away: lost {missing(waiting, second)}")
+    e.wait(lambda: waiting <= second.numbers(), lambda: f"away: lost {missing(waiting, second)}")
     records = sum(len(s.records) for s in second.sessions())
     p.finish("away")
     second.kill()
@@ -195,7 +186,7 @@ def alert(d):
     first = Server(d, port, "real")
     p = Feed(d, port, "--dtls-renew", str(2 * RENEW))
     known = p.batch()
-    wait(lambda: known <= first.numbers(), "alert: the first batch is missing")
+    e.wait(lambda: known <= first.numbers(), "alert: the first batch is missing")
     first.kill()
     heard, ending = [], threading.Event()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
@@ -224,7 +215,7 @@ def alert(d):
     e.check(hellos, "alert: no new session was tried")
     second = Server(d, port, "again")
     waiting = p.batch()
-    wait(lambda: waiting <= second.numbers(), "alert: no records after it")
+    e.wait(lambda: waiting <= second.numbers(), "alert: no records after it")
     err = p.finish("alert")
     second.kill()
     check_sessions("alert", second)
@@ -237,7 +228,7 @@ def large(d):
     server = Server(d, port, "large")
     p = Feed(d, port, "--mtu", "65000", "--flush-interval", "1")
     known = p.batch(1500)
-    wait(lambda: known <= server.numbers(), lambda: f"large: lost {missing(known, server)}")
+    e.wait(lambda: known <= server.numbers(), lambda: f"large: lost {missing(known, server)}")
     p.finish("large")
     server.kill()
     check_sessions("large", server)
@@ -258,12 +249,12 @@ def narrower(d):
     server = Server(d, port, "narrow")
     p = Feed(d, port, "--flush-interval", "1", "--dtls-renew", "0")
     known = p.batch(200)
-    wait(lambda: known <= server.numbers(), lambda: f"wide: lost {missing(known, server)}")
+    e.wait(lambda: known <= server.numbers(), lambda: f"wide: lost {missing(known, server)}")
     set_mtu(700)
     p.batch(200)  # messages that were made for the wider path are lost, and counted
     time.sleep(1.5)
     known = p.batch(200)
-    wait(lambda: known <= server.numbers(), lambda: f"narrow: lost {missing(known, server)}")
+    e.wait(lambda: known <= server.numbers(), lambda: f"narrow: lost {missing(known, server)}")
     p.finish("narrower")
     server.kill()
     check_ledger_of_narrow(d, server)

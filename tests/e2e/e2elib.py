@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 
 PITOT = os.path.abspath(sys.argv[1])
@@ -155,6 +156,16 @@ def statistics(stderr_or_path):
     data = Path(stderr_or_path).read_bytes() if isinstance(stderr_or_path, (str, Path)) else stderr_or_path
     text = data.decode(errors="replace")
     return json.loads(text[text.index("{"):text.rindex("}") + 1])
+
+
+def wait(what, text, seconds=15):
+    """Until what() is true; text says what is missing otherwise, or makes the sentence."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if what():
+            return True
+        time.sleep(0.05)
+    return check(False, text() if callable(text) else text)
 
 
 def check_ledger(where, s):

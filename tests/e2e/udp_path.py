@@ -25,15 +25,6 @@ def ip(*words):
     subprocess.run([e.find("ip"), *words], check=True)
 
 
-def wait(what, text, seconds=15):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if what():
-            return True
-        time.sleep(0.05)
-    return e.check(False, text)
-
-
 def heard(path):
     return [line.split() for line in Path(path).read_text().splitlines() if line.count(" ") == 2]
 
@@ -43,7 +34,7 @@ def address_changes(d):
     there = subprocess.Popen([sys.executable, "-c", SINK, f"{d}/heard"],
                              preexec_fn=lambda: ctypes.CDLL(None).unshare(0x40000000))
     try:
-        wait(lambda: os.path.exists(f"{d}/heard"), "no sink")
+        e.wait(lambda: os.path.exists(f"{d}/heard"), "no sink")
         ip("link", "add", "here", "type", "veth", "peer", "name", "there", "netns", str(there.pid))
         subprocess.run([e.find("nsenter"), "-n", "-t", str(there.pid), "sh", "-c",
                         "ip addr add 10.9.0.2/24 dev there && ip link set there up"], check=True)
@@ -52,11 +43,11 @@ def address_changes(d):
         ip("link", "set", "lo", "up")
         p = subprocess.Popen([e.PITOT, "-i", "lo", "-n", "10.9.0.2:4739", "--template-refresh", "1", "--stats",
                               f"{d}/s", "--stay-root"], stderr=subprocess.PIPE)
-        wait(lambda: len(heard(f"{d}/heard")) > 2, "nothing came to begin with")
+        e.wait(lambda: len(heard(f"{d}/heard")) > 2, "nothing came to begin with")
         ip("addr", "add", "10.9.0.3/24", "dev", "here")
         ip("addr", "del", "10.9.0.1/24", "dev", "here")
         ip("addr", "replace", "10.9.0.3/24", "dev", "here")  # which went with the first one
-        wait(lambda: any(h[0] == "10.9.0.3" for h in heard(f"{d}/heard")), "nothing came from the new address")
+        e.wait(lambda: any(h[0] == "10.9.0.3" for h in heard(f"{d}/heard")), "nothing came from the new address")
         time.sleep(1.5)
         p.terminate()
         _, err = p.communicate(timeout=20)
@@ -88,7 +79,7 @@ def collector_moves(d):
     after.settimeout(15)
     p = subprocess.Popen([e.PITOT, "-i", "lo", "-n", f"collector.test:{before.port}", "--template-refresh", "1"],
                          stderr=subprocess.PIPE)
-    wait(lambda: before.datagrams, "moves: nothing came to begin with")
+    e.wait(lambda: before.datagrams, "moves: nothing came to begin with")
     hosts.write_text("127.0.0.3 collector.test\n")
     before.stop()
     try:
