@@ -63,21 +63,39 @@ void process_ready(void)
 	ready_fd = -1;
 }
 
+/* The lock is the process's, which no child inherits, and goes with it however it ends. */
+static int lock_pidfile(int fd)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+	return fcntl(fd, F_SETLK, &lock) == 0 ? 0 : -errno;
+}
+
+static pid_t pidfile_holder(int fd)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+	return fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK ? lock.l_pid : 0;
+}
+
 int process_write_pidfile(const char *path, struct diag *diag)
 {
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644), r;
 	char text[32];
 	int n = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
 
-	if (fd < 0 || write(fd, text, (size_t)n) != n) {
-		int r = diag_set(diag, -errno, "--pidfile %s: %s", path, strerror(errno));
-
-		if (fd >= 0)
-			close(fd);
-		return r;
-	}
+	if (fd < 0)
+		return diag_set(diag, -errno, "--pidfile %s: %s", path, strerror(errno));
+	r = lock_pidfile(fd);
+	if (r == -EACCES || r == -EAGAIN)
+		diag_set(diag, r, "--pidfile %s: it is that of process %ld, which is running", path,
+			 (long)pidfile_holder(fd));
+	else if ((ftruncate(fd, 0) < 0 && errno != EINVAL /* a device */) || write(fd, text, (size_t)n) != n)
+		r = diag_set(diag, -errno, "--pidfile %s: %s", path, strerror(errno));
+	else
+		return fd;
 	close(fd);
-	return 0;
+	return r;
 }
 
 void process_allow_files(uint64_t n)

@@ -17,6 +17,10 @@ int process_daemonize(struct diag *diag);
 /* Everything is open: the parent may leave, and the standard streams go to /dev/null. */
 void process_ready(void);
 
+/*
+ * The descriptor, which stays open as long as the process does: it holds a lock, by which another process sees
+ * that the file is in use.  Or negative errno, -EACCES or -EAGAIN when another process holds it.
+ */
 int process_write_pidfile(const char *path, struct diag *diag);
 
 /* Lets the process have that many files open, as far as the system allows it; never fewer than before. */

@@ -188,7 +188,7 @@ static void run_reload(struct run *r)
 static void run_stop(struct run *r)
 {
 	if (r->stopping) {
-		if (r->pidfile_written)
+		if (r->pid_fd >= 0)
 			(void)opener_remove(r->confine.opener, r->config->pidfile);
 		process_abandon(1);
 	}
@@ -336,8 +336,10 @@ static void run_close(struct run *r)
 	feed_free(r->feed);
 	exporting_free(r->exporting);
 	exporter_free(r->exporter);
-	if (r->pidfile_written)
+	if (r->pid_fd >= 0) {
 		(void)opener_remove(r->confine.opener, r->config->pidfile);
+		close(r->pid_fd);
+	}
 	recovery_deinit(&r->recovery);
 	notify_close(&r->notify);
 	confine_deinit(&r->confine);
@@ -356,6 +358,7 @@ int run(const struct config *config, int argc, char **argv)
 	struct run r = {.config = config,
 			.reload = {.argc = argc, .argv = argv},
 			.live = config->n_interfaces > 0,
+			.pid_fd = -1,
 			.signal_fd = -1,
 			.done_fd = -1,
 			.notify = {.fd = -1}};

@@ -241,8 +241,8 @@ int run_open(struct run *r, struct diag *diag)
 		ret = run_exporter(r, diag);
 	process_may_end(false);
 	if (ret == 0 && c->pidfile) {
-		ret = process_write_pidfile(c->pidfile, diag);
-		r->pidfile_written = ret == 0;
+		r->pid_fd = process_write_pidfile(c->pidfile, diag);
+		ret = r->pid_fd < 0 ? r->pid_fd : 0;
 	}
 	if (ret == 0 && r->live)
 		ret = recovery_init(&r->recovery, r->workers, r->n_workers, r->confine.opener, diag);

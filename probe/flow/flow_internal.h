@@ -17,6 +17,7 @@ enum entry_state {
 	ENTRY_IN_END = 4,   /* in the wheel of ended TCP connections; likewise */
 	ENTRY_ENDED = 8,    /* FIN or RST was seen: tcp-end is its inactive time-out */
 	ENTRY_FUTURE = 16,  /* was found to be from the future, and silent since */
+	ENTRY_OF_FLOW = ENTRY_LIVE | ENTRY_ENDED | ENTRY_FUTURE, /* what goes with the flow */
 };
 
 struct flow_table {

@@ -16,6 +16,7 @@
 enum {
 	EVICT_TRIES = 64,
 	BASE_BITS = 12, /* of the index at first: 256 KiB */
+	FLUSH_AHEAD = 16,
 };
 
 static void *table_map(size_t size)
@@ -116,7 +117,7 @@ void flow_remove(struct flow_table *t, struct flow_record *e, uint64_t hash)
 			b->away &= (uint8_t) ~(1u << slot);
 			if (b != home)
 				home->overflow--;
-			e->state &= (uint8_t) ~(ENTRY_LIVE | ENTRY_ENDED | ENTRY_FUTURE);
+			e->state &= (uint8_t)~ENTRY_OF_FLOW;
 			e->id = t->free;
 			t->free = entry;
 			t->stats.active--;
@@ -329,18 +330,25 @@ struct flow_record *flow_insert(struct flow_table *t, const struct packet *p)
 	return e;
 }
 
+/* All end, so nothing is looked up: index and entries begin anew; what waits in a wheel stays there. */
 void flow_table_flush(struct flow_table *t, enum flow_end_reason reason)
 {
+	size_t index_octets = t->n_buckets * sizeof(*t->buckets);
+
 	for (uint32_t i = 0; i < t->used; i++) {
 		struct flow_record *e = &t->entries[i];
 
-		if (i + 8 < t->used)
-			__builtin_prefetch(flow_bucket(t, flow_hash(t, &t->entries[i + 8].key)), 1);
-		if (e->state & ENTRY_LIVE) {
-			flow_end(t, e, reason);
-			flow_remove(t, e, flow_hash(t, &e->key));
-		}
+		if (i + FLUSH_AHEAD < t->used)
+			flow_fetch(t, i + FLUSH_AHEAD);
+		if (!(e->state & ENTRY_LIVE))
+			continue;
+		flow_end(t, e, reason);
+		e->state &= (uint8_t)~ENTRY_OF_FLOW;
 	}
+	memset(t->buckets, 0, index_octets);
+	t->used = 0;
+	t->free = ENTRY_NONE;
+	t->stats.active = 0;
 }
 
 void flow_table_set_timeouts(struct flow_table *t, uint64_t active_ns, uint64_t inactive_ns,

@@ -1,288 +1,18 @@
-/* session: see session.h.  Here: the phases of a session, and the ops of the transports. */
+/* session: see session.h.  Here: the ops of the transports; session_phases.c is what happens between them. */
 #include "session.h"
 
 #include <errno.h>
-#include <netdb.h>
 #include <poll.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define RECONNECT_NS	(60 * NS_PER_SEC)  /* RFC 7011 §10.4.4 */
-#define JITTER_NS	(50 * NS_PER_MSEC) /* the other end must not see attempts come closer than they may */
-#define CONNECT_NS	(10 * NS_PER_SEC)  /* for one address */
-#define GREET_NS	(10 * NS_PER_SEC)
-#define LOOKUP_NS	(40 * NS_PER_SEC)
-#define DRAIN_NS	NS_PER_SEC	  /* for the peer's last acknowledgements */
 #define OFFLINE_WAIT_NS (10 * NS_PER_SEC) /* without progress */
 #define OFFLINE_BACKLOG (UINT64_C(2) << 20)
 #define EAGER_OCTETS	(UINT64_C(64) << 10) /* so much waiting is sent without waiting for a flush */
 #define STEP_MS		5
-
-static void pump(struct session *s);
-
-/* ---- what goes wrong */
-
-int session_because(struct session *s, int error, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(s->t.stats.reason, sizeof(s->t.stats.reason), fmt, ap);
-	va_end(ap);
-	return error;
-}
-
-static void note_error(struct session *s, int error)
-{
-	s->t.stats.errors++;
-	s->t.stats.last_error = error < 0 ? -error : error;
-}
-
-/* Back to waiting for the next attempt. */
-static void rest(struct session *s)
-{
-	if (s->layer->stop)
-		s->layer->stop(s);
-	if (s->t.fd >= 0)
-		close(s->t.fd);
-	s->t.fd = -1;
-	s->phase = SESSION_WAITING;
-	s->t.state = TRANSPORT_STATE_FAILED;
-}
-
-static void fail(struct session *s, int error)
-{
-	note_error(s, error);
-	rest(s);
-}
-
-/* The session that was up is over. */
-static void end(struct session *s, bool clean, int error)
-{
-	session_queue_acked(s);
-	session_queue_end(s, clean);
-	fail(s, error);
-}
-
-/* ---- connecting */
-
-static void become_up(struct session *s)
-{
-	s->phase = SESSION_UP;
-	s->t.state = TRANSPORT_STATE_UP;
-	s->t.session++;
-	s->t.stats.sessions++;
-	s->t.stats.reason[0] = '\0';
-	session_socket_note_self(s);
-	session_queue_begin(s);
-}
-
-static void greet(struct session *s)
-{
-	int r = s->layer->greet ? s->layer->greet(s) : 0;
-
-	if (r == 0)
-		become_up(s);
-	else if (r != -EAGAIN)
-		fail(s, r);
-	else if (s->now_ns >= s->deadline_ns)
-		fail(s, session_because(s, -ETIMEDOUT, "%s: the collector does not answer the handshake",
-					s->layer->name));
-}
-
-static void connect_next(struct session *s)
-{
-	while (s->next_address < s->addresses.n) {
-		unsigned i = s->next_address++;
-		int fd = session_socket_open(s, &s->addresses.addresses[i], s->addresses.sizes[i]);
-
-		if (fd >= 0) {
-			s->t.fd = fd;
-			s->phase = SESSION_CONNECTING;
-			s->deadline_ns = s->now_ns + CONNECT_NS;
-			return;
-		}
-		s->address_error = fd;
-	}
-	fail(s, s->address_error);
-}
-
-static void check_connected(struct session *s)
-{
-	int r = session_socket_connected(s);
-
-	if (r == 0 && s->now_ns >= s->deadline_ns)
-		r = -ETIMEDOUT;
-	if (r == 0)
-		return;
-	if (r < 0) {
-		s->address_error = r;
-		close(s->t.fd);
-		s->t.fd = -1;
-		connect_next(s);
-		return;
-	}
-	s->phase = SESSION_GREETING;
-	s->deadline_ns = s->now_ns + GREET_NS;
-	r = s->layer->start ? s->layer->start(s) : 0;
-	if (r)
-		fail(s, r);
-	else
-		greet(s);
-}
-
-static void use_addresses(struct session *s)
-{
-	if (s->addresses.error || s->addresses.n == 0) {
-		fail(s, session_because(s, -ENOENT, "%.100s: %s", s->collector.host,
-					s->addresses.error == EAI_SYSTEM ? "the name cannot be looked up"
-									 : gai_strerror(s->addresses.error)));
-		return;
-	}
-	s->next_address = 0;
-	s->address_error = -EADDRNOTAVAIL;
-	connect_next(s);
-}
-
-static void attempt(struct session *s)
-{
-	int r;
-
-	s->attempted = true;
-	s->attempt_ns = s->now_ns;
-	s->t.stats.reason[0] = '\0';
-	s->t.state = TRANSPORT_STATE_CONNECTING;
-	if (resolve_numeric(&s->addresses, s->collector.host, s->collector.port, s->layer->socktype)) {
-		use_addresses(s);
-		return;
-	}
-	r = resolve_start(&s->lookup, s->collector.host, s->collector.port, s->layer->socktype);
-	if (r) {
-		fail(s, r);
-		return;
-	}
-	s->phase = SESSION_RESOLVING;
-	s->deadline_ns = s->now_ns + LOOKUP_NS;
-}
-
-static void check_lookup(struct session *s)
-{
-	if (resolve_take(&s->lookup, &s->addresses, 0)) {
-		use_addresses(s);
-	} else if (s->now_ns >= s->deadline_ns) {
-		resolve_drop(&s->lookup);
-		fail(s, session_because(s, -ETIMEDOUT, "%.100s: no answer from the name service",
-					s->collector.host));
-	}
-}
-
-static bool may_attempt(const struct session *s, uint64_t now_ns)
-{
-	uint64_t interval = s->config.reconnect_ns ? s->config.reconnect_ns : RECONNECT_NS;
-
-	return !s->attempted || now_ns - s->attempt_ns >= interval + JITTER_NS;
-}
-
-/* ---- a session that is up */
-
-static void drain(struct session *s)
-{
-	s->phase = SESSION_DRAINING;
-	s->deadline_ns = s->now_ns + DRAIN_NS;
-	s->t.state = TRANSPORT_STATE_CONNECTING;
-}
-
-/* The peer has closed.  What it had not acknowledged by then it answers with a reset, and does not read. */
-static void check_drained(struct session *s)
-{
-	struct pollfd p = {.fd = s->t.fd};
-
-	if (s->layer->unacked(s) == 0 || s->now_ns >= s->deadline_ns ||
-	    (poll(&p, 1, 0) > 0 && (p.revents & (POLLERR | POLLHUP))))
-		end(s, true, session_because(s, -ECONNRESET, "the collector closed the connection"));
-}
-
-static void listen_to(struct session *s)
-{
-	int r = s->layer->read ? s->layer->read(s) : 0;
-
-	if (r == 0 && s->layer->tick)
-		r = s->layer->tick(s);
-	if (r == SESSION_E_CLOSED) {
-		drain(s);
-	} else if (r == SESSION_E_RENEW) {
-		if (s->layer->shut) /* who is there lets go of the old one; nobody waits for an answer */
-			s->layer->shut(s);
-		session_queue_acked(s);
-		session_queue_end(s, true);
-		rest(s);
-		attempt(s);
-	} else if (r < 0) {
-		end(s, false, r);
-	} else {
-		session_queue_acked(s);
-	}
-}
-
-static void pump(struct session *s)
-{
-	if (s->phase != SESSION_UP)
-		return;
-	while (s->out_done < s->out_size || session_queue_fill(s)) {
-		ssize_t n = s->layer->write(s, s->out + s->out_done, s->out_size - s->out_done);
-
-		if (n > 0) {
-			session_queue_wrote(s, (size_t)n);
-		} else if (n == -EAGAIN || n == 0) {
-			break;
-		} else if (n == -EMSGSIZE && s->layer->whole) {
-			note_error(s, EMSGSIZE);
-			session_queue_reject(s);
-		} else {
-			end(s, false, (int)n);
-			return;
-		}
-	}
-	session_queue_acked(s);
-}
-
-static void advance(struct session *s)
-{
-	switch (s->phase) {
-	case SESSION_WAITING:
-		if (may_attempt(s, s->now_ns))
-			attempt(s);
-		break;
-	case SESSION_RESOLVING:
-		check_lookup(s);
-		break;
-	case SESSION_CONNECTING:
-		check_connected(s);
-		break;
-	case SESSION_GREETING:
-		if (s->layer->tick && s->layer->tick(s) < 0)
-			s->deadline_ns = s->now_ns;
-		greet(s);
-		break;
-	case SESSION_UP:
-		listen_to(s);
-		break;
-	case SESSION_DRAINING:
-		check_drained(s);
-		break;
-	case SESSION_ENDING:
-		break;
-	}
-	/* at once when the last attempt is old enough, and what is quick is quickly done */
-	if (s->phase == SESSION_WAITING && may_attempt(s, s->now_ns))
-		attempt(s);
-	if (s->phase == SESSION_CONNECTING)
-		check_connected(s);
-}
 
 /* ---- waiting: only where a savefile is read, and at the end */
 
@@ -301,8 +31,8 @@ static void wait_step(struct session *s, uint64_t until_ns)
 	now = clock_monotonic_ns();
 	s->now_ns = now > s->now_ns ? now : s->now_ns;
 	if (s->now_ns < until_ns && s->phase != SESSION_ENDING) {
-		advance(s);
-		pump(s);
+		session_advance(s);
+		session_pump(s);
 	}
 	session_queue_tick(s);
 }
@@ -357,12 +87,12 @@ void session_commit(struct transport *t, size_t size, const struct transport_loa
 		wait_for_room(s);
 	session_queue_add(s, s->lent, size, load);
 	if (s->backlog >= EAGER_OCTETS)
-		pump(s);
+		session_pump(s);
 }
 
 void session_flush(struct transport *t)
 {
-	pump((struct session *)t);
+	session_pump((struct session *)t);
 }
 
 void session_tick(struct transport *t, const struct clock_time *now)
@@ -373,7 +103,7 @@ void session_tick(struct transport *t, const struct clock_time *now)
 		return;
 	if (now->monotonic_ns > s->now_ns)
 		s->now_ns = now->monotonic_ns;
-	advance(s);
+	session_advance(s);
 	session_queue_tick(s);
 }
 
@@ -402,7 +132,7 @@ bool session_idle(const struct transport *t, uint64_t until_ns)
 {
 	const struct session *s = (const struct session *)t;
 
-	if (s->phase == SESSION_WAITING && !may_attempt(s, until_ns))
+	if (s->phase == SESSION_WAITING && !session_may_attempt(s, until_ns))
 		return true;
 	return session_queue_is_empty(s);
 }
@@ -421,8 +151,8 @@ static void finish(struct session *s, uint64_t deadline_ns)
 		wait_step(s, 0);
 	s->phase = SESSION_ENDING;
 	shutdown(s->t.fd, SHUT_WR);
-	if (end_ns > s->now_ns + DRAIN_NS)
-		end_ns = s->now_ns + DRAIN_NS;
+	if (end_ns > s->now_ns + SESSION_DRAIN_NS)
+		end_ns = s->now_ns + SESSION_DRAIN_NS;
 	while (r == 0 && s->now_ns < deadline_ns) {
 		r = s->layer->read(s);
 		if (r == 0 && s->layer->unacked(s) == 0 && s->now_ns >= end_ns)
@@ -432,7 +162,7 @@ static void finish(struct session *s, uint64_t deadline_ns)
 	}
 	session_queue_acked(s);
 	if (r < 0) /* it may not have read everything */
-		note_error(s, r);
+		session_note_error(s, r);
 	session_queue_end(s, r >= 0);
 }
 

@@ -167,6 +167,17 @@ void session_close(struct transport *t, uint64_t deadline_ns, struct transport_s
 		.announce = session_announce, .idle = session_idle, .close = session_close,                  \
 	}
 
+/* session_phases.c */
+#define SESSION_DRAIN_NS NS_PER_SEC /* for the peer's last acknowledgements */
+
+/* One step from phase to phase, as far as it goes without waiting. */
+void session_advance(struct session *s);
+/* Writes what may be sent now; nothing unless the session is up. */
+void session_pump(struct session *s);
+/* Whether the last attempt to connect is old enough. */
+bool session_may_attempt(const struct session *s, uint64_t now_ns);
+void session_note_error(struct session *s, int error); /* counts it; of either sign */
+
 /* For layers: the sentence about what comes next as an error; returns error. */
 __attribute__((format(printf, 3, 4))) int session_because(struct session *s, int error, const char *fmt, ...);
 

@@ -208,6 +208,22 @@ def slow_pipe():
     e.check(not e.differences(flows.flows(WEB)[0], e.json_flows(out)), f"a slow pipe: {err!r}")
 
 
+def pidfile_in_use():
+    """The file of a running pitot is its own; what one that was killed left behind is not."""
+    with e.workdir() as d:
+        pidfile = Path(d) / "pid"
+        pidfile.write_text("123456789\n")
+        p = subprocess.Popen([e.PITOT, "-q", "-r", "-", "-n", "json:/dev/null", "-p", str(pidfile)],
+                             stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+        p.stdin.write(WEB.read_bytes())
+        p.stdin.flush()
+        e.wait(lambda: pidfile.read_text() == f"{p.pid}\n", lambda: f"{pidfile.read_text()!r} in the pid file")
+        sentence(e.run("-q", "-r", WEB, "-n", "json:/dev/null", "-p", pidfile), 1, "--pidfile", f"process {p.pid},")
+        e.check(pidfile.exists() and pidfile.read_text() == f"{p.pid}\n", "the pid file of another was touched")
+        err = p.communicate(timeout=20)[1]
+        e.check(p.returncode == 0 and not pidfile.exists(), f"{p.returncode}, {err!r}, {os.listdir(d)}")
+
+
 def collectors():
     """One that refuses, one that does not resolve, one that is well: the well one gets everything."""
     expected = flows.flows(WEB)[0]
@@ -401,8 +417,8 @@ def second_signal():
 
 def main():
     for part in (usage, informing, filters, filters_of_link_types, unwritable, overwriting, files, link_types, several,
-                 slow_pipe, collectors, one_dead_collector, full_disk, config_file, signals, signal_while_opening,
-                 second_signal):
+                 slow_pipe, pidfile_in_use, collectors, one_dead_collector, full_disk, config_file, signals,
+                 signal_while_opening, second_signal):
         part()
     e.finish()
 

@@ -158,7 +158,7 @@ def statistics(stderr_or_path):
     return json.loads(text[text.index("{"):text.rindex("}") + 1])
 
 
-def wait(what, text, seconds=15):
+def wait(what, text, seconds=30):
     """Until what() is true; text says what is missing otherwise, or makes the sentence."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

@@ -13,6 +13,7 @@ import argparse
 import collections
 import contextlib
 import ctypes
+import errno
 import fcntl
 import ipaddress
 import json
@@ -154,13 +155,24 @@ def sender(name):
     return s
 
 
+def put(s, data):
+    """Sends a frame; when the kernel has no room, again."""
+    while True:
+        try:
+            s.send(data)
+            return
+        except OSError as e:
+            if e.errno != errno.ENOBUFS:
+                raise
+
+
 def send(name, frames, count):
     """Sends count frames, round and round; {flow: (packets, octets)}."""
     expected = collections.defaultdict(lambda: [0, 0])
     with sender(name) as s:
         for i in range(count):
             data, flow, octets = frames[i % len(frames)]
-            s.send(data)
+            put(s, data)
             expected[flow][0] += 1
             expected[flow][1] += octets
     return {k: tuple(v) for k, v in expected.items()}
@@ -418,21 +430,24 @@ def sigterm_under_load(program, method):
                 frames = mixture(1, 200 + round_)
                 pid = os.fork()
                 if pid == 0:
+                    status = 1
                     try:
                         send_until_told(counter, "pt0p", frames)
+                        status = 0
+                    except OSError as e:
+                        print(f"sending failed: {e}", flush=True)
                     finally:
-                        os._exit(0)
-                time.sleep(0.7)
-                sent_before = struct.unpack_from("=Q", counter, 0)[0]
+                        os._exit(status)
+                sent_before = loaded(counter, 2000)
                 p.process.send_signal(signal.SIGTERM)
                 stats = p.wait()
                 struct.pack_into("=Q", counter, 8, 1)
-                os.waitpid(pid, 0)
+                ended = os.waitpid(pid, 0)[1]
                 sent = struct.unpack_from("=Q", counter, 0)[0]
                 rows = p.rows()
                 records = sum(r["packetDeltaCount"] for r in rows)
                 dropped = stats["packets"]["dropped_by_kernel"]
-                check(sent_before > 1000, f"no load: {sent_before} packets")
+                check(ended == 0 and sent_before >= 2000, f"no load: {sent_before} packets, status {ended}")
                 check_ledger(stats, sent_before)
                 check(records == stats["packets"]["metered"], f"{records} in records: {stats['packets']}")
                 check(sent_before <= records + dropped <= sent,
@@ -440,11 +455,20 @@ def sigterm_under_load(program, method):
                 check(sums(read_ipfix(p.ipfix)) == sums(rows), "IPFIX and JSON differ")
 
 
+def loaded(counter, packets):
+    """How many have been sent when it is at least as many; less when they do not come."""
+    end = time.monotonic() + DEADLINE_S
+    while struct.unpack_from("=Q", counter, 0)[0] < packets and time.monotonic() < end:
+        time.sleep(0.01)
+    time.sleep(0.3)  # in the middle of it
+    return struct.unpack_from("=Q", counter, 0)[0]
+
+
 def send_until_told(counter, name, frames):
     n = 0
     with sender(name) as s:
         while not counter[8]:
-            s.send(frames[n % len(frames)][0])
+            put(s, frames[n % len(frames)][0])
             n += 1
             struct.pack_into("=Q", counter, 0, n)
 
