@@ -95,7 +95,7 @@ int confine_start_opener(struct confine *c, const struct config *config, struct 
 			 struct diag *diag)
 {
 	struct opener_config opener = {
-		.n_captures = config->capture == CONFIG_CAPTURE_PCAP ? 0 : config->n_interfaces,
+		.n_captures = config->n_interfaces,
 		.open_capture = recovery_open_capture,
 		.ctx = captures,
 		.sandbox = config->sandbox != CONFIG_SANDBOX_OFF,

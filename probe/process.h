@@ -18,8 +18,8 @@ int process_daemonize(struct diag *diag);
 void process_ready(void);
 
 /*
- * The descriptor, which stays open as long as the process does: it holds a lock, by which another process sees
- * that the file is in use.  Or negative errno, -EACCES or -EAGAIN when another process holds it.
+ * The descriptor, which stays open as long as the process does: it holds a lock, by which another process
+ * sees that the file is in use.  Or negative errno, -EACCES or -EAGAIN when another process holds it.
  */
 int process_write_pidfile(const char *path, struct diag *diag);
 

@@ -29,7 +29,7 @@ int recovery_init(struct recovery *r, struct worker **workers, unsigned n_worker
 			const struct capture *c = worker_capture(workers[w], i);
 
 			r->captures[w * n + i].index = c->system_ifindex;
-			r->captures[w * n + i].fixed = !c->ops->adopt;
+			r->captures[w * n + i].fixed = !capture_may_adopt(c);
 			snprintf(r->captures[w * n + i].name, sizeof(r->captures->name), "%s", c->name);
 		}
 	}

@@ -22,7 +22,7 @@ struct recovery_capture {
 	uint32_t index;
 	bool down;
 	bool refused;	/* said */
-	bool fixed;	/* its back end cannot adopt a socket */
+	bool fixed;	/* it cannot adopt a socket */
 	uint64_t begun; /* gaps that were told */
 };
 

@@ -26,7 +26,7 @@ struct run {
 	struct exporting *exporting;
 	struct own_flows own;
 	int signal_fd, done_fd;
-	int pid_fd; /* of --pidfile, once it was written */
+	int pid_fd;    /* of --pidfile, once it was written */
 	bool stopping; /* by TERM or INT */
 	struct reload reload;
 	struct confine confine;

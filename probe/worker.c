@@ -282,6 +282,7 @@ static void worker_wait(struct worker *w)
 static void worker_adopt(struct worker *w, unsigned i)
 {
 	uint64_t bit = UINT64_C(1) << i;
+	const struct capture *old = w->captures[i];
 	struct capture_descriptor socket;
 
 	if (!(atomic_load_explicit(&w->offered, memory_order_relaxed) & bit))
@@ -290,10 +291,14 @@ static void worker_adopt(struct worker *w, unsigned i)
 	socket = w->offers[i];
 	atomic_fetch_and(&w->offered, ~bit);
 	pthread_mutex_unlock(&w->mutex);
-	if (capture_adopt(w->captures[i], &socket, &w->why) < 0)
+	if (capture_adopt(&w->captures[i], &socket, &w->why) < 0) {
 		log_error("%s", w->why.text);
-	else
-		worker_note_gap(w, i, false);
+		return;
+	}
+	if (w->captures[i] != old)
+		log_info("interface %s: captured by %s from now on, instead of %s", old->name,
+			 w->captures[i]->ops->name, old->ops->name);
+	worker_note_gap(w, i, false);
 }
 
 static void worker_note_state(struct worker *w, unsigned i, int outcome)

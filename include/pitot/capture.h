@@ -59,7 +59,7 @@ struct capture_stats {
  * socket with its ring, bound, and still closed to all frames.
  *
  * After "down" a capture goes on by itself when the interface comes up again.  An interface that was deleted
- * and made anew is another one: the capture has to be given a new socket by capture_adopt().
+ * and made anew is another one: it has to be given a new socket by capture_adopt().
  */
 struct capture_descriptor {
 	int fd;
@@ -87,8 +87,8 @@ struct capture_ops {
 	/* Shuts the entrance: recv lends what is inside already, then says CAPTURE_E_END.  May be NULL. */
 	void (*stop)(struct capture *c);
 	int (*get_stats)(struct capture *c, struct capture_stats *stats);
-	/* Takes over the socket in place of its own; the descriptors are gone whatever comes out.  May be
-	 * NULL. */
+	/* Takes over the socket in place of its own; the descriptors are gone whatever comes out.  NULL where
+	 * a socket cannot be one's own: then the heir takes the place. */
 	int (*adopt)(struct capture *c, struct capture_descriptor *socket, struct diag *diag);
 	void (*close)(struct capture *c);
 };
@@ -113,6 +113,10 @@ struct capture {
 	uint32_t system_ifindex; /* 0 for savefiles and "any" */
 	uint32_t mtu;		 /* of the interface; 0 unknown */
 	const char *name;	 /* interface or path, as the user wrote it; lives as long as the capture */
+	/* a ring without a socket, which goes on where this one cannot; NULL: there is none */
+	struct capture *heir;
+	struct capture *forebear;    /* whose place this one has taken; closed with it */
+	struct capture_stats before; /* its totals */
 };
 
 int capture_open(struct capture **cp, const struct capture_config *config, struct diag *diag);
@@ -131,17 +135,21 @@ static inline void capture_stop(struct capture *c)
 	if (c->ops->stop)
 		c->ops->stop(c);
 }
-static inline int capture_get_stats(struct capture *c, struct capture_stats *stats)
-{
-	return c->ops->get_stats(c, stats);
-}
+int capture_get_stats(struct capture *c, struct capture_stats *stats);
 void capture_close(struct capture *c); /* NULL is fine */
 
 /* -EPROTONOSUPPORT where only libpcap can open, -ENODEV or -ENETDOWN while there is no such interface. */
 int capture_describe(struct capture_descriptor *d, const struct capture_config *config, struct diag *diag);
 void capture_descriptor_close(struct capture_descriptor *d);
-/* Only between CAPTURE_E_DOWN and the next capture_recv(); -EPROTONOSUPPORT: the capture stays as it is. */
-int capture_adopt(struct capture *c, struct capture_descriptor *socket, struct diag *diag);
+/*
+ * Only between CAPTURE_E_DOWN and the next capture_recv(); -EPROTONOSUPPORT: the capture stays as it is.  A
+ * capture by libpcap or XDP is another one afterwards, *cp, by the ring; its name is still there.
+ */
+int capture_adopt(struct capture **cp, struct capture_descriptor *socket, struct diag *diag);
+static inline bool capture_may_adopt(const struct capture *c)
+{
+	return c->ops->adopt || c->heir;
+}
 
 /* 0 when the filter expression compiles for Ethernet, else -EINVAL and a sentence (option check at start). */
 int capture_check_filter(const char *filter, struct diag *diag);

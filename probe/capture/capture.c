@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "capture/capture_socket.h"
 #include "capture/capture_source.h"
 
 static int capture_open_auto(struct capture **cp, const struct capture_config *config, struct diag *diag)
@@ -46,6 +47,19 @@ static int capture_open_live(struct capture **cp, const struct capture_config *c
 	}
 }
 
+/* XDP does not see what goes out, and so its heir does not. */
+static void capture_provide_heir(struct capture *c, const struct capture_config *config)
+{
+	struct capture_config own = *config;
+	struct diag none;
+
+	if (c->ops->adopt || !c->system_ifindex)
+		return;
+	if (c->ops == &capture_xdp_ops && own.direction == CAPTURE_BOTH)
+		own.direction = CAPTURE_IN;
+	(void)capture_afpacket_prepare(&c->heir, &own, c->link_type, &none);
+}
+
 /* Back ends begin their sentences with the interface; the user is told which option it came from. */
 static int capture_name_option(const struct capture_config *config, int r, struct diag *diag)
 {
@@ -67,7 +81,10 @@ int capture_open(struct capture **cp, const struct capture_config *config, struc
 
 	if (!config->path) {
 		r = capture_open_live(cp, config, diag);
-		return r < 0 ? capture_name_option(config, r, diag) : r;
+		if (r < 0)
+			return capture_name_option(config, r, diag);
+		capture_provide_heir(*cp, config);
+		return r;
 	}
 	r = capture_source_open(&source, config->path, diag);
 	if (r < 0)
@@ -84,16 +101,49 @@ int capture_open(struct capture **cp, const struct capture_config *config, struc
 
 void capture_close(struct capture *c)
 {
-	if (c)
-		c->ops->close(c);
+	if (!c)
+		return;
+	capture_close(c->heir);
+	capture_close(c->forebear);
+	c->ops->close(c);
 }
 
-int capture_adopt(struct capture *c, struct capture_descriptor *socket, struct diag *diag)
+int capture_get_stats(struct capture *c, struct capture_stats *stats)
 {
-	if (c->ops->adopt)
-		return c->ops->adopt(c, socket, diag);
-	capture_descriptor_close(socket);
-	return diag_set(diag, -EPROTONOSUPPORT,
-			"%s: a capture by %s cannot be opened again: start pitot again", c->name,
-			c->ops->name);
+	int r = c->ops->get_stats(c, stats);
+
+	if (r < 0)
+		return r;
+	stats->kernel_dropped += c->before.kernel_dropped;
+	stats->interface_dropped += c->before.interface_dropped;
+	stats->filtered += c->before.filtered;
+	stats->filtered_octets += c->before.filtered_octets;
+	return 0;
+}
+
+/* The old one is closed later, by whoever may: the metering process has a sandbox around it. */
+static void capture_succeed(struct capture *heir, struct capture *c)
+{
+	(void)capture_get_stats(c, &heir->before);
+	heir->forebear = c;
+	c->heir = NULL;
+}
+
+int capture_adopt(struct capture **cp, struct capture_descriptor *socket, struct diag *diag)
+{
+	struct capture *c = *cp, *next = c->ops->adopt ? c : c->heir;
+	int r;
+
+	if (!next) {
+		capture_descriptor_close(socket);
+		return diag_set(diag, -EPROTONOSUPPORT,
+				"%s: a capture by %s cannot be opened again: start pitot again", c->name,
+				c->ops->name);
+	}
+	r = next->ops->adopt(next, socket, diag);
+	if (r == 0 && next != c) {
+		capture_succeed(next, c);
+		*cp = next;
+	}
+	return r;
 }

@@ -136,14 +136,14 @@ static int afpacket_begin(struct afpacket *a, struct diag *diag)
 	return r < 0 ? afpacket_fail(a, -r, "SO_ATTACH_FILTER", diag) : 0;
 }
 
-static int afpacket_open(struct capture **cp, const struct capture_config *config, struct diag *diag)
+static struct afpacket *afpacket_new(const struct capture_config *config, struct diag *diag)
 {
 	struct afpacket *a = calloc(1, sizeof(*a));
-	struct capture_descriptor socket;
-	int r;
 
-	if (!a)
-		return diag_set(diag, -ENOMEM, "%s: out of memory", config->interface);
+	if (!a) {
+		diag_set(diag, -ENOMEM, "%s: out of memory", config->interface);
+		return NULL;
+	}
 	*a = (struct afpacket){
 		.capture = {.ops = &capture_afpacket_ops,
 			    .is_live = true,
@@ -155,6 +155,17 @@ static int afpacket_open(struct capture **cp, const struct capture_config *confi
 		.ifindex = config->ifindex,
 		.busy_poll_ns = config->busy_poll_us * NS_PER_USEC,
 	};
+	return a;
+}
+
+static int afpacket_open(struct capture **cp, const struct capture_config *config, struct diag *diag)
+{
+	struct afpacket *a = afpacket_new(config, diag);
+	struct capture_descriptor socket;
+	int r;
+
+	if (!a)
+		return -ENOMEM;
 	r = capture_describe(&socket, config, diag);
 	if (r == 0) {
 		r = afpacket_map(a, &socket, diag);
@@ -165,6 +176,31 @@ static int afpacket_open(struct capture **cp, const struct capture_config *confi
 		r = afpacket_compile(a, config, diag);
 	if (r == 0)
 		r = afpacket_begin(a, diag);
+	if (r < 0) {
+		afpacket_close(&a->capture);
+		return r;
+	}
+	*cp = &a->capture;
+	return 0;
+}
+
+int capture_afpacket_prepare(struct capture **cp, const struct capture_config *config, int link_type,
+			     struct diag *diag)
+{
+	struct afpacket *a = afpacket_new(config, diag);
+	struct capture_interface itf;
+	int r;
+
+	if (!a)
+		return -ENOMEM;
+	r = capture_interface_get(&itf, config->interface, diag);
+	if (r == 0) {
+		memcpy(a->socket.facts.name, itf.name, sizeof(a->socket.facts.name));
+		a->socket.facts.loopback = itf.loopback;
+		a->capture.link_type = link_type;
+		a->capture.fd = -1;
+		r = afpacket_compile(a, config, diag);
+	}
 	if (r < 0) {
 		afpacket_close(&a->capture);
 		return r;

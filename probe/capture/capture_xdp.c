@@ -16,8 +16,8 @@
  * out, and then it is lost.
  *
  * Limits: Ethernet; frames that come in; a frame in one piece, so an MTU of some 3800 octets; no loopback,
- * which the host's own programs need; one metering process; an interface that is deleted and made anew is not
- * found again.  In all of these open fails, and another method is taken.
+ * which the host's own programs need; one metering process.  In all of these open fails, and another method
+ * is taken.
  */
 #include "capture_xdp_internal.h"
 

@@ -10,12 +10,27 @@
 #include "decode/decode_hot.h"
 
 /* https://www.tcpdump.org/linktypes.html; DLT_RAW has other numbers on some systems */
-#define LINK_TYPES(X)                                                                                        \
-	X(0, LAYER_NULL)                                                                                     \
-	X(1, LAYER_ETHERNET) X(9, LAYER_PPP_HDLC) X(12, LAYER_IP) X(14, LAYER_IP) X(50, LAYER_PPP_HDLC)      \
-		X(51, LAYER_PPPOE) X(101, LAYER_IP) X(104, LAYER_CHDLC) X(105, LAYER_80211)                  \
-			X(107, LAYER_FRELAY) X(108, LAYER_LOOP) X(113, LAYER_SLL) X(127, LAYER_RADIOTAP)     \
-				X(228, LAYER_IP4) X(229, LAYER_IP6) X(239, LAYER_NFLOG) X(276, LAYER_SLL2)
+/* clang-format off */
+#define LINK_TYPES(X)          \
+	X(0, LAYER_NULL)       \
+	X(1, LAYER_ETHERNET)   \
+	X(9, LAYER_PPP_HDLC)   \
+	X(12, LAYER_IP)        \
+	X(14, LAYER_IP)        \
+	X(50, LAYER_PPP_HDLC)  \
+	X(51, LAYER_PPPOE)     \
+	X(101, LAYER_IP)       \
+	X(104, LAYER_CHDLC)    \
+	X(105, LAYER_80211)    \
+	X(107, LAYER_FRELAY)   \
+	X(108, LAYER_LOOP)     \
+	X(113, LAYER_SLL)      \
+	X(127, LAYER_RADIOTAP) \
+	X(228, LAYER_IP4)      \
+	X(229, LAYER_IP6)      \
+	X(239, LAYER_NFLOG)    \
+	X(276, LAYER_SLL2)
+/* clang-format on */
 #define NUMBER(number, first) number,
 #define FIRST(number, first)  first,
 static const int link_types[] = {LINK_TYPES(NUMBER)};

@@ -1,7 +1,7 @@
 /*
  * measure: runs a program on one processor and says what it cost.
  *
- *     measure CPU REPORT PROGRAM [ARGUMENT...]
+ *     measure CPU|all REPORT PROGRAM [ARGUMENT...]
  *
  * TERM and INT are handed on to it.  REPORT becomes one line: status= (its exit status, or 128 + the signal
  * that ended it), user_us= and sys_us= of all its threads and the children it waited for, wall_us=, max_kib=
@@ -26,7 +26,7 @@ static void on_signal(int number)
 		kill(child, number);
 }
 
-static void be_child(unsigned cpu, char **command)
+static void bind_to(unsigned cpu)
 {
 	cpu_set_t set;
 
@@ -34,6 +34,12 @@ static void be_child(unsigned cpu, char **command)
 	CPU_SET(cpu, &set);
 	if (sched_setaffinity(0, sizeof(set), &set))
 		bench_die("sched_setaffinity", strerror(errno));
+}
+
+static void be_child(const char *cpu, char **command)
+{
+	if (strcmp(cpu, "all") != 0)
+		bind_to((unsigned)bench_number(cpu, 0, CPU_SETSIZE - 1));
 	execvp(command[0], command);
 	bench_die(command[0], strerror(errno));
 }
@@ -52,11 +58,11 @@ int main(int argc, char **argv)
 	FILE *report;
 
 	if (argc < 4)
-		bench_die("usage", "measure CPU REPORT PROGRAM [ARGUMENT...]");
+		bench_die("usage", "measure CPU|all REPORT PROGRAM [ARGUMENT...]");
 	begin_ns = clock_monotonic_ns();
 	child = fork();
 	if (child == 0)
-		be_child((unsigned)bench_number(argv[1], 0, CPU_SETSIZE - 1), argv + 3);
+		be_child(argv[1], argv + 3);
 	if (child < 0)
 		bench_die("fork", strerror(errno));
 	sigaction(SIGTERM, &forward, NULL);

@@ -14,7 +14,7 @@ from transportlib import make_certificates
 
 BATCH = 20      # flows that are sent at once
 RENEW = 2       # s
-SLACK = 1.5     # s, for handshakes and the beat of timers
+SLACK = 20      # s: far from the default, and no matter how busy the machine is
 
 
 class Server:

@@ -32,14 +32,16 @@ def bursts_wait(program):
         with running(program, "-i", "pt0", "--max-export-rate", "1000", "-t", "active=60,inactive=1",
                      collectors=[collector.url], fields=False) as p:
             scan("pt0p", 2000)
-            began = time.monotonic()
+            began = looked = time.monotonic()
             while collector.records < 2000:
-                check(time.monotonic() - began < 12, f"{collector.records} records")
-                before, since = collector.records, time.monotonic()
                 time.sleep(0.1)
+                before, since, looked = collector.records, looked, time.monotonic()
                 collector.read()
-                check(collector.records - before <= 1000 * (time.monotonic() - since) + 400,
-                      f"{collector.records - before} records in {time.monotonic() - since:.3f} s")
+                now = time.monotonic()
+                check(now - began < 60, f"{collector.records} records")
+                # what is read now came after the last look began
+                check(collector.records - before <= 1000 * (now - since) + 400,
+                      f"{collector.records - before} records in {now - since:.3f} s")
             stats = p.stop()
         check(stats["flows"]["over_max_export_rate"] == 0 and stats["flows"]["not_sent"] == 0, f"{stats['flows']}")
         check(stats["ledger"]["balanced"] is True and collector.gaps == 0, "ledger")
@@ -59,7 +61,7 @@ def dropped_and_told(program):
             took = time.monotonic() - began
         collector.read()
         flows = stats["flows"]
-        check(took < 5, f"ended after {took:.1f} s")
+        check(took < 15, f"ended after {took:.1f} s")
         check(flows["created"] == 20000 - stats["packets"]["dropped_by_kernel"], f"{flows}")
         check(flows["over_max_export_rate"] >= 15000 and flows["not_sent"] == flows["over_max_export_rate"], f"{flows}")
         check(flows["exported"] + flows["not_sent"] == flows["created"], f"{flows}")
@@ -76,9 +78,12 @@ def queue_overflows(program):
         with running(program, "-i", "pt0", "--max-export-rate", "2000", "--stop-timeout", "0", "-m", "200000",
                      "-t", "active=60,inactive=1", collectors=[collector.url], fields=False) as p:
             scan("pt0p", 60000)
-            time.sleep(3)
-            collector.read()
-            now = option_data.statistics(p)
+            for _ in range(20):
+                time.sleep(1)
+                collector.read()
+                now = option_data.statistics(p)
+                if now["flows"]["over_max_export_rate"] > 10000:
+                    break
             check(now["flows"]["over_max_export_rate"] > 10000, f"{now['flows']}")
             check(now["flows"]["lost_on_the_way"] == 0, f"{now['flows']}")
             check(now["ledger"]["balanced"] is True, "ledger while it runs")

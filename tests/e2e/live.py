@@ -646,14 +646,19 @@ def xdp_falls_back(program, method):
 def xdp_only(scenario):
     """No falling back: it would hide everything."""
     def run(program, method):
-        with open(program, "rb") as f:
-            built = b"xsk_socket__create" in f.read()
-        why = kernel_without_xdp() if built else "built without libxdp"
+        why = without_xdp(program)
         if why:
             return f"no XDP: {why}"
         return scenario(program, method)
     run.__name__ = scenario.__name__
     return run
+
+
+def without_xdp(program):
+    """None, or why there is no XDP here."""
+    with open(program, "rb") as f:
+        built = b"xsk_socket__create" in f.read()
+    return kernel_without_xdp() if built else "built without libxdp"
 
 
 def kernel_without_xdp():

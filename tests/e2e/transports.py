@@ -144,7 +144,7 @@ def stalled():
         finish("stalled", start("-q", "-r", f"{d}/p", *e.NO_AGEING, "--stop-timeout", 1, "--send-buffer", "64M", *urls,
                                 "-n", f"ipfix+tcp://127.0.0.1:{good.port}"), status=1)
         took = time.monotonic() - begun
-        e.check(took < 12, f"8 collectors that read nothing took {took:.1f} s")
+        e.check(took < 40, f"8 collectors that read nothing took {took:.1f} s")
         check_complete("beside stalled ones", good.stop(), FLOWS, False)
         for s in still:
             s.close()

@@ -50,7 +50,7 @@ def address_changes(d):
         e.wait(lambda: any(h[0] == "10.9.0.3" for h in heard(f"{d}/heard")), "nothing came from the new address")
         time.sleep(1.5)
         p.terminate()
-        _, err = p.communicate(timeout=20)
+        _, err = p.communicate(timeout=30)
         e.check(p.returncode in (0, 1) and not e.sanitizer(err), f"address changes: {p.returncode} {err!r}")
     finally:
         there.kill()
@@ -87,7 +87,7 @@ def collector_moves(d):
     except socket.timeout:
         e.check(False, "moves: nothing came where the collector is now")
     p.terminate()
-    _, err = p.communicate(timeout=20)
+    _, err = p.communicate(timeout=30)
     e.check(not e.sanitizer(err), f"moves: {err!r}")
     after.close()
 

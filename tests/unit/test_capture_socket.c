@@ -101,7 +101,7 @@ static void capture_goes_on(void **state)
 		assert_int_equal(contract_outcome(c), CAPTURE_E_DOWN);
 		assert_int_equal(capture_describe(&d, &config, &diag), 0);
 		send_one(CONTRACT_B, 100, "192.0.2.2"); /* shut: nobody maps it yet */
-		assert_int_equal(capture_adopt(c, &d, &diag), 0);
+		assert_int_equal(capture_adopt(&c, &d, &diag), 0);
 		assert_int_not_equal(c->system_ifindex, first);
 		assert_int_equal(c->ifindex, c->system_ifindex);
 		assert_int_equal(c->fd, d.fd);
@@ -129,7 +129,7 @@ static void another_link_type_is_refused(void **state)
 	(void)state;
 	assert_int_equal(capture_describe(&d, &config, &diag), 0);
 	d.facts.link_type = 101;
-	assert_int_equal(capture_adopt(c, &d, &diag), -EPROTONOSUPPORT);
+	assert_int_equal(capture_adopt(&c, &d, &diag), -EPROTONOSUPPORT);
 	assert_non_null(strstr(diag.text, "link type"));
 	assert_int_equal(d.fd, -1);
 	assert_int_equal(c->fd, fd);
@@ -138,7 +138,7 @@ static void another_link_type_is_refused(void **state)
 	capture_close(c);
 }
 
-static void libpcap_does_not_adopt(void **state)
+static void without_an_heir_libpcap_has_no_successor(void **state)
 {
 	struct capture_config config = contract_config();
 	struct capture_descriptor d;
@@ -148,8 +148,49 @@ static void libpcap_does_not_adopt(void **state)
 	(void)state;
 	assert_true(c->system_ifindex > 0);
 	assert_int_equal(capture_describe(&d, &config, &diag), 0);
-	assert_int_equal(capture_adopt(c, &d, &diag), -EPROTONOSUPPORT);
+	assert_int_equal(capture_adopt(&c, &d, &diag), -EPROTONOSUPPORT);
 	assert_int_equal(d.fd, -1);
+	capture_close(c);
+}
+
+/* With its filter, its counters and its name; also a second time. */
+static void the_ring_takes_the_place_of_libpcap(void **state)
+{
+	struct capture_config config = contract_config();
+	struct capture_descriptor d;
+	struct capture_stats stats;
+	struct diag diag = {""};
+	struct capture *c, *first;
+
+	(void)state;
+	config.filter = "dst host 192.0.2.2";
+	config.method = CAPTURE_PCAP;
+	assert_int_equal(capture_open(&c, &config, &diag), 0);
+	assert_ptr_equal(c->ops, &capture_pcap_ops);
+	assert_true(capture_may_adopt(c));
+	send_one(CONTRACT_B, 1, "192.0.2.2");
+	assert_int_equal(contract_collect(c, seen, 1), 1);
+	first = c;
+	for (uint32_t round = 2; round < 5; round++) {
+		make_anew();
+		assert_int_equal(contract_outcome(c), CAPTURE_E_DOWN);
+		assert_int_equal(capture_describe(&d, &config, &diag), 0);
+		if (c == first) /* as if some had been lost before */
+			c->before = (struct capture_stats){7, 5, 3, 300};
+		assert_int_equal(capture_adopt(&c, &d, &diag), 0);
+		assert_ptr_equal(c->ops, &capture_afpacket_ops);
+		assert_ptr_equal(c->forebear, first);
+		assert_string_equal(c->name, CONTRACT_A);
+		send_one(CONTRACT_B, 200, "192.0.2.3");
+		send_one(CONTRACT_B, round, "192.0.2.2");
+		assert_int_equal(contract_collect(c, seen, 2), 1);
+		assert_int_equal(seen[0].seq, round);
+		assert_int_equal(capture_get_stats(c, &stats), 0);
+		assert_int_equal(stats.kernel_dropped, 7);
+		assert_int_equal(stats.filtered_octets, 300);
+	}
+	capture_stop(c);
+	assert_int_equal(contract_outcome(c), CAPTURE_E_END);
 	capture_close(c);
 }
 
@@ -161,7 +202,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(capture_goes_on, contract_set_up, contract_tear_down),
 		cmocka_unit_test_setup_teardown(another_link_type_is_refused, contract_set_up,
 						contract_tear_down),
-		cmocka_unit_test_setup_teardown(libpcap_does_not_adopt, contract_set_up, contract_tear_down),
+		cmocka_unit_test_setup_teardown(the_ring_takes_the_place_of_libpcap, contract_set_up,
+						contract_tear_down),
+		cmocka_unit_test_setup_teardown(without_an_heir_libpcap_has_no_successor, contract_set_up,
+						contract_tear_down),
 	};
 	int r = netns_enter();
 

@@ -1,6 +1,7 @@
 /*
- * capture_xdp, capture/capture_xdp_open.c: the contract of a live back end, in the driver's place for programs
- * and behind it, and what only this one does.  capture/capture_xdp_none.c in its place: what it says.
+ * capture_xdp, capture/capture_xdp_open.c: the contract of a live back end, in the driver's place for
+ * programs and behind it, and what only this one does.  capture/capture_xdp_none.c in its place: what it
+ * says.
  *
  * Skipped, with the reason, where the kernel has no AF_XDP or lets nobody here use it.
  */
