@@ -1,6 +1,7 @@
 /* feed: see feed.h. */
 #include "feed.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -15,18 +16,22 @@
 enum {
 	WAIT_MS = 50,
 	/* of several readers: pieces large enough that handing them over costs little, and so small that one
-	 * stays in the first level cache between decoding and dealing, all of them in the last */
+	 * stays in the first level cache between decoding and dealing, all of them in the last; a place in
+	 * one is an octet */
 	PIECE_PACKETS = 192,
+	AHEAD = 8,
 	SLOTS_A_READER = 16,
 	SPIN = 400, /* looks before a reader sleeps: about as long as a piece takes */
 };
 
 static const uint64_t nap_ns = 10 * NS_PER_MSEC;
 
-/* What a reader has of a piece, in order. */
+static_assert(PIECE_PACKETS <= UINT8_MAX + 1, "places are octets");
+
+/* What a reader has of a piece: the packets' places, in order. */
 struct feed_part {
 	unsigned n;
-	struct packet *packets;
+	uint8_t places[PIECE_PACKETS];
 };
 
 /*
@@ -36,14 +41,16 @@ struct feed_part {
 struct feed_slot {
 	_Alignas(64) _Atomic uint64_t ready; /* 1 + the number of the piece that can be read */
 	_Atomic uint32_t readers_left;
-	struct feed_part *parts; /* of each reader */
+	unsigned n;
+	struct packet *packets;
+	struct feed_part *parts; /* of each reader; NULL: one has all */
 };
 
 struct feed_reader {
 	_Alignas(64) uint64_t piece; /* that it reads, or waits for */
 	unsigned at;		     /* in its part of the piece */
 	struct gate gate;	     /* where it waits */
-	struct packet *dealing;	     /* what it has read, before it is dealt; NULL: one reader has all */
+	struct packet *batch;	     /* gathered from its part; NULL: one reader has all */
 };
 
 struct feed {
@@ -115,37 +122,37 @@ static int feed_open_files(struct feed *f, struct diag *diag)
 	return 0;
 }
 
-static struct packet *feed_packets(const struct feed *f)
+static bool feed_allocate_slot(struct feed_slot *s, unsigned piece_packets, unsigned n_readers)
 {
-	return aligned_alloc(64, f->piece_packets * sizeof(struct packet));
+	*s = (struct feed_slot){.packets = aligned_alloc(64, piece_packets * sizeof(struct packet)),
+				.parts = n_readers > 1 ? calloc(n_readers, sizeof(*s->parts)) : NULL};
+	return s->packets && (s->parts || n_readers == 1);
+}
+
+static bool feed_allocate_reader(struct feed_reader *r, unsigned n_readers)
+{
+	*r = (struct feed_reader){
+		.batch = n_readers > 1 ? aligned_alloc(64, BATCH_MAX * sizeof(struct packet)) : NULL};
+	return r->batch || n_readers == 1;
 }
 
 static bool feed_allocate(struct feed *f)
 {
 	unsigned n = f->config.n_readers;
+	bool ok;
 
 	f->captures = calloc(f->config.n_files, sizeof(struct capture *));
 	f->link_types = decode_link_types(&f->n_link_types);
 	f->decoders = calloc(f->n_link_types + 1, sizeof(struct decoder *));
 	f->slots = aligned_alloc(64, f->n_slots * sizeof(*f->slots));
 	f->readers = aligned_alloc(64, n * sizeof(*f->readers));
-	if (!f->captures || !f->decoders || !f->slots || !f->readers)
-		return false;
-	for (unsigned i = 0; i < n; i++)
-		f->readers[i] = (struct feed_reader){.dealing = n > 1 ? feed_packets(f) : NULL};
-	for (unsigned i = 0; i < f->n_slots; i++)
-		f->slots[i] = (struct feed_slot){.parts = calloc(n, sizeof(struct feed_part))};
-	for (unsigned i = 0; i < f->n_slots * n; i++) {
-		struct feed_part *parts = f->slots[i / n].parts;
-
-		if (!parts || (n > 1 && !f->readers[i % n].dealing))
-			return false;
-		/* all of a piece may be one reader's; what is not used is never touched */
-		parts[i % n].packets = feed_packets(f);
-		if (!parts[i % n].packets)
-			return false;
-	}
-	return true;
+	ok = f->captures && f->decoders && f->slots && f->readers;
+	/* also when something is missing: feed_free() looks at all of them */
+	for (unsigned i = 0; f->readers && i < n; i++)
+		ok &= feed_allocate_reader(&f->readers[i], n);
+	for (unsigned i = 0; f->slots && i < f->n_slots; i++)
+		ok &= feed_allocate_slot(&f->slots[i], f->piece_packets, n);
+	return ok;
 }
 
 int feed_new(struct feed **fp, const struct feed_config *config, struct diag *diag)
@@ -183,12 +190,11 @@ void feed_free(struct feed *f)
 	for (unsigned i = 0; f->decoders && i <= f->n_link_types; i++)
 		decoder_free(f->decoders[i]);
 	for (unsigned i = 0; f->slots && i < f->n_slots; i++) {
-		for (unsigned r = 0; f->slots[i].parts && r < f->config.n_readers; r++)
-			free(f->slots[i].parts[r].packets);
+		free(f->slots[i].packets);
 		free(f->slots[i].parts);
 	}
 	for (unsigned r = 0; f->readers && r < f->config.n_readers; r++)
-		free(f->readers[r].dealing);
+		free(f->readers[r].batch);
 	fragment_table_free(f->config.fragments);
 	free(f->captures);
 	free(f->decoders);
@@ -271,16 +277,17 @@ static unsigned feed_reader_of(const struct feed *f, uint64_t hash)
 }
 
 /* Each packet behind what its reader has of the piece. */
-static void feed_deal(struct feed *f, struct feed_slot *s, struct packet *packets, unsigned n)
+static void feed_deal(struct feed *f, struct feed_slot *s)
 {
 	for (unsigned i = 0; i < f->config.n_readers; i++)
 		s->parts[i].n = 0;
-	for (unsigned i = 0; i < n; i++) {
+	for (unsigned i = 0; i < s->n; i++) {
+		struct packet *p = &s->packets[i];
 		struct feed_part *part;
 
-		packets[i].hash = flow_key_hash(&f->config.seed, &packets[i].key, f->config.key_size);
-		part = &s->parts[feed_reader_of(f, packets[i].hash)];
-		part->packets[part->n++] = packets[i];
+		p->hash = flow_key_hash(&f->config.seed, &p->key, f->config.key_size);
+		part = &s->parts[feed_reader_of(f, p->hash)];
+		part->places[part->n++] = (uint8_t)i;
 	}
 }
 
@@ -292,11 +299,10 @@ static void feed_wake(struct feed *f)
 }
 
 /* Fills the next slot, if it is free and nobody else is at it. */
-static bool feed_produce(struct feed *f, struct feed_reader *r)
+static bool feed_produce(struct feed *f)
 {
 	struct feed_slot *s;
 	uint64_t piece;
-	unsigned n;
 	int end;
 
 	if (pthread_mutex_trylock(&f->lock) != 0)
@@ -307,16 +313,14 @@ static bool feed_produce(struct feed *f, struct feed_reader *r)
 		pthread_mutex_unlock(&f->lock);
 		return false;
 	}
-	end = feed_fill(f, r->dealing ? r->dealing : s->parts->packets, &n);
+	end = feed_fill(f, s->packets, &s->n);
 	atomic_store(&s->readers_left, f->config.n_readers);
 	atomic_store(&f->filled, piece + 1);
 	if (end) /* last: whoever sees it must see that this piece is yet to come */
 		atomic_store(&f->ended, end);
 	pthread_mutex_unlock(&f->lock);
-	if (r->dealing)
-		feed_deal(f, s, r->dealing, n);
-	else
-		s->parts->n = n;
+	if (s->parts)
+		feed_deal(f, s);
 	atomic_store_explicit(&s->ready, piece + 1, memory_order_release);
 	feed_wake(f);
 	return true;
@@ -350,13 +354,29 @@ static void feed_leave(struct feed *f, struct feed_reader *r)
 		feed_wake(f);
 }
 
-/* The next packets of the reader's part, in equal shares: a small rest would be slow for its size. */
-static unsigned feed_take(struct feed_reader *r, const struct feed_part *part, struct packet **packets)
+/* A part's packets lie among others', most of them in another processor's cache. */
+static void feed_gather(struct packet *batch, const struct packet *packets, const uint8_t *places, unsigned n)
 {
-	unsigned left = part->n - r->at, shares = (left + BATCH_MAX - 1) / BATCH_MAX;
+	for (unsigned i = 0; i < n; i++) {
+		if (i + AHEAD < n) {
+			__builtin_prefetch(&packets[places[i + AHEAD]]);
+			__builtin_prefetch((const uint8_t *)&packets[places[i + AHEAD]] + 64);
+		}
+		batch[i] = packets[places[i]];
+	}
+}
+
+/* The next packets of the reader's part, in equal shares: a small rest would be slow for its size. */
+static unsigned feed_take(struct feed_reader *r, const struct feed_slot *s, unsigned reader,
+			  struct packet **packets)
+{
+	const struct feed_part *part = s->parts ? &s->parts[reader] : NULL;
+	unsigned left = (part ? part->n : s->n) - r->at, shares = (left + BATCH_MAX - 1) / BATCH_MAX;
 	unsigned n = shares ? (left + shares - 1) / shares : 0;
 
-	*packets = part->packets + r->at;
+	if (part)
+		feed_gather(r->batch, s->packets, part->places + r->at, n);
+	*packets = part ? r->batch : s->packets + r->at;
 	r->at += n;
 	return n;
 }
@@ -386,10 +406,10 @@ int feed_next(struct feed *f, unsigned reader, struct packet **packets, unsigned
 		uint64_t news = atomic_load(&f->news);
 		int ended;
 
-		if (feed_is_short(f, r) && feed_produce(f, r))
+		if (feed_is_short(f, r) && feed_produce(f))
 			continue;
 		if (feed_is_ready(f, r)) {
-			*n = feed_take(r, &f->slots[r->piece % f->n_slots].parts[reader], packets);
+			*n = feed_take(r, &f->slots[r->piece % f->n_slots], reader, packets);
 			if (*n)
 				return 0;
 			waited = r->at ==
