@@ -1,5 +1,7 @@
 """What the end-to-end tests share.  Each is run as NAME.py PITOT SRCROOT [-v]."""
+import concurrent.futures
 import ipaddress
+import itertools
 import json
 import os
 import shutil
@@ -18,16 +20,28 @@ NO_AGEING = ["-t", "tcp-end=off,active=1000000,inactive=1000000"]
 
 _checks = _failures = 0
 _skipped = []
+_lock = threading.Lock()
+# below those that the system gives away by itself: nobody else takes one between free_port() and its use
+_ports = itertools.cycle(range(20100, 32100))
+for _ in range(os.getpid() * 97 % 12000):
+    next(_ports)
 
 
 def check(ok, text):
     """One expectation; its text is printed when it does not hold."""
     global _checks, _failures
-    _checks += 1
-    if not ok:
-        _failures += 1
-        print(f"FAILED: {text}", flush=True)
+    with _lock:
+        _checks += 1
+        if not ok:
+            _failures += 1
+            print(f"FAILED: {text}", flush=True)
     return ok
+
+
+def together(do, items, threads=4):
+    """do(item) for each, some at the same time: for what mostly waits."""
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+        list(pool.map(do, items))
 
 
 def skip_part(reason):
@@ -86,9 +100,17 @@ def workdir():
 
 
 def free_port():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port of loopback that nobody has, by UDP and TCP."""
+    while True:
+        with _lock:
+            port = next(_ports)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
+            try:
+                udp.bind(("127.0.0.1", port))
+                tcp.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
 
 
 class Sink(threading.Thread):
