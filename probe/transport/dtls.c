@@ -122,11 +122,6 @@ static int read_datagram(struct session *s)
 	return 0;
 }
 
-static uint64_t written(const struct session *s)
-{
-	return s->units;
-}
-
 static uint64_t unacked(const struct session *s)
 {
 	(void)s;
@@ -156,7 +151,7 @@ static const struct session_layer dtls_layer = {
 	.greet = greet,
 	.write = write_datagram,
 	.read = read_datagram,
-	.written = written,
+	.written = session_socket_units,
 	.unacked = unacked,
 	.shut = tls_shut,
 	.stop = tls_stop,

@@ -38,31 +38,10 @@ static int sctp_start(struct session *s)
 
 static ssize_t sctp_write(struct session *s, const uint8_t *data, size_t size)
 {
-	ssize_t n = send(s->t.fd, data, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+	ssize_t n = session_socket_send(s, data, size);
 
-	if (n < 0)
-		return errno == EINTR ? -EAGAIN : -errno;
-	s->units++;
+	s->units += n >= 0;
 	return n;
-}
-
-static int sctp_read(struct session *s)
-{
-	for (unsigned i = 0; i < 16; i++) {
-		uint8_t dropped[4096];
-		ssize_t n = recv(s->t.fd, dropped, sizeof(dropped), MSG_DONTWAIT);
-
-		if (n == 0)
-			return SESSION_E_CLOSED;
-		if (n < 0)
-			return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-	}
-	return 0;
-}
-
-static uint64_t sctp_written(const struct session *s)
-{
-	return s->units;
 }
 
 /* Chunks; a message has one or more, so no message counts as acknowledged too early. */
@@ -88,8 +67,8 @@ static const struct session_layer sctp_layer = {
 	.setup = sctp_setup,
 	.start = sctp_start,
 	.write = sctp_write,
-	.read = sctp_read,
-	.written = sctp_written,
+	.read = session_socket_drop,
+	.written = session_socket_units,
 	.unacked = sctp_unacked,
 };
 

@@ -187,6 +187,12 @@ int session_socket_open(struct session *s, const struct sockaddr_storage *peer, 
 /* 1 connected, 0 not yet, negative errno. */
 int session_socket_connected(const struct session *s);
 void session_socket_note_self(struct session *s);
+/* For layers that are the socket's own: octets that it took, or negative errno; -EAGAIN: none now. */
+ssize_t session_socket_send(struct session *s, const uint8_t *data, size_t size);
+/* The layer's read: what came is dropped. */
+int session_socket_drop(struct session *s);
+/* The layer's written, where it counts s->units. */
+uint64_t session_socket_units(const struct session *s);
 /* TCP: octets that the peer's kernel did not acknowledge. */
 uint64_t session_socket_unacked(const struct session *s);
 

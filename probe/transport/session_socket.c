@@ -110,6 +110,34 @@ void session_socket_note_self(struct session *s)
 	resolve_split(&remote, s->t.self.remote, &s->t.self.remote_port);
 }
 
+ssize_t session_socket_send(struct session *s, const uint8_t *data, size_t size)
+{
+	ssize_t n = send(s->t.fd, data, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+	if (n >= 0)
+		return n;
+	return errno == EINTR ? -EAGAIN : -errno;
+}
+
+int session_socket_drop(struct session *s)
+{
+	for (unsigned i = 0; i < 16; i++) { /* a peer that talks without end is heard later */
+		uint8_t dropped[4096];
+		ssize_t n = recv(s->t.fd, dropped, sizeof(dropped), MSG_DONTWAIT);
+
+		if (n == 0)
+			return SESSION_E_CLOSED;
+		if (n < 0)
+			return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+	}
+	return 0;
+}
+
+uint64_t session_socket_units(const struct session *s)
+{
+	return s->units;
+}
+
 uint64_t session_socket_unacked(const struct session *s)
 {
 	int octets = 0;
