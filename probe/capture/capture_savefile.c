@@ -136,8 +136,10 @@ static bool savefile_lend(struct capture_savefile *f, struct frame_batch *b, siz
 	if (h->caplen > f->arena_size) { /* one frame larger than the arena */
 		uint8_t *larger = realloc(f->arena, h->caplen);
 
-		if (!larger)
+		if (!larger) {
+			f->ended = diag_set(&f->why, -ENOMEM, "--read %s: out of memory", f->base.name);
 			return false;
+		}
 		f->arena = larger;
 		f->arena_size = h->caplen;
 	}
