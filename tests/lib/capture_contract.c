@@ -128,15 +128,19 @@ static bool contract_find(struct seen *s)
 	return true;
 }
 
+/* By the clock and by looks: a machine that stands still for a while has not looked. */
+enum { PATIENCE_MS = 500, LOOK_MS = 50, LOOKS = PATIENCE_MS / LOOK_MS };
+
 size_t contract_collect(struct capture *c, struct seen *to, size_t want)
 {
-	uint64_t end_ns = clock_monotonic_ns() + 500 * NS_PER_MSEC;
+	uint64_t end_ns = clock_monotonic_ns() + PATIENCE_MS * NS_PER_MSEC;
 	struct diag diag = {""};
 	struct frame_batch batch;
+	unsigned looks = 0;
 	size_t n = 0;
 
-	while (n < want && clock_monotonic_ns() < end_ns) {
-		int r = capture_recv(c, &batch, 50, &diag);
+	while (n < want && (looks < LOOKS || clock_monotonic_ns() < end_ns)) {
+		int r = capture_recv(c, &batch, LOOK_MS, &diag);
 
 		if (r == CAPTURE_E_END)
 			break;
@@ -148,8 +152,11 @@ size_t contract_collect(struct capture *c, struct seen *to, size_t want)
 			contract_copy(&to[n], &batch.frames[i]);
 			n += contract_find(&to[n]);
 		}
-		if (batch.n)
-			end_ns = clock_monotonic_ns() + 500 * NS_PER_MSEC;
+		looks++;
+		if (batch.n) {
+			end_ns = clock_monotonic_ns() + PATIENCE_MS * NS_PER_MSEC;
+			looks = 0;
+		}
 		capture_release(c, &batch);
 	}
 	return n;
@@ -157,12 +164,12 @@ size_t contract_collect(struct capture *c, struct seen *to, size_t want)
 
 int contract_outcome(struct capture *c)
 {
-	uint64_t end_ns = clock_monotonic_ns() + 500 * NS_PER_MSEC;
+	uint64_t end_ns = clock_monotonic_ns() + PATIENCE_MS * NS_PER_MSEC;
 	struct diag diag = {""};
 	struct frame_batch batch;
 
-	while (clock_monotonic_ns() < end_ns) {
-		int r = capture_recv(c, &batch, 50, &diag);
+	for (unsigned looks = 0; looks < LOOKS || clock_monotonic_ns() < end_ns; looks++) {
+		int r = capture_recv(c, &batch, LOOK_MS, &diag);
 
 		if (r < 0)
 			fail_msg("recv: %d: %s", r, diag.text);
@@ -246,12 +253,17 @@ static void contract_waits(void **state)
 	struct capture *c = contract_open(k->ops, &config);
 	struct frame_batch batch = {.n = 7};
 	struct diag diag;
-	uint64_t start_ns = clock_monotonic_ns();
+	uint64_t start_ns, took_ns, best_ns = UINT64_MAX;
 
-	assert_int_equal(capture_recv(c, &batch, 0, &diag), 0);
-	assert_int_equal(batch.n, 0);
-	assert_true(clock_monotonic_ns() - start_ns < 40 * NS_PER_MSEC);
-	capture_release(c, &batch);
+	for (unsigned i = 0; i < 5; i++) {
+		start_ns = clock_monotonic_ns();
+		assert_int_equal(capture_recv(c, &batch, 0, &diag), 0);
+		assert_int_equal(batch.n, 0);
+		took_ns = clock_monotonic_ns() - start_ns;
+		best_ns = took_ns < best_ns ? took_ns : best_ns;
+		capture_release(c, &batch);
+	}
+	assert_true(best_ns < 40 * NS_PER_MSEC);
 	start_ns = clock_monotonic_ns();
 	assert_int_equal(capture_recv(c, &batch, 80, &diag), 0);
 	assert_int_equal(batch.n, 0);
@@ -573,7 +585,7 @@ static void contract_lends_until_release(void **state)
 	contract_frame(&b, 42, 500);
 	netns_send(tx, b.at, b.len);
 	for (unsigned i = 0; i < 20 && batch.n == 0; i++)
-		assert_int_equal(capture_recv(c, &batch, 50, &diag), 0);
+		assert_int_equal(capture_recv(c, &batch, LOOK_MS, &diag), 0);
 	assert_int_equal(batch.n, 1);
 	for (uint32_t i = 0; i < 3000; i++) {
 		contract_frame(&b, i, 1000);

