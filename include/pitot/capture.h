@@ -86,7 +86,7 @@ struct capture_ops {
 	void (*release)(struct capture *c, struct frame_batch *b);
 	/* Shuts the entrance: recv lends what is inside already, then says CAPTURE_E_END.  May be NULL. */
 	void (*stop)(struct capture *c);
-	int (*get_stats)(struct capture *c, struct capture_stats *stats);
+	int (*get_stats)(struct capture *c, struct capture_stats *stats); /* since open or adopt */
 	/* Takes over the socket in place of its own; the descriptors are gone whatever comes out.  NULL where
 	 * a socket cannot be one's own: then the heir takes the place. */
 	int (*adopt)(struct capture *c, struct capture_descriptor *socket, struct diag *diag);
@@ -116,7 +116,7 @@ struct capture {
 	/* a ring without a socket, which goes on where this one cannot; NULL: there is none */
 	struct capture *heir;
 	struct capture *forebear;    /* whose place this one has taken; closed with it */
-	struct capture_stats before; /* its totals */
+	struct capture_stats before; /* totals of the sockets before this one, which get_stats leaves out */
 };
 
 int capture_open(struct capture **cp, const struct capture_config *config, struct diag *diag);

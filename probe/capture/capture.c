@@ -121,17 +121,10 @@ int capture_get_stats(struct capture *c, struct capture_stats *stats)
 	return 0;
 }
 
-/* The old one is closed later, by whoever may: the metering process has a sandbox around it. */
-static void capture_succeed(struct capture *heir, struct capture *c)
-{
-	(void)capture_get_stats(c, &heir->before);
-	heir->forebear = c;
-	c->heir = NULL;
-}
-
 int capture_adopt(struct capture **cp, struct capture_descriptor *socket, struct diag *diag)
 {
 	struct capture *c = *cp, *next = c->ops->adopt ? c : c->heir;
+	struct capture_stats totals = c->before; /* what is known when the old socket tells nothing */
 	int r;
 
 	if (!next) {
@@ -140,10 +133,16 @@ int capture_adopt(struct capture **cp, struct capture_descriptor *socket, struct
 				"%s: a capture by %s cannot be opened again: start pitot again", c->name,
 				c->ops->name);
 	}
+	(void)capture_get_stats(c, &totals);
 	r = next->ops->adopt(next, socket, diag);
-	if (r == 0 && next != c) {
-		capture_succeed(next, c);
-		*cp = next;
-	}
-	return r;
+	if (r < 0)
+		return r;
+	next->before = totals;
+	if (next == c)
+		return 0;
+	/* the old one is closed later, by whoever may: the metering process has a sandbox around it */
+	next->forebear = c;
+	c->heir = NULL;
+	*cp = next;
+	return 0;
 }

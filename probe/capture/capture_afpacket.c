@@ -36,14 +36,11 @@
 #define ASK_KERNEL_EVERY 16
 #define STOP_QUIET_NS	 (3 * CAPTURE_BLOCK_MS * NS_PER_MSEC)
 
-static int afpacket_get_stats(struct capture *c, struct capture_stats *stats);
-
 struct afpacket {
 	struct capture capture;
 	struct capture_descriptor socket;
 	struct capture_filter filter; /* stays: a socket that is adopted needs it, too */
 	struct capture_interface_drops interface_drops;
-	uint64_t interface_drops_before; /* of the sockets before this one */
 	uint8_t *ring;
 	size_t ring_octets;
 	uint32_t ifindex; /* to export; 0: the system's */
@@ -209,12 +206,10 @@ int capture_afpacket_prepare(struct capture **cp, const struct capture_config *c
 	return 0;
 }
 
-/* What the old socket had to tell is told first; its ring is empty, or recv would not have said that it is
- * down. */
+/* The old socket's ring is empty, or recv would not have said that it is down. */
 static int afpacket_adopt(struct capture *c, struct capture_descriptor *socket, struct diag *diag)
 {
 	struct afpacket *a = (struct afpacket *)c, fresh = *a;
-	struct capture_stats last;
 	int r;
 
 	if (socket->facts.link_type != c->link_type) {
@@ -223,8 +218,7 @@ static int afpacket_adopt(struct capture *c, struct capture_descriptor *socket, 
 				"%s: it came back with another link type: start pitot again",
 				socket->facts.name);
 	}
-	(void)afpacket_get_stats(c, &last);
-	fresh.kernel_dropped = a->kernel_dropped;
+	fresh.kernel_dropped = 0;
 	r = afpacket_map(&fresh, socket, diag);
 	if (r < 0) {
 		capture_descriptor_close(socket);
@@ -236,7 +230,6 @@ static int afpacket_adopt(struct capture *c, struct capture_descriptor *socket, 
 		return afpacket_fail(a, -r, "SO_ATTACH_FILTER", diag);
 	}
 	fresh.interface_drops.last = 0;
-	fresh.interface_drops_before = a->interface_drops_before + a->interface_drops.last;
 	afpacket_unmap(a);
 	*a = fresh;
 	return 0;
@@ -438,8 +431,7 @@ static int afpacket_get_stats(struct capture *c, struct capture_stats *stats)
 	a->kernel_dropped += kernel.tp_drops;
 	*stats = (struct capture_stats){
 		.kernel_dropped = a->kernel_dropped,
-		.interface_dropped =
-			a->interface_drops_before + capture_interface_drops_read(&a->interface_drops),
+		.interface_dropped = capture_interface_drops_read(&a->interface_drops),
 	};
 	return 0;
 }
