@@ -12,7 +12,7 @@
 #include "pitot/config.h"
 #include "pitot/exporter.h"
 #include "pitot/log.h"
-#include "run.h"
+#include "process/control.h"
 
 static void main_print(void *ctx, const char *line)
 {
@@ -71,7 +71,7 @@ static int main_act(const struct config *c, int argc, char **argv, struct diag *
 	case CONFIG_DRY_RUN:
 		return 0;
 	default:
-		return run(c, argc, argv);
+		return control_run(c, argc, argv);
 	}
 }
 

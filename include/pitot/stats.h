@@ -49,7 +49,7 @@ struct flow_stats {
 };
 
 /* One metering process at one instant: these agree with each other. */
-struct worker_stats {
+struct metering_stats {
 	struct meter_stats meter;
 	struct flow_stats flows;
 	/* records that found the way to the exporting process full (live): gone, and counted here */

@@ -17,8 +17,8 @@ BANNED = {
 
 # call: the files of probe/ that may use it, and why nobody else may
 RESERVED = [
-    (r"\bexit\s*\(|\b_exit\s*\(|\bquick_exit\s*\(|\berrx?\s*\(", {"probe/main.c", "probe/process.c", "probe/sandbox/opener.c"},
-     "only main.c exits (process.c: the parent that --daemon leaves behind; opener.c: its own child)"),
+    (r"\bexit\s*\(|\b_exit\s*\(|\bquick_exit\s*\(|\berrx?\s*\(", {"probe/main.c", "probe/process/daemon.c", "probe/sandbox/opener.c"},
+     "only main.c exits (daemon.c: the parent that --daemon leaves behind; opener.c: its own child)"),
     (r"\babort\s*\(", {"probe/sandbox/sandbox_hook.c"}, "an error is returned (sandbox_hook.c: has to die)"),
     (r"\bclock_gettime\s*\(|\bgettimeofday\s*\(|\btime\s*\(\s*NULL", {"probe/base/clock.c"}, "time is an argument"),
     (r"\b[hn]to[hn][sl]\s*\(|\bhtobe(16|32|64)\s*\(|\bbe(16|32|64)toh\s*\(",
@@ -26,11 +26,11 @@ RESERVED = [
       "probe/transport/udp_socket.c", "probe/transport/resolve.c", "probe/transport/session_socket.c"},
      "octets are put by wire.h; sockaddr fields of a socket call are the only other place"),
     (r"\bf?printf\s*\(|\bputs\s*\(|\bfputs\s*\(|\bputchar\s*\(",
-     {"probe/main.c", "probe/process.c", "probe/report.c", "probe/run.c"},
+     {"probe/main.c", "probe/process/daemon.c", "probe/process/report.c", "probe/process/control.c"},
      "only main and what it is made of speak"),
     (r"\blog_(error|warning|info|debug|write)\s*\(",
-     {"probe/main.c", "probe/worker.c", "probe/run.c", "probe/process.c", "probe/report.c", "probe/exporting.c",
-      "probe/confine.c", "probe/recovery.c", "probe/base/log.c", "include/pitot/log.h"}, "only main and worker log"),
+     {"probe/main.c", "probe/process/metering.c", "probe/process/control.c", "probe/process/daemon.c", "probe/process/report.c", "probe/process/exporting.c",
+      "probe/process/confine.c", "probe/process/interfaces.c", "probe/base/log.c", "include/pitot/log.h"}, "only main and process/ log"),
     (r"\bmemset\s*\([^;]*sizeof", {"include/pitot/wire.h"}, "*x = (struct x){ ... }"),
     (r"\bsignal\s*\((?![^;]*SIG_(IGN|DFL)\))", set(), "a handler is set by sigaction"),
     (r"\btypedef\s+struct\b", set(), "no typedef for structs"),

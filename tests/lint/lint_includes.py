@@ -40,12 +40,11 @@ NEVER = [  # folder, header, why
     ("decode", "flow_table.h", "decode fills packets"),
 ]
 
-# Only these see the parts of the program above the stages, and the user's wishes.
-TOP = {  # header: the files that may include it
-    "config.h": {"main.c", "run.c", "run.h", "run_internal.h", "run_open.c", "confine.c", "confine.h", "process.c", "process.h", "reload.c", "reload.h",
-                 "report.c", "report.h"},
-    "worker.h": {"main.c", "run.c", "run.h", "run_internal.h", "run_open.c", "confine.c", "recovery.c", "recovery.h", "worker.c", "worker_internal.h", "report.c", "report.h"},
-}
+# process/ is what runs the steps: it sees all contracts, and only main.c sees it.
+ALL_CONTRACTS = {"process"}
+
+# The user's wishes: every step gets its slice of them as an argument.
+CONFIG_OWNERS = {"config", "process", ""}
 
 # Libraries: system headers that belong to one folder.
 LIBRARIES = {
@@ -89,7 +88,7 @@ def check_stage(path, folder, line, target):
             for stage, never, why in NEVER:
                 if (stage, never) == (folder, got):
                     error(where, f"{folder}/ must never see {got}: {why}")
-            if got not in STAGES[folder] | BASE:
+            if folder not in ALL_CONTRACTS and got not in STAGES[folder] | BASE:
                 by = "" if got == header else f" (by {header})"
                 error(where, f"{folder}/ may not see {got}{by}")
     elif "/" in target and target.split("/")[0] != folder:
@@ -103,7 +102,7 @@ def main():
     for path in sorted(probe.rglob("*.[ch]")):
         parts = path.relative_to(probe).parts
         folder = parts[0] if len(parts) > 1 else ""
-        if folder and folder not in STAGES:
+        if folder and folder not in STAGES and folder not in ALL_CONTRACTS:
             error(name(path), f"folder {folder}/ has no row in the table of this lint")
             continue
         for line, kind, target in includes(path):
@@ -114,9 +113,10 @@ def main():
                 continue
             if folder:
                 check_stage(path, folder, line, target)
-            short = target.rsplit("/", 1)[-1]
-            if short in TOP and folder != "config" and path.name not in TOP[short]:
-                error(f"{name(path)}:{line}", f"only {', '.join(sorted(TOP[short]))} may include {short}")
+            if target == "pitot/config.h" and folder not in CONFIG_OWNERS:
+                error(f"{name(path)}:{line}", "only config/, process/ and main.c may see the configuration")
+            if not folder and "/" in target and target.split("/")[0] not in ("pitot", "process"):
+                error(f"{name(path)}:{line}", f"{target} is private to its folder")
     for path in sorted((root() / "include/pitot").iterdir()):
         for line, kind, target in includes(path):
             if kind == '"' and not target.startswith("pitot/"):

@@ -1,7 +1,8 @@
 /*
  * The metering process and the exporting process together, without a main: savefiles in, records out, and the
  * ledger that is reported over both.
- * Covers worker.c, worker_doors.c, exporting.c, report.c, feed.c, meter.c, base/gate.c.
+ * Covers process/metering.c, process/mailbox.c, process/exporting.c, process/report.c, process/file_reader.c,
+ * process/account.c, base/gate.c.
  */
 #include "cm.h"
 
@@ -16,15 +17,15 @@
 #include "exporting.h"
 #include "pitot/gate.h"
 #include "report.h"
-#include "worker.h"
+#include "metering.h"
 
 static struct exporter *exporter; /* of the latest run: its report points into it */
 static char paths[4][4096];
 static struct capture_config captures[4];
 
-static struct worker_config worker_config(void)
+static struct metering_config metering_config(void)
 {
-	struct worker_config config = {
+	struct metering_config config = {
 		.decode = {.max_layers = 32},
 		.table = {.max_flows = 1000,
 			  .active_ns = 1000000 * NS_PER_SEC,
@@ -39,11 +40,11 @@ static struct worker_config worker_config(void)
 	return config;
 }
 
-static int feed_for(struct feed **f, const struct worker_config *w, const char *const *names, unsigned n,
+static int file_reader_for(struct file_reader **f, const struct metering_config *w, const char *const *names, unsigned n,
 		    unsigned readers, struct diag *diag)
 {
 	const char *root = getenv("PITOT_SOURCE_ROOT");
-	struct feed_config config = {.files = captures,
+	struct file_reader_config config = {.files = captures,
 				     .n_files = n,
 				     .n_readers = readers,
 				     .decode = w->decode,
@@ -56,7 +57,7 @@ static int feed_for(struct feed **f, const struct worker_config *w, const char *
 		captures[i] = (struct capture_config){.path = paths[i]};
 	}
 	assert_int_equal(fragment_table_new(&config.fragments, 64, 30 * NS_PER_SEC, &config.seed, diag), 0);
-	r = feed_new(f, &config, diag);
+	r = file_reader_new(f, &config, diag);
 	if (r < 0)
 		fragment_table_free(config.fragments);
 	return r;
@@ -67,7 +68,7 @@ static struct report *run_with(unsigned workers, const char *const *names, unsig
 			       int *outcome)
 {
 	static struct report report;
-	struct worker_config config = worker_config();
+	struct metering_config config = metering_config();
 	struct collector_config collector = {.format = FORMAT_JSON,
 					     .transport = TRANSPORT_FILE,
 					     .url = "json:/dev/null",
@@ -82,42 +83,42 @@ static struct report *run_with(unsigned workers, const char *const *names, unsig
 				     .start_ns = now.realtime_ns,
 				     .start_monotonic_ns = now.monotonic_ns};
 	struct exporting *exporting = NULL;
-	struct worker *w[4] = {NULL};
-	struct worker_stats one;
+	struct metering *w[4] = {NULL};
+	struct metering_stats one;
 	struct diag diag = {""};
 
 	exporter_free(exporter);
 	exporter = NULL;
 	report = (struct report){.final = true};
 	ec.transport.offline = true;
-	assert_int_equal(feed_for(&config.feed, &config, names, n, workers, &diag), 0);
+	assert_int_equal(file_reader_for(&config.feed, &config, names, n, workers, &diag), 0);
 	assert_int_equal(exporter_new(&exporter, &ec, &diag), 0);
 	assert_int_equal(exporting_new(&exporting, exporter, workers, ring, &diag), 0);
 	for (unsigned i = 0; i < workers; i++) {
 		config.number = i;
-		assert_int_equal(worker_new(&w[i], &config, &diag), 0);
-		worker_set_outlet(w[i], exporting_outlet(exporting, i));
+		assert_int_equal(metering_new(&w[i], &config, &diag), 0);
+		metering_set_outlet(w[i], exporting_outlet(exporting, i));
 	}
 	assert_int_equal(exporting_start(exporting, &diag), 0);
 	for (unsigned i = 0; i < workers; i++)
-		assert_int_equal(worker_start(w[i], &diag), 0);
+		assert_int_equal(metering_start(w[i], &diag), 0);
 	for (unsigned i = 0; i < workers; i++) {
-		*outcome = worker_join(w[i], &diag);
-		assert_true(worker_done(w[i]));
+		*outcome = metering_join(w[i], &diag);
+		assert_true(metering_done(w[i]));
 		if (*outcome < 0)
 			assert_true(diag.text[0] != '\0');
 	}
 	exporting_finish(exporting);
 	for (unsigned i = 0; i < workers; i++) {
-		worker_get_stats(w[i], &one);
+		metering_get_stats(w[i], &one);
 		report_add(&report.metering, &one);
-		worker_free(w[i]);
+		metering_free(w[i]);
 	}
-	one = (struct worker_stats){0};
-	feed_get_stats(config.feed, &one.meter, &one.flows);
+	one = (struct metering_stats){0};
+	file_reader_get_stats(config.feed, &one.meter, &one.flows);
 	report_add(&report.metering, &one);
 	exporting_get_stats(exporting, &report.exporting);
-	feed_free(config.feed);
+	file_reader_free(config.feed);
 	exporting_free(exporting);
 	close(config.done_fd);
 	return &report;
@@ -214,11 +215,11 @@ static void test_own_flows(void **state)
 
 	(void)state;
 	packets[1].key.src_port = 40001;
-	assert_int_equal(meter_sort(&meter, &flows, NULL, &own, packets, 3, 0), 1);
+	assert_int_equal(account_sort(&meter, &flows, NULL, &own, packets, 3, 0), 1);
 	assert_int_equal(packets[0].key.src_port, 40001);
 	assert_int_equal(meter.ignored[PACKET_OWN_EXPORT], 2);
 	assert_int_equal(meter.ignored_octets, 140);
-	meter_count(&meter, packets, 1);
+	account_count(&meter, packets, 1);
 	assert_int_equal(meter.received_packets, 3);
 	assert_int_equal(meter.received_octets, 210);
 	assert_int_equal(meter.metered_octets, 50);
@@ -227,11 +228,11 @@ static void test_own_flows(void **state)
 static void test_missing_file(void **state)
 {
 	static const char *const names[] = {"web.pcap", "none.pcap"};
-	struct worker_config config = worker_config();
+	struct metering_config config = metering_config();
 	struct diag diag = {""};
 
 	(void)state;
-	assert_int_equal(feed_for(&config.feed, &config, names, 2, 1, &diag), -ENOENT);
+	assert_int_equal(file_reader_for(&config.feed, &config, names, 2, 1, &diag), -ENOENT);
 	assert_non_null(strstr(diag.text, "none.pcap"));
 	close(config.done_fd);
 }

@@ -1,13 +1,13 @@
 /*
- * feed: savefiles for one metering process or several.
+ * file_reader: savefiles for one metering process or several.
  *
  * Reading and decoding go on in one place, in the order of the files, under a lock that whoever has nothing
  * else to do takes; so fragments find their first one whatever the number of readers is.  Packets are dealt
  * to readers by the hash of their flow key: all packets of a flow reach one reader, in order, and the records
  * are those that one reader alone would make.
  */
-#ifndef FEED_H
-#define FEED_H
+#ifndef FILE_READER_H
+#define FILE_READER_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -19,7 +19,7 @@
 #include "pitot/hash.h"
 #include "pitot/stats.h"
 
-struct feed_config {
+struct file_reader_config {
 	const struct capture_config *files;
 	unsigned n_files;
 	unsigned n_readers;
@@ -29,31 +29,32 @@ struct feed_config {
 	size_t key_size;
 };
 
-struct feed;
+struct file_reader;
 
 /* Opens the files.  All of them must open. */
-int feed_new(struct feed **fp, const struct feed_config *config, struct diag *diag);
-void feed_free(struct feed *f);
+int file_reader_new(struct file_reader **fp, const struct file_reader_config *config, struct diag *diag);
+void file_reader_free(struct file_reader *f);
 
-unsigned feed_files(const struct feed *f);
-const struct capture *feed_file(const struct feed *f, unsigned i);
+unsigned file_reader_files(const struct file_reader *f);
+const struct capture *file_reader_file(const struct file_reader *f, unsigned i);
 /* Whether what is read now is an ordinary file, which will end. */
-bool feed_is_file(const struct feed *f);
+bool file_reader_is_file(const struct file_reader *f);
 
 /* Whether packets are dealt to several readers: they have their hash then. */
-bool feed_is_dealt(const struct feed *f);
+bool file_reader_is_dealt(const struct file_reader *f);
 
-/* Positive outcome of feed_next(). */
-enum { FEED_E_END = 1 };
+/* Positive outcome of file_reader_next(). */
+enum { FILE_READER_E_END = 1 };
 
 /*
  * The next packets that are metered for a reader: n of them, 1 to BATCH_MAX, or 0 when none came within a
  * moment.  They are the reader's to use until its next call.  Negative errno and a sentence when a file is
  * bad; what was good of it has been handed out before.
  */
-int feed_next(struct feed *f, unsigned reader, struct packet **packets, unsigned *n, struct diag *diag);
+int file_reader_next(struct file_reader *f, unsigned reader, struct packet **packets, unsigned *n,
+		     struct diag *diag);
 
 /* Of what is not the readers': received and ignored packets, octets of both, fragments.  Any thread. */
-void feed_get_stats(struct feed *f, struct meter_stats *meter, struct flow_stats *fragments);
+void file_reader_get_stats(struct file_reader *f, struct meter_stats *meter, struct flow_stats *fragments);
 
 #endif

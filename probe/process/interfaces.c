@@ -1,5 +1,5 @@
-/* recovery: see recovery.h. */
-#include "recovery.h"
+/* interfaces: see interfaces.h. */
+#include "interfaces.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -15,18 +15,19 @@ static const uint64_t retry_ns = 200 * NS_PER_MSEC;
 
 static_assert(sizeof(struct capture_facts) <= OPENER_FACTS, "the opener's answer holds them");
 
-int recovery_init(struct recovery *r, struct worker **workers, unsigned n_workers, struct opener *opener,
-		  struct diag *diag)
+int interfaces_init(struct interfaces *r, struct metering **workers, unsigned n_workers,
+		    struct opener *opener, struct diag *diag)
 {
-	unsigned n = n_workers ? worker_captures(workers[0]) : 0;
+	unsigned n = n_workers ? metering_captures(workers[0]) : 0;
 
-	*r = (struct recovery){.opener = opener, .workers = workers, .n_workers = n_workers, .n_captures = n};
+	*r = (struct interfaces){
+		.opener = opener, .workers = workers, .n_workers = n_workers, .n_captures = n};
 	r->captures = calloc((size_t)n_workers * n + 1, sizeof(*r->captures));
 	if (!r->captures)
 		return diag_set(diag, -ENOMEM, "out of memory");
 	for (unsigned w = 0; w < n_workers; w++) {
 		for (unsigned i = 0; i < n; i++) {
-			const struct capture *c = worker_capture(workers[w], i);
+			const struct capture *c = metering_capture(workers[w], i);
 
 			r->captures[w * n + i].index = c->system_ifindex;
 			r->captures[w * n + i].fixed = !capture_may_adopt(c);
@@ -36,19 +37,19 @@ int recovery_init(struct recovery *r, struct worker **workers, unsigned n_worker
 	return netif_watch_open(&r->watch, diag);
 }
 
-void recovery_deinit(struct recovery *r)
+void interfaces_deinit(struct interfaces *r)
 {
 	netif_watch_close(r->watch);
 	free(r->captures);
-	*r = (struct recovery){0};
+	*r = (struct interfaces){0};
 }
 
-int recovery_fd(const struct recovery *r)
+int interfaces_fd(const struct interfaces *r)
 {
 	return r->watch ? netif_watch_fd(r->watch) : -1;
 }
 
-int recovery_open_capture(void *ctx, unsigned index, struct opener_answer *answer, struct diag *diag)
+int interfaces_open_capture(void *ctx, unsigned index, struct opener_answer *answer, struct diag *diag)
 {
 	const struct capture_config *configs = ctx;
 	struct capture_descriptor d;
@@ -65,7 +66,8 @@ int recovery_open_capture(void *ctx, unsigned index, struct opener_answer *answe
 }
 
 /* Down, or another interface by now?  Only the latter is opened again. */
-static void recovery_reopen(struct recovery *r, struct worker *w, unsigned i, struct recovery_capture *c)
+static void interfaces_reopen(struct interfaces *r, struct metering *w, unsigned i,
+			      struct interfaces_capture *c)
 {
 	struct capture_descriptor d = {.fd = -1, .counter_fds = {-1, -1}};
 	uint32_t index = if_nametoindex(c->name);
@@ -93,74 +95,75 @@ static void recovery_reopen(struct recovery *r, struct worker *w, unsigned i, st
 	for (unsigned k = 1; k < answer.n_fds && k < 3; k++)
 		d.counter_fds[k - 1] = answer.fds[k];
 	c->index = d.facts.index;
-	worker_offer(w, i, &d);
+	metering_offer(w, i, &d);
 }
 
-static void recovery_say_lost(const struct recovery_capture *c)
+static void interfaces_say_lost(const struct interfaces_capture *c)
 {
 	log_warning("interface %s is down or gone: its flows are kept, and it is waited for", c->name);
 }
 
 /* What happened since the last look, in its order; of several gaps in between the last is told, all are
  * counted. */
-static void recovery_tell(struct recovery_capture *c, const struct worker_gaps *g)
+static void interfaces_tell(struct interfaces_capture *c, const struct metering_gaps *g)
 {
 	bool new = g->begun != c->begun;
 
 	if (new && !c->down)
-		recovery_say_lost(c);
+		interfaces_say_lost(c);
 	if (c->down ? new || !g->down : new && !g->down)
 		log_info("interface %s: capturing again after %.1f s", c->name, (double)g->last_ns / 1e9);
 	if (new && c->down && g->down)
-		recovery_say_lost(c);
+		interfaces_say_lost(c);
 	if (new || !g->down)
 		c->refused = false;
 	c->begun = g->begun;
 	c->down = g->down;
 }
 
-static void recovery_look(struct recovery *r, struct worker *w, unsigned i, struct recovery_capture *c)
+static void interfaces_look(struct interfaces *r, struct metering *w, unsigned i,
+			    struct interfaces_capture *c)
 {
-	struct worker_gaps gaps;
+	struct metering_gaps gaps;
 
-	worker_get_gaps(w, i, &gaps);
-	recovery_tell(c, &gaps);
+	metering_get_gaps(w, i, &gaps);
+	interfaces_tell(c, &gaps);
 	if (gaps.down)
-		recovery_reopen(r, w, i, c);
+		interfaces_reopen(r, w, i, c);
 }
 
 /* An event tells only that it is worth looking now. */
-static void recovery_on_link(void *ctx, const struct netif *n, bool gone)
+static void interfaces_on_link(void *ctx, const struct netif *n, bool gone)
 {
-	struct recovery *r = ctx;
+	struct interfaces *r = ctx;
 
 	(void)n;
 	(void)gone;
 	r->next_ns = 0;
 }
 
-void recovery_get_gaps(const struct recovery *r, uint64_t now_ns, uint64_t *gaps, uint64_t *gap_ns)
+void interfaces_get_gaps(const struct interfaces *r, uint64_t now_ns, uint64_t *gaps, uint64_t *gap_ns)
 {
 	*gaps = *gap_ns = 0;
 	for (unsigned w = 0; w < r->n_workers; w++) {
 		for (unsigned i = 0; i < r->n_captures; i++) {
-			struct worker_gaps g;
+			struct metering_gaps g;
 
-			worker_get_gaps(r->workers[w], i, &g);
+			metering_get_gaps(r->workers[w], i, &g);
 			*gaps += g.begun;
 			*gap_ns += g.total_ns + (g.down && now_ns > g.since_ns ? now_ns - g.since_ns : 0);
 		}
 	}
 }
 
-void recovery_step(struct recovery *r, uint64_t now_ns)
+void interfaces_step(struct interfaces *r, uint64_t now_ns)
 {
-	if (r->watch && netif_watch_read(r->watch, recovery_on_link, r) == NETIF_E_LOST)
+	if (r->watch && netif_watch_read(r->watch, interfaces_on_link, r) == NETIF_E_LOST)
 		r->next_ns = 0;
 	if (now_ns < r->next_ns)
 		return;
 	r->next_ns = now_ns + retry_ns;
 	for (unsigned w = 0; w < r->n_workers; w++)
 		for (unsigned i = 0; i < r->n_captures; i++)
-			recovery_look(r, r->workers[w], i, &r->captures[w * r->n_captures + i]);
+			interfaces_look(r, r->workers[w], i, &r->captures[w * r->n_captures + i]);
 }

@@ -1,9 +1,9 @@
-/* meter: see meter.h. */
-#include "meter.h"
+/* account: see account.h. */
+#include "account.h"
 
 #include <string.h>
 
-static bool meter_is_own(const struct own_flows *own, const struct flow_key *k)
+static bool account_is_own(const struct own_flows *own, const struct flow_key *k)
 {
 	for (unsigned i = 0; i < own->n; i++) {
 		const struct flow_key *o = &own->flows[i];
@@ -15,7 +15,7 @@ static bool meter_is_own(const struct own_flows *own, const struct flow_key *k)
 	return false;
 }
 
-static void meter_ignore(struct meter_stats *s, const struct packet *p)
+static void account_ignore(struct meter_stats *s, const struct packet *p)
 {
 	s->received_packets++;
 	s->received_octets += p->link_octets;
@@ -27,18 +27,18 @@ static void meter_ignore(struct meter_stats *s, const struct packet *p)
 		s->last_ignored_ns = p->time_ns;
 }
 
-unsigned meter_sort(struct meter_stats *s, struct flow_stats *flows, struct fragment_table *fragments,
-		    const struct own_flows *own, struct packet *packets, unsigned n, uint32_t mtu)
+unsigned account_sort(struct meter_stats *s, struct flow_stats *flows, struct fragment_table *fragments,
+		      const struct own_flows *own, struct packet *packets, unsigned n, uint32_t mtu)
 {
 	unsigned kept = 0;
 
 	for (unsigned i = 0; i < n; i++) {
 		struct packet *p = &packets[i];
 
-		if (own && own->n && p->verdict == PACKET_METERED && meter_is_own(own, &p->key))
+		if (own && own->n && p->verdict == PACKET_METERED && account_is_own(own, &p->key))
 			p->verdict = PACKET_OWN_EXPORT;
 		if (p->verdict != PACKET_METERED) {
-			meter_ignore(s, p);
+			account_ignore(s, p);
 			continue;
 		}
 		if (p->fragment != PACKET_FRAGMENT_NONE && fragments)
@@ -54,7 +54,7 @@ unsigned meter_sort(struct meter_stats *s, struct flow_stats *flows, struct frag
 	return kept;
 }
 
-void meter_count(struct meter_stats *s, const struct packet *packets, unsigned n)
+void account_count(struct meter_stats *s, const struct packet *packets, unsigned n)
 {
 	uint64_t octets = 0, link_octets = 0;
 

@@ -1,5 +1,5 @@
-/* feed: see feed.h. */
-#include "feed.h"
+/* file_reader: see file_reader.h. */
+#include "file_reader.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "meter.h"
+#include "account.h"
 #include "pitot/clock.h"
 #include "pitot/flow_table.h"
 #include "pitot/gate.h"
@@ -29,7 +29,7 @@ static const uint64_t nap_ns = 10 * NS_PER_MSEC;
 static_assert(PIECE_PACKETS <= UINT8_MAX + 1, "places are octets");
 
 /* What a reader has of a piece: the packets' places, in order. */
-struct feed_part {
+struct file_reader_part {
 	unsigned n;
 	uint8_t places[PIECE_PACKETS];
 };
@@ -38,23 +38,23 @@ struct feed_part {
  * A piece of the input.  Slot i holds the pieces i, i + n_slots, ...; it is filled again when all readers
  * have left it.
  */
-struct feed_slot {
+struct file_reader_slot {
 	_Alignas(64) _Atomic uint64_t ready; /* 1 + the number of the piece that can be read */
 	_Atomic uint32_t readers_left;
 	unsigned n;
 	struct packet *packets;
-	struct feed_part *parts; /* of each reader; NULL: one has all */
+	struct file_reader_part *parts; /* of each reader; NULL: one has all */
 };
 
-struct feed_reader {
+struct file_lane {
 	_Alignas(64) uint64_t piece; /* that it reads, or waits for */
 	unsigned at;		     /* in its part of the piece */
 	struct gate gate;	     /* where it waits */
 	struct packet *batch;	     /* gathered from its part; NULL: one reader has all */
 };
 
-struct feed {
-	struct feed_config config;
+struct file_reader {
+	struct file_reader_config config;
 	struct capture **captures;
 	const int *link_types; /* that can be decoded */
 	unsigned n_link_types;
@@ -62,11 +62,11 @@ struct feed {
 	unsigned n_captures;
 	unsigned piece_packets;
 	unsigned n_slots;
-	struct feed_slot *slots;
-	struct feed_reader *readers;
+	struct file_reader_slot *slots;
+	struct file_lane *readers;
 	_Atomic unsigned current; /* file */
 	_Atomic uint64_t filled;  /* pieces that were begun */
-	_Atomic int ended;	  /* FEED_E_END or negative errno, once there is no more */
+	_Atomic int ended;	  /* FILE_READER_E_END or negative errno, once there is no more */
 	_Atomic uint64_t news;	  /* grows with all that a waiting reader may wait for */
 
 	pthread_mutex_t lock; /* guards what follows, and the captures */
@@ -81,7 +81,7 @@ struct feed {
 /* ---- opening */
 
 /* Makes the decoder for frames of a link type the one that is used; later link types may be unknown. */
-static int feed_turn_to(struct feed *f, int link_type, bool later, struct diag *diag)
+static int file_reader_turn_to(struct file_reader *f, int link_type, bool later, struct diag *diag)
 {
 	unsigned i = 0;
 	int r = 0;
@@ -99,7 +99,7 @@ static int feed_turn_to(struct feed *f, int link_type, bool later, struct diag *
 	return 0;
 }
 
-static int feed_open_files(struct feed *f, struct diag *diag)
+static int file_reader_open_files(struct file_reader *f, struct diag *diag)
 {
 	for (unsigned i = 0; i < f->config.n_files; i++) {
 		struct capture_config config = f->config.files[i];
@@ -112,7 +112,7 @@ static int feed_open_files(struct feed *f, struct diag *diag)
 			return r;
 		f->n_captures = i + 1;
 		if (f->captures[i]->link_type >= 0)
-			r = feed_turn_to(f, f->captures[i]->link_type, false, diag);
+			r = file_reader_turn_to(f, f->captures[i]->link_type, false, diag);
 		if (r < 0) {
 			struct diag why = *diag;
 
@@ -122,21 +122,21 @@ static int feed_open_files(struct feed *f, struct diag *diag)
 	return 0;
 }
 
-static bool feed_allocate_slot(struct feed_slot *s, unsigned piece_packets, unsigned n_readers)
+static bool file_reader_allocate_slot(struct file_reader_slot *s, unsigned piece_packets, unsigned n_readers)
 {
-	*s = (struct feed_slot){.packets = aligned_alloc(64, piece_packets * sizeof(struct packet)),
-				.parts = n_readers > 1 ? calloc(n_readers, sizeof(*s->parts)) : NULL};
+	*s = (struct file_reader_slot){.packets = aligned_alloc(64, piece_packets * sizeof(struct packet)),
+				       .parts = n_readers > 1 ? calloc(n_readers, sizeof(*s->parts)) : NULL};
 	return s->packets && (s->parts || n_readers == 1);
 }
 
-static bool feed_allocate_reader(struct feed_reader *r, unsigned n_readers)
+static bool file_reader_allocate_reader(struct file_lane *r, unsigned n_readers)
 {
-	*r = (struct feed_reader){
-		.batch = n_readers > 1 ? aligned_alloc(64, BATCH_MAX * sizeof(struct packet)) : NULL};
+	*r = (struct file_lane){.batch = n_readers > 1 ? aligned_alloc(64, BATCH_MAX * sizeof(struct packet))
+						       : NULL};
 	return r->batch || n_readers == 1;
 }
 
-static bool feed_allocate(struct feed *f)
+static bool file_reader_allocate(struct file_reader *f)
 {
 	unsigned n = f->config.n_readers;
 	bool ok;
@@ -147,33 +147,33 @@ static bool feed_allocate(struct feed *f)
 	f->slots = aligned_alloc(64, f->n_slots * sizeof(*f->slots));
 	f->readers = aligned_alloc(64, n * sizeof(*f->readers));
 	ok = f->captures && f->decoders && f->slots && f->readers;
-	/* also when something is missing: feed_free() looks at all of them */
+	/* also when something is missing: file_reader_free() looks at all of them */
 	for (unsigned i = 0; f->readers && i < n; i++)
-		ok &= feed_allocate_reader(&f->readers[i], n);
+		ok &= file_reader_allocate_reader(&f->readers[i], n);
 	for (unsigned i = 0; f->slots && i < f->n_slots; i++)
-		ok &= feed_allocate_slot(&f->slots[i], f->piece_packets, n);
+		ok &= file_reader_allocate_slot(&f->slots[i], f->piece_packets, n);
 	return ok;
 }
 
-int feed_new(struct feed **fp, const struct feed_config *config, struct diag *diag)
+int file_reader_new(struct file_reader **fp, const struct file_reader_config *config, struct diag *diag)
 {
-	struct feed *f = aligned_alloc(64, (sizeof(*f) + 63) & ~(size_t)63);
+	struct file_reader *f = aligned_alloc(64, (sizeof(*f) + 63) & ~(size_t)63);
 	int r = 0;
 
 	if (!f)
 		return diag_set(diag, -ENOMEM, "--read: out of memory");
-	*f = (struct feed){.config = *config};
+	*f = (struct file_reader){.config = *config};
 	f->config.fragments = NULL; /* the caller's until all is well */
 	f->link_type = -1;
 	f->piece_packets = config->n_readers > 1 ? PIECE_PACKETS : BATCH_MAX;
 	f->n_slots = config->n_readers > 1 ? SLOTS_A_READER * config->n_readers : 1;
 	pthread_mutex_init(&f->lock, NULL);
-	if (!feed_allocate(f))
+	if (!file_reader_allocate(f))
 		r = diag_set(diag, -ENOMEM, "--read: out of memory");
 	if (r == 0)
-		r = feed_open_files(f, diag);
+		r = file_reader_open_files(f, diag);
 	if (r < 0) {
-		feed_free(f);
+		file_reader_free(f);
 		return r;
 	}
 	f->config.fragments = config->fragments;
@@ -181,7 +181,7 @@ int feed_new(struct feed **fp, const struct feed_config *config, struct diag *di
 	return 0;
 }
 
-void feed_free(struct feed *f)
+void file_reader_free(struct file_reader *f)
 {
 	if (!f)
 		return;
@@ -204,30 +204,30 @@ void feed_free(struct feed *f)
 	free(f);
 }
 
-unsigned feed_files(const struct feed *f)
+unsigned file_reader_files(const struct file_reader *f)
 {
 	return f->n_captures;
 }
 
-const struct capture *feed_file(const struct feed *f, unsigned i)
+const struct capture *file_reader_file(const struct file_reader *f, unsigned i)
 {
 	return f->captures[i];
 }
 
-bool feed_is_file(const struct feed *f)
+bool file_reader_is_file(const struct file_reader *f)
 {
 	return f->captures[atomic_load_explicit(&f->current, memory_order_relaxed)]->is_file;
 }
 
-bool feed_is_dealt(const struct feed *f)
+bool file_reader_is_dealt(const struct file_reader *f)
 {
 	return f->config.n_readers > 1;
 }
 
 /* ---- filling, under the lock */
 
-/* One batch; *n of its packets are metered.  0, FEED_E_END or negative errno. */
-static int feed_read_batch(struct feed *f, struct packet *packets, unsigned *n)
+/* One batch; *n of its packets are metered.  0, FILE_READER_E_END or negative errno. */
+static int file_reader_read_batch(struct file_reader *f, struct packet *packets, unsigned *n)
 {
 	unsigned current = atomic_load_explicit(&f->current, memory_order_relaxed), frames;
 	struct capture *c = f->captures[current];
@@ -239,20 +239,20 @@ static int feed_read_batch(struct feed *f, struct packet *packets, unsigned *n)
 		return 0;
 	}
 	if (r)
-		return r > 0 ? FEED_E_END : r;
+		return r > 0 ? FILE_READER_E_END : r;
 	if (c->link_type != f->link_type && f->batch.n)
-		r = feed_turn_to(f, c->link_type, true, &f->why);
+		r = file_reader_turn_to(f, c->link_type, true, &f->why);
 	if (r)
 		return r;
 	frames = f->batch.n;
 	decode_batch(f->decoder, &f->batch, packets);
 	capture_release(c, &f->batch); /* after this nobody points into frames */
-	*n = meter_sort(&f->meter, &f->fragments, f->config.fragments, NULL, packets, frames, 0);
+	*n = account_sort(&f->meter, &f->fragments, f->config.fragments, NULL, packets, frames, 0);
 	return 0;
 }
 
 /* A piece of packets; 0, or why they are the last.  What was read before an end or an error is good. */
-static int feed_fill(struct feed *f, struct packet *packets, unsigned *total)
+static int file_reader_fill(struct file_reader *f, struct packet *packets, unsigned *total)
 {
 	int r = 0;
 
@@ -260,9 +260,9 @@ static int feed_fill(struct feed *f, struct packet *packets, unsigned *total)
 	while (r == 0 && *total + BATCH_MAX <= f->piece_packets) {
 		unsigned n;
 
-		r = feed_read_batch(f, packets + *total, &n);
+		r = file_reader_read_batch(f, packets + *total, &n);
 		*total += n;
-		if (r == 0 && n == 0 && !feed_is_file(f))
+		if (r == 0 && n == 0 && !file_reader_is_file(f))
 			break; /* a pipe that has nothing now: what there is should not wait */
 	}
 	return r;
@@ -270,28 +270,28 @@ static int feed_fill(struct feed *f, struct packet *packets, unsigned *total)
 
 /* ---- dealing, without the lock */
 
-static unsigned feed_reader_of(const struct feed *f, uint64_t hash)
+static unsigned file_reader_reader_of(const struct file_reader *f, uint64_t hash)
 {
 	/* bits that neither choose a bucket nor make a tag */
 	return (unsigned)(((hash >> 24) & 0xffffff) * f->config.n_readers >> 24);
 }
 
 /* Each packet behind what its reader has of the piece. */
-static void feed_deal(struct feed *f, struct feed_slot *s)
+static void file_reader_deal(struct file_reader *f, struct file_reader_slot *s)
 {
 	for (unsigned i = 0; i < f->config.n_readers; i++)
 		s->parts[i].n = 0;
 	for (unsigned i = 0; i < s->n; i++) {
 		struct packet *p = &s->packets[i];
-		struct feed_part *part;
+		struct file_reader_part *part;
 
 		p->hash = flow_key_hash(&f->config.seed, &p->key, f->config.key_size);
-		part = &s->parts[feed_reader_of(f, p->hash)];
+		part = &s->parts[file_reader_reader_of(f, p->hash)];
 		part->places[part->n++] = (uint8_t)i;
 	}
 }
 
-static void feed_wake(struct feed *f)
+static void file_reader_wake(struct file_reader *f)
 {
 	atomic_fetch_add(&f->news, 1); /* whoever waits armed its gate before it looked at this */
 	for (unsigned i = 0; i < f->config.n_readers; i++)
@@ -299,9 +299,9 @@ static void feed_wake(struct feed *f)
 }
 
 /* Fills the next slot, if it is free and nobody else is at it. */
-static bool feed_produce(struct feed *f)
+static bool file_reader_produce(struct file_reader *f)
 {
-	struct feed_slot *s;
+	struct file_reader_slot *s;
 	uint64_t piece;
 	int end;
 
@@ -313,22 +313,22 @@ static bool feed_produce(struct feed *f)
 		pthread_mutex_unlock(&f->lock);
 		return false;
 	}
-	end = feed_fill(f, s->packets, &s->n);
+	end = file_reader_fill(f, s->packets, &s->n);
 	atomic_store(&s->readers_left, f->config.n_readers);
 	atomic_store(&f->filled, piece + 1);
 	if (end) /* last: whoever sees it must see that this piece is yet to come */
 		atomic_store(&f->ended, end);
 	pthread_mutex_unlock(&f->lock);
 	if (s->parts)
-		feed_deal(f, s);
+		file_reader_deal(f, s);
 	atomic_store_explicit(&s->ready, piece + 1, memory_order_release);
-	feed_wake(f);
+	file_reader_wake(f);
 	return true;
 }
 
 /* ---- reading */
 
-static bool feed_is_ready(const struct feed *f, const struct feed_reader *r)
+static bool file_reader_is_ready(const struct file_reader *f, const struct file_lane *r)
 {
 	return atomic_load_explicit(&f->slots[r->piece % f->n_slots].ready, memory_order_acquire) ==
 	       r->piece + 1;
@@ -339,23 +339,24 @@ static bool feed_is_ready(const struct feed *f, const struct feed_reader *r)
  * all would wait for the same piece at the same time; so there are always some pieces ahead while the lock is
  * free.
  */
-static bool feed_is_short(const struct feed *f, const struct feed_reader *r)
+static bool file_reader_is_short(const struct file_reader *f, const struct file_lane *r)
 {
 	return atomic_load_explicit(&f->filled, memory_order_relaxed) - r->piece < (f->n_slots + 1) / 2;
 }
 
-static void feed_leave(struct feed *f, struct feed_reader *r)
+static void file_reader_leave(struct file_reader *f, struct file_lane *r)
 {
-	struct feed_slot *s = &f->slots[r->piece % f->n_slots];
+	struct file_reader_slot *s = &f->slots[r->piece % f->n_slots];
 
 	r->piece++;
 	r->at = 0;
 	if (atomic_fetch_sub_explicit(&s->readers_left, 1, memory_order_acq_rel) == 1)
-		feed_wake(f);
+		file_reader_wake(f);
 }
 
 /* A part's packets lie among others', most of them in another processor's cache. */
-static void feed_gather(struct packet *batch, const struct packet *packets, const uint8_t *places, unsigned n)
+static void file_reader_gather(struct packet *batch, const struct packet *packets, const uint8_t *places,
+			       unsigned n)
 {
 	for (unsigned i = 0; i < n; i++) {
 		if (i + AHEAD < n) {
@@ -367,22 +368,22 @@ static void feed_gather(struct packet *batch, const struct packet *packets, cons
 }
 
 /* The next packets of the reader's part, in equal shares: a small rest would be slow for its size. */
-static unsigned feed_take(struct feed_reader *r, const struct feed_slot *s, unsigned reader,
-			  struct packet **packets)
+static unsigned file_reader_take(struct file_lane *r, const struct file_reader_slot *s, unsigned reader,
+				 struct packet **packets)
 {
-	const struct feed_part *part = s->parts ? &s->parts[reader] : NULL;
+	const struct file_reader_part *part = s->parts ? &s->parts[reader] : NULL;
 	unsigned left = (part ? part->n : s->n) - r->at, shares = (left + BATCH_MAX - 1) / BATCH_MAX;
 	unsigned n = shares ? (left + shares - 1) / shares : 0;
 
 	if (part)
-		feed_gather(r->batch, s->packets, part->places + r->at, n);
+		file_reader_gather(r->batch, s->packets, part->places + r->at, n);
 	*packets = part ? r->batch : s->packets + r->at;
 	r->at += n;
 	return n;
 }
 
 /* Until there is news: at first awake, for it will not take long. */
-static void feed_wait(struct feed *f, struct feed_reader *r, uint64_t news)
+static void file_reader_wait(struct file_reader *f, struct file_lane *r, uint64_t news)
 {
 	for (unsigned i = 0; i < SPIN; i++) {
 		if (atomic_load_explicit(&f->news, memory_order_relaxed) != news)
@@ -396,9 +397,10 @@ static void feed_wait(struct feed *f, struct feed_reader *r, uint64_t news)
 		gate_sleep(&r->gate, nap_ns);
 }
 
-int feed_next(struct feed *f, unsigned reader, struct packet **packets, unsigned *n, struct diag *diag)
+int file_reader_next(struct file_reader *f, unsigned reader, struct packet **packets, unsigned *n,
+		     struct diag *diag)
 {
-	struct feed_reader *r = &f->readers[reader];
+	struct file_lane *r = &f->readers[reader];
 	bool waited = false;
 
 	*n = 0;
@@ -406,15 +408,15 @@ int feed_next(struct feed *f, unsigned reader, struct packet **packets, unsigned
 		uint64_t news = atomic_load(&f->news);
 		int ended;
 
-		if (feed_is_short(f, r) && feed_produce(f))
+		if (file_reader_is_short(f, r) && file_reader_produce(f))
 			continue;
-		if (feed_is_ready(f, r)) {
-			*n = feed_take(r, &f->slots[r->piece % f->n_slots], reader, packets);
+		if (file_reader_is_ready(f, r)) {
+			*n = file_reader_take(r, &f->slots[r->piece % f->n_slots], reader, packets);
 			if (*n)
 				return 0;
 			waited = r->at ==
 				 0; /* there was nothing in it: its caller has other things to do, too */
-			feed_leave(f, r);
+			file_reader_leave(f, r);
 			if (waited)
 				return 0;
 			continue;
@@ -426,12 +428,12 @@ int feed_next(struct feed *f, unsigned reader, struct packet **packets, unsigned
 		}
 		if (waited)
 			return 0;
-		feed_wait(f, r, news);
+		file_reader_wait(f, r, news);
 		waited = true;
 	}
 }
 
-void feed_get_stats(struct feed *f, struct meter_stats *meter, struct flow_stats *fragments)
+void file_reader_get_stats(struct file_reader *f, struct meter_stats *meter, struct flow_stats *fragments)
 {
 	pthread_mutex_lock(&f->lock);
 	*meter = f->meter;
@@ -444,5 +446,5 @@ void feed_get_stats(struct feed *f, struct meter_stats *meter, struct flow_stats
 		meter->filtered_octets += c.filtered_octets;
 	}
 	pthread_mutex_unlock(&f->lock);
-	feed_wake(f);
+	file_reader_wake(f);
 }

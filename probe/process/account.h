@@ -1,8 +1,8 @@
 /*
- * meter: every packet into exactly one counter of the ledger.
+ * account: every packet into exactly one counter of the ledger.
  */
-#ifndef METER_H
-#define METER_H
+#ifndef ACCOUNT_H
+#define ACCOUNT_H
 
 #include "pitot/fragment.h"
 #include "pitot/packet.h"
@@ -17,13 +17,13 @@ struct own_flows {
 
 /*
  * Counts what is ignored of n decoded packets, completes fragments, and moves the packets that remain
- * together; their number.  Those are counted by meter_count() once they are metered. fragments  NULL: not
+ * together; their number.  Those are counted by account_count() once they are metered. fragments  NULL: not
  * tracked own        NULL: nothing is left out mtu        of the interface; 0 unknown
  */
-unsigned meter_sort(struct meter_stats *s, struct flow_stats *flows, struct fragment_table *fragments,
-		    const struct own_flows *own, struct packet *packets, unsigned n, uint32_t mtu);
+unsigned account_sort(struct meter_stats *s, struct flow_stats *flows, struct fragment_table *fragments,
+		      const struct own_flows *own, struct packet *packets, unsigned n, uint32_t mtu);
 
 /* Received and metered: these n packets. */
-void meter_count(struct meter_stats *s, const struct packet *packets, unsigned n);
+void account_count(struct meter_stats *s, const struct packet *packets, unsigned n);
 
 #endif

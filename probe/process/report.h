@@ -12,17 +12,17 @@
 #include "pitot/stats.h"
 
 struct report {
-	struct worker_stats metering; /* sum over all workers */
+	struct metering_stats metering; /* sum over all workers */
 	struct exporting_stats exporting;
 	uint64_t duration_ns;
 	uint64_t gaps, gap_ns; /* interfaces that were down or gone, and how long in sum */
 	bool final;	       /* everything was flushed: nothing may be under way */
 };
 
-void report_add(struct worker_stats *sum, const struct worker_stats *one);
+void report_add(struct metering_stats *sum, const struct metering_stats *one);
 
 /* What the exporting process has to know of it. */
-struct export_process_facts report_facts(const struct worker_stats *sum);
+struct export_process_facts report_facts(const struct metering_stats *sum);
 
 /* Records, packets and octets between the metering processes and the exporting process. */
 struct report_queue {

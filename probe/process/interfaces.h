@@ -1,12 +1,12 @@
 /*
- * recovery: interfaces that go away and come again while the program runs.
+ * interfaces: interfaces that go away and come again while the program runs.
  *
  * One that is taken down and up again needs nothing: its capture goes on.  One that was deleted and made anew
  * is opened again by the opener, by the name that the user gave; the metering process gets the new socket and
  * keeps its flows.
  */
-#ifndef RECOVERY_H
-#define RECOVERY_H
+#ifndef INTERFACES_H
+#define INTERFACES_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -14,10 +14,10 @@
 #include "pitot/capture.h"
 #include "pitot/netif.h"
 #include "pitot/opener.h"
-#include "worker.h"
+#include "metering.h"
 
 /* A worker's capture: the interface that it has, or was last given. */
-struct recovery_capture {
+struct interfaces_capture {
 	char name[64];
 	uint32_t index;
 	bool down;
@@ -26,26 +26,26 @@ struct recovery_capture {
 	uint64_t begun; /* gaps that were told */
 };
 
-struct recovery {
+struct interfaces {
 	struct opener *opener; /* NULL: nothing can be opened again */
 	struct netif_watch *watch;
-	struct worker **workers;
+	struct metering **workers;
 	unsigned n_workers, n_captures;
-	struct recovery_capture *captures; /* n_captures of each worker */
+	struct interfaces_capture *captures; /* n_captures of each worker */
 	uint64_t next_ns;
 };
 
 /* The workers are open and not started. */
-int recovery_init(struct recovery *r, struct worker **workers, unsigned n_workers, struct opener *opener,
-		  struct diag *diag);
-void recovery_deinit(struct recovery *r);
+int interfaces_init(struct interfaces *r, struct metering **workers, unsigned n_workers,
+		    struct opener *opener, struct diag *diag);
+void interfaces_deinit(struct interfaces *r);
 
-int recovery_fd(const struct recovery *r); /* readable when links change; -1 none */
-void recovery_step(struct recovery *r, uint64_t now_ns);
+int interfaces_fd(const struct interfaces *r); /* readable when links change; -1 none */
+void interfaces_step(struct interfaces *r, uint64_t now_ns);
 /* Interfaces that were not measured for a while, and how long in sum, up to now. */
-void recovery_get_gaps(const struct recovery *r, uint64_t now_ns, uint64_t *gaps, uint64_t *gap_ns);
+void interfaces_get_gaps(const struct interfaces *r, uint64_t now_ns, uint64_t *gaps, uint64_t *gap_ns);
 
 /* Runs in the opener: ctx is the array of struct capture_config. */
-int recovery_open_capture(void *ctx, unsigned index, struct opener_answer *answer, struct diag *diag);
+int interfaces_open_capture(void *ctx, unsigned index, struct opener_answer *answer, struct diag *diag);
 
 #endif

@@ -1,5 +1,5 @@
-/* run_open: see run_internal.h.  The configuration becomes captures, metering processes and an exporter. */
-#include "run_internal.h"
+/* setup: see control_internal.h.  The configuration becomes captures, metering processes and an exporter. */
+#include "control_internal.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -8,22 +8,22 @@
 #include <unistd.h>
 
 #include "pitot/netif.h"
-#include "process.h"
+#include "daemon.h"
 
 enum {
 	QUEUE_OFFLINE = 4096, /* records: stays in the cache; the metering process waits for room */
 	FILES_OF_OURS = 256,  /* descriptors besides those of savefiles and collectors */
 };
 
-static int run_interfaces(struct run *r, struct diag *diag)
+static int setup_interfaces(struct control *r, struct diag *diag)
 {
 	const struct config *c = r->config;
 
-	r->interfaces = calloc(c->n_interfaces ? c->n_interfaces : 1, sizeof(*r->interfaces));
-	if (!r->interfaces)
+	r->interface_names = calloc(c->n_interfaces ? c->n_interfaces : 1, sizeof(*r->interface_names));
+	if (!r->interface_names)
 		return diag_set(diag, -ENOMEM, "out of memory");
 	for (unsigned i = 0; i < c->n_interfaces; i++) {
-		struct export_interface *e = &r->interfaces[r->n_interfaces];
+		struct export_interface *e = &r->interface_names[r->n_interface_names];
 		struct netif n;
 		int ret;
 
@@ -39,12 +39,12 @@ static int run_interfaces(struct run *r, struct diag *diag)
 		memcpy(e->name, n.name, sizeof(e->name));
 		memcpy(e->description, n.alias[0] ? n.alias : n.name,
 		       n.alias[0] ? sizeof(n.alias) : sizeof(n.name));
-		r->n_interfaces++;
+		r->n_interface_names++;
 	}
 	return 0;
 }
 
-static int run_captures(struct run *r, struct diag *diag)
+static int setup_captures(struct control *r, struct diag *diag)
 {
 	const struct config *c = r->config;
 	unsigned n = r->live ? c->n_interfaces : c->n_files;
@@ -72,38 +72,38 @@ static int run_captures(struct run *r, struct diag *diag)
 	return 0;
 }
 
-static int run_feed(struct run *r, const struct worker_config *w, struct diag *diag)
+static int setup_feed(struct control *r, const struct metering_config *w, struct diag *diag)
 {
 	const struct config *c = r->config;
-	struct feed_config f = {.files = r->captures,
-				.n_files = r->n_captures,
-				.n_readers = r->n_workers,
-				.decode = w->decode,
-				.seed = w->table.seed,
-				.key_size = w->table.key_size};
+	struct file_reader_config f = {.files = r->captures,
+				       .n_files = r->n_captures,
+				       .n_readers = r->n_workers,
+				       .decode = w->decode,
+				       .seed = w->table.seed,
+				       .key_size = w->table.key_size};
 	int ret = c->no_fragment_tracking ? 0
 					  : fragment_table_new(&f.fragments, c->max_fragments,
 							       c->fragment_timeout_ns, &f.seed, diag);
 
 	if (ret == 0)
-		ret = feed_new(&r->feed, &f, diag);
+		ret = file_reader_new(&r->feed, &f, diag);
 	if (ret < 0)
 		fragment_table_free(f.fragments);
 	return ret;
 }
 
-static unsigned run_count_workers(const struct config *c)
+static unsigned setup_count_workers(const struct config *c)
 {
 	long online = sysconf(_SC_NPROCESSORS_ONLN);
 
 	return c->workers ? c->workers : online > 0 ? (unsigned)online : 1;
 }
 
-static int run_workers(struct run *r, struct diag *diag)
+static int setup_workers(struct control *r, struct diag *diag)
 {
 	const struct config *c = r->config;
-	unsigned n = r->n_workers = run_count_workers(c);
-	struct worker_config w = {
+	unsigned n = r->n_workers = setup_count_workers(c);
+	struct metering_config w = {
 		/* what an earlier run left in the spool has other ids */
 		.first_id = c->spool_dir ? r->start.realtime_ns / NS_PER_SEC << 24 & ((UINT64_C(1) << 56) - 1)
 					 : 0,
@@ -131,7 +131,7 @@ static int run_workers(struct run *r, struct diag *diag)
 	     i++) /* one group an interface, of all workers */
 		r->captures[i].fanout_group = (int)(((unsigned)getpid() * 31 + i) & 0xffff);
 	if (!r->live) {
-		ret = run_feed(r, &w, diag);
+		ret = setup_feed(r, &w, diag);
 		if (ret < 0)
 			return ret;
 		w.feed = r->feed;
@@ -141,15 +141,16 @@ static int run_workers(struct run *r, struct diag *diag)
 		return diag_set(diag, -ENOMEM, "out of memory");
 	for (w.number = 0; ret == 0 && w.number < n; w.number++) {
 		w.cpu = config_cpu(c->cpus, w.number);
-		ret = worker_new(&r->workers[w.number], &w, diag);
+		ret = metering_new(&r->workers[w.number], &w, diag);
 	}
 	return ret;
 }
 
-static bool run_has_ethernet(const struct run *r)
+static bool setup_has_ethernet(const struct control *r)
 {
 	for (unsigned i = 0; i < r->n_captures; i++) {
-		const struct capture *c = r->live ? worker_capture(r->workers[0], i) : feed_file(r->feed, i);
+		const struct capture *c =
+			r->live ? metering_capture(r->workers[0], i) : file_reader_file(r->feed, i);
 
 		if (c->link_type == 1 || c->also_ethernet)
 			return true;
@@ -158,15 +159,15 @@ static bool run_has_ethernet(const struct run *r)
 }
 
 /* Where it is not known flowDirection is left out: it has no value for that. */
-static bool run_tells_direction(const struct run *r)
+static bool setup_tells_direction(const struct control *r)
 {
 	for (unsigned i = 0; i < r->n_captures; i++)
-		if (!r->live || !worker_capture(r->workers[0], i)->tells_direction)
+		if (!r->live || !metering_capture(r->workers[0], i)->tells_direction)
 			return false;
 	return true;
 }
 
-static int run_exporter(struct run *r, struct diag *diag)
+static int setup_exporter(struct control *r, struct diag *diag)
 {
 	const struct config *c = r->config;
 	struct exporter_config e = {
@@ -201,11 +202,11 @@ static int run_exporter(struct run *r, struct diag *diag)
 		.inactive_ns = c->inactive_ns,
 		.fields = c->fields,
 		.flow_key = c->flow_key,
-		.has_ethernet = run_has_ethernet(r),
-		.has_direction = run_tells_direction(r),
+		.has_ethernet = setup_has_ethernet(r),
+		.has_direction = setup_tells_direction(r),
 		.offline = !r->live,
-		.interfaces = r->interfaces,
-		.n_interfaces = r->n_interfaces,
+		.interfaces = r->interface_names,
+		.n_interfaces = r->n_interface_names,
 		.start_ns = r->start.realtime_ns,
 		.start_monotonic_ns = r->start.monotonic_ns,
 	};
@@ -217,35 +218,35 @@ static int run_exporter(struct run *r, struct diag *diag)
 	if (ret == 0)
 		exporting_set_rate(r->exporting, c->max_export_rate, r->live);
 	for (unsigned i = 0; ret == 0 && i < r->n_workers; i++)
-		worker_set_outlet(r->workers[i], exporting_outlet(r->exporting, i));
+		metering_set_outlet(r->workers[i], exporting_outlet(r->exporting, i));
 	return ret;
 }
 
-int run_open(struct run *r, struct diag *diag)
+int setup_open(struct control *r, struct diag *diag)
 {
 	const struct config *c = r->config;
-	int ret = r->live ? run_interfaces(r, diag) : 0;
+	int ret = r->live ? setup_interfaces(r, diag) : 0;
 
 	r->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (ret == 0 && r->done_fd < 0)
 		ret = diag_set(diag, -errno, "eventfd: %s", strerror(errno));
-	process_allow_files(c->n_files + c->n_collectors + FILES_OF_OURS);
+	daemon_allow_files(c->n_files + c->n_collectors + FILES_OF_OURS);
 	if (ret == 0)
-		ret = run_captures(r, diag);
+		ret = setup_captures(r, diag);
 	if (ret == 0)
 		ret = confine_start_opener(&r->confine, c, r->captures, diag);
-	process_may_end(true); /* nothing was measured; the resolver's threads hear no signals */
+	daemon_may_end(true); /* nothing was measured; the resolver's threads hear no signals */
 	if (ret == 0)
-		ret = run_workers(r, diag);
+		ret = setup_workers(r, diag);
 	if (ret == 0)
-		ret = run_exporter(r, diag);
-	process_may_end(false);
+		ret = setup_exporter(r, diag);
+	daemon_may_end(false);
 	if (ret == 0 && c->pidfile) {
-		r->pid_fd = process_write_pidfile(c->pidfile, diag);
+		r->pid_fd = daemon_write_pidfile(c->pidfile, diag);
 		ret = r->pid_fd < 0 ? r->pid_fd : 0;
 	}
 	if (ret == 0 && r->live)
-		ret = recovery_init(&r->recovery, r->workers, r->n_workers, r->confine.opener, diag);
+		ret = interfaces_init(&r->interfaces, r->workers, r->n_workers, r->confine.opener, diag);
 	if (ret == 0)
 		ret = confine_enter(&r->confine, c, diag);
 	return ret;

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "pitot/log.h"
-#include "recovery.h"
+#include "interfaces.h"
 
 enum { PORTS_MAX = 64 };
 
@@ -96,7 +96,7 @@ int confine_start_opener(struct confine *c, const struct config *config, struct 
 {
 	struct opener_config opener = {
 		.n_captures = config->n_interfaces,
-		.open_capture = recovery_open_capture,
+		.open_capture = interfaces_open_capture,
 		.ctx = captures,
 		.sandbox = config->sandbox != CONFIG_SANDBOX_OFF,
 		.detach = config->daemon,

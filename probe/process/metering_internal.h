@@ -1,20 +1,20 @@
-/* worker_internal: what worker.c (the loop) and worker_doors.c (what other threads ask of it) share. */
-#ifndef WORKER_INTERNAL_H
-#define WORKER_INTERNAL_H
+/* metering_internal: what metering.c (the loop) and mailbox.c (what other threads ask of it) share. */
+#ifndef METERING_INTERNAL_H
+#define METERING_INTERNAL_H
 
-#include "worker.h"
+#include "metering.h"
 
 #include <pthread.h>
 
-struct worker {
-	struct worker_config config;
+struct metering {
+	struct metering_config config;
 	struct capture **captures;
 	struct decoder **decoders; /* by capture: link types may differ */
 	unsigned n_captures;
 	struct outlet *outlet;
 	struct flow_table *table;
 	struct fragment_table *fragments;
-	struct worker_stats stats; /* flows: only the fragment counters; the rest is the table's */
+	struct metering_stats stats; /* flows: only the fragment counters; the rest is the table's */
 	struct own_flows own;
 
 	/* the metering clock (pitot(8), AGEING) */
@@ -38,24 +38,24 @@ struct worker {
 	pthread_cond_t copied;
 	_Atomic uint32_t stats_wanted;
 	uint32_t stats_done;
-	struct worker_stats stats_copy;
+	struct metering_stats stats_copy;
 	_Atomic bool own_changed;
 	struct own_flows own_next;
 	_Atomic bool timeouts_changed;
-	struct worker_timeouts timeouts_next;
+	struct metering_timeouts timeouts_next;
 	_Atomic uint64_t offered; /* a bit for each of these that was not adopted yet */
 	struct capture_descriptor *offers;
-	struct worker_gaps *gaps; /* by capture; its thread alone writes */
+	struct metering_gaps *gaps; /* by capture; its thread alone writes */
 
 	struct frame_batch batch;
 	struct packet packets[BATCH_MAX];
 };
 
 /* Its thread, between two batches: what other threads asked for. */
-void worker_answer(struct worker *w);
+void metering_answer(struct metering *w);
 /* Its thread: the counters as they are. */
-void worker_assemble_stats(struct worker *w, struct worker_stats *out);
+void metering_assemble_stats(struct metering *w, struct metering_stats *out);
 /* Its thread: capture i began to wait for its interface, or goes on. */
-void worker_note_gap(struct worker *w, unsigned i, bool down);
+void metering_note_gap(struct metering *w, unsigned i, bool down);
 
 #endif

@@ -1,4 +1,4 @@
-/* notify: what a service manager reads from its socket. */
+/* service: what a service manager reads from its socket. */
 #include "cm.h"
 
 #include <stdio.h>
@@ -8,7 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "notify.h"
+#include "service.h"
 #include "pitot/clock.h"
 
 static int listener = -1;
@@ -54,44 +54,44 @@ static int tear_down(void **state)
 
 static void test_nobody(void **state)
 {
-	struct notify n;
+	struct service n;
 
 	(void)state;
-	notify_open(&n);
+	service_open(&n);
 	assert_int_equal(n.fd, -1);
-	notify_ready(&n);
-	notify_watchdog(&n, 1);
-	notify_stopping(&n);
-	notify_close(&n);
+	service_ready(&n);
+	service_watchdog(&n, 1);
+	service_stopping(&n);
+	service_close(&n);
 	setenv("NOTIFY_SOCKET", "relative", 1);
-	notify_open(&n);
+	service_open(&n);
 	assert_int_equal(n.fd, -1);
 	setenv("NOTIFY_SOCKET", "/no/such/socket", 1);
-	notify_open(&n);
+	service_open(&n);
 	assert_int_equal(n.fd, -1);
 }
 
 static void test_path(void **state)
 {
 	char path[] = "/tmp/test_notify.XXXXXX", name[64];
-	struct notify n;
+	struct service n;
 
 	(void)state;
 	assert_non_null(mkdtemp(path));
 	snprintf(name, sizeof(name), "%s/socket", path);
 	listen_at(name);
-	notify_open(&n);
+	service_open(&n);
 	assert_true(n.fd >= 0);
-	notify_ready(&n);
+	service_ready(&n);
 	expect("READY=1");
-	notify_watchdog(&n, 1000 * NS_PER_SEC); /* nobody asked for it */
+	service_watchdog(&n, 1000 * NS_PER_SEC); /* nobody asked for it */
 	expect(NULL);
-	notify_stopping(&n);
+	service_stopping(&n);
 	expect("STOPPING=1");
 	close(listener); /* the manager is gone: nothing happens */
 	listener = -1;
-	notify_ready(&n);
-	notify_close(&n);
+	service_ready(&n);
+	service_close(&n);
 	assert_int_equal(n.fd, -1);
 	unlink(name);
 	rmdir(path);
@@ -100,26 +100,26 @@ static void test_path(void **state)
 static void test_watchdog(void **state)
 {
 	char name[64];
-	struct notify n;
+	struct service n;
 
 	(void)state;
 	snprintf(name, sizeof(name), "@test-notify-%d", getpid());
 	listen_at(name);
 	setenv("WATCHDOG_USEC", "2000000", 1);
-	notify_open(&n);
+	service_open(&n);
 	assert_true(n.fd >= 0);
-	notify_watchdog(&n, 5 * NS_PER_SEC);
+	service_watchdog(&n, 5 * NS_PER_SEC);
 	expect("WATCHDOG=1");
-	notify_watchdog(&n, 5 * NS_PER_SEC + 999 * NS_PER_MSEC);
+	service_watchdog(&n, 5 * NS_PER_SEC + 999 * NS_PER_MSEC);
 	expect(NULL);
-	notify_watchdog(&n, 6 * NS_PER_SEC);
+	service_watchdog(&n, 6 * NS_PER_SEC);
 	expect("WATCHDOG=1");
-	notify_close(&n);
+	service_close(&n);
 	setenv("WATCHDOG_PID", "1", 1); /* meant for somebody else */
-	notify_open(&n);
-	notify_watchdog(&n, 9 * NS_PER_SEC);
+	service_open(&n);
+	service_watchdog(&n, 9 * NS_PER_SEC);
 	expect(NULL);
-	notify_close(&n);
+	service_close(&n);
 }
 
 int main(void)

@@ -1,5 +1,5 @@
-/* notify: see notify.h.  The protocol is one datagram of VARIABLE=value lines. */
-#include "notify.h"
+/* service: see service.h.  The protocol is one datagram of VARIABLE=value lines. */
+#include "service.h"
 
 #include <stddef.h>
 #include <stdlib.h>
@@ -10,14 +10,14 @@
 
 #include "pitot/clock.h"
 
-static void notify_send(struct notify *n, const char *text)
+static void service_send(struct service *n, const char *text)
 {
 	if (n->fd >= 0)
 		(void)!send(n->fd, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 /* Microseconds, if they are meant for this process. */
-static uint64_t notify_interval_ns(void)
+static uint64_t service_interval_ns(void)
 {
 	const char *us = getenv("WATCHDOG_USEC"), *pid = getenv("WATCHDOG_PID");
 	unsigned long long v = us ? strtoull(us, NULL, 10) : 0;
@@ -27,13 +27,13 @@ static uint64_t notify_interval_ns(void)
 	return v > UINT64_MAX / NS_PER_USEC ? 0 : v * NS_PER_USEC / 2;
 }
 
-void notify_open(struct notify *n)
+void service_open(struct service *n)
 {
 	struct sockaddr_un to = {.sun_family = AF_UNIX};
 	const char *path = getenv("NOTIFY_SOCKET");
 	size_t size = path ? strlen(path) : 0;
 
-	*n = (struct notify){.fd = -1};
+	*n = (struct service){.fd = -1};
 	if (size < 2 || size >= sizeof(to.sun_path) || (path[0] != '/' && path[0] != '@'))
 		return;
 	memcpy(to.sun_path, path, size);
@@ -42,32 +42,32 @@ void notify_open(struct notify *n)
 	n->fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (n->fd >= 0 && connect(n->fd, (struct sockaddr *)&to,
 				  (socklen_t)(offsetof(struct sockaddr_un, sun_path) + size)) < 0)
-		notify_close(n);
+		service_close(n);
 	if (n->fd >= 0)
-		n->interval_ns = notify_interval_ns();
+		n->interval_ns = service_interval_ns();
 }
 
-void notify_close(struct notify *n)
+void service_close(struct service *n)
 {
 	if (n->fd >= 0)
 		close(n->fd);
-	*n = (struct notify){.fd = -1};
+	*n = (struct service){.fd = -1};
 }
 
-void notify_ready(struct notify *n)
+void service_ready(struct service *n)
 {
-	notify_send(n, "READY=1");
+	service_send(n, "READY=1");
 }
 
-void notify_stopping(struct notify *n)
+void service_stopping(struct service *n)
 {
-	notify_send(n, "STOPPING=1");
+	service_send(n, "STOPPING=1");
 }
 
-void notify_watchdog(struct notify *n, uint64_t now_ns)
+void service_watchdog(struct service *n, uint64_t now_ns)
 {
 	if (!n->interval_ns || now_ns < n->next_ns)
 		return;
 	n->next_ns = now_ns + n->interval_ns;
-	notify_send(n, "WATCHDOG=1");
+	service_send(n, "WATCHDOG=1");
 }

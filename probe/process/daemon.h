@@ -1,8 +1,8 @@
 /*
- * process: what makes a program a daemon: background, pid file, signals.
+ * daemon: what makes a program a daemon: background, pid file, signals.
  */
-#ifndef PROCESS_H
-#define PROCESS_H
+#ifndef DAEMON_H
+#define DAEMON_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -10,31 +10,31 @@
 #include "pitot/diag.h"
 
 /*
- * Forks; the child returns 0 and goes on, the parent waits until process_ready() and never returns: it leaves
+ * Forks; the child returns 0 and goes on, the parent waits until daemon_ready() and never returns: it leaves
  * by _exit() with the child's status.  Negative errno when there is no child.
  */
-int process_daemonize(struct diag *diag);
+int daemon_fork(struct diag *diag);
 /* Everything is open: the parent may leave, and the standard streams go to /dev/null. */
-void process_ready(void);
+void daemon_ready(void);
 
 /*
  * The descriptor, which stays open as long as the process does: it holds a lock, by which another process
  * sees that the file is in use.  Or negative errno, -EACCES or -EAGAIN when another process holds it.
  */
-int process_write_pidfile(const char *path, struct diag *diag);
+int daemon_write_pidfile(const char *path, struct diag *diag);
 
 /* Lets the process have that many files open, as far as the system allows it; never fewer than before. */
-void process_allow_files(uint64_t n);
+void daemon_allow_files(uint64_t n);
 
 /* Blocks the signals that the program answers and returns a descriptor to read them from. */
-int process_signals(struct diag *diag);
+int daemon_signals(struct diag *diag);
 /* Whether TERM and INT end the program by themselves: while it opens what may not be there, as a pipe's other
  * end. */
-void process_may_end(bool may);
+void daemon_may_end(bool may);
 /* The next signal's number, or 0 when there is none. */
-int process_next_signal(int fd);
+int daemon_next_signal(int fd);
 
 /* Ends the program as it stands: nothing is flushed, freed or waited for. */
-_Noreturn void process_abandon(int status);
+_Noreturn void daemon_abandon(int status);
 
 #endif

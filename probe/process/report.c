@@ -21,7 +21,7 @@ static const char *const end_names[FLOW_END_COUNT] = {NULL, "idle", "active", "e
 static const char *const note_names[] = {"transport_header_cut", "length_zero", "length_beyond_frame",
 					 "extension_headers_cut", "jumbogram"};
 
-void report_add(struct worker_stats *sum, const struct worker_stats *one)
+void report_add(struct metering_stats *sum, const struct metering_stats *one)
 {
 	/* both are nothing but counters, except two times */
 	uint64_t first = sum->meter.first_ignored_ns, last = sum->meter.last_ignored_ns;
@@ -39,7 +39,7 @@ void report_add(struct worker_stats *sum, const struct worker_stats *one)
 	sum->meter.last_ignored_ns = last;
 }
 
-struct export_process_facts report_facts(const struct worker_stats *sum)
+struct export_process_facts report_facts(const struct metering_stats *sum)
 {
 	struct export_process_facts facts = {.ignored_octets = sum->meter.ignored_octets,
 					     .first_ignored_ns = sum->meter.first_ignored_ns,
@@ -74,7 +74,7 @@ static uint64_t report_ended(const struct report *r)
 
 struct report_queue report_queued(const struct report *r)
 {
-	const struct worker_stats *m = &r->metering;
+	const struct metering_stats *m = &r->metering;
 	const struct exporter_stats *e = &r->exporting.exporter;
 
 	return (struct report_queue){.records = report_ended(r) - m->lost_records - e->records,

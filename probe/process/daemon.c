@@ -1,5 +1,5 @@
-/* process: see process.h. */
-#include "process.h"
+/* daemon: see daemon.h. */
+#include "daemon.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,7 +14,7 @@
 
 static int ready_fd = -1;
 
-int process_daemonize(struct diag *diag)
+int daemon_fork(struct diag *diag)
 {
 	int fds[2], status = 1;
 	pid_t pid;
@@ -44,7 +44,7 @@ int process_daemonize(struct diag *diag)
 	return 0;
 }
 
-void process_ready(void)
+void daemon_ready(void)
 {
 	int null;
 
@@ -78,7 +78,7 @@ static pid_t pidfile_holder(int fd)
 	return fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK ? lock.l_pid : 0;
 }
 
-int process_write_pidfile(const char *path, struct diag *diag)
+int daemon_write_pidfile(const char *path, struct diag *diag)
 {
 	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644), r;
 	char text[32];
@@ -98,7 +98,7 @@ int process_write_pidfile(const char *path, struct diag *diag)
 	return r;
 }
 
-void process_allow_files(uint64_t n)
+void daemon_allow_files(uint64_t n)
 {
 	struct rlimit limit;
 
@@ -108,7 +108,7 @@ void process_allow_files(uint64_t n)
 	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-int process_signals(struct diag *diag)
+int daemon_signals(struct diag *diag)
 {
 	sigset_t set;
 	int fd;
@@ -124,7 +124,7 @@ int process_signals(struct diag *diag)
 	return fd < 0 ? diag_set(diag, -errno, "signals: %s", strerror(errno)) : fd;
 }
 
-void process_may_end(bool may)
+void daemon_may_end(bool may)
 {
 	sigset_t set;
 
@@ -134,12 +134,12 @@ void process_may_end(bool may)
 	sigprocmask(may ? SIG_UNBLOCK : SIG_BLOCK, &set, NULL);
 }
 
-void process_abandon(int status)
+void daemon_abandon(int status)
 {
 	_exit(status);
 }
 
-int process_next_signal(int fd)
+int daemon_next_signal(int fd)
 {
 	struct signalfd_siginfo info;
 

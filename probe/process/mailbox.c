@@ -1,14 +1,14 @@
 /*
- * worker_doors: see worker.h.  What other threads tell a metering process and ask of it: they leave it at the
+ * mailbox: see metering.h.  What other threads tell a metering process and ask of it: they leave it at the
  * door, under the mutex, and the metering thread fetches it between two batches.
  */
-#include "worker_internal.h"
+#include "metering_internal.h"
 
 #include "pitot/clock.h"
 
 /* ---- what it is told */
 
-void worker_set_own_flows(struct worker *w, const struct own_flows *own)
+void metering_set_own_flows(struct metering *w, const struct own_flows *own)
 {
 	pthread_mutex_lock(&w->mutex);
 	w->own_next = *own;
@@ -16,7 +16,7 @@ void worker_set_own_flows(struct worker *w, const struct own_flows *own)
 	pthread_mutex_unlock(&w->mutex);
 }
 
-void worker_set_timeouts(struct worker *w, const struct worker_timeouts *timeouts)
+void metering_set_timeouts(struct metering *w, const struct metering_timeouts *timeouts)
 {
 	pthread_mutex_lock(&w->mutex);
 	w->timeouts_next = *timeouts;
@@ -24,7 +24,7 @@ void worker_set_timeouts(struct worker *w, const struct worker_timeouts *timeout
 	pthread_mutex_unlock(&w->mutex);
 }
 
-void worker_offer(struct worker *w, unsigned i, const struct capture_descriptor *socket)
+void metering_offer(struct metering *w, unsigned i, const struct capture_descriptor *socket)
 {
 	uint64_t bit = UINT64_C(1) << i;
 
@@ -38,7 +38,7 @@ void worker_offer(struct worker *w, unsigned i, const struct capture_descriptor 
 
 /* ---- what it is asked */
 
-void worker_get_stats(struct worker *w, struct worker_stats *stats)
+void metering_get_stats(struct metering *w, struct metering_stats *stats)
 {
 	uint32_t mine = atomic_fetch_add(&w->stats_wanted, 1) + 1;
 
@@ -49,7 +49,7 @@ void worker_get_stats(struct worker *w, struct worker_stats *stats)
 	pthread_mutex_unlock(&w->mutex);
 }
 
-void worker_peek_stats(struct worker *w, struct worker_stats *stats)
+void metering_peek_stats(struct metering *w, struct metering_stats *stats)
 {
 	pthread_mutex_lock(&w->mutex);
 	*stats = w->stats_copy;
@@ -57,7 +57,7 @@ void worker_peek_stats(struct worker *w, struct worker_stats *stats)
 	pthread_mutex_unlock(&w->mutex);
 }
 
-void worker_get_gaps(struct worker *w, unsigned i, struct worker_gaps *gaps)
+void metering_get_gaps(struct metering *w, unsigned i, struct metering_gaps *gaps)
 {
 	pthread_mutex_lock(&w->mutex);
 	*gaps = w->gaps[i];
@@ -66,7 +66,7 @@ void worker_get_gaps(struct worker *w, unsigned i, struct worker_gaps *gaps)
 
 /* ---- the metering thread's side */
 
-static void worker_capture_totals(struct worker *w)
+static void metering_capture_totals(struct metering *w)
 {
 	struct meter_stats *s = &w->stats.meter;
 
@@ -81,11 +81,11 @@ static void worker_capture_totals(struct worker *w)
 	}
 }
 
-void worker_assemble_stats(struct worker *w, struct worker_stats *out)
+void metering_assemble_stats(struct metering *w, struct metering_stats *out)
 {
 	const struct flow_stats *t = flow_table_stats(w->table), *f = &w->stats.flows;
 
-	worker_capture_totals(w);
+	metering_capture_totals(w);
 	*out = w->stats;
 	out->flows = *t;
 	out->flows.fragments_tracked = f->fragments_tracked;
@@ -94,7 +94,7 @@ void worker_assemble_stats(struct worker *w, struct worker_stats *out)
 }
 
 /* What other threads asked for, between two batches. */
-void worker_answer(struct worker *w)
+void metering_answer(struct metering *w)
 {
 	uint32_t wanted = atomic_load_explicit(&w->stats_wanted, memory_order_relaxed);
 
@@ -108,7 +108,7 @@ void worker_answer(struct worker *w)
 		flow_table_set_timeouts(w->table, w->timeouts_next.active_ns, w->timeouts_next.inactive_ns,
 					w->timeouts_next.tcp_end_ns);
 	if (wanted != w->stats_done) {
-		worker_assemble_stats(w, &w->stats_copy);
+		metering_assemble_stats(w, &w->stats_copy);
 		w->stats_done = wanted;
 		pthread_cond_broadcast(&w->copied);
 	}
@@ -116,9 +116,9 @@ void worker_answer(struct worker *w)
 }
 
 /* Here and not where somebody looks from time to time: a short gap is a gap, and so is each of several. */
-void worker_note_gap(struct worker *w, unsigned i, bool down)
+void metering_note_gap(struct metering *w, unsigned i, bool down)
 {
-	struct worker_gaps *g = &w->gaps[i];
+	struct metering_gaps *g = &w->gaps[i];
 	uint64_t now_ns = clock_monotonic_ns();
 
 	pthread_mutex_lock(&w->mutex);

@@ -1,7 +1,7 @@
 /*
- * worker: see worker.h.  worker_main() is the loop: packets in, records out.
+ * metering: see metering.h.  metering_main() is the loop: packets in, records out.
  */
-#include "worker_internal.h"
+#include "metering_internal.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -28,7 +28,7 @@ static const uint64_t expire_every_ns = NS_PER_MSEC;
 
 /* ---- records out */
 
-static struct flow_record *worker_wait_for_room(struct worker *w)
+static struct flow_record *metering_wait_for_room(struct metering *w)
 {
 	struct outlet *o = w->outlet;
 
@@ -47,13 +47,13 @@ static struct flow_record *worker_wait_for_room(struct worker *w)
 	}
 }
 
-static void worker_on_record(void *ctx, const struct flow_record *record)
+static void metering_on_record(void *ctx, const struct flow_record *record)
 {
-	struct worker *w = ctx;
+	struct metering *w = ctx;
 	struct flow_record *slot = ring_reserve(&w->outlet->ring);
 
 	if (!slot && w->may_wait)
-		slot = worker_wait_for_room(w);
+		slot = metering_wait_for_room(w);
 	if (!slot) {
 		w->stats.lost_records++;
 		w->stats.lost_packets += record->packets;
@@ -63,7 +63,7 @@ static void worker_on_record(void *ctx, const struct flow_record *record)
 	*slot = *record;
 }
 
-static void worker_publish(struct worker *w)
+static void metering_publish(struct metering *w)
 {
 	struct outlet *o = w->outlet;
 
@@ -76,7 +76,7 @@ static void worker_publish(struct worker *w)
 
 /* ---- set-up */
 
-static int worker_open_captures(struct worker *w, struct diag *diag)
+static int metering_open_captures(struct metering *w, struct diag *diag)
 {
 	for (unsigned i = 0; i < w->config.n_captures; i++) {
 		int r = capture_open(&w->captures[i], &w->config.captures[i], diag);
@@ -96,17 +96,17 @@ static int worker_open_captures(struct worker *w, struct diag *diag)
 	return 0;
 }
 
-int worker_new(struct worker **wp, const struct worker_config *config, struct diag *diag)
+int metering_new(struct metering **wp, const struct metering_config *config, struct diag *diag)
 {
-	struct worker *w = aligned_alloc(64, (sizeof(*w) + 63) & ~(size_t)63);
+	struct metering *w = aligned_alloc(64, (sizeof(*w) + 63) & ~(size_t)63);
 	int r = 0;
 
 	if (!w)
 		return diag_set(diag, -ENOMEM, "metering process: out of memory");
-	*w = (struct worker){.config = *config, .window_min_ns = UINT64_MAX, .may_wait = !config->live};
+	*w = (struct metering){.config = *config, .window_min_ns = UINT64_MAX, .may_wait = !config->live};
 	pthread_mutex_init(&w->mutex, NULL);
 	pthread_cond_init(&w->copied, NULL);
-	w->config.table.on_record = worker_on_record;
+	w->config.table.on_record = metering_on_record;
 	w->config.table.ctx = w;
 	w->config.table.first_id = config->first_id + ((uint64_t)config->number << 56);
 	w->config.table.host_clock = config->live;
@@ -117,21 +117,21 @@ int worker_new(struct worker **wp, const struct worker_config *config, struct di
 	if (!w->captures || !w->decoders || !w->offers || !w->gaps)
 		r = diag_set(diag, -ENOMEM, "metering process: out of memory");
 	if (r == 0)
-		r = worker_open_captures(w, diag);
+		r = metering_open_captures(w, diag);
 	if (r == 0)
 		r = flow_table_new(&w->table, &w->config.table, diag);
 	if (r == 0 && config->track_fragments)
 		r = fragment_table_new(&w->fragments, config->max_fragments, config->fragment_timeout_ns,
 				       &config->table.seed, diag);
 	if (r < 0) {
-		worker_free(w);
+		metering_free(w);
 		return r;
 	}
 	*wp = w;
 	return 0;
 }
 
-void worker_free(struct worker *w)
+void metering_free(struct metering *w)
 {
 	if (!w)
 		return;
@@ -152,12 +152,12 @@ void worker_free(struct worker *w)
 	free(w);
 }
 
-unsigned worker_captures(const struct worker *w)
+unsigned metering_captures(const struct metering *w)
 {
 	return w->n_captures;
 }
 
-const struct capture *worker_capture(const struct worker *w, unsigned i)
+const struct capture *metering_capture(const struct metering *w, unsigned i)
 {
 	return w->captures[i];
 }
@@ -168,7 +168,7 @@ const struct capture *worker_capture(const struct worker *w, unsigned i)
  * Savefiles: the clock is the earliest time among the last AGREEING_PACKETS packets, so a packet dated far in
  * the future moves nothing.  It may step back with the packets; only elapsed_ns never does.
  */
-static void worker_clock_offline(struct worker *w, const struct packet *packets, unsigned n)
+static void metering_clock_offline(struct metering *w, const struct packet *packets, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++)
 		if (packets[i].time_ns < w->window_min_ns)
@@ -184,7 +184,7 @@ static void worker_clock_offline(struct worker *w, const struct packet *packets,
 }
 
 /* Live: the time of the latest packet while packets come, the host's clock when the links are silent. */
-static void worker_clock_live(struct worker *w, uint64_t latest_ns)
+static void metering_clock_live(struct metering *w, uint64_t latest_ns)
 {
 	struct clock_time host = clock_now();
 
@@ -198,18 +198,18 @@ static void worker_clock_live(struct worker *w, uint64_t latest_ns)
  * An ordinary file will end: records of silent keys are held back while there is room for them, so that
  * packets that a file has out of order still find their record.
  */
-static bool worker_holds_back(const struct worker *w)
+static bool metering_holds_back(const struct metering *w)
 {
-	return w->config.feed && feed_is_file(w->config.feed) &&
+	return w->config.feed && file_reader_is_file(w->config.feed) &&
 	       flow_table_stats(w->table)->active < flow_table_capacity(w->table) / 2;
 }
 
-static void worker_expire(struct worker *w)
+static void metering_expire(struct metering *w)
 {
 	struct ring *ring = &w->outlet->ring;
 	uint64_t room;
 
-	if (w->elapsed_ns - w->expired_ns < expire_every_ns || worker_holds_back(w))
+	if (w->elapsed_ns - w->expired_ns < expire_every_ns || metering_holds_back(w))
 		return;
 	w->expired_ns = w->elapsed_ns;
 	/* a record that the exporting process has no room for is better kept in the table than lost */
@@ -219,10 +219,10 @@ static void worker_expire(struct worker *w)
 
 /* ---- the loop */
 
-static void worker_update(struct worker *w, struct packet *packets, unsigned n)
+static void metering_update(struct metering *w, struct packet *packets, unsigned n)
 {
-	meter_count(&w->stats.meter, packets, n);
-	if (w->config.feed && feed_is_dealt(w->config.feed))
+	account_count(&w->stats.meter, packets, n);
+	if (w->config.feed && file_reader_is_dealt(w->config.feed))
 		flow_table_prefetch_hashed(w->table, packets, n);
 	else
 		flow_table_prefetch(w->table, packets, n); /* touch every bucket first ... */
@@ -230,7 +230,7 @@ static void worker_update(struct worker *w, struct packet *packets, unsigned n)
 }
 
 /* A batch from an interface; the time of its last packet. */
-static uint64_t worker_meter(struct worker *w, struct capture *c, const struct decoder *d)
+static uint64_t metering_meter(struct metering *w, struct capture *c, const struct decoder *d)
 {
 	unsigned n = w->batch.n;
 	uint64_t latest_ns;
@@ -245,29 +245,29 @@ static uint64_t worker_meter(struct worker *w, struct capture *c, const struct d
 	}
 	capture_release(c, &w->batch); /* after this nobody points into frames */
 	latest_ns = n ? w->packets[n - 1].time_ns : 0;
-	n = meter_sort(&w->stats.meter, &w->stats.flows, w->fragments, &w->own, w->packets, n, c->mtu);
-	worker_update(w, w->packets, n);
+	n = account_sort(&w->stats.meter, &w->stats.flows, w->fragments, &w->own, w->packets, n, c->mtu);
+	metering_update(w, w->packets, n);
 	return latest_ns;
 }
 
 /* A batch from the savefiles.  0 to go on, positive when there is no more, negative errno. */
-static int worker_read_feed(struct worker *w)
+static int metering_read_feed(struct metering *w)
 {
 	struct packet *packets;
 	unsigned n;
-	int r = feed_next(w->config.feed, w->config.number, &packets, &n, &w->why);
+	int r = file_reader_next(w->config.feed, w->config.number, &packets, &n, &w->why);
 
 	if (r || n == 0)
 		return r;
 	if (PITOT_TEST_HOOKS)
 		sandbox_test_call();
-	worker_clock_offline(w, packets, n);
-	worker_update(w, packets, n);
+	metering_clock_offline(w, packets, n);
+	metering_update(w, packets, n);
 	return 0;
 }
 
 /* Sleeps until an interface has frames. */
-static void worker_wait(struct worker *w)
+static void metering_wait(struct metering *w)
 {
 	struct pollfd fds[POLL_MAX];
 	nfds_t n = 0;
@@ -279,7 +279,7 @@ static void worker_wait(struct worker *w)
 }
 
 /* The old socket has nothing left to give. */
-static void worker_adopt(struct worker *w, unsigned i)
+static void metering_adopt(struct metering *w, unsigned i)
 {
 	uint64_t bit = UINT64_C(1) << i;
 	const struct capture *old = w->captures[i];
@@ -298,21 +298,21 @@ static void worker_adopt(struct worker *w, unsigned i)
 	if (w->captures[i] != old)
 		log_info("interface %s: captured by %s from now on, instead of %s", old->name,
 			 w->captures[i]->ops->name, old->ops->name);
-	worker_note_gap(w, i, false);
+	metering_note_gap(w, i, false);
 }
 
-static void worker_note_state(struct worker *w, unsigned i, int outcome)
+static void metering_note_state(struct metering *w, unsigned i, int outcome)
 {
 	bool down = outcome == CAPTURE_E_DOWN;
 
 	if (down != w->gaps[i].down)
-		worker_note_gap(w, i, down);
+		metering_note_gap(w, i, down);
 	if (down)
-		worker_adopt(w, i);
+		metering_adopt(w, i);
 }
 
 /* One batch from every interface. */
-static int worker_read_interfaces(struct worker *w)
+static int metering_read_interfaces(struct metering *w)
 {
 	uint64_t latest_ns = 0;
 	unsigned frames = 0;
@@ -324,19 +324,19 @@ static int worker_read_interfaces(struct worker *w)
 
 		if (r < 0)
 			return r;
-		worker_note_state(w, i, r);
+		metering_note_state(w, i, r);
 		if (r > 0 || w->batch.n == 0)
 			continue;
 		frames += w->batch.n;
-		t = worker_meter(w, c, w->decoders[i]);
+		t = metering_meter(w, c, w->decoders[i]);
 		if (latest_ns == 0 || t < latest_ns)
 			latest_ns = t;
 	}
 	if (frames == 0) {
-		worker_publish(w);
-		worker_wait(w);
+		metering_publish(w);
+		metering_wait(w);
 	}
-	worker_clock_live(w, frames ? latest_ns : 0);
+	metering_clock_live(w, frames ? latest_ns : 0);
 	return 0;
 }
 
@@ -344,7 +344,7 @@ static int worker_read_interfaces(struct worker *w)
  * Nothing new comes in; what the kernel holds for us is metered, and nothing of it is lost for want of room.
  * Savefiles have no entrance to shut and are simply left.
  */
-static int worker_drain(struct worker *w)
+static int metering_drain(struct metering *w)
 {
 	int r = 0;
 
@@ -357,14 +357,14 @@ static int worker_drain(struct worker *w)
 		struct capture *c = w->captures[i];
 
 		while ((r = capture_recv(c, &w->batch, WAIT_MS, &w->why)) == 0) {
-			worker_meter(w, c, w->decoders[i]);
-			worker_publish(w);
+			metering_meter(w, c, w->decoders[i]);
+			metering_publish(w);
 		}
 	}
 	return r < 0 ? r : 0;
 }
 
-static bool worker_uses_libpcap(const struct worker *w)
+static bool metering_uses_libpcap(const struct metering *w)
 {
 	for (unsigned i = 0; i < w->n_captures; i++)
 		if (w->captures[i]->ops == &capture_pcap_ops)
@@ -373,7 +373,7 @@ static bool worker_uses_libpcap(const struct worker *w)
 }
 
 /* Before the sandbox, which would not let it. */
-static void worker_bind(struct worker *w)
+static void metering_bind(struct metering *w)
 {
 	cpu_set_t set;
 
@@ -386,56 +386,56 @@ static void worker_bind(struct worker *w)
 			    w->config.number, w->config.cpu, strerror(errno));
 }
 
-static void *worker_main(void *arg)
+static void *metering_main(void *arg)
 {
-	struct worker *w = arg;
+	struct metering *w = arg;
 	int r;
 
-	worker_bind(w);
-	r = sandbox_enter_metering(w->sandbox, worker_uses_libpcap(w), &w->why);
+	metering_bind(w);
+	r = sandbox_enter_metering(w->sandbox, metering_uses_libpcap(w), &w->why);
 
 	while (r == 0 && !atomic_load_explicit(&w->stop, memory_order_relaxed)) {
-		worker_answer(w);
+		metering_answer(w);
 		atomic_fetch_add_explicit(&w->turns, 1, memory_order_relaxed);
-		r = w->config.live ? worker_read_interfaces(w) : worker_read_feed(w);
-		worker_expire(w);
-		worker_publish(w);
+		r = w->config.live ? metering_read_interfaces(w) : metering_read_feed(w);
+		metering_expire(w);
+		metering_publish(w);
 	}
 	if (r == 0)
-		r = worker_drain(w);
+		r = metering_drain(w);
 	w->may_wait = true;
 	flow_table_flush(w->table, FLOW_END_FORCED);
 	ring_publish(&w->outlet->ring);
 	gate_wake(w->outlet->consumer);
 	w->result = r < 0 ? r : 0;
 	pthread_mutex_lock(&w->mutex);
-	worker_assemble_stats(w, &w->stats_copy);
+	metering_assemble_stats(w, &w->stats_copy);
 	atomic_store(&w->done, true);
 	pthread_cond_broadcast(&w->copied);
 	pthread_mutex_unlock(&w->mutex);
 	if (write(w->config.done_fd, &(uint64_t){1}, sizeof(uint64_t)) < 0)
-		return NULL; /* whoever waits looks at worker_done() from time to time */
+		return NULL; /* whoever waits looks at metering_done() from time to time */
 	return NULL;
 }
 
-void worker_set_outlet(struct worker *w, struct outlet *outlet)
+void metering_set_outlet(struct metering *w, struct outlet *outlet)
 {
 	w->outlet = outlet;
 }
 
-void worker_set_sandbox(struct worker *w, const struct sandbox *sandbox)
+void metering_set_sandbox(struct metering *w, const struct sandbox *sandbox)
 {
 	w->sandbox = sandbox;
 }
 
-uint64_t worker_turns(const struct worker *w)
+uint64_t metering_turns(const struct metering *w)
 {
 	return atomic_load_explicit(&w->turns, memory_order_relaxed);
 }
 
-int worker_start(struct worker *w, struct diag *diag)
+int metering_start(struct metering *w, struct diag *diag)
 {
-	int r = pthread_create(&w->thread, NULL, worker_main, w);
+	int r = pthread_create(&w->thread, NULL, metering_main, w);
 
 	if (r)
 		return diag_set(diag, -r, "metering process: cannot start its thread: %s", strerror(r));
@@ -443,17 +443,17 @@ int worker_start(struct worker *w, struct diag *diag)
 	return 0;
 }
 
-void worker_stop(struct worker *w)
+void metering_stop(struct metering *w)
 {
 	atomic_store(&w->stop, true);
 }
 
-bool worker_done(const struct worker *w)
+bool metering_done(const struct metering *w)
 {
 	return atomic_load(&w->done);
 }
 
-int worker_join(struct worker *w, struct diag *diag)
+int metering_join(struct metering *w, struct diag *diag)
 {
 	if (w->started)
 		pthread_join(w->thread, NULL);

@@ -1,16 +1,16 @@
 /*
- * worker: one metering process (RFC 5470 §5.1) on a thread of its own.  It shares nothing: it owns its
+ * metering: one metering process (RFC 5470 §5.1) on a thread of its own.  It shares nothing: it owns its
  * captures, its flow table and its counters, and writes ended records to its outlet.
  */
-#ifndef WORKER_H
-#define WORKER_H
+#ifndef METERING_H
+#define METERING_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "exporting.h"
-#include "feed.h"
-#include "meter.h"
+#include "file_reader.h"
+#include "account.h"
 #include "pitot/capture.h"
 #include "pitot/decode.h"
 #include "pitot/diag.h"
@@ -18,13 +18,13 @@
 #include "pitot/sandbox.h"
 #include "pitot/stats.h"
 
-struct worker_config {
+struct metering_config {
 	unsigned number;
 	uint64_t first_id; /* records count from here, below 2^56 */
 	bool live;
 	const struct capture_config *captures; /* live: interfaces, all at once */
 	unsigned n_captures;
-	struct feed *feed; /* else: savefiles; the worker is its reader of this number */
+	struct file_reader *feed; /* else: savefiles; the worker is its reader of this number */
 	struct decode_config decode;
 	struct flow_table_config table; /* on_record, ctx and first_id are the worker's */
 	bool track_fragments;		/* live; a feed tracks its own */
@@ -34,55 +34,55 @@ struct worker_config {
 	int done_fd; /* an eventfd that is written to when the thread ends */
 };
 
-struct worker;
+struct metering;
 
 /* Opens the captures.  All of them must open. */
-int worker_new(struct worker **wp, const struct worker_config *config, struct diag *diag);
-void worker_free(struct worker *w);
+int metering_new(struct metering **wp, const struct metering_config *config, struct diag *diag);
+void metering_free(struct metering *w);
 
-unsigned worker_captures(const struct worker *w);
-const struct capture *worker_capture(const struct worker *w, unsigned i);
+unsigned metering_captures(const struct metering *w);
+const struct capture *metering_capture(const struct metering *w, unsigned i);
 
 /* Takes a copy; may be called again while the worker runs. */
-void worker_set_own_flows(struct worker *w, const struct own_flows *own);
+void metering_set_own_flows(struct metering *w, const struct own_flows *own);
 
 /* The same: time-outs of flows, from now on. */
-struct worker_timeouts {
+struct metering_timeouts {
 	uint64_t active_ns, inactive_ns, tcp_end_ns;
 };
-void worker_set_timeouts(struct worker *w, const struct worker_timeouts *timeouts);
+void metering_set_timeouts(struct metering *w, const struct metering_timeouts *timeouts);
 
 /* What its thread enters when it starts; NULL: nothing. */
-void worker_set_sandbox(struct worker *w, const struct sandbox *sandbox);
+void metering_set_sandbox(struct metering *w, const struct sandbox *sandbox);
 
 /* When a capture waited for its interface. */
-struct worker_gaps {
+struct metering_gaps {
 	bool down;	/* it does now, since since_ns (monotonic) */
 	uint64_t begun; /* how often */
 	uint64_t since_ns;
 	uint64_t last_ns;  /* how long the last one was that ended */
 	uint64_t total_ns; /* and all of these */
 };
-void worker_get_gaps(struct worker *w, unsigned i, struct worker_gaps *gaps);
+void metering_get_gaps(struct metering *w, unsigned i, struct metering_gaps *gaps);
 /* A socket of the interface that came in the place of capture i's; it is the worker's from here on. */
-void worker_offer(struct worker *w, unsigned i, const struct capture_descriptor *socket);
+void metering_offer(struct metering *w, unsigned i, const struct capture_descriptor *socket);
 
 /* Grows while its loop turns. */
-uint64_t worker_turns(const struct worker *w);
+uint64_t metering_turns(const struct metering *w);
 
-/* Where ended records go; before worker_start(). */
-void worker_set_outlet(struct worker *w, struct outlet *outlet);
+/* Where ended records go; before metering_start(). */
+void metering_set_outlet(struct metering *w, struct outlet *outlet);
 
-int worker_start(struct worker *w, struct diag *diag);
+int metering_start(struct metering *w, struct diag *diag);
 /* Asks it to flush and end.  Safe from any thread, any number of times. */
-void worker_stop(struct worker *w);
-bool worker_done(const struct worker *w);
+void metering_stop(struct metering *w);
+bool metering_done(const struct metering *w);
 /* 0, or why it ended: negative errno and the sentence. */
-int worker_join(struct worker *w, struct diag *diag);
+int metering_join(struct metering *w, struct diag *diag);
 
 /* Counters that agree with each other, from the end of a batch. */
-void worker_get_stats(struct worker *w, struct worker_stats *stats);
+void metering_get_stats(struct metering *w, struct metering_stats *stats);
 /* The same without waiting: what it told when it was last asked, here or above, and asks again. */
-void worker_peek_stats(struct worker *w, struct worker_stats *stats);
+void metering_peek_stats(struct metering *w, struct metering_stats *stats);
 
 #endif

@@ -1,8 +1,8 @@
 /*
- * run: see run.h.  Opens everything (run_open.c), starts the threads, waits for signals and for the metering
- * processes; flushes, and reports.
+ * control: see control.h.  Opens everything (setup.c), starts the threads, waits for signals and for the
+ * metering processes; flushes, and reports.
  */
-#include "run_internal.h"
+#include "control_internal.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "pitot/log.h"
-#include "process.h"
+#include "daemon.h"
 #include "report.h"
 
 enum { WAIT_MS = 200 };
@@ -21,7 +21,7 @@ static const uint64_t facts_ns =
 	250 * NS_PER_MSEC; /* between looks at what the metering processes have counted */
 
 /* The 5-tuples of the export itself, as they are now: what capture sees of them is not metered. */
-static void run_own_flows(struct run *r)
+static void control_own_flows(struct control *r)
 {
 	struct transport_local locals[EXPORTING_COLLECTORS_MAX];
 	struct own_flows own = {0};
@@ -47,10 +47,10 @@ static void run_own_flows(struct run *r)
 		return;
 	r->own = own;
 	for (unsigned i = 0; i < r->n_workers; i++)
-		worker_set_own_flows(r->workers[i], &own);
+		metering_set_own_flows(r->workers[i], &own);
 }
 
-static FILE *run_open_stats(struct run *r, const char *path)
+static FILE *control_open_stats(struct control *r, const char *path)
 {
 	int fd = opener_file(r->confine.opener, path);
 	FILE *out;
@@ -66,35 +66,35 @@ static FILE *run_open_stats(struct run *r, const char *path)
 }
 
 /* The sum over all metering processes; as they are now, or without waiting for them. */
-static void run_sum(struct run *r, struct worker_stats *sum, bool now)
+static void control_sum(struct control *r, struct metering_stats *sum, bool now)
 {
-	struct worker_stats one;
+	struct metering_stats one;
 
 	for (unsigned i = 0; i < r->n_workers; i++) {
-		(now ? worker_get_stats : worker_peek_stats)(r->workers[i], &one);
+		(now ? metering_get_stats : metering_peek_stats)(r->workers[i], &one);
 		report_add(sum, &one);
 	}
 	if (!r->feed)
 		return;
-	one = (struct worker_stats){0};
-	feed_get_stats(r->feed, &one.meter, &one.flows);
+	one = (struct metering_stats){0};
+	file_reader_get_stats(r->feed, &one.meter, &one.flows);
 	report_add(sum, &one);
 }
 
-static void run_facts(struct run *r, uint64_t now_ns, bool final)
+static void control_facts(struct control *r, uint64_t now_ns, bool final)
 {
-	struct worker_stats sum = {0};
+	struct metering_stats sum = {0};
 	struct export_process_facts facts;
 
 	if (now_ns < r->next_facts_ns && !final)
 		return;
 	r->next_facts_ns = now_ns + facts_ns;
-	run_sum(r, &sum, final);
+	control_sum(r, &sum, final);
 	facts = report_facts(&sum);
 	exporting_set_facts(r->exporting, &facts);
 }
 
-static int run_report(struct run *r, bool final)
+static int control_report(struct control *r, bool final)
 {
 	const struct config *c = r->config;
 	struct report report = {.final = final, .duration_ns = clock_monotonic_ns() - r->start.monotonic_ns};
@@ -102,10 +102,10 @@ static int run_report(struct run *r, bool final)
 
 	exporting_get_stats(r->exporting,
 			    &report.exporting); /* first: what is taken later must have been handed on */
-	run_sum(r, &report.metering, true);
-	recovery_get_gaps(&r->recovery, clock_monotonic_ns(), &report.gaps, &report.gap_ns);
+	control_sum(r, &report.metering, true);
+	interfaces_get_gaps(&r->interfaces, clock_monotonic_ns(), &report.gaps, &report.gap_ns);
 	if (c->stats_path) {
-		out = strcmp(c->stats_path, "-") ? run_open_stats(r, c->stats_path) : stderr;
+		out = strcmp(c->stats_path, "-") ? control_open_stats(r, c->stats_path) : stderr;
 		if (out)
 			report_json(out, &report);
 		if (!out || (out != stderr && fclose(out) != 0)) {
@@ -118,45 +118,45 @@ static int run_report(struct run *r, bool final)
 	return 0;
 }
 
-static void run_stop_workers(struct run *r)
+static void control_stop_workers(struct control *r)
 {
 	exporting_stop_by(r->exporting, clock_monotonic_ns() + r->config->stop_ns);
 	for (unsigned i = 0; i < r->n_workers; i++)
-		worker_stop(r->workers[i]);
+		metering_stop(r->workers[i]);
 }
 
 /* A metering process that ended by itself: of interfaces that is a failure, and ends all. */
-static void run_check_workers(struct run *r)
+static void control_check_workers(struct control *r)
 {
 	if (r->live)
-		run_stop_workers(r);
+		control_stop_workers(r);
 }
 
-static bool run_all_done(const struct run *r)
+static bool control_all_done(const struct control *r)
 {
 	for (unsigned i = 0; i < r->n_workers; i++)
-		if (!worker_done(r->workers[i]))
+		if (!metering_done(r->workers[i]))
 			return false;
 	return true;
 }
 
 /* A metering process that hangs is not alive, whatever this thread does. */
-static void run_alive(struct run *r, uint64_t now_ns)
+static void control_alive(struct control *r, uint64_t now_ns)
 {
 	uint64_t turns = 0;
 
 	for (unsigned i = 0; i < r->n_workers; i++)
-		turns += worker_turns(r->workers[i]);
+		turns += metering_turns(r->workers[i]);
 	if (turns != r->turns || !r->live)
-		notify_watchdog(&r->notify, now_ns);
+		service_watchdog(&r->service, now_ns);
 	r->turns = turns;
 }
 
 /* SIGHUP: without a configuration file, names and templates only. */
-static void run_reload(struct run *r)
+static void control_reload(struct control *r)
 {
 	struct exporter_periods periods;
-	struct worker_timeouts timeouts;
+	struct metering_timeouts timeouts;
 	struct diag diag;
 	const struct config *c;
 
@@ -170,9 +170,9 @@ static void run_reload(struct run *r)
 	}
 	c = r->config;
 	log_set_level(c->debug ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
-	timeouts = (struct worker_timeouts){c->active_ns, c->inactive_ns, c->tcp_end_ns};
+	timeouts = (struct metering_timeouts){c->active_ns, c->inactive_ns, c->tcp_end_ns};
 	for (unsigned i = 0; i < r->n_workers; i++)
-		worker_set_timeouts(r->workers[i], &timeouts);
+		metering_set_timeouts(r->workers[i], &timeouts);
 	periods = (struct exporter_periods){.template_ns = c->template_ns,
 					    .template_messages = c->template_messages,
 					    .stats_ns = c->stats_ns,
@@ -185,71 +185,71 @@ static void run_reload(struct run *r)
 }
 
 /* A second TERM or INT ends the program now: threads are at work, and nothing is taken down under them. */
-static void run_stop(struct run *r)
+static void control_stop(struct control *r)
 {
 	if (r->stopping) {
 		if (r->pid_fd >= 0)
 			(void)opener_remove(r->confine.opener, r->config->pidfile);
-		process_abandon(1);
+		daemon_abandon(1);
 	}
 	r->stopping = true;
-	run_stop_workers(r);
+	control_stop_workers(r);
 }
 
 /* Until something of the first n happens: a signal, an end, news of interfaces. */
-static void run_sleep(const struct run *r, unsigned n)
+static void control_sleep(const struct control *r, unsigned n)
 {
 	struct pollfd fds[] = {{.fd = r->signal_fd, .events = POLLIN},
 			       {.fd = r->done_fd, .events = POLLIN},
-			       {.fd = recovery_fd(&r->recovery), .events = POLLIN}};
+			       {.fd = interfaces_fd(&r->interfaces), .events = POLLIN}};
 
 	poll(fds, n, WAIT_MS);
 }
 
 /* Until the metering processes have ended. */
-static void run_wait(struct run *r)
+static void control_wait(struct control *r)
 {
-	while (!run_all_done(r)) {
+	while (!control_all_done(r)) {
 		uint64_t drained, now_ns;
 
-		run_sleep(r, 3);
+		control_sleep(r, 3);
 		now_ns = clock_monotonic_ns();
-		recovery_step(&r->recovery, now_ns);
-		run_alive(r, now_ns);
-		run_facts(r, now_ns, false);
+		interfaces_step(&r->interfaces, now_ns);
+		control_alive(r, now_ns);
+		control_facts(r, now_ns, false);
 		if (read(r->done_fd, &drained, sizeof(drained)) > 0)
-			run_check_workers(r);
-		run_own_flows(r);
-		for (int s = process_next_signal(r->signal_fd); s; s = process_next_signal(r->signal_fd)) {
+			control_check_workers(r);
+		control_own_flows(r);
+		for (int s = daemon_next_signal(r->signal_fd); s; s = daemon_next_signal(r->signal_fd)) {
 			if (s == SIGHUP)
-				run_reload(r);
+				control_reload(r);
 			else if (s == SIGUSR1)
-				run_report(r, false);
+				control_report(r, false);
 			else
-				run_stop(r);
+				control_stop(r);
 		}
 	}
 }
 
 /* Until collectors have what is left, or --stop-timeout is over; the final statistics are not far. */
-static void run_finish(struct run *r)
+static void control_finish(struct control *r)
 {
 	exporting_begin_finish(r->exporting, r->done_fd);
 	while (!exporting_has_ended(r->exporting)) {
 		uint64_t drained;
 
-		run_sleep(r, 2);
+		control_sleep(r, 2);
 		if (read(r->done_fd, &drained, sizeof(drained)) < 0 && errno != EAGAIN)
 			break;
-		for (int s = process_next_signal(r->signal_fd); s; s = process_next_signal(r->signal_fd))
+		for (int s = daemon_next_signal(r->signal_fd); s; s = daemon_next_signal(r->signal_fd))
 			if (s == SIGTERM || s == SIGINT)
-				run_stop(r);
+				control_stop(r);
 	}
 	exporting_finish(r->exporting);
 }
 
 /* Datagrams that left and, as the network told, did not arrive: nobody knows which records were in them. */
-static bool run_refused(const struct collector_stats *c)
+static bool control_refused(const struct collector_stats *c)
 {
 	if (!c->errors || c->reliable || c->last_cause)
 		return false;
@@ -267,7 +267,7 @@ static bool run_refused(const struct collector_stats *c)
 }
 
 /* What a person must hear of collectors at the end of a savefile: 1 when one got nothing, or not all. */
-static int run_verdict(struct run *r)
+static int control_verdict(struct control *r)
 {
 	struct exporting_stats stats;
 	int status = 0;
@@ -284,7 +284,7 @@ static int run_verdict(struct run *r)
 				c->url, collector_cause(c), (unsigned long long)c->pending_records,
 				log_plural(c->pending_records));
 		if (!c->lost_records) {
-			status |= run_refused(c);
+			status |= control_refused(c);
 			continue;
 		}
 		log_error("--collector %s: %s: %llu of %llu flow record%s not sent (%llu error%s)", c->url,
@@ -297,51 +297,51 @@ static int run_verdict(struct run *r)
 	return status;
 }
 
-static int run_measure(struct run *r, struct diag *diag)
+static int control_measure(struct control *r, struct diag *diag)
 {
 	int status = 0, ret;
 
-	run_own_flows(r);
+	control_own_flows(r);
 	ret = exporting_start(r->exporting, diag);
 	for (unsigned i = 0; ret == 0 && i < r->n_workers; i++) {
-		worker_set_sandbox(r->workers[i], r->confine.sandbox);
-		ret = worker_start(r->workers[i], diag);
+		metering_set_sandbox(r->workers[i], r->confine.sandbox);
+		ret = metering_start(r->workers[i], diag);
 	}
 	if (ret < 0)
 		return ret;
 	/* a savefile's records do not depend on how fast it is read: no facts before the first periodic
 	 * statistics */
 	r->next_facts_ns = r->live ? 0 : clock_monotonic_ns() + r->config->stats_ns - facts_ns;
-	process_ready();
-	notify_ready(&r->notify);
-	run_wait(r);
-	notify_stopping(&r->notify);
+	daemon_ready();
+	service_ready(&r->service);
+	control_wait(r);
+	service_stopping(&r->service);
 	for (unsigned i = 0; i < r->n_workers; i++) {
-		ret = worker_join(r->workers[i], diag);
+		ret = metering_join(r->workers[i], diag);
 		if (ret < 0) {
 			log_error("%s", diag->text);
 			status = 1;
 		}
 	}
-	run_facts(r, 0, true);
-	run_finish(r);
-	status |= run_report(r, true);
-	return run_verdict(r) ? 1 : status;
+	control_facts(r, 0, true);
+	control_finish(r);
+	status |= control_report(r, true);
+	return control_verdict(r) ? 1 : status;
 }
 
-static void run_close(struct run *r)
+static void control_close(struct control *r)
 {
 	for (unsigned i = 0; r->workers && i < r->n_workers; i++)
-		worker_free(r->workers[i]);
-	feed_free(r->feed);
+		metering_free(r->workers[i]);
+	file_reader_free(r->feed);
 	exporting_free(r->exporting);
 	exporter_free(r->exporter);
 	if (r->pid_fd >= 0) {
 		(void)opener_remove(r->confine.opener, r->config->pidfile);
 		close(r->pid_fd);
 	}
-	recovery_deinit(&r->recovery);
-	notify_close(&r->notify);
+	interfaces_deinit(&r->interfaces);
+	service_close(&r->service);
 	confine_deinit(&r->confine);
 	if (r->signal_fd >= 0)
 		close(r->signal_fd);
@@ -349,37 +349,37 @@ static void run_close(struct run *r)
 		close(r->done_fd);
 	free(r->workers);
 	free(r->captures);
-	free(r->interfaces);
+	free(r->interface_names);
 	reload_deinit(&r->reload);
 }
 
-int run(const struct config *config, int argc, char **argv)
+int control_run(const struct config *config, int argc, char **argv)
 {
-	struct run r = {.config = config,
-			.reload = {.argc = argc, .argv = argv},
-			.live = config->n_interfaces > 0,
-			.pid_fd = -1,
-			.signal_fd = -1,
-			.done_fd = -1,
-			.notify = {.fd = -1}};
+	struct control r = {.config = config,
+			    .reload = {.argc = argc, .argv = argv},
+			    .live = config->n_interfaces > 0,
+			    .pid_fd = -1,
+			    .signal_fd = -1,
+			    .done_fd = -1,
+			    .service = {.fd = -1}};
 	struct diag diag = {""};
-	int ret = config->daemon ? process_daemonize(&diag) : 0;
+	int ret = config->daemon ? daemon_fork(&diag) : 0;
 
 	r.start = clock_now();
 	if (PITOT_TEST_HOOKS)
 		r.start.monotonic_ns -= clock_planned_uptime_ns();
 	if (ret == 0) {
-		r.signal_fd = process_signals(&diag);
+		r.signal_fd = daemon_signals(&diag);
 		ret = r.signal_fd < 0 ? r.signal_fd : 0;
 	}
 	if (ret == 0) {
-		notify_open(&r.notify);
-		ret = run_open(&r, &diag);
+		service_open(&r.service);
+		ret = setup_open(&r, &diag);
 	}
 	if (ret == 0)
-		ret = run_measure(&r, &diag);
+		ret = control_measure(&r, &diag);
 	if (ret < 0)
 		log_error("%s", diag.text);
-	run_close(&r);
+	control_close(&r);
 	return ret ? 1 : 0;
 }

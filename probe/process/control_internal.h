@@ -1,26 +1,26 @@
-/* run_internal: what run.c (the measurement) and run_open.c (everything before it) share. */
-#ifndef RUN_INTERNAL_H
-#define RUN_INTERNAL_H
+/* control_internal: what control.c (the measurement) and setup.c (everything before it) share. */
+#ifndef CONTROL_INTERNAL_H
+#define CONTROL_INTERNAL_H
 
 #include "confine.h"
 #include "exporting.h"
-#include "notify.h"
+#include "service.h"
 #include "pitot/clock.h"
-#include "recovery.h"
+#include "interfaces.h"
 #include "reload.h"
-#include "run.h"
-#include "worker.h"
+#include "control.h"
+#include "metering.h"
 
-struct run {
+struct control {
 	const struct config *config;
 	bool live;
 	struct clock_time start;
 	struct capture_config *captures; /* interfaces or files */
 	unsigned n_captures;
-	struct feed *feed;
-	struct export_interface *interfaces;
-	unsigned n_interfaces;
-	struct worker **workers;
+	struct file_reader *feed;
+	struct export_interface *interface_names;
+	unsigned n_interface_names;
+	struct metering **workers;
 	unsigned n_workers;
 	struct exporter *exporter;
 	struct exporting *exporting;
@@ -30,13 +30,13 @@ struct run {
 	bool stopping; /* by TERM or INT */
 	struct reload reload;
 	struct confine confine;
-	struct recovery recovery;
-	struct notify notify;
+	struct interfaces interfaces;
+	struct service service;
 	uint64_t next_facts_ns;
 	uint64_t turns; /* of the metering processes' loops, when the service manager was last told of them */
 };
 
 /* Captures, then collectors, then whatever has to be given up.  0, or negative errno and a sentence. */
-int run_open(struct run *r, struct diag *diag);
+int setup_open(struct control *r, struct diag *diag);
 
 #endif
