@@ -12,7 +12,7 @@
 #include "fuzz.h"
 
 #include "pitot/spool.h"
-#include "transport/spool_internal.h"
+#include "spool/spool_internal.h"
 
 static struct spool_crc crc;
 static char root[64];

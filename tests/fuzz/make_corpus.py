@@ -29,7 +29,7 @@ def crc32c(data):
 
 
 def block(number, message):
-    """A message in a segment of a spool (probe/transport/spool_block.c)."""
+    """A message in a segment of a spool (probe/spool/spool_block.c)."""
     head = struct.pack(">HHIIIHH8sQIIQQI", 10, 68, 0, 0, 0, 65535, 52, b"pitotspl", number, len(message), 3, 30, 3000,
                        crc32c(message))
     return head + struct.pack(">I", crc32c(head)) + message

@@ -22,6 +22,7 @@ STAGES = {
     "export": {"exporter.h", "flow_record.h", "flow_key.h", "packet_sample.h", "ie.h", "ie.def", "fields.def",
                "transport.h", "collector.h", "wire.h"},
     "transport": {"transport.h", "collector.h", "opener.h", "spool.h", "wire.h"},
+    "spool": {"spool.h", "wire.h"},
     "netif": {"netif.h"},
     "sandbox": {"sandbox.h", "opener.h"},
 }
@@ -35,6 +36,7 @@ NEVER = [  # folder, header, why
     ("export", "decode.h", "an exporter sees finished records only"),
     ("transport", "exporter.h", "a transport carries messages and knows no format"),
     ("transport", "ie.h", "a transport carries messages and knows no format"),
+    ("spool", "transport.h", "a spool keeps messages and knows no session"),
     ("capture", "decode.h", "capture lends frames"),
     ("decode", "capture.h", "decode sees frames, not where they come from"),
     ("decode", "flow_table.h", "decode fills packets"),

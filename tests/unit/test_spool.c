@@ -1,7 +1,7 @@
 /*
  * The spool: order, bounds, the replay window, restarts, kill -9, damage, disks that take nothing.  Covers
- * transport/spool.c, transport/spool_out.c, transport/spool_block.c, transport/spool_file.c,
- * transport/spool_ring.c and transport/spool_scan.c.
+ * spool/spool.c, spool/spool_out.c, spool/spool_block.c, spool/spool_file.c,
+ * spool/spool_ring.c and spool/spool_scan.c.
  */
 #include "cm.h"
 

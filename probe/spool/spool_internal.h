@@ -2,8 +2,8 @@
  * spool, inside: blocks (spool_block.c), the ring of memory (spool_ring.c), the directory of segment files
  * (spool_file.c, spool_scan.c) and the queue that is made of them (spool.c; spool_out.c: what is sent).
  */
-#ifndef TRANSPORT_SPOOL_INTERNAL_H
-#define TRANSPORT_SPOOL_INTERNAL_H
+#ifndef PITOT_SPOOL_INTERNAL_H
+#define PITOT_SPOOL_INTERNAL_H
 
 #include "pitot/clock.h"
 #include "pitot/spool.h"

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "pitot/clock.h"
-#include "transport/spool_internal.h"
+#include "spool/spool_internal.h"
 
 #define SYNC_NS NS_PER_SEC
 

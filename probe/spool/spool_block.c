@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "pitot/wire.h"
-#include "transport/spool_internal.h"
+#include "spool/spool_internal.h"
 
 #define TEMPLATE_ID 65535u
 #define ELEMENT	    1u

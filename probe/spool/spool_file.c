@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "pitot/wire.h"
-#include "transport/spool_internal.h"
+#include "spool/spool_internal.h"
 
 #define POSITION_FILE  "position"
 #define POSITION_SIZE  32u

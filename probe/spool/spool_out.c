@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "transport/spool_internal.h"
+#include "spool/spool_internal.h"
 
 #define READ_FAILURES 5u /* tries of a segment, one a second, before it is given up */
 

@@ -4,7 +4,7 @@
 #include <stdalign.h>
 #include <stdlib.h>
 
-#include "transport/spool_internal.h"
+#include "spool/spool_internal.h"
 
 #define ALIGN 8u
 

@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "transport/spool_internal.h"
+#include "spool/spool_internal.h"
 
 #define FILES_MOST     65536u
 #define SEGMENTS_SPARE 160u /* a full spool is 64 segments at most, if they are written by one run */
