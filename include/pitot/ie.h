@@ -6,7 +6,9 @@
 #ifndef PITOT_IE_H
 #define PITOT_IE_H
 
+#include <endian.h>
 #include <stdint.h>
+#include <string.h>
 
 /* Formats: bits of a row's protocols. */
 enum ie_protocol { P5 = 1, P9 = 2, PX = 4 };
@@ -107,6 +109,31 @@ struct export_facts {
 	uint16_t template_id;
 	uint64_t flow_key_indicator;
 };
+
+/* A member of size octets, 1 to 8, in host byte order. */
+static inline uint64_t ie_load_uint(const uint8_t *p, unsigned size)
+{
+	uint64_t v = 0;
+
+	switch (size) { /* constant sizes: one load each */
+	case 1:
+		return *p;
+	case 2: {
+		uint16_t v16;
+		memcpy(&v16, p, sizeof(v16));
+		return v16;
+	}
+	case 4: {
+		uint32_t v32;
+		memcpy(&v32, p, sizeof(v32));
+		return v32;
+	}
+	default:
+		if (size <= sizeof(v))
+			memcpy((uint8_t *)&v + (BYTE_ORDER == BIG_ENDIAN ? sizeof(v) - size : 0), p, size);
+		return v;
+	}
+}
 
 extern const struct ie ie_table[IE_COUNT];
 extern const struct ie ie_facts[FACT_COUNT];

@@ -8,6 +8,7 @@
 #ifndef PITOT_WIRE_H
 #define PITOT_WIRE_H
 
+#include <endian.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -65,7 +66,7 @@ static inline void wire_rewind(struct wire *w, uint8_t *mark)
 /* The lowest size octets of value, big-endian, at p. */
 static inline void wire_store(uint8_t *p, uint64_t value, size_t size)
 {
-	uint64_t be = __builtin_bswap64(value);
+	uint64_t be = htobe64(value);
 
 	switch (size) { /* constant sizes: one store each */
 	case 1:
@@ -83,6 +84,15 @@ static inline void wire_store(uint8_t *p, uint64_t value, size_t size)
 	default:
 		memcpy(p, (uint8_t *)&be + (8 - size), size);
 	}
+}
+
+/* The big-endian number of 32 bits at p. */
+static inline uint32_t wire_load32(const uint8_t *p)
+{
+	uint32_t be;
+
+	memcpy(&be, p, sizeof(be));
+	return be32toh(be);
 }
 
 static inline void wire_put_uint(struct wire *w, uint64_t value, size_t size)

@@ -23,10 +23,8 @@ static void ipfix_restamp(struct collector *c, uint8_t *message, uint32_t record
 {
 	const struct exporter *e = c->exporter;
 	uint64_t now_ns = e->config.offline ? e->latest_ns + NS_PER_SEC - 1 : e->now.realtime_ns;
-	uint32_t seconds = (uint32_t)(now_ns / NS_PER_SEC), written;
+	uint32_t seconds = (uint32_t)(now_ns / NS_PER_SEC), written = wire_load32(message + 4);
 
-	memcpy(&written, message + 4, 4);
-	written = __builtin_bswap32(written);
 	if (!written && !e->latest_ns) /* templates of an earlier run's records */
 		seconds = (uint32_t)(e->now.realtime_ns / NS_PER_SEC);
 	if (seconds < written)

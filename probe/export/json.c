@@ -5,7 +5,6 @@
  * *Microseconds and *Nanoseconds), everything else is a number.  Times relative to sysUptime are not used.
  */
 #include <arpa/inet.h>
-#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,15 +20,6 @@ static int json_setup(struct collector *c, struct diag *diag)
 		return diag_set(diag, -ENOMEM, "%s: no memory for a field list", c->config.url);
 	return fields_templates(&c->plain[0], &c->plain[1], PX, &c->exporter->config, diag);
 }
-
-static uint64_t member_uint(const uint8_t *p, unsigned size)
-{
-	uint64_t v = 0;
-
-	memcpy(&v, p, size);
-	return v;
-}
-static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "member_uint() and wire_store() are for such hosts");
 
 /* In decimal, with leading zeros up to digits.  By hand: printf() was most of the cost of a record. */
 static void put_number(struct wire *w, uint64_t v, unsigned digits)
@@ -124,7 +114,7 @@ static void put_value(const struct collector *c, struct wire *w, const struct te
 	case IE_ENCODE_MSEC:
 	case IE_ENCODE_USEC:
 	case IE_ENCODE_NSEC:
-		put_time(w, ie, member_uint(p, 8));
+		put_time(w, ie, ie_load_uint(p, 8));
 		return;
 	case IE_ENCODE_INTERFACE:
 		put_string(w, name_of(c, r->ingress));
@@ -145,7 +135,7 @@ static void put_value(const struct collector *c, struct wire *w, const struct te
 		put_number(w, ie->constant, 1);
 		return;
 	default:
-		put_number(w, member_uint(p, ie->size), 1);
+		put_number(w, ie_load_uint(p, ie->size), 1);
 	}
 }
 

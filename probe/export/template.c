@@ -43,29 +43,6 @@ enum template_code {
 
 static_assert(OP_CODES == TEMPLATE_CODES, "the plan has an end for each");
 
-static uint64_t load_uint(const uint8_t *p, unsigned size)
-{
-	switch (size) {
-	case 1:
-		return *p;
-	case 2: {
-		uint16_t v;
-		memcpy(&v, p, sizeof(v));
-		return v;
-	}
-	case 4: {
-		uint32_t v;
-		memcpy(&v, p, sizeof(v));
-		return v;
-	}
-	default: {
-		uint64_t v;
-		memcpy(&v, p, sizeof(v));
-		return v;
-	}
-	}
-}
-
 void template_init(struct template *t, uint16_t id, enum ie_protocol protocol)
 {
 	*t = (struct template){.id = id, .protocol = (uint8_t)protocol};
@@ -229,7 +206,7 @@ static uint32_t uptime(const struct template_context *ctx, uint64_t ns)
 static uint8_t *put_reduced(const struct template_op *op, const uint8_t *p, struct template_context *ctx,
 			    uint8_t *at)
 {
-	uint64_t v = load_uint(p, op->size);
+	uint64_t v = ie_load_uint(p, op->size);
 	uint64_t most = op->length >= 8 ? UINT64_MAX : (UINT64_C(1) << 8 * op->length) - 1;
 
 	if (v > most) {
@@ -280,11 +257,11 @@ static uint8_t *put_other(const struct template_op *op, const uint8_t *base, str
 
 	switch (op->op) {
 	case OP_SEC:
-		wire_store(at, load_uint(p, 8) / NS_PER_SEC, 4);
+		wire_store(at, ie_load_uint(p, 8) / NS_PER_SEC, 4);
 		return at + 4;
 	case OP_USEC:
 	case OP_NSEC:
-		wire_store(at, ntp_time(load_uint(p, 8), op->op == OP_USEC), 8);
+		wire_store(at, ntp_time(ie_load_uint(p, 8), op->op == OP_USEC), 8);
 		return at + 8;
 	case OP_DURATION: /* of the milliseconds that are exported: start + duration is the end */
 		v = r->last_ns / NS_PER_MSEC - r->first_ns / NS_PER_MSEC;
@@ -306,7 +283,7 @@ static uint8_t *put_other(const struct template_op *op, const uint8_t *base, str
 	case OP_STRING:
 		return put_string(op, (const char *)p, op->size, at);
 	case OP_INTERFACE:
-		return put_string(op, interface_name(ctx, (uint32_t)load_uint(p, 4)), 64, at);
+		return put_string(op, interface_name(ctx, (uint32_t)ie_load_uint(p, 4)), 64, at);
 	default:
 		return put_reduced(op, p, ctx, at);
 	}
@@ -325,13 +302,13 @@ static inline __attribute__((always_inline)) uint8_t *put_field(unsigned code, c
 		*at = *p;
 		return at + 1;
 	case OP_U16:
-		wire_store(at, load_uint(p, 2), 2);
+		wire_store(at, ie_load_uint(p, 2), 2);
 		return at + 2;
 	case OP_U32:
-		wire_store(at, load_uint(p, 4), 4);
+		wire_store(at, ie_load_uint(p, 4), 4);
 		return at + 4;
 	case OP_U64:
-		wire_store(at, load_uint(p, 8), 8);
+		wire_store(at, ie_load_uint(p, 8), 8);
 		return at + 8;
 	case OP_COPY4:
 		memcpy(at, p, 4);
@@ -343,10 +320,10 @@ static inline __attribute__((always_inline)) uint8_t *put_field(unsigned code, c
 		memcpy(at, p, 16);
 		return at + 16;
 	case OP_MSEC:
-		wire_store(at, load_uint(p, 8) / NS_PER_MSEC, 8);
+		wire_store(at, ie_load_uint(p, 8) / NS_PER_MSEC, 8);
 		return at + 8;
 	case OP_UPTIME:
-		wire_store(at, uptime(ctx, load_uint(p, 8)), 4);
+		wire_store(at, uptime(ctx, ie_load_uint(p, 8)), 4);
 		return at + 4;
 	case OP_TCP1:
 		*at = r->key.protocol == 6 ? (uint8_t)r->tcp_flags : 0;

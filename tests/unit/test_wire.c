@@ -1,11 +1,12 @@
 /*
  * The write cursor: big-endian stores of every size, sticky overflow, rewinding, and room that is never
- * negative. Covers include/pitot/wire.h.
+ * negative. Covers include/pitot/wire.h, and the loads of include/pitot/ie.h.
  */
 #include "cm.h"
 
 #include <string.h>
 
+#include "pitot/ie.h"
 #include "pitot/wire.h"
 
 static void test_sizes(void **state)
@@ -72,10 +73,34 @@ static void test_room_behind_the_end(void **state)
 	assert_int_equal(wire_size(&w), 10);
 }
 
+/* Numbers are stored and loaded by their value, whatever the byte order of the host. */
+static void test_values(void **state)
+{
+	static const uint64_t value = UINT64_C(0x0102030405060708);
+	uint8_t want[8], got[8], member[16];
+
+	(void)state;
+	for (unsigned size = 1; size <= 8; size++) {
+		uint64_t v = value & (UINT64_MAX >> (64 - 8 * size));
+
+		for (unsigned i = 0; i < size; i++)
+			want[i] = (uint8_t)(value >> 8 * (size - 1 - i));
+		wire_store(got, value, size);
+		assert_memory_equal(got, want, size);
+
+		memset(member, 0xee, sizeof(member)); /* what stands behind a member is not of it */
+		for (unsigned i = 0; i < size; i++)
+			member[BYTE_ORDER == BIG_ENDIAN ? i : size - 1 - i] = want[i];
+		assert_int_equal(ie_load_uint(member, size), v);
+	}
+	assert_int_equal(wire_load32((const uint8_t *)"\x81\x02\x03\x04\x05"), 0x81020304);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_values),
 		cmocka_unit_test(test_overflow_is_sticky),
 		cmocka_unit_test(test_room_behind_the_end),
 	};
