@@ -142,7 +142,7 @@ static inline enum decode_layer decode_ip6_header(struct cursor *c)
 	p->octets = (uint64_t)load16(h + 4) + IP6_HEADER;
 	if (p->octets == IP6_HEADER)
 		p->octets = decode_ip6_length_zero(p, h, end, wire_left);
-	else if (p->octets > wire_left)
+	if (p->octets > wire_left)
 		p->notes |= PACKET_NOTE_LENGTH_BEYOND;
 	p->tos = (uint8_t)(load16(h) >> 4);
 	p->ttl = h[7];

@@ -63,8 +63,8 @@ enum decode_layer decode_sll2(struct cursor *c)
 	return cooked_type(c, load16(p + 8), load16(p));
 }
 
-/* BSD address families: AF_INET is 2 everywhere, AF_INET6 is 24, 28 or 30 */
-static enum decode_layer family_layer(struct cursor *c, uint32_t family)
+/* BSD address families: AF_INET is 2 everywhere, AF_INET6 is 24, 28 or 30; LAYER_DONE: another number */
+static enum decode_layer family_layer(uint32_t family)
 {
 	switch (family) {
 	case 2:
@@ -74,32 +74,47 @@ static enum decode_layer family_layer(struct cursor *c, uint32_t family)
 	case 30:
 		return LAYER_IP6;
 	default:
-		return family >= 0x600 && family <= 0xffff ? decode_to_ethertype(c, (uint16_t)family)
-							   : decode_stop(c, PACKET_NOT_IP);
+		return LAYER_DONE;
 	}
+}
+
+/* Some systems put an EtherType where others have the family: in the last two octets. */
+static enum decode_layer family_ethertype(struct cursor *c, uint32_t value)
+{
+	uint16_t type = (uint16_t)value;
+
+	return type >= 0x600 ? decode_to_ethertype(c, type) : decode_stop(c, PACKET_NOT_IP);
 }
 
 /* LINKTYPE_NULL: the family in the byte order of the capturing host, which the file does not tell */
 enum decode_layer decode_null(struct cursor *c)
 {
-	uint32_t family;
+	enum decode_layer layer;
+	uint32_t big, little;
 
 	if (cursor_left(c) < 4)
 		return decode_stop(c, PACKET_CUT_LINK);
-	family = load32(c->at);
-	if (family > 0xffff)
-		family = __builtin_bswap32(family);
+	big = load32(c->at);
+	little = __builtin_bswap32(big);
 	c->at += 4;
-	return family_layer(c, family);
+	layer = family_layer(big);
+	if (layer == LAYER_DONE)
+		layer = family_layer(little);
+	if (layer != LAYER_DONE)
+		return layer;
+	return family_ethertype(c, (little & 0xffff0000) == 0 ? little : big);
 }
 
 /* LINKTYPE_LOOP: the family in network byte order */
 enum decode_layer decode_loop(struct cursor *c)
 {
+	enum decode_layer layer;
+
 	if (cursor_left(c) < 4)
 		return decode_stop(c, PACKET_CUT_LINK);
 	c->at += 4;
-	return family_layer(c, load32(c->at - 4));
+	layer = family_layer(load32(c->at - 4));
+	return layer != LAYER_DONE ? layer : family_ethertype(c, load32(c->at - 4));
 }
 
 /* RFC 1661 §2, RFC 1662 §3.1; the protocol field may be compressed to one octet (odd) */

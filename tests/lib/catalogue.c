@@ -645,7 +645,8 @@ const struct catalogue_frame catalogue[] = {
 	 .notes = PACKET_NOTE_CUT_TRANSPORT},
 	{"ICMP code outside the IP length", 1, icmp_outside, PACKET_METERED, 4, 1, 0, 0, 21,
 	 .notes = PACKET_NOTE_CUT_TRANSPORT},
-	{"jumbogram", 1, jumbogram, METERED6(1000, 53, 100040), .notes = PACKET_NOTE_JUMBOGRAM},
+	{"jumbogram", 1, jumbogram, METERED6(1000, 53, 100040),
+	 .notes = PACKET_NOTE_JUMBOGRAM | PACKET_NOTE_LENGTH_BEYOND},
 
 	{"IPv4 first fragment", 1, fragment4_first, METERED4(1000, 53, 128),
 	 .fragment = PACKET_FRAGMENT_FIRST},

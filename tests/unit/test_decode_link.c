@@ -27,6 +27,14 @@ struct header {
 };
 
 static const struct header headers[] = {
+	{"NULL, neither family but a type", 0, "0f00 0800", 4, PACKET_METERED},
+	{"NULL, a type for IPv6", 0, "0102 86dd", 6, PACKET_METERED},
+	{"NULL, a type and nothing else", 0, "0000 0800", 4, PACKET_METERED},
+	{"NULL, a type the other way round", 0, "0008 0000", 4, PACKET_METERED},
+	{"NULL, a type for ARP", 0, "0f00 0806", 0, PACKET_NOT_IP},
+	{"NULL, nothing known", 0, "0f00 0007", 0, PACKET_NOT_IP},
+	{"LOOP, a type", 108, "0f00 86dd", 6, PACKET_METERED},
+	{"LOOP, a family the other way round", 108, "0200 0000", 0, PACKET_NOT_IP},
 	{"PPP in Ethernet", 1, ". 880b 0021", 4, PACKET_METERED},
 	{"PPP in Ethernet, IPv6", 1, ". 880b 0057", 6, PACKET_METERED},
 	{"PPP, compressed protocol", 1, ". 880b 21", 4, PACKET_METERED},
