@@ -107,12 +107,9 @@ int capture_file_open(struct capture **cp, struct capture_source *s, const struc
 	}
 	memcpy(&magic, s->head, sizeof(magic));
 	f->swapped = magic != 0xa1b2c3d4 && magic != 0xa1b23c4d;
-	if (f->swapped)
-		magic = __builtin_bswap32(magic);
-	f->fraction_ns = magic == 0xa1b23c4d ? 1 : 1000;
-	/* the upper bits tell of a frame check sequence */
-	f->walk.base.link_type = (int)(file_u32(f, s->head + 20) & 0x03ffffff);
-	if (config->filter && config->filter[0]) {
+	f->fraction_ns = capture_source_fraction_ns(s);
+	r = capture_source_link_type(s, &f->walk.base.link_type, diag);
+	if (r == 0 && config->filter && config->filter[0]) {
 		r = capture_source_filter(&f->filter, f->walk.base.link_type, config->filter, diag);
 		f->has_filter = r == 0;
 	}

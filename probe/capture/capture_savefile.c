@@ -22,6 +22,7 @@ struct capture_savefile {
 	struct capture_source source;
 	size_t head_read;
 	pcap_t *pcap;
+	uint32_t fraction_ns; /* 1 or 1000 */
 	struct bpf_program filter;
 	bool has_filter;
 	uint64_t packet;
@@ -82,7 +83,9 @@ static int savefile_open_pcap(struct capture_savefile *f, struct diag *diag)
 		close(f->source.fd);
 		return diag_set(diag, -ENOMEM, "--read %s: out of memory", f->source.path);
 	}
-	f->pcap = pcap_fopen_offline_with_tstamp_precision(file, PCAP_TSTAMP_PRECISION_NANO, error);
+	/* unscaled, as they stand in the file: libpcap would scale a fraction that it takes for negative */
+	f->pcap = pcap_fopen_offline_with_tstamp_precision(
+		file, f->fraction_ns == 1 ? PCAP_TSTAMP_PRECISION_NANO : PCAP_TSTAMP_PRECISION_MICRO, error);
 	if (!f->pcap) {
 		fclose(file);
 		return diag_set(diag, -EBADMSG, "--read %s: not a capture file that can be read: %s",
@@ -105,11 +108,17 @@ int capture_savefile_open(struct capture **cp, struct capture_source *s, const s
 		.base = {.ops = &capture_savefile_ops, .is_file = s->is_file, .fd = -1, .name = s->path},
 		.config = *config,
 		.source = *s,
+		.fraction_ns = capture_source_fraction_ns(s),
 		.arena_size = ARENA,
 	};
 	r = savefile_open_pcap(f, diag);
 	if (r == 0) {
-		f->base.link_type = pcap_datalink(f->pcap);
+		int number;
+
+		f->base.link_type = pcap_datalink(f->pcap); /* raw IP has a number of its own there */
+		r = capture_source_link_type(s, &number, diag);
+	}
+	if (r == 0) {
 		f->arena = malloc(f->arena_size);
 		if (!f->arena)
 			r = diag_set(diag, -ENOMEM, "--read %s: out of memory", s->path);
@@ -148,7 +157,9 @@ static bool savefile_lend(struct capture_savefile *f, struct frame_batch *b, siz
 		.data = f->arena + *used,
 		.cap_len = h->caplen,
 		.wire_len = h->len,
-		.time_ns = (uint64_t)h->ts.tv_sec * NS_PER_SEC + (uint64_t)h->ts.tv_usec,
+		/* 32 bits without a sign, which libpcap hands on as signed ones */
+		.time_ns = (uint32_t)h->ts.tv_sec * NS_PER_SEC +
+			   (uint64_t)(uint32_t)h->ts.tv_usec * f->fraction_ns,
 		.point = f->config.point,
 		.segments = 1,
 	};

@@ -24,6 +24,12 @@ struct capture_source {
 /* "-" is stdin.  A file that is too short to be a savefile is an error here. */
 int capture_source_open(struct capture_source *s, const char *path, struct diag *diag);
 
+/* What a unit of the fraction of a second is in a pcap file. */
+uint32_t capture_source_fraction_ns(const struct capture_source *s);
+
+/* The link type of a pcap file's header: 0, or -EBADMSG with a sentence when the field has more than that. */
+int capture_source_link_type(const struct capture_source *s, int *link_type, struct diag *diag);
+
 /* All take over source->fd, also when they fail. */
 int capture_file_open(struct capture **cp, struct capture_source *s, const struct capture_config *config,
 		      struct diag *diag);

@@ -332,6 +332,114 @@ static void test_old_kinds(void **state)
 	}
 }
 
+/* A file of one packet with these seconds and fraction of one; its path: path. */
+static int one_packet(uint32_t magic, uint16_t minor, uint32_t link_type, uint32_t seconds, uint32_t fraction)
+{
+	uint32_t head[6] = {magic, 2 | (uint32_t)minor << 16, 0, 0, 65535, link_type};
+	uint32_t packet[4 + 12] = {seconds, fraction, 20, 20};
+	size_t size = (magic == 0xa1b2cd34 ? 24 : 16) + 20;
+	int fd = memfd_create("one", 0);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, head, sizeof(head)), sizeof(head));
+	assert_int_equal(write(fd, packet, size), size);
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)getpid(), fd);
+	return fd;
+}
+
+/* Seconds and fractions have 32 bits and no sign, whoever reads them. */
+static void test_late_times(void **state)
+{
+	static const struct {
+		uint32_t magic;
+		uint16_t minor;
+		unsigned unit_ns;
+	} kinds[] = {{0xa1b2c3d4, 4, 1000}, {0xa1b2c3d4, 3, 1000}, {0xa1b2c3d4, 2, 1000},
+		     {0xa1b2cd34, 4, 1000}, {0xa1b23c4d, 4, 1},	   {0xa1b23c4d, 3, 1}};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		static const uint32_t fractions[] = {0, 999999, 0x80000001};
+
+		for (size_t n = 0; n < ARRAY_SIZE(fractions); n++) {
+			struct capture_config config = {.path = path};
+			int fd = one_packet(kinds[i].magic, kinds[i].minor, 1, 0x80000001, fractions[n]);
+			struct result *r = read_config(&config);
+
+			if (r->outcome != CAPTURE_E_END)
+				fail_msg("%x %u: %s", kinds[i].magic, kinds[i].minor, r->diag.text);
+			assert_int_equal(r->n, 1);
+			assert_int_equal(r->kept[0].time_ns,
+					 UINT64_C(2147483649) * NS_PER_SEC +
+						 (uint64_t)fractions[n] * kinds[i].unit_ns);
+			close(fd);
+		}
+	}
+}
+
+/* The upper bits of the link type field: of a frame check sequence, or reserved. */
+static void test_link_type_field(void **state)
+{
+	struct capture_config config = {.path = path};
+	int fd = one_packet(0xa1b2c3d4, 4, 0x54000071, 1, 1);
+	struct result *r = read_config(&config);
+
+	(void)state;
+	assert_int_equal(r->outcome, CAPTURE_E_END);
+	assert_int_equal(r->link_type, 0x71);
+	close(fd);
+	for (uint16_t minor = 3; minor <= 4; minor++) { /* libpcap's word for it, and ours */
+		fd = one_packet(0xa1b2c3d4, minor, 0x00300001, 1, 1);
+		r = read_config(&config);
+		assert_int_equal(r->outcome, -EBADMSG);
+		assert_non_null(strstr(r->diag.text, "reserved bits"));
+		assert_non_null(strstr(r->diag.text, "0x00300"));
+		close(fd);
+	}
+}
+
+/* What is no savefile is named, with the command that makes one of it. */
+static void test_foreign(void **state)
+{
+	static const struct {
+		const char *octets;
+		size_t n;
+		const char *name, *command;
+	} files[] = {
+		{"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\x03", 11, "gzip", "zcat"},
+		{"\x28\xb5\x2f\xfd\x04\x00", 6, "zstd", "zstdcat"},
+		{"\xfd\x37zXZ\0\0\x04", 8, "xz", "xzcat"},
+		{"BZh91AY&SY", 10, "bzip2", "bzcat"},
+		{"\x04\x22\x4d\x18\x64\x40", 6, "lz4", "lz4cat"},
+		{"PK\3\4\x14", 5, "zip", "unzip -p"},
+		{"snoop\0\0\0\0\0\0\2\0\0\0\4", 16, "snoop", "editcap -F pcap"},
+		{"\0\0\0\x80\x5e\xd1\x2a\x5f\x02\x04\x00\x40\0\0\0\x3c", 16, "Endace ERF", "editcap -F pcap"},
+		{"GMBU\0\2\0\0", 8, "Network Monitor", "editcap -F pcap"},
+		{"TRSNIFF data    \x1a", 17, "Sniffer", "editcap -F pcap"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+		for (unsigned padded = 0; padded < 2; padded++) { /* a short file as well */
+			struct capture_config config = {.path = path};
+			char pad[64] = {0}, words[4200];
+			int fd = memfd_create("foreign", 0);
+			struct result *r;
+
+			assert_int_equal(write(fd, files[i].octets, files[i].n), files[i].n);
+			if (padded)
+				assert_int_equal(write(fd, pad, sizeof(pad)), sizeof(pad));
+			snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)getpid(), fd);
+			snprintf(words, sizeof(words), "%s %s", files[i].command, path);
+			r = read_config(&config);
+			assert_int_equal(r->outcome, -EBADMSG);
+			if (!strstr(r->diag.text, files[i].name) || !strstr(r->diag.text, words))
+				fail_msg("%s: %s", files[i].name, r->diag.text);
+			close(fd);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -339,6 +447,8 @@ int main(void)
 		cmocka_unit_test(test_pipe),	    cmocka_unit_test(test_cut_short),
 		cmocka_unit_test(test_no_savefile), cmocka_unit_test(test_every_prefix),
 		cmocka_unit_test(test_filter_raw),  cmocka_unit_test(test_old_kinds),
+		cmocka_unit_test(test_late_times),  cmocka_unit_test(test_link_type_field),
+		cmocka_unit_test(test_foreign),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
