@@ -15,6 +15,7 @@
 #include "pitot/collector.h"
 #include "pitot/diag.h"
 #include "pitot/flow_record.h"
+#include "pitot/totals.h"
 #include "pitot/transport.h"
 
 /* An interface, as the interface table option announces it. */
@@ -63,11 +64,11 @@ enum flow_key_extra { FLOW_KEY_TOS = 1, FLOW_KEY_VLAN = 2, FLOW_KEY_MAC = 4 };
 /*
  * One collector's ledger: each record of the exporter that is meant for it counts once here.
  *
- *   taken_records = records + lost_records + unfit_records + pending_records
+ *   taken_records = records + lost.records + unfit.records + pending_records
  */
 struct collector_stats {
 	const char *url;
-	bool reliable; /* the collector has what was sent, or it is lost_records */
+	bool reliable; /* the collector has what was sent, or it is lost.records */
 	uint64_t taken_records;
 	uint64_t messages, octets;
 	uint64_t records;	  /* flow records in messages that were handed to the system */
@@ -77,11 +78,9 @@ struct collector_stats {
 	uint64_t sessions;
 	uint64_t templates; /* template and options template records sent */
 	uint64_t option_records;
-	uint64_t lost_records; /* flow records not sent: transport */
-	uint64_t lost_packets, lost_octets_total;
-	uint64_t unfit_records; /* records that the format cannot carry: IPv6 in NetFlow v5 */
-	uint64_t unfit_packets, unfit_octets;
-	uint64_t saturated; /* values that did not fit their field */
+	struct totals lost;  /* not sent: transport */
+	struct totals unfit; /* the format cannot carry them: IPv6 in NetFlow v5 */
+	uint64_t saturated;  /* values that did not fit their field */
 	uint64_t errors;
 	int last_error;		/* errno */
 	const char *last_cause; /* static text that says it better; NULL: strerror(last_error) does */
@@ -93,22 +92,18 @@ struct collector_stats {
 const char *collector_cause(const struct collector_stats *c);
 
 struct exporter_stats {
-	uint64_t records; /* taken */
-	uint64_t packets;
-	uint64_t octets;
-	uint64_t exported; /* records that at least one collector was sent, or that are pending */
-	uint64_t not_sent; /* records that none was sent: exported + not_sent = records */
-	uint64_t not_sent_packets;
-	uint64_t not_sent_octets;
-	uint64_t dropped; /* of those: by exporter_drop() */
+	struct totals taken;
+	uint64_t exported;	/* records that at least one collector was sent, or that are pending */
+	struct totals not_sent; /* of records that none was sent: exported + not_sent = taken */
+	uint64_t dropped;	/* of those: by exporter_drop() */
 };
 
 /* What other processes know and the statistics options report; totals since start. */
 struct export_process_facts {
 	uint64_t ignored_packets, ignored_octets; /* by the metering process */
 	uint64_t first_ignored_ns, last_ignored_ns;
-	uint64_t dropped_packets;			  /* by the kernel, before the metering process */
-	uint64_t lost_records, lost_packets, lost_octets; /* between metering and exporter: full ring */
+	uint64_t dropped_packets; /* by the kernel, before the metering process */
+	struct totals lost;	  /* between metering and exporter: full ring */
 };
 
 struct exporter;
@@ -136,7 +131,7 @@ void exporter_set_periods(struct exporter *e, const struct exporter_periods *per
 void exporter_finish(struct exporter *e, const struct clock_time *now);
 void exporter_free(struct exporter *e);
 /*
- * Before a tick.  lost_records also move the sequence numbers, so that collectors see them (RFC 7011
+ * Before a tick.  lost records also move the sequence numbers, so that collectors see them (RFC 7011
  * §10.3.2); they are the caller's loss and in none of the statistics here.
  */
 void exporter_set_facts(struct exporter *e, const struct export_process_facts *facts);

@@ -3,7 +3,7 @@
  *
  *   received  = metered + ignored(by reason) + unselected
  *   metered   = in exported records + in the table + in records not sent      packets and octets
- *   created   = active + ended
+ *   created   = in the table + ended
  */
 #ifndef PITOT_STATS_H
 #define PITOT_STATS_H
@@ -13,6 +13,7 @@
 
 #include "pitot/flow_record.h"
 #include "pitot/packet.h"
+#include "pitot/totals.h"
 
 /* What one metering process did. */
 struct meter_stats {
@@ -37,12 +38,9 @@ struct meter_stats {
 /* What one flow table did. */
 struct flow_stats {
 	uint64_t created;
-	uint64_t active;
 	uint64_t ended[FLOW_END_COUNT];
-	uint64_t active_packets; /* in the table */
-	uint64_t active_octets;
-	uint64_t ended_packets; /* in records handed on */
-	uint64_t ended_octets;
+	struct totals in_table;
+	struct totals handed_on; /* ended */
 	uint64_t fragments_tracked;
 	uint64_t fragments_joined; /* non-first fragments that found their first one */
 	uint64_t fragments_evicted;
@@ -53,9 +51,7 @@ struct metering_stats {
 	struct meter_stats meter;
 	struct flow_stats flows;
 	/* records that found the way to the exporting process full (live): gone, and counted here */
-	uint64_t lost_records;
-	uint64_t lost_packets;
-	uint64_t lost_octets;
+	struct totals lost;
 };
 
 #endif

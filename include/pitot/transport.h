@@ -15,6 +15,7 @@
 #include "pitot/clock.h"
 #include "pitot/collector.h"
 #include "pitot/diag.h"
+#include "pitot/totals.h"
 
 struct opener;
 
@@ -60,15 +61,11 @@ struct transport_stats {
  * outcome; a transport only keeps it, and reads records for its statistics.
  */
 struct transport_load {
-	uint32_t records;   /* flow records */
 	uint32_t options;   /* options data records */
 	uint32_t templates; /* template and options template records */
-	uint64_t packets;   /* of the flow records */
-	uint64_t octets;
+	struct totals flows;
 	uint64_t first, end; /* the exporter's numbers of the records: [first, end) */
-	struct transport_lost {
-		uint64_t records, packets, octets;
-	} lost; /* known to be lost when the message was begun: its sequence number shows them */
+	struct totals lost;  /* known to be lost when the message was begun: its sequence number shows them */
 };
 
 struct transport;

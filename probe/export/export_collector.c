@@ -27,13 +27,11 @@ static uint64_t loss_time(const struct exporter *e)
 	return e->config.offline && e->latest_ns ? e->latest_ns : e->now.realtime_ns;
 }
 
-void collector_add_loss(struct collector *c, uint64_t records, uint64_t packets, uint64_t octets)
+void collector_add_loss(struct collector *c, const struct totals *lost)
 {
-	if (records == 0)
+	if (lost->records == 0)
 		return;
-	c->lost.records += records;
-	c->lost.packets += packets;
-	c->lost.octets += octets;
+	totals_add(&c->lost, lost);
 	c->last_lost_ns = loss_time(c->exporter);
 	if (c->last_lost_ns < c->first_lost_ns)
 		c->last_lost_ns = c->first_lost_ns;
@@ -53,13 +51,14 @@ static void on_outcome(void *context, const struct transport_load *load, size_t 
 
 	if (!sent) {
 		if (c->transport->limits.spooled && c->format->protocol != P9)
-			c->sequence += load->records; /* numbers are given when messages enter a session */
+			c->sequence +=
+				load->flows.records; /* numbers are given when messages enter a session */
 		collector_lose(c, load);
 		return;
 	}
 	c->stats.messages++;
 	c->stats.octets += size;
-	c->stats.records += load->records;
+	c->stats.records += load->flows.records;
 	c->stats.option_records += load->options;
 	c->stats.templates += load->templates;
 	c->shown = load->lost;
@@ -70,9 +69,7 @@ static void on_outcome(void *context, const struct transport_load *load, size_t 
 
 static void count_not_sent(struct collector *c, const struct transport_load *load)
 {
-	c->exporter->stats.not_sent += load->records;
-	c->exporter->stats.not_sent_packets += load->packets;
-	c->exporter->stats.not_sent_octets += load->octets;
+	totals_add(&c->exporter->stats.not_sent, &load->flows);
 }
 
 static void on_revoked(void *context, const struct transport_load *load, size_t size)
@@ -81,11 +78,9 @@ static void on_revoked(void *context, const struct transport_load *load, size_t 
 
 	c->stats.messages--;
 	c->stats.octets -= size;
-	c->stats.records -= load->records;
-	c->stats.lost_records += load->records;
-	c->stats.lost_packets += load->packets;
-	c->stats.lost_octets_total += load->octets;
-	collector_add_loss(c, load->records, load->packets, load->octets);
+	c->stats.records -= load->flows.records;
+	totals_add(&c->stats.lost, &load->flows);
+	collector_add_loss(c, &load->flows);
 	if (is_alone(c))
 		count_not_sent(c, load);
 	else
@@ -113,10 +108,8 @@ static size_t on_withdraw(void *context, uint8_t *message)
 
 void collector_lose(struct collector *c, const struct transport_load *load)
 {
-	c->stats.lost_records += load->records;
-	c->stats.lost_packets += load->packets;
-	c->stats.lost_octets_total += load->octets;
-	collector_add_loss(c, load->records, load->packets, load->octets);
+	totals_add(&c->stats.lost, &load->flows);
+	collector_add_loss(c, &load->flows);
 	if (load->templates)
 		c->started = false; /* nobody may have them: announce anew */
 	if (is_alone(c))
@@ -130,12 +123,9 @@ void collector_unfit(struct collector *c, const struct flow_record *r)
 {
 	uint64_t number = exporter_number(c->exporter);
 
-	c->stats.unfit_records++;
-	c->stats.unfit_packets += r->packets;
-	c->stats.unfit_octets += r->octets;
+	totals_count(&c->stats.unfit, r->packets, r->octets);
 	if (is_alone(c))
-		count_not_sent(c, &(struct transport_load){
-					  .records = 1, .packets = r->packets, .octets = r->octets});
+		count_not_sent(c, &(struct transport_load){.flows = {1, r->packets, r->octets}});
 	else
 		outcome_tell(c->exporter->outcomes, number, number + 1, c->index, false, &c->exporter->stats);
 }
@@ -234,7 +224,7 @@ void exporter_get_collector_stats(const struct exporter *e, unsigned i, struct c
 	stats->saturated = c->context.saturated;
 	stats->reliable = transport_replays(c->config.transport);
 	stats->pending_records =
-		stats->taken_records - stats->records - stats->lost_records - stats->unfit_records;
+		stats->taken_records - stats->records - stats->lost.records - stats->unfit.records;
 	if (c->transport) {
 		stats->errors += c->transport->stats.errors;
 		stats->sessions = c->transport->stats.sessions;

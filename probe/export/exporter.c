@@ -129,18 +129,14 @@ static void make_place(struct exporter *e)
 
 static void count_record(struct exporter *e, const struct flow_record *r)
 {
-	e->stats.records++;
-	e->stats.packets += r->packets;
-	e->stats.octets += r->octets;
+	totals_count(&e->stats.taken, r->packets, r->octets);
 	if (r->last_ns > e->latest_ns)
 		e->latest_ns = r->last_ns;
 }
 
 static void count_not_sent(struct exporter *e, const struct flow_record *r)
 {
-	e->stats.not_sent++;
-	e->stats.not_sent_packets += r->packets;
-	e->stats.not_sent_octets += r->octets;
+	totals_count(&e->stats.not_sent, r->packets, r->octets);
 }
 
 void exporter_record(struct exporter *e, const struct flow_record *r, const struct clock_time *now)
@@ -150,9 +146,9 @@ void exporter_record(struct exporter *e, const struct flow_record *r, const stru
 	e->now = *now;
 	chosen = e->config.group == COLLECTOR_GROUP_REPLICATE ? e->all : group_choose(e, r);
 	if (e->n_collectors > 1) {
-		if (outcome_is_crowded(e->outcomes, e->stats.records, e->in_step))
+		if (outcome_is_crowded(e->outcomes, e->stats.taken.records, e->in_step))
 			make_place(e);
-		outcome_add(e->outcomes, e->stats.records, r, chosen);
+		outcome_add(e->outcomes, e->stats.taken.records, r, chosen);
 	}
 	count_record(e, r);
 	e->record = r;
@@ -190,15 +186,11 @@ void exporter_drop(struct exporter *e, const struct flow_record *r, const struct
 			continue;
 		c->stats.taken_records++;
 		if (c->format->fits && !c->format->fits(r)) { /* it would not have had it */
-			c->stats.unfit_records++;
-			c->stats.unfit_packets += r->packets;
-			c->stats.unfit_octets += r->octets;
+			totals_count(&c->stats.unfit, r->packets, r->octets);
 			continue;
 		}
-		c->stats.lost_records++;
-		c->stats.lost_packets += r->packets;
-		c->stats.lost_octets_total += r->octets;
-		collector_add_loss(c, 1, r->packets, r->octets);
+		totals_count(&c->stats.lost, r->packets, r->octets);
+		collector_add_loss(c, &(struct totals){1, r->packets, r->octets});
 		if (c->format->protocol != P9) /* which counts messages */
 			c->sequence++;
 	}
@@ -228,19 +220,18 @@ void exporter_tick(struct exporter *e, const struct clock_time *now)
 
 void exporter_set_facts(struct exporter *e, const struct export_process_facts *facts)
 {
-	uint64_t records = facts->lost_records - e->facts.lost_records;
-	uint64_t packets = facts->lost_packets - e->facts.lost_packets;
-	uint64_t octets = facts->lost_octets - e->facts.lost_octets;
+	struct totals lost = facts->lost;
 
+	totals_subtract(&lost, &e->facts.lost);
 	e->facts = *facts;
-	if (records == 0)
+	if (lost.records == 0)
 		return;
 	for (unsigned i = 0; i < e->n_collectors; i++) {
 		struct collector *c = &e->collectors[i];
 
-		collector_add_loss(c, records, packets, octets);
+		collector_add_loss(c, &lost);
 		if (c->format->protocol != P9) /* which counts messages */
-			c->sequence += (uint32_t)records;
+			c->sequence += (uint32_t)lost.records;
 	}
 }
 
@@ -344,7 +335,7 @@ void exporter_finish(struct exporter *e, const struct clock_time *now)
 void exporter_get_stats(const struct exporter *e, struct exporter_stats *stats)
 {
 	*stats = e->stats;
-	stats->exported = stats->records - stats->not_sent;
+	stats->exported = stats->taken.records - stats->not_sent.records;
 }
 
 unsigned exporter_collectors(const struct exporter *e)

@@ -87,10 +87,8 @@ struct collector {
 	uint64_t error_ns;	  /* when it last grew; 0: templates were sent since */
 	uint64_t error_messages;  /* sent then */
 
-	struct transport_lost
-		lost; /* not sent, all causes but unfit ones; includes losses before the exporter */
-	struct transport_lost
-		shown; /* of those, what a message that was sent has shown by its sequence number */
+	struct totals lost;  /* not sent, all causes but unfit ones; includes losses before the exporter */
+	struct totals shown; /* of those, what a message that was sent has shown by its sequence number */
 	uint64_t first_lost_ns, last_lost_ns;
 	unsigned columns[2]; /* text: widths */
 };
@@ -121,11 +119,10 @@ void message_begin(struct collector *c, unsigned header_size, unsigned reserve_a
 static inline void message_count(struct message *m, uint64_t number, uint64_t packets, uint64_t octets,
 				 uint64_t now_ns)
 {
-	if (m->load.records++ == 0)
+	if (m->load.flows.records == 0)
 		m->load.first = number;
 	m->load.end = number + 1;
-	m->load.packets += packets;
-	m->load.octets += octets;
+	totals_count(&m->load.flows, packets, octets);
 	m->touched_ns = now_ns;
 }
 /* Writes the header and hands the message over.  Does nothing if none is open. */
@@ -150,7 +147,7 @@ void collector_close(struct collector *c, uint64_t deadline_ns);
 /* Templates again once a collector that refused datagrams takes them: it may have been started just now. */
 void collector_watch_errors(struct collector *c, const struct clock_time *now);
 /* Not sent, and in no message. */
-void collector_add_loss(struct collector *c, uint64_t records, uint64_t packets, uint64_t octets);
+void collector_add_loss(struct collector *c, const struct totals *lost);
 /* Records of a message are lost, or one does not fit the format. */
 void collector_lose(struct collector *c, const struct transport_load *load);
 void collector_unfit(struct collector *c, const struct flow_record *r);
@@ -158,7 +155,7 @@ void collector_unfit(struct collector *c, const struct flow_record *r);
 static inline uint64_t exporter_number(const struct exporter *e)
 {
 	/* it is counted already; between records: the next one's */
-	return e->record ? e->stats.records - 1 : e->stats.records;
+	return e->record ? e->stats.taken.records - 1 : e->stats.taken.records;
 }
 
 /* The collectors that are to have r: group.c. */

@@ -16,7 +16,7 @@ static void ipfix_header(struct collector *c)
 	wire_put_u32(&w, c->exporter->config.domain);
 	if (!c->transport->limits.spooled) /* else ipfix_restamp() does it */
 		c->sequence += m->load.options +
-			       m->load.records; /* data records, templates not; lost ones as well */
+			       m->load.flows.records; /* data records, templates not; lost ones as well */
 }
 
 static void ipfix_restamp(struct collector *c, uint8_t *message, uint32_t records)

@@ -10,7 +10,7 @@ static void netflow9_header(struct collector *c)
 
 	wire_init(&w, m->wire.start, 20);
 	wire_put_u16(&w, 9);
-	wire_put_u16(&w, (uint16_t)(m->load.templates + m->load.options + m->load.records));
+	wire_put_u16(&w, (uint16_t)(m->load.templates + m->load.options + m->load.flows.records));
 	wire_put_u32(&w, now.uptime_ms);
 	wire_put_u32(&w, now.seconds);
 	wire_put_u32(&w, c->sequence);

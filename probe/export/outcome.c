@@ -44,9 +44,7 @@ static void count_not_sent(const struct outcome *p, struct exporter_stats *stats
 {
 	if (p->open || p->sent)
 		return;
-	stats->not_sent++;
-	stats->not_sent_packets += p->packets;
-	stats->not_sent_octets += p->octets;
+	totals_count(&stats->not_sent, p->packets, p->octets);
 }
 
 void outcome_tell(struct outcome_ring *o, uint64_t first, uint64_t end, unsigned collector, bool sent,

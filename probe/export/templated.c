@@ -233,7 +233,7 @@ static void enter_session(struct collector *c)
 {
 	if (c->session == c->transport->session)
 		return;
-	if (!is_spooled(c) || c->message.load.records == 0)
+	if (!is_spooled(c) || c->message.load.flows.records == 0)
 		message_abandon(c);
 	c->session = c->transport->session;
 	if (!is_spooled(c)) /* restamp does it */

@@ -92,10 +92,9 @@ void flow_end(struct flow_table *t, struct flow_record *e, enum flow_end_reason 
 {
 	e->end_reason = (uint8_t)reason;
 	t->stats.ended[reason]++;
-	t->stats.ended_packets += e->packets;
-	t->stats.ended_octets += e->octets;
-	t->stats.active_packets -= e->packets;
-	t->stats.active_octets -= e->octets;
+	totals_count(&t->stats.handed_on, e->packets, e->octets);
+	t->stats.in_table.packets -= e->packets;
+	t->stats.in_table.octets -= e->octets;
 	t->config.on_record(t->config.ctx, e);
 }
 
@@ -120,7 +119,7 @@ void flow_remove(struct flow_table *t, struct flow_record *e, uint64_t hash)
 			e->state &= (uint8_t)~ENTRY_OF_FLOW;
 			e->id = t->free;
 			t->free = entry;
-			t->stats.active--;
+			t->stats.in_table.records--;
 			return;
 		}
 		b = flow_bucket_other(t, home, tag);
@@ -301,7 +300,7 @@ struct flow_record *flow_insert(struct flow_table *t, const struct packet *p)
 
 	if (t->free == ENTRY_NONE && t->used == t->config.max_flows)
 		flow_evict_one(t, p->time_ns);
-	if (t->stats.active >= t->grow_at && t->n_buckets < t->max_buckets)
+	if (t->stats.in_table.records >= t->grow_at && t->n_buckets < t->max_buckets)
 		flow_grow(t);
 	b = home = flow_bucket(t, p->hash);
 	match = bucket_match(b, 0);
@@ -326,7 +325,7 @@ struct flow_record *flow_insert(struct flow_table *t, const struct packet *p)
 		home->overflow++;
 	}
 	e->state = (uint8_t)((e->state & (ENTRY_IN_WHEEL | ENTRY_IN_END)) | ENTRY_LIVE);
-	t->stats.active++;
+	t->stats.in_table.records++;
 	return e;
 }
 
@@ -348,7 +347,7 @@ void flow_table_flush(struct flow_table *t, enum flow_end_reason reason)
 	memset(t->buckets, 0, index_octets);
 	t->used = 0;
 	t->free = ENTRY_NONE;
-	t->stats.active = 0;
+	t->stats.in_table.records = 0;
 }
 
 void flow_table_set_timeouts(struct flow_table *t, uint64_t active_ns, uint64_t inactive_ns,

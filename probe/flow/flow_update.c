@@ -165,8 +165,8 @@ void flow_table_update(struct flow_table *t, struct packet *packets, unsigned n)
 	for (unsigned i = 0; i < n; i++)
 		flow_touch(t, numbers[i]);
 	for (unsigned i = 0; i < n; i++) {
-		t->stats.active_packets++;
-		t->stats.active_octets += packets[i].octets;
+		t->stats.in_table.packets++;
+		t->stats.in_table.octets += packets[i].octets;
 		flow_packet(t, &packets[i]);
 	}
 }

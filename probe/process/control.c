@@ -283,14 +283,14 @@ static int control_verdict(struct control *r)
 				"--collector %s: %s: left in the spool for the next run: %llu flow record%s",
 				c->url, collector_cause(c), (unsigned long long)c->pending_records,
 				log_plural(c->pending_records));
-		if (!c->lost_records) {
+		if (!c->lost.records) {
 			status |= control_refused(c);
 			continue;
 		}
 		log_error("--collector %s: %s: %llu of %llu flow record%s not sent (%llu error%s)", c->url,
-			  collector_cause(c), (unsigned long long)c->lost_records,
-			  (unsigned long long)(c->records + c->lost_records),
-			  log_plural(c->records + c->lost_records), (unsigned long long)c->errors,
+			  collector_cause(c), (unsigned long long)c->lost.records,
+			  (unsigned long long)(c->records + c->lost.records),
+			  log_plural(c->records + c->lost.records), (unsigned long long)c->errors,
 			  log_plural(c->errors));
 		status = 1;
 	}

@@ -224,8 +224,8 @@ static void exporting_tell(struct exporting *e, const struct clock_time *now)
 		    log_gate_open(&e->error_gates[i], now->monotonic_ns, 60 * NS_PER_SEC)) {
 			log_warning("--collector %s: %s (%llu error%s, %llu flow record%s not sent so far)",
 				    c.url, collector_cause(&c), (unsigned long long)c.errors,
-				    log_plural(c.errors), (unsigned long long)c.lost_records,
-				    log_plural(c.lost_records));
+				    log_plural(c.errors), (unsigned long long)c.lost.records,
+				    log_plural(c.lost.records));
 			e->last_errors[i] = c.errors;
 		}
 		if (c.state == TRANSPORT_STATE_FAILED && e->last_state[i] != TRANSPORT_STATE_FAILED &&

@@ -55,9 +55,7 @@ static void metering_on_record(void *ctx, const struct flow_record *record)
 	if (!slot && w->may_wait)
 		slot = metering_wait_for_room(w);
 	if (!slot) {
-		w->stats.lost_records++;
-		w->stats.lost_packets += record->packets;
-		w->stats.lost_octets += record->octets;
+		totals_count(&w->stats.lost, record->packets, record->octets);
 		return;
 	}
 	*slot = *record;
@@ -201,7 +199,7 @@ static void metering_clock_live(struct metering *w, uint64_t latest_ns)
 static bool metering_holds_back(const struct metering *w)
 {
 	return w->config.feed && file_reader_is_file(w->config.feed) &&
-	       flow_table_stats(w->table)->active < flow_table_capacity(w->table) / 2;
+	       flow_table_stats(w->table)->in_table.records < flow_table_capacity(w->table) / 2;
 }
 
 static void metering_expire(struct metering *w)

@@ -45,9 +45,7 @@ struct export_process_facts report_facts(const struct metering_stats *sum)
 					     .first_ignored_ns = sum->meter.first_ignored_ns,
 					     .last_ignored_ns = sum->meter.last_ignored_ns,
 					     .dropped_packets = sum->meter.kernel_dropped,
-					     .lost_records = sum->lost_records,
-					     .lost_packets = sum->lost_packets,
-					     .lost_octets = sum->lost_octets};
+					     .lost = sum->lost};
 
 	for (unsigned i = 0; i < PACKET_VERDICTS; i++)
 		facts.ignored_packets += sum->meter.ignored[i];
@@ -72,14 +70,16 @@ static uint64_t report_ended(const struct report *r)
 	return n;
 }
 
-struct report_queue report_queued(const struct report *r)
+struct totals report_queued(const struct report *r)
 {
 	const struct metering_stats *m = &r->metering;
 	const struct exporter_stats *e = &r->exporting.exporter;
 
-	return (struct report_queue){.records = report_ended(r) - m->lost_records - e->records,
-				     .packets = m->flows.ended_packets - m->lost_packets - e->packets,
-				     .octets = m->flows.ended_octets - m->lost_octets - e->octets};
+	struct totals queued = m->flows.handed_on;
+
+	totals_subtract(&queued, &m->lost);
+	totals_subtract(&queued, &e->taken);
+	return queued;
 }
 
 bool report_balanced(const struct report *r)
@@ -87,15 +87,16 @@ bool report_balanced(const struct report *r)
 	const struct meter_stats *m = &r->metering.meter;
 	const struct flow_stats *f = &r->metering.flows;
 	const struct exporter_stats *e = &r->exporting.exporter;
-	struct report_queue q = report_queued(r);
+	struct totals q = report_queued(r);
 
 	return m->received_packets == m->metered_packets + report_ignored(r) + m->unselected_packets &&
 	       m->received_octets == m->metered_link_octets + m->ignored_octets + m->unselected_octets &&
-	       m->metered_packets == f->active_packets + f->ended_packets &&
-	       m->metered_octets == f->active_octets + f->ended_octets &&
-	       f->created == f->active + report_ended(r) && (int64_t)q.records >= 0 &&
-	       (int64_t)q.packets >= 0 && (int64_t)q.octets >= 0 && e->records == e->exported + e->not_sent &&
-	       (!r->final || (q.records == 0 && q.packets == 0 && q.octets == 0 && f->active == 0));
+	       m->metered_packets == f->in_table.packets + f->handed_on.packets &&
+	       m->metered_octets == f->in_table.octets + f->handed_on.octets &&
+	       f->created == f->in_table.records + report_ended(r) && (int64_t)q.records >= 0 &&
+	       (int64_t)q.packets >= 0 && (int64_t)q.octets >= 0 &&
+	       e->taken.records == e->exported + e->not_sent.records &&
+	       (!r->final || (q.records == 0 && q.packets == 0 && q.octets == 0 && f->in_table.records == 0));
 }
 
 static void json_name(FILE *out, const char *name)
@@ -138,15 +139,15 @@ static void json_packets(FILE *out, const struct report *r)
 		", \"oversized\": %" PRIu64 ",\n    \"in_table\": %" PRIu64 ", \"queued\": %" PRIu64
 		", \"not_sent\": %" PRIu64 "},\n",
 		m->unselected_packets, m->kernel_dropped, m->filtered_packets, m->oversized,
-		r->metering.flows.active_packets, report_queued(r).packets,
-		r->metering.lost_packets + r->exporting.exporter.not_sent_packets);
+		r->metering.flows.in_table.packets, report_queued(r).packets,
+		r->metering.lost.packets + r->exporting.exporter.not_sent.packets);
 	fprintf(out,
 		"  \"octets\": {\"received\": %" PRIu64 ", \"metered\": %" PRIu64 ", \"ignored\": %" PRIu64
 		", \"metered_on_the_wire\": %" PRIu64 ", \"in_table\": %" PRIu64 ", \"queued\": %" PRIu64
 		", \"not_sent\": %" PRIu64 "},\n",
 		m->received_octets, m->metered_octets, m->ignored_octets, m->metered_link_octets,
-		r->metering.flows.active_octets, report_queued(r).octets,
-		r->metering.lost_octets + r->exporting.exporter.not_sent_octets);
+		r->metering.flows.in_table.octets, report_queued(r).octets,
+		r->metering.lost.octets + r->exporting.exporter.not_sent.octets);
 	fprintf(out, "  \"notes\": {");
 	for (unsigned i = 0; i < sizeof(note_names) / sizeof(note_names[0]); i++)
 		fprintf(out, "%s\"%s\": %" PRIu64, i ? ", " : "", note_names[i], m->notes[i]);
@@ -161,15 +162,15 @@ static void json_flows(FILE *out, const struct report *r)
 	fprintf(out,
 		"  \"flows\": {\"created\": %" PRIu64 ", \"active\": %" PRIu64 ", \"queued\": %" PRIu64
 		", \"exported\": %" PRIu64 ", \"not_sent\": %" PRIu64 ", \"ended\": {",
-		f->created, f->active, report_queued(r).records, e->exported,
-		e->not_sent + r->metering.lost_records);
+		f->created, f->in_table.records, report_queued(r).records, e->exported,
+		e->not_sent.records + r->metering.lost.records);
 	for (unsigned i = FLOW_END_IDLE; i < FLOW_END_COUNT; i++)
 		fprintf(out, "%s\"%s\": %" PRIu64, i > FLOW_END_IDLE ? ", " : "", end_names[i], f->ended[i]);
 	fprintf(out,
 		"}, \"lost_on_the_way\": %" PRIu64 ", \"over_max_export_rate\": %" PRIu64
 		"},\n  \"fragments\": {\"tracked\": %" PRIu64 ", \"joined\": %" PRIu64
 		", \"evicted\": %" PRIu64 "},\n",
-		r->metering.lost_records, e->dropped, f->fragments_tracked, f->fragments_joined,
+		r->metering.lost.records, e->dropped, f->fragments_tracked, f->fragments_joined,
 		f->fragments_evicted);
 }
 
@@ -193,8 +194,8 @@ static void json_collectors(FILE *out, const struct report *r)
 			"}, \"not_exportable\": {\"records\": %" PRIu64 ", \"packets\": %" PRIu64
 			", \"octets\": %" PRIu64 "}, \"saturated\": %" PRIu64,
 			states[c->state], c->messages, c->octets, c->records, c->templates, c->option_records,
-			c->errors, c->lost_records, c->lost_packets, c->lost_octets_total, c->unfit_records,
-			c->unfit_packets, c->unfit_octets, c->saturated);
+			c->errors, c->lost.records, c->lost.packets, c->lost.octets, c->unfit.records,
+			c->unfit.packets, c->unfit.octets, c->saturated);
 		fprintf(out,
 			",\n     \"taken\": %" PRIu64 ", \"pending\": %" PRIu64 ", \"resent\": %" PRIu64
 			", \"sessions\": %" PRIu64,
@@ -236,13 +237,13 @@ static void summary_collector(FILE *out, const struct collector_stats *c)
 	log_escape(url, sizeof(url), c->url);
 	fprintf(out, "  %s: %" PRIu64 " flow%s in %" PRIu64 " message%s, %" PRIu64 " octets", url, c->records,
 		log_plural(c->records), c->messages, log_plural(c->messages), c->octets);
-	summary_count(out, c->lost_records, "flow", " not sent");
+	summary_count(out, c->lost.records, "flow", " not sent");
 	summary_count(out, c->pending_records, "flow", " waiting");
 	summary_count(out, c->resent_records, "flow", " sent again");
-	summary_count(out, c->unfit_records, "flow", "");
-	if (c->unfit_records)
-		fprintf(out, " (%" PRIu64 " packet%s) that the format cannot carry", c->unfit_packets,
-			log_plural(c->unfit_packets));
+	summary_count(out, c->unfit.records, "flow", "");
+	if (c->unfit.records)
+		fprintf(out, " (%" PRIu64 " packet%s) that the format cannot carry", c->unfit.packets,
+			log_plural(c->unfit.packets));
 	summary_count(out, c->errors, "error", "");
 	if (c->errors)
 		fprintf(out, ", the last one: %s", collector_cause(c));
@@ -253,7 +254,7 @@ void report_summary(FILE *out, const struct report *r)
 {
 	const struct meter_stats *m = &r->metering.meter;
 	const struct exporter_stats *e = &r->exporting.exporter;
-	uint64_t not_sent = e->not_sent + r->metering.lost_records;
+	uint64_t not_sent = e->not_sent.records + r->metering.lost.records;
 
 	fprintf(out, "packets: %" PRIu64 " received = %" PRIu64 " metered + %" PRIu64 " ignored",
 		m->received_packets, m->metered_packets, report_ignored(r));
@@ -278,8 +279,8 @@ void report_summary(FILE *out, const struct report *r)
 		fprintf(out, " + %" PRIu64 " NOT SENT", not_sent);
 	if (e->dropped)
 		fprintf(out, " (%" PRIu64 " over --max-export-rate)", e->dropped);
-	if (r->metering.flows.active)
-		fprintf(out, " + %" PRIu64 " in the table", r->metering.flows.active);
+	if (r->metering.flows.in_table.records)
+		fprintf(out, " + %" PRIu64 " in the table", r->metering.flows.in_table.records);
 	if (report_queued(r).records)
 		fprintf(out, " + %" PRIu64 " queued", report_queued(r).records);
 	fprintf(out, "; %" PRIu64 " octets metered\n", m->metered_octets);

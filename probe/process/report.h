@@ -25,10 +25,7 @@ void report_add(struct metering_stats *sum, const struct metering_stats *one);
 struct export_process_facts report_facts(const struct metering_stats *sum);
 
 /* Records, packets and octets between the metering processes and the exporting process. */
-struct report_queue {
-	uint64_t records, packets, octets;
-};
-struct report_queue report_queued(const struct report *r);
+struct totals report_queued(const struct report *r);
 
 /* Whether every identity of the ledger holds. */
 bool report_balanced(const struct report *r);

@@ -79,7 +79,7 @@ void session_commit(struct transport *t, size_t size, const struct transport_loa
 {
 	struct session *s = (struct session *)t;
 
-	if (load->records == 0) {
+	if (load->flows.records == 0) {
 		session_queue_direct(s, s->lent, size, load);
 		return;
 	}

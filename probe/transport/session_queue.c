@@ -151,7 +151,8 @@ void session_queue_add(struct session *s, const uint8_t *message, size_t size,
 		transport_resolve(&s->t, load, size, false);
 		return;
 	}
-	r = spool_append(s->spool, message, size, load->records, load->packets, load->octets);
+	r = spool_append(s->spool, message, size, load->flows.records, load->flows.packets,
+			 load->flows.octets);
 	if (r == -EMSGSIZE || (r < 0 && r != -ENOSPC)) {
 		s->appended--;
 		transport_resolve(&s->t, load, size, false);
@@ -228,7 +229,7 @@ static void put_direct(struct session *s)
 {
 	struct session_direct *d = s->direct;
 
-	put(s, d->data, d->size, d->load.options + d->load.records);
+	put(s, d->data, d->size, d->load.options + d->load.flows.records);
 	transport_resolve(&s->t, &d->load, d->size, true);
 	s->direct = d->next;
 	if (!s->direct)

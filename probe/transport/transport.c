@@ -17,10 +17,10 @@ void transport_resolve(struct transport *t, const struct transport_load *load, s
 	if (sent) {
 		t->stats.messages++;
 		t->stats.octets += size;
-		t->stats.records += load->records;
+		t->stats.records += load->flows.records;
 	} else {
 		t->stats.lost_messages++;
-		t->stats.lost_records += load->records;
+		t->stats.lost_records += load->flows.records;
 	}
 	if (t->outcome)
 		t->outcome(t->context, load, size, sent);
@@ -30,9 +30,9 @@ void transport_revoke(struct transport *t, const struct transport_load *load, si
 {
 	t->stats.messages--;
 	t->stats.octets -= size;
-	t->stats.records -= load->records;
+	t->stats.records -= load->flows.records;
 	t->stats.lost_messages++;
-	t->stats.lost_records += load->records;
+	t->stats.lost_records += load->flows.records;
 	if (t->revoked)
 		t->revoked(t->context, load, size);
 }

@@ -107,7 +107,7 @@ static void bench_exporter(struct collector_config *c, const char *name)
 	exporter_finish(e, &now);
 	exporter_get_stats(e, &stats);
 	printf("%-14s %6.1f ns a record, %llu not sent\n", name,
-	       (double)(clock_monotonic_ns() - begin) / RECORDS, (unsigned long long)stats.not_sent);
+	       (double)(clock_monotonic_ns() - begin) / RECORDS, (unsigned long long)stats.not_sent.records);
 	exporter_free(e);
 }
 

@@ -72,7 +72,7 @@ static void bench(const char *path, struct flow_table_config *config, enum phase
 		flow_table_update(t, packets, kept);
 		if (!start_ns)
 			start_ns = now;
-		if (now > next && flow_table_stats(t)->active > config->max_flows / 2) {
+		if (now > next && flow_table_stats(t)->in_table.records > config->max_flows / 2) {
 			next = now + NS_PER_MSEC;
 			flow_table_expire(t, now - start_ns, now, UINT64_MAX);
 		}

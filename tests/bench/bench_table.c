@@ -80,7 +80,7 @@ static double silence(struct flow_table *t, uint64_t now_ns)
 {
 	uint64_t begin_ns = clock_monotonic_ns(), before = records;
 
-	for (uint64_t step = 0; flow_table_stats(t)->active && step < 4000; step++)
+	for (uint64_t step = 0; flow_table_stats(t)->in_table.records && step < 4000; step++)
 		flow_table_expire(t, step * 10 * NS_PER_MSEC, now_ns + step * 10 * NS_PER_MSEC, UINT64_MAX);
 	return (double)(clock_monotonic_ns() - begin_ns) / (double)(records - before ? records - before : 1);
 }

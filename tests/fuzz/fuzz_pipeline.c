@@ -43,10 +43,10 @@ static void check(const struct pipeline *l)
 	for (unsigned i = 0; i < FLOW_END_COUNT; i++)
 		ended += s->ended[i];
 	FUZZ_CHECK(l->received == l->metered + l->ignored);
-	FUZZ_CHECK(l->metered == l->out_packets + s->active_packets);
-	FUZZ_CHECK(l->metered_octets == l->out_octets + s->active_octets);
-	FUZZ_CHECK(s->created == s->active + ended && ended == l->out_records);
-	FUZZ_CHECK(s->active <= flow_table_capacity(l->table));
+	FUZZ_CHECK(l->metered == l->out_packets + s->in_table.packets);
+	FUZZ_CHECK(l->metered_octets == l->out_octets + s->in_table.octets);
+	FUZZ_CHECK(s->created == s->in_table.records + ended && ended == l->out_records);
+	FUZZ_CHECK(s->in_table.records <= flow_table_capacity(l->table));
 }
 
 static const struct decode_config decode = {.key_vlan = true, .max_layers = 32};
@@ -135,7 +135,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	flow_table_flush(l.table, FLOW_END_FORCED);
 	check(&l);
-	FUZZ_CHECK(flow_table_stats(l.table)->active == 0 && l.metered == l.out_packets);
+	FUZZ_CHECK(flow_table_stats(l.table)->in_table.records == 0 && l.metered == l.out_packets);
 out:
 	fragment_table_free(l.fragments);
 	flow_table_free(l.table);

@@ -156,18 +156,18 @@ static void read_message(unsigned i)
 		run.session++;
 	}
 	if (run.harsh) /* what is between was lost; without, nothing can be */
-		run.next = m->load.records ? (unsigned)m->load.first : run.next;
+		run.next = m->load.flows.records ? (unsigned)m->load.first : run.next;
 	run.records = 0;
 	reader_message(&run.reader, m->data, m->size);
 	check_header();
 	check_sequence();
-	assert_int_equal(run.records, m->load.records);
-	if (m->load.records)
+	assert_int_equal(run.records, m->load.flows.records);
+	if (m->load.flows.records)
 		assert_in_range(run.next, m->load.end, n_given);
-	run.sent_records += m->sent ? m->load.records : 0;
-	run.unsent_records += m->sent ? 0 : m->load.records;
+	run.sent_records += m->sent ? m->load.flows.records : 0;
+	run.unsent_records += m->sent ? 0 : m->load.flows.records;
 	run.sent_octets += m->size;
-	run.before[i + 1] = (struct totals){run.sent_records, run.sent_octets};
+	run.before[i + 1] = (struct sent_totals){run.sent_records, run.sent_octets};
 }
 
 static void check_ledger(void)
@@ -191,10 +191,10 @@ static void check_ledger(void)
 	}
 	assert_int_equal(s.taken_records, n_given);
 	assert_int_equal(s.pending_records, 0);
-	assert_int_equal(s.unfit_records, unfit);
+	assert_int_equal(s.unfit.records, unfit);
 	assert_int_equal(s.records, run.sent_records);
-	assert_int_equal(s.lost_records, dropped_fit + lost + run.unsent_records);
-	assert_int_equal(all.records, n_given);
+	assert_int_equal(s.lost.records, dropped_fit + lost + run.unsent_records);
+	assert_int_equal(all.taken.records, n_given);
 	assert_int_equal(all.exported, s.records);
 	assert_int_equal(all.dropped, dropped);
 }
@@ -267,7 +267,7 @@ static void put(const struct flow_record *r)
 	exporter_get_collector_stats(run.e, 0, &before);
 	exporter_record(run.e, &g->record, &run.now);
 	exporter_get_collector_stats(run.e, 0, &after);
-	g->unfit = after.unfit_records > before.unfit_records;
+	g->unfit = after.unfit.records > before.unfit.records;
 	if (run.format == FORMAT_NETFLOW5)
 		assert_int_equal(g->unfit, r->key.ip_version == 6);
 }
@@ -318,8 +318,8 @@ static void harm(unsigned what, const struct flow_record *r, struct export_proce
 		drop(r);
 		break;
 	case 1:
-		facts->lost_records += take(2);
-		run.missed += facts->lost_records - run.e->facts.lost_records;
+		facts->lost.records += take(2);
+		run.missed += facts->lost.records - run.e->facts.lost.records;
 		exporter_set_facts(run.e, facts);
 		break;
 	case 2:

@@ -48,7 +48,7 @@ static struct run {
 	uint64_t sent_records, sent_octets, unsent_records;
 	unsigned session, index;
 	uint32_t export_time;
-	struct totals {
+	struct sent_totals {
 		uint64_t records, octets;
 	} before[SINK_MESSAGES + 1]; /* each message, in those that were sent */
 } run;

@@ -66,10 +66,10 @@ static void check(const struct ledger *l, const struct flow_table *t)
 	for (unsigned i = 0; i < PACKET_VERDICTS; i++)
 		ignored += l->ignored[i];
 	assert_int_equal(l->received, l->metered + ignored);
-	assert_int_equal(l->metered, l->out_packets + s->active_packets);
-	assert_int_equal(l->metered_octets, l->out_octets + s->active_octets);
-	assert_int_equal(l->out_packets, s->ended_packets);
-	assert_int_equal(l->out_octets, s->ended_octets);
+	assert_int_equal(l->metered, l->out_packets + s->in_table.packets);
+	assert_int_equal(l->metered_octets, l->out_octets + s->in_table.octets);
+	assert_int_equal(l->out_packets, s->handed_on.packets);
+	assert_int_equal(l->out_octets, s->handed_on.octets);
 }
 
 static void run(int link_type, uint32_t max_flows)
@@ -129,8 +129,8 @@ static void run(int link_type, uint32_t max_flows)
 	}
 	flow_table_flush(t, FLOW_END_FORCED);
 	check(&l, t);
-	assert_int_equal(flow_table_stats(t)->active_packets, 0);
-	assert_int_equal(flow_table_stats(t)->active_octets, 0);
+	assert_int_equal(flow_table_stats(t)->in_table.packets, 0);
+	assert_int_equal(flow_table_stats(t)->in_table.octets, 0);
 	assert_true(l.metered > 0);
 	flow_table_free(t);
 	fragment_table_free(fragments);

@@ -17,14 +17,14 @@ static void check_identity(struct exporter *e)
 	struct exporter_stats es;
 
 	exporter_get_stats(e, &es);
-	assert_int_equal(es.records, es.exported + es.not_sent);
+	assert_int_equal(es.taken.records, es.exported + es.not_sent.records);
 	for (unsigned i = 0; i < exporter_collectors(e); i++) {
 		struct collector_stats s;
 
 		exporter_get_collector_stats(e, i, &s);
-		assert_true(s.pending_records <= es.records);
-		assert_int_equal(es.records,
-				 s.records + s.lost_records + s.unfit_records + s.pending_records);
+		assert_true(s.pending_records <= es.taken.records);
+		assert_int_equal(es.taken.records,
+				 s.records + s.lost.records + s.unfit.records + s.pending_records);
 	}
 }
 
@@ -107,11 +107,11 @@ static void test_conservation(void **state)
 			not_sent_packets += r.packets;
 		}
 		if (n < 3 && round < 6) { /* v5 cannot be read by flowId */
-			assert_int_equal(es.not_sent, not_sent);
-			assert_int_equal(es.not_sent_packets, not_sent_packets);
-			assert_int_equal(es.not_sent_octets, not_sent_packets * 100);
+			assert_int_equal(es.not_sent.records, not_sent);
+			assert_int_equal(es.not_sent.packets, not_sent_packets);
+			assert_int_equal(es.not_sent.octets, not_sent_packets * 100);
 		} else {
-			assert_true(es.not_sent <= not_sent || n == 1);
+			assert_true(es.not_sent.records <= not_sent || n == 1);
 		}
 		exporter_free(e);
 		for (unsigned i = 0; i < n; i++)
@@ -122,7 +122,7 @@ static void test_conservation(void **state)
 /* One collector that is held back for longer than the ring remembers: counts as sent, nothing breaks. */
 static void test_outcomes(void **state)
 {
-	struct exporter_stats stats = {.records = 0};
+	struct exporter_stats stats = {.taken = {0}};
 	struct flow_record v4 = {.packets = 2, .octets = 200, .key = {.ip_version = 4}};
 	struct flow_record v6 = {.packets = 3, .octets = 300, .key = {.ip_version = 6}};
 	struct outcome_ring *o;
@@ -133,28 +133,28 @@ static void test_outcomes(void **state)
 	outcome_add(o, 1, &v6, 3);
 	outcome_tell(o, 1, 2, 1, false, &stats); /* unfit for the second */
 	outcome_tell(o, 0, 2, 1, false, &stats); /* the second's message */
-	assert_int_equal(stats.not_sent, 0);
+	assert_int_equal(stats.not_sent.records, 0);
 	outcome_tell(o, 0, 2, 0, false, &stats); /* the first's */
-	assert_int_equal(stats.not_sent, 2);
-	assert_int_equal(stats.not_sent_packets, 5);
+	assert_int_equal(stats.not_sent.records, 2);
+	assert_int_equal(stats.not_sent.packets, 5);
 	outcome_tell(o, 0, 2, 0, false, &stats); /* told already */
-	assert_int_equal(stats.not_sent, 2);
+	assert_int_equal(stats.not_sent.records, 2);
 	for (uint64_t n = 2; n < 70000; n++)
 		outcome_add(o, n, &v4, 1);
 	assert_true(outcome_is_crowded(o, 70000, 1));
 	assert_false(outcome_is_crowded(o, 70000, 2));
 	outcome_tell(o, 2, 4, 0, false, &stats); /* forgotten */
-	assert_int_equal(stats.not_sent, 2);
+	assert_int_equal(stats.not_sent.records, 2);
 	/* of a range only what was the collector's; and what it had to take back */
 	for (uint64_t n = 70000; n < 70004; n++)
 		outcome_add(o, n, &v4, n % 2 ? 1 : 2);
 	outcome_tell(o, 70000, 70004, 0, true, &stats);
-	assert_int_equal(stats.not_sent, 2);
+	assert_int_equal(stats.not_sent.records, 2);
 	outcome_tell(o, 70000, 70004, 1, false, &stats);
-	assert_int_equal(stats.not_sent, 4);
+	assert_int_equal(stats.not_sent.records, 4);
 	outcome_revoke(o, 70000, 70004, 0, &stats);
 	outcome_revoke(o, 70000, 70004, 0, &stats);
-	assert_int_equal(stats.not_sent, 6);
+	assert_int_equal(stats.not_sent.records, 6);
 	outcome_free(o);
 }
 
@@ -176,7 +176,7 @@ static void test_crowded(void **state)
 	exporter_finish(e, &now);
 	check_identity(e);
 	exporter_get_stats(e, &es);
-	assert_int_equal(es.not_sent, 0);
+	assert_int_equal(es.not_sent.records, 0);
 	exporter_free(e);
 	sink_free(sink);
 }
@@ -208,7 +208,7 @@ static void test_late_session(void **state)
 		}
 		exporter_finish(e, &now);
 		exporter_get_collector_stats(e, 0, &s);
-		assert_int_equal(s.lost_records, 150);
+		assert_int_equal(s.lost.records, 150);
 		assert_int_equal(s.records, 150);
 		assert_int_equal(reader_uint(sink->messages[0].data + (f == 0 ? 8 : f == 1 ? 12 : 16), 4), 0);
 		exporter_free(e);
@@ -232,9 +232,9 @@ static void test_no_collector(void **state)
 	exporter_finish(e, &now);
 	exporter_get_stats(e, &s);
 	assert_int_equal(s.exported, 0);
-	assert_int_equal(s.not_sent, 1);
-	assert_int_equal(s.not_sent_packets, r.packets);
-	assert_int_equal(s.not_sent_octets, r.octets);
+	assert_int_equal(s.not_sent.records, 1);
+	assert_int_equal(s.not_sent.packets, r.packets);
+	assert_int_equal(s.not_sent.octets, r.octets);
 	exporter_free(e);
 }
 
@@ -311,14 +311,14 @@ static void test_drop(void **state)
 	exporter_finish(e, &now);
 	check_identity(e);
 	exporter_get_stats(e, &es);
-	assert_int_equal(es.not_sent, 1);
+	assert_int_equal(es.not_sent.records, 1);
 	assert_int_equal(es.dropped, 1);
 	exporter_get_collector_stats(e, 0, &s);
-	assert_int_equal(s.lost_records, 1);
+	assert_int_equal(s.lost.records, 1);
 	exporter_get_collector_stats(e, 1, &s);
-	assert_int_equal(s.lost_records, 0);
-	assert_int_equal(s.unfit_records, 1);
-	assert_int_equal(s.unfit_packets, r.packets);
+	assert_int_equal(s.lost.records, 0);
+	assert_int_equal(s.unfit.records, 1);
+	assert_int_equal(s.unfit.packets, r.packets);
 	assert_int_equal(sinks[1]->n, 1);
 	assert_memory_equal(sinks[1]->messages[0].data + 16, "\0\0\0\0", 4); /* flow_sequence */
 	exporter_free(e);

@@ -189,13 +189,13 @@ static void check_ledger(const struct exporter *e, bool over)
 	struct exporter_stats es;
 
 	exporter_get_stats(e, &es);
-	assert_int_equal(es.records, es.exported + es.not_sent);
+	assert_int_equal(es.taken.records, es.exported + es.not_sent.records);
 	for (unsigned i = 0; i < exporter_collectors(e); i++) {
 		struct collector_stats s;
 
 		exporter_get_collector_stats(e, i, &s);
-		assert_int_equal(es.records,
-				 s.records + s.lost_records + s.unfit_records + s.pending_records);
+		assert_int_equal(es.taken.records,
+				 s.records + s.lost.records + s.unfit.records + s.pending_records);
 		if (over && !s.reliable) /* else they are in the spool */
 			assert_int_equal(s.pending_records, 0);
 	}
@@ -262,10 +262,10 @@ static void run_pipeline(bool offline, bool must_work)
 	exporter_finish(l.exporter, &l.now);
 	check_ledger(l.exporter, true);
 	exporter_get_stats(l.exporter, &es);
-	assert_int_equal(es.records, l.out_records);
-	assert_int_equal(es.packets, l.out_packets);
+	assert_int_equal(es.taken.records, l.out_records);
+	assert_int_equal(es.taken.packets, l.out_packets);
 	if (must_work)
-		assert_int_equal(es.not_sent, 0);
+		assert_int_equal(es.not_sent.records, 0);
 	exporter_free(l.exporter);
 }
 

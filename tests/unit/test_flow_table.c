@@ -59,13 +59,13 @@ static void check_ledger(const struct fixture *f)
 
 	for (unsigned i = 0; i < FLOW_END_COUNT; i++)
 		ended += s->ended[i];
-	assert_int_equal(s->created, s->active + ended);
+	assert_int_equal(s->created, s->in_table.records + ended);
 	assert_int_equal(ended, f->out.n);
-	assert_int_equal(s->ended_packets, f->out_packets);
-	assert_int_equal(s->ended_octets, f->out_octets);
-	assert_int_equal(f->packets, s->active_packets + s->ended_packets);
-	assert_int_equal(f->octets, s->active_octets + s->ended_octets);
-	assert_true(s->active <= flow_table_capacity(f->table));
+	assert_int_equal(s->handed_on.packets, f->out_packets);
+	assert_int_equal(s->handed_on.octets, f->out_octets);
+	assert_int_equal(f->packets, s->in_table.packets + s->handed_on.packets);
+	assert_int_equal(f->octets, s->in_table.octets + s->handed_on.octets);
+	assert_true(s->in_table.records <= flow_table_capacity(f->table));
 }
 
 static void close_table(struct fixture *f)
@@ -136,7 +136,7 @@ static void test_idle_at_arrival(void **state)
 	assert_int_equal(f->out.records[0].octets, 200);
 	assert_int_equal(f->out.records[0].first_ns, T0);
 	assert_int_equal(f->out.records[0].last_ns, T0 + INACTIVE);
-	assert_int_equal(flow_table_stats(f->table)->active, 1); /* a new record with that packet */
+	assert_int_equal(flow_table_stats(f->table)->in_table.records, 1); /* a new record with that packet */
 	close_table(f);
 }
 
@@ -191,7 +191,7 @@ static void test_idle_by_the_clock(void **state)
 	assert_int_equal(f->out.n, 1);
 	expire(f, T0 + INACTIVE + 6);
 	assert_int_equal(f->out.n, 2);
-	assert_int_equal(flow_table_stats(f->table)->active, 0);
+	assert_int_equal(flow_table_stats(f->table)->in_table.records, 0);
 	close_table(f);
 }
 
@@ -438,7 +438,7 @@ static void test_flood_spares_established(void **state)
 	}
 	for (uint32_t i = 0; i < FLOOD; i++)
 		put(f, 100000 + i, T0 + 2000 + i * NS_PER_USEC, SYN);
-	assert_int_equal(flow_table_stats(f->table)->active, MAX);
+	assert_int_equal(flow_table_stats(f->table)->in_table.records, MAX);
 	for (size_t i = 0; i < f->out.n; i++)
 		if (f->out.records[i].packets > 1)
 			fail_msg("an established flow was ended: record %zu of %zu", i, f->out.n);
@@ -490,7 +490,7 @@ static void test_holds_as_many_as_it_says(void **state)
 		for (uint32_t i = 0; i < sizes[s]; i++)
 			put(f, i, T0 + i, ACK);
 		assert_int_equal(f->out.n, 0);
-		assert_int_equal(flow_table_stats(f->table)->active, sizes[s]);
+		assert_int_equal(flow_table_stats(f->table)->in_table.records, sizes[s]);
 		put(f, 1000000, T0, ACK);
 		assert_int_equal(f->out.n, 1);
 		close_table(f);
@@ -508,7 +508,7 @@ static void test_only_established(void **state)
 		put(f, i, T0 + i * NS_PER_MSEC + 1, ACK);
 	}
 	assert_int_equal(count_reason(f, FLOW_END_RESOURCES), 3 * MAX);
-	assert_int_equal(flow_table_stats(f->table)->active, MAX);
+	assert_int_equal(flow_table_stats(f->table)->in_table.records, MAX);
 	close_table(f);
 }
 
@@ -524,12 +524,12 @@ static void test_flush(void **state)
 	flow_table_flush(f->table, FLOW_END_FORCED);
 	assert_int_equal(f->out.n, 100);
 	assert_int_equal(count_reason(f, FLOW_END_FORCED), 100);
-	assert_int_equal(flow_table_stats(f->table)->active, 0);
+	assert_int_equal(flow_table_stats(f->table)->in_table.records, 0);
 	flow_table_flush(f->table, FLOW_END_FORCED);
 	assert_int_equal(f->out.n, 100);
 	for (uint32_t i = 0; i < 100; i++) /* and it is of use afterwards */
 		put(f, i, T0 + 1, 0);
-	assert_int_equal(flow_table_stats(f->table)->active, 100);
+	assert_int_equal(flow_table_stats(f->table)->in_table.records, 100);
 	close_table(f);
 }
 
@@ -591,7 +591,7 @@ static void test_key_size(void **state)
 		assert_int_equal(flow_table_new(&t, &config, &diag), 0);
 		flow_table_prefetch(t, p, 2);
 		flow_table_update(t, p, 2);
-		assert_int_equal(flow_table_stats(t)->active, 1 + with_mac);
+		assert_int_equal(flow_table_stats(t)->in_table.records, 1 + with_mac);
 		flow_table_flush(t, FLOW_END_FORCED);
 		assert_int_equal(out.records[0].id >> 56, 3);
 		flow_table_free(t);
@@ -614,7 +614,7 @@ static void test_every_key_octet(void **state)
 		put_batch(f, &p, 1);
 		put_batch(f, &p, 1);
 	}
-	assert_int_equal(flow_table_stats(f->table)->active, 1 + FLOW_KEY_SIZE);
+	assert_int_equal(flow_table_stats(f->table)->in_table.records, 1 + FLOW_KEY_SIZE);
 	close_table(f);
 }
 

@@ -129,9 +129,9 @@ static void test_ledger(void **state)
 	assert_int_equal(a.taken_records + b.taken_records, 5000);
 	assert_int_equal(c.taken_records, 5000);
 	assert_int_equal(a.records, a.taken_records);
-	assert_int_equal(b.lost_records, b.taken_records);
-	assert_int_equal(c.lost_records, 5000);
-	assert_int_equal(es.not_sent, b.taken_records);
+	assert_int_equal(b.lost.records, b.taken_records);
+	assert_int_equal(c.lost.records, 5000);
+	assert_int_equal(es.not_sent.records, b.taken_records);
 	assert_int_equal(es.exported, a.taken_records);
 	group_end(e, sinks, 3);
 }

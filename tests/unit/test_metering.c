@@ -40,16 +40,16 @@ static struct metering_config metering_config(void)
 	return config;
 }
 
-static int file_reader_for(struct file_reader **f, const struct metering_config *w, const char *const *names, unsigned n,
-		    unsigned readers, struct diag *diag)
+static int file_reader_for(struct file_reader **f, const struct metering_config *w, const char *const *names,
+			   unsigned n, unsigned readers, struct diag *diag)
 {
 	const char *root = getenv("PITOT_SOURCE_ROOT");
 	struct file_reader_config config = {.files = captures,
-				     .n_files = n,
-				     .n_readers = readers,
-				     .decode = w->decode,
-				     .seed = w->table.seed,
-				     .key_size = w->table.key_size};
+					    .n_files = n,
+					    .n_readers = readers,
+					    .decode = w->decode,
+					    .seed = w->table.seed,
+					    .key_size = w->table.key_size};
 	int r;
 
 	for (unsigned i = 0; i < n; i++) {
@@ -145,7 +145,7 @@ static void test_workers_agree(void **state)
 		assert_int_equal(outcome, 0);
 		assert_memory_equal(&r->metering.meter, &alone.metering.meter, sizeof(alone.metering.meter));
 		assert_memory_equal(&r->metering.flows, &alone.metering.flows, sizeof(alone.metering.flows));
-		assert_int_equal(r->exporting.exporter.records, alone.exporting.exporter.records);
+		assert_int_equal(r->exporting.exporter.taken.records, alone.exporting.exporter.taken.records);
 		assert_true(report_balanced(r));
 	}
 }
@@ -164,7 +164,7 @@ static void test_one_file(void **state)
 	assert_int_equal(r->metering.meter.ignored[PACKET_NOT_IP], 2);
 	assert_int_equal(r->metering.flows.created, 27);
 	assert_int_equal(r->exporting.exporter.exported, 27);
-	assert_int_equal(r->exporting.exporter.packets, 74);
+	assert_int_equal(r->exporting.exporter.taken.packets, 74);
 	assert_true(report_balanced(r));
 }
 
@@ -177,7 +177,7 @@ static void test_narrow_way_out(void **state)
 
 	(void)state;
 	assert_int_equal(outcome, 0);
-	assert_int_equal(r->metering.lost_records, 0);
+	assert_int_equal(r->metering.lost.records, 0);
 	assert_int_equal(r->metering.flows.created, r->exporting.exporter.exported);
 	assert_true(r->metering.flows.fragments_joined > 0);
 	assert_true(report_balanced(r));
@@ -193,7 +193,7 @@ static void test_cut_file(void **state)
 	(void)state;
 	assert_true(outcome < 0);
 	assert_int_equal(r->metering.meter.received_packets, 75);
-	assert_int_equal(r->exporting.exporter.packets, r->metering.meter.metered_packets);
+	assert_int_equal(r->exporting.exporter.taken.packets, r->metering.meter.metered_packets);
 	assert_true(report_balanced(r));
 }
 
@@ -248,12 +248,12 @@ static void test_balance_sees_everything(void **state)
 	(void)state;
 	good = *run(names, 1, 64, &outcome);
 	uint64_t *const numbers[] = {
-		&good.metering.meter.received_packets, &good.metering.meter.metered_packets,
-		&good.metering.meter.metered_octets,   &good.metering.meter.ignored[PACKET_NOT_IP],
-		&good.metering.flows.created,	       &good.metering.flows.active,
-		&good.metering.flows.ended_packets,    &good.metering.flows.ended[FLOW_END_FORCED],
-		&good.exporting.exporter.packets,      &good.exporting.exporter.octets,
-		&good.exporting.exporter.records,      &good.metering.flows.ended_octets,
+		&good.metering.meter.received_packets,	&good.metering.meter.metered_packets,
+		&good.metering.meter.metered_octets,	&good.metering.meter.ignored[PACKET_NOT_IP],
+		&good.metering.flows.created,		&good.metering.flows.in_table.records,
+		&good.metering.flows.handed_on.packets, &good.metering.flows.ended[FLOW_END_FORCED],
+		&good.exporting.exporter.taken.packets, &good.exporting.exporter.taken.octets,
+		&good.exporting.exporter.taken.records, &good.metering.flows.handed_on.octets,
 	};
 	assert_true(report_balanced(&good));
 	for (n = 0; n < ARRAY_SIZE(numbers); n++) {

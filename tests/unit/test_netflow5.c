@@ -73,13 +73,13 @@ static void test_records(void **state)
 	assert_int_equal(reader_uint(sink->messages[0].data + 20, 2), 7); /* engine: the domain */
 	exporter_get_collector_stats(e, 0, &s);
 	assert_int_equal(s.records, v4);
-	assert_int_equal(s.unfit_records, 1000 - v4);
+	assert_int_equal(s.unfit.records, 1000 - v4);
 	assert_int_equal(s.pending_records, 0);
 	exporter_get_stats(e, &es);
-	assert_int_equal(es.not_sent, 1000 - v4);
+	assert_int_equal(es.not_sent.records, 1000 - v4);
 	assert_int_equal(es.exported, v4);
-	assert_int_equal(es.not_sent_packets, s.unfit_packets);
-	assert_int_equal(es.not_sent_octets, s.unfit_octets);
+	assert_int_equal(es.not_sent.packets, s.unfit.packets);
+	assert_int_equal(es.not_sent.octets, s.unfit.octets);
 	close_exporter();
 }
 
@@ -165,8 +165,8 @@ static void test_small_and_lost(void **state)
 	exporter_finish(e, &now);
 	assert_true(sink->messages[0].size <= 484);
 	exporter_get_collector_stats(e, 0, &s);
-	assert_int_equal(s.records + s.lost_records, 90);
-	assert_in_range(s.lost_records, 20, 40);
+	assert_int_equal(s.records + s.lost.records, 90);
+	assert_in_range(s.lost.records, 20, 40);
 	assert_int_equal(reader_uint(sink->messages[sink->n - 1].data + 16, 4) +
 				 reader_uint(sink->messages[sink->n - 1].data + 2, 2),
 			 90);
@@ -228,7 +228,7 @@ static void test_step_between_sessions(void **state)
 	exporter_finish(e, &now);
 	assert_int_equal(sink->n, 0);
 	exporter_get_collector_stats(e, 0, &s);
-	assert_int_equal(s.lost_records, 1);
+	assert_int_equal(s.lost.records, 1);
 	close_exporter();
 }
 

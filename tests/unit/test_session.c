@@ -49,8 +49,8 @@ static void on_outcome(void *context, const struct transport_load *load, size_t 
 	struct world *w = context;
 
 	(void)size;
-	*(sent ? &w->sent : &w->lost) += load->records;
-	if (load->records) {
+	*(sent ? &w->sent : &w->lost) += load->flows.records;
+	if (load->flows.records) {
 		assert_int_equal(w->fate[load->first], UNTOLD);
 		w->fate[load->first] = sent ? SENT : LOST;
 	}
@@ -61,9 +61,9 @@ static void on_revoked(void *context, const struct transport_load *load, size_t 
 	struct world *w = context;
 
 	(void)size;
-	w->sent -= load->records;
-	w->lost += load->records;
-	w->revoked += load->records;
+	w->sent -= load->flows.records;
+	w->lost += load->flows.records;
+	w->revoked += load->flows.records;
 	assert_int_equal(w->fate[load->first], SENT);
 	w->fate[load->first] = LOST;
 }
@@ -162,8 +162,7 @@ static void world_free(struct world *w, uint64_t deadline_ms)
 static void commit(struct world *w, unsigned first, unsigned n)
 {
 	for (unsigned i = first; i < first + n; i++) {
-		struct transport_load load = {
-			.records = 1, .packets = 2, .octets = 3, .first = i, .end = i + 1};
+		struct transport_load load = {.flows = {1, 2, 3}, .first = i, .end = i + 1};
 		uint8_t *m = w->t->ops->reserve(w->t);
 
 		assert_non_null(m);

@@ -64,13 +64,13 @@ static unsigned session(bool v9, uint64_t now_s)
 		const struct sink_message *m = &sink->messages[i];
 		uint32_t seconds = reader.seconds;
 
-		enter(m->data, m->size, m->load.records + m->load.options, sequence);
+		enter(m->data, m->size, m->load.flows.records + m->load.options, sequence);
 		assert_int_equal(reader.template_records, 0);
-		assert_true(m->load.records == 0 ||
+		assert_true(m->load.flows.records == 0 ||
 			    m->load.options == 0); /* flow records are in messages of their own */
-		assert_int_equal(reader.flow_records, m->load.records);
+		assert_int_equal(reader.flow_records, m->load.flows.records);
 		assert_true(v9 || reader.seconds >= seconds);
-		sequence += v9 ? 1 : m->load.records + m->load.options;
+		sequence += v9 ? 1 : m->load.flows.records + m->load.options;
 		flows += reader.flow_records;
 	}
 	return flows;

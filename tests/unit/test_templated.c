@@ -232,9 +232,9 @@ static void test_lost_messages(void **state)
 			flows = read_all(false);
 			exporter_get_collector_stats(e, 0, &s);
 			assert_int_equal(s.records, flows);
-			assert_int_equal(s.records + s.lost_records, 1500);
-			assert_in_range(s.lost_records, 480, 530);
-			assert_true(s.lost_packets > 0 && s.lost_octets_total > s.lost_packets);
+			assert_int_equal(s.records + s.lost.records, 1500);
+			assert_in_range(s.lost.records, 480, 530);
+			assert_true(s.lost.packets > 0 && s.lost.octets > s.lost.packets);
 			if (both[f] == FORMAT_IPFIX) /* the next number is what was made, sent or not */
 				assert_true(e->collectors[0].sequence >= 1500);
 			close_exporter();
@@ -289,9 +289,9 @@ static void test_statistics(void **state)
 		put_records((unsigned)t * 40, 40, &now);
 		exporter_tick(e, &now);
 	}
-	facts.lost_records = 5; /* in front of the exporter */
-	facts.lost_packets = 50;
-	facts.lost_octets = 5000;
+	facts.lost.records = 5; /* in front of the exporter */
+	facts.lost.packets = 50;
+	facts.lost.octets = 5000;
 	exporter_set_facts(e, &facts);
 	exporter_finish(e, &now);
 	reader.record = on_statistics;
@@ -308,8 +308,8 @@ static void test_statistics(void **state)
 	assert_true(s.seen >= 10);
 	assert_int_equal(s.ignored, 11);
 	assert_int_equal(s.dropped, 3);
-	assert_true(cs.lost_records > 0);
-	assert_int_equal(s.not_sent, cs.lost_records + 5);
+	assert_true(cs.lost.records > 0);
+	assert_int_equal(s.not_sent, cs.lost.records + 5);
 	close_exporter();
 }
 
@@ -445,7 +445,7 @@ static void test_step_between_sessions(void **state)
 		assert_true(sink->n > before);
 		exporter_get_collector_stats(e, 0, &s);
 		assert_int_equal(s.records, 0);
-		assert_int_equal(s.lost_records, 1);
+		assert_int_equal(s.lost.records, 1);
 		close_exporter();
 	}
 }

@@ -33,8 +33,8 @@ static void on_outcome(void *context, const struct transport_load *load, size_t 
 {
 	assert_ptr_equal(context, &diag);
 	assert_true(size > 0);
-	*(sent ? &told_sent : &told_lost) += load->records;
-	told_packets += load->packets;
+	*(sent ? &told_sent : &told_lost) += load->flows.records;
+	told_packets += load->flows.packets;
 }
 
 static int open_with(const struct collector_config *c, struct transport_config config)
@@ -55,7 +55,7 @@ static int open_with(const struct collector_config *c, struct transport_config c
 /* A message of n octets of value v with 3 records; false: no room was lent. */
 static bool put(size_t n, int v)
 {
-	struct transport_load load = {.records = 3, .packets = 30};
+	struct transport_load load = {.flows = {.records = 3, .packets = 30}};
 	uint8_t *p = t->ops->reserve(t);
 
 	if (!p)
@@ -141,7 +141,7 @@ static void test_file(void **state)
 static void test_file_flush_between(void **state)
 {
 	struct collector_config c = file_collector("b.ipfix");
-	struct transport_load load = {.records = 3};
+	struct transport_load load = {.flows = {.records = 3}};
 	char text[16] = "";
 	uint8_t *p;
 	int fd;
@@ -315,7 +315,7 @@ static void test_udp_bulk(void **state)
 static void test_udp_flush_between(void **state)
 {
 	struct collector_config c = udp_collector("127.0.0.1", true);
-	struct transport_load load = {.records = 3};
+	struct transport_load load = {.flows = {.records = 3}};
 	uint8_t buffer[64], *p;
 
 	(void)state;
