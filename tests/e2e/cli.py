@@ -290,11 +290,13 @@ def live(arguments, do):
 
     unshare and nsenter, since `ip netns` mounts, and in a chroot there is nothing to mount on."""
     up = f"{e.find('ip')} link set lo up && exec \"$@\""
-    p = subprocess.Popen([e.find("unshare"), "--net", "sh", "-c", up, "sh", e.PITOT, "-i", "lo", *arguments],
-                         stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    time.sleep(1)
-    do(p)
-    out, err = p.communicate(timeout=30)
+    with e.workdir() as d:
+        pidfile = Path(d) / "pid"  # written when everything is open
+        p = subprocess.Popen([e.find("unshare"), "--net", "sh", "-c", up, "sh", e.PITOT, "-i", "lo", "-p", str(pidfile),
+                              *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        e.wait(lambda: p.poll() is not None or (pidfile.exists() and pidfile.read_text()), "a live pitot does not start")
+        do(p)
+        out, err = p.communicate(timeout=30)
     return p.returncode, out, err
 
 
@@ -308,7 +310,6 @@ for i in range(500): s.sendto(bytes(100), ("127.0.0.1", 20001))
 
 def send(p):
     subprocess.run([e.find("nsenter"), "--net", "-t", str(p.pid), "python3", "-c", SEND], check=True)
-    time.sleep(0.3)
 
 
 def may_capture():
@@ -329,14 +330,21 @@ def signals():
         return
     with e.workdir() as d:
         def stop(p):
+            def all_received():
+                p.send_signal(signal.SIGUSR1)
+                mid = stats_now()
+                return mid and mid["packets"]["received"] >= 500
+
+            def stats_now():
+                try:
+                    return e.statistics(f"{d}/s")
+                except (OSError, ValueError):  # not yet, or not wholly
+                    return None
+
             send(p)
-            p.send_signal(signal.SIGUSR1)
-            time.sleep(0.5)
-            mid = e.statistics(f"{d}/s")
-            e.check(mid["packets"]["received"] >= 500, f"SIGUSR1: {mid['packets']}")
-            e.check_ledger("SIGUSR1", mid)
+            e.wait(all_received, lambda: f"SIGUSR1: {stats_now()}")
+            e.check_ledger("SIGUSR1", e.statistics(f"{d}/s"))
             p.send_signal(signal.SIGHUP)
-            time.sleep(0.3)
             send(p)
             p.send_signal(signal.SIGTERM)
 
@@ -350,14 +358,10 @@ def signals():
         e.check(found.get(key, [0])[0] in (1000, 2000), f"1000 packets were sent: {found.get(key)}")
         e.check(found.get(key, [0, 0])[1] == found.get(key, [0])[0] * 128, f"octets: {found.get(key)}")
 
-    def hup(p):
-        sink.append(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-        time.sleep(0.2)
+    def interrupt(p):
         p.send_signal(signal.SIGINT)
 
-    sink = []
-    status, out, err = live(["-q", "-n", "json:-"], hup)
-    sink[0].close()
+    status, out, err = live(["-q", "-n", "json:-"], interrupt)
     e.check(status == 0 and not err, f"SIGINT: status {status}, {err!r}")
 
 
