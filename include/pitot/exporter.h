@@ -49,6 +49,7 @@ struct exporter_config {
 
 	const char *fields; /* --fields; NULL: the standard list of fields.def */
 	uint32_t flow_key;  /* enum flow_key_extra bits, for the flow keys option */
+	bool key_interface; /* likewise: several interfaces are captured, and records are apart by them */
 	bool has_ethernet;  /* MAC and VLAN are known: they are in the standard list */
 	bool has_direction; /* flowDirection is known */
 	bool offline;	    /* clocks follow the records: see export_clock */

@@ -82,7 +82,7 @@ struct collector {
 	uint32_t sequence;
 	uint64_t next_template_ns; /* monotonic */
 	uint64_t next_stats_ns;
-	uint32_t since_templates; /* messages since the last one with templates, that one included */
+	uint32_t since_templates; /* messages of flow records since the last one with templates */
 	uint64_t error_count;	  /* of the transport, when last looked */
 	uint64_t error_ns;	  /* when it last grew; 0: templates were sent since */
 	uint64_t error_messages;  /* sent then */

@@ -133,8 +133,9 @@ uint64_t options_flow_keys(const struct template *t, const struct exporter_confi
 			if (t->fields[i].ie == &ie_table[keys[k].ie] &&
 			    (keys[k].when == 0 || (config->flow_key & keys[k].when)))
 				bits |= UINT64_C(1) << i;
-		/* several observation points: the interface is part of the key */
-		if (t->fields[i].ie == &ie_table[IE_ingressInterface] && config->n_interfaces > 1)
+		/* the interface, which one of the two names: received there, or sent */
+		if (config->key_interface && (t->fields[i].ie == &ie_table[IE_ingressInterface] ||
+					      t->fields[i].ie == &ie_table[IE_egressInterface]))
 			bits |= UINT64_C(1) << i;
 	}
 	return bits;

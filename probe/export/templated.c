@@ -2,9 +2,10 @@
  * templated: see templated.h.
  *
  * A session begins with the templates, over UDP twice in messages of their own (RFC 7011 §8.4), then what
- * they describe about the exporter itself, then data.  Over UDP templates and options are sent again every
- * template_ns, also on an idle link, and every template_messages messages; reliable transports keep templates
- * for the session (§8.1) and get options data by time only.
+ * they describe about the exporter itself, then data.  Templates and options never share a message with flow
+ * records: what a collector does not understand, and gives up on, takes no flows with it.  Over UDP templates
+ * and options are sent again every template_ns, also on an idle link, and every template_messages messages of
+ * flow records; reliable transports keep templates for the session (§8.1) and get options data by time only.
  */
 #include "templated.h"
 
@@ -64,12 +65,18 @@ static void open_message(struct collector *c)
 	export_clock_add(&c->clock, NULL, &c->exporter->now);
 }
 
+/*
+ * Options templates have a set each: collectors (nfacctd 1.7.7) lose their place behind the first of a set,
+ * and give the rest of the message up.
+ */
 static void put_template(struct collector *c, const struct template *t)
 {
 	struct dialect d = dialect_of(c);
 	struct wire *w = &c->message.wire;
 	unsigned head = t->n_scope ? 6 : 4, size = head + 4u * t->n_fields;
 
+	if (t->n_scope)
+		message_close_set(c);
 	for (unsigned i = 0; i < t->n_fields; i++)
 		size += t->fields[i].pen ? 4 : 0;
 	if (!message_room(c, t->n_scope ? d.options_template_set : d.template_set, size, open_message)) {
@@ -146,9 +153,7 @@ static void put_interfaces(struct collector *c, struct export_facts *facts)
 	}
 }
 
-/*
- * Templates, and what stands with them.  all: also the tables, which may be long; when templates are due by
- * the count of messages these would make the next ones due.
+/* Templates, and what stands with them.  all: also the tables, which may be long, and are due by time only.
  */
 static void announce(struct collector *c, unsigned copies, bool all)
 {
@@ -157,9 +162,9 @@ static void announce(struct collector *c, unsigned copies, bool all)
 
 	options_facts(&facts, config, c->format->protocol);
 	message_finish(c);
+	c->since_templates = 0;
 	for (unsigned i = 0; i < copies; i++) {
 		message_finish(c);
-		c->since_templates = 0;
 		put_templates(c);
 	}
 	put_flow_keys(c, &facts);
@@ -202,10 +207,6 @@ static void put_statistics(struct collector *c)
 	if (c->lost.records != c->shown.records && !c->transport->limits.reliable) {
 		announce(c, 1, false); /* a message that shows them */
 		message_flush(c);
-	} else if (due_by_count(c)) {
-		announce(c, 1, false);
-		if (c->since_templates > 0) /* not in this message alone */
-			message_flush(c);
 	}
 	options_facts(&facts, &e->config, c->format->protocol);
 	if (is_spooled(c))
@@ -261,8 +262,7 @@ static void refresh(struct collector *c)
 		return;
 	}
 	options_facts(&facts, &c->exporter->config, c->format->protocol);
-	if (is_spooled(c))
-		message_finish(c);
+	message_finish(c);
 	c->templates_due = false;
 	c->next_template_ns = c->exporter->now.monotonic_ns + c->exporter->config.template_ns;
 	if (c->exporter->config.offline)
@@ -306,8 +306,7 @@ static void open_for_data(struct collector *c)
 		export_clock_add(&c->clock, r, now);
 	}
 	prepare(c);
-	if (is_spooled(c)) /* flow records are in messages of their own */
-		message_finish(c);
+	message_finish(c); /* flow records are in messages of their own */
 	follow_clock(c, r, now);
 	if (c->message.open)
 		return;

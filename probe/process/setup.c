@@ -202,6 +202,7 @@ static int setup_exporter(struct control *r, struct diag *diag)
 		.inactive_ns = c->inactive_ns,
 		.fields = c->fields,
 		.flow_key = c->flow_key,
+		.key_interface = c->n_interfaces > 1,
 		.has_ethernet = setup_has_ethernet(r),
 		.has_direction = setup_tells_direction(r),
 		.offline = !r->live,

@@ -131,13 +131,15 @@ PROTOCOLS = {"ICMP": 1, "TCP": 6, "UDP": 17, "DCCP": 33, "IPv6": 41, "GRE": 47, 
              "SCTP": 132, "UDPLi": 136, "MOBIL": 135, "MobHe": 135, "IPv6-ICMP": 58, "IPv6-NoNxt": 59, "UDPLite": 136}
 
 
-def nfacctd(datagrams):
+def nfacctd(datagrams, sampling=None):
+    """sampling: a list that gets the sampling rate of every record."""
     port, found = e.free_port(), {}
     with e.workdir() as d:
         Path(f"{d}/conf").write_text(
             f"daemonize: false\nnfacctd_ip: 127.0.0.1\nnfacctd_port: {port}\nplugins: print\nplugin_buffer_size: 102400\n"
-            f"plugin_pipe_size: 10240000\naggregate: src_host,dst_host,src_port,dst_port,proto,tcpflags\n"
-            f"print_output: csv\nprint_output_file: {d}/out\nprint_refresh_time: 1\nprint_num_protos: true\n"
+            f"plugin_pipe_size: 10240000\naggregate: src_host,dst_host,src_port,dst_port,proto,tcpflags"
+            f"{',sampling_rate' if sampling is not None else ''}\n"
+            f"print_output: csv\nprint_output_file: {d}/out\nprint_output_file_append: true\nprint_refresh_time: 1\nprint_num_protos: true\n"
             f"print_cache_entries: 16411\nnfacctd_disable_checks: true\n", encoding="utf-8")
         p = start([e.find("nfacctd"), "-f", f"{d}/conf"], port)
         replay(datagrams, port)
@@ -147,11 +149,44 @@ def nfacctd(datagrams):
         p.wait(10)
         rows = list(csv.DictReader(Path(f"{d}/out").read_text().splitlines())) if Path(f"{d}/out").exists() else []
     for row in rows:
+        if sampling is not None:
+            sampling.append(int(row["SAMPLING_RATE"]))
         proto = row["PROTOCOL"]
         number = int(proto) if proto.isdigit() else {"icmp": 1, "tcp": 6, "udp": 17, "ipv6-icmp": 58, "sctp": 132}.get(proto, -1)
         e.add(found, (row["SRC_IP"], row["DST_IP"], number, int(row["SRC_PORT"]), int(row["DST_PORT"])),
               int(row["PACKETS"]), int(row["BYTES"]), int(row["TCP_FLAGS"]) if number == 6 else 0)
     return found
+
+
+def many_flows(path, n):
+    """A capture of n flows of one packet each."""
+    with open(path, "wb") as f:
+        f.write(struct.pack("<IHHiIII", 0xa1b2c3d4, 2, 4, 0, 0, 262144, 101))
+        for i in range(n):
+            packet = struct.pack("!BBHHHBBH4sI", 0x45, 0, 40, i, 0, 64, 17, 0, b"\xc0\0\2\1", 0xc6336400 + i % 250)
+            packet += struct.pack("!HHHH", 1024 + i // 250, 5000, 20, 0) + bytes(12)
+            f.write(struct.pack("<IIII", 1_700_000_000 + i // 1000, i % 1000, len(packet), len(packet)) + packet)
+
+
+def all_of_it(scheme):
+    """One export reaches everyone whole, flows and the sampling rate, whatever of it a collector does not understand."""
+    sampling = []
+    with e.workdir() as d:
+        many_flows(f"{d}/many.pcap", 4000)
+        expected, _ = flows.flows(f"{d}/many.pcap")
+        datagrams = export(f"{d}/many.pcap", scheme)
+        e.check(len(expected) == 4000, f"the reference has {len(expected)} flows")
+        if e.find("tshark"):
+            compare(f"many {scheme} tshark", expected, tshark(datagrams, scheme, "many"))
+            as_pcap(datagrams, 2055, f"{d}/x.pcap")
+            rates = subprocess.run([e.find("tshark"), "-n", "-r", f"{d}/x.pcap", "-d", "udp.port==2055,cflow", "-T", "fields", "-e",
+                                    "cflow.sampling_interval"], capture_output=True, text=True, check=False).stdout.split()
+            e.check(rates and set(rates) == {"1"}, f"many {scheme} tshark: sampling {rates}")
+        if e.find("nfcapd") and e.find("nfdump"):
+            compare(f"many {scheme} nfdump", expected, nfdump(datagrams, f"many {scheme}"))
+        if e.find("nfacctd"):
+            compare(f"many {scheme} nfacctd", expected, nfacctd(datagrams, sampling))
+            e.check(set(sampling) == {1}, f"many {scheme} nfacctd: sampling {set(sampling)}")
 
 
 def only4(expected):
@@ -204,6 +239,7 @@ def main():
     for programs in (["tshark"], ["nfcapd", "nfdump"], ["nfacctd"]):
         e.have(*programs)
     own_outputs()
+    e.together(all_of_it, ["netflow9", "ipfix"])
     e.together(foreign, FOREIGN)
     e.finish()
 

@@ -152,6 +152,7 @@ static inline struct exporter_config sink_config(void)
 		.has_direction = true,
 		.interfaces = interfaces,
 		.n_interfaces = 2,
+		.key_interface = true,
 		.start_ns = SINK_EPOCH * NS_PER_SEC,
 		.start_monotonic_ns = NS_PER_SEC,
 		.domain = 7,

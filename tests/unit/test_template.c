@@ -397,14 +397,14 @@ static void test_flow_keys(void **state)
 	uint64_t bits;
 
 	(void)state;
-	assert_int_equal(build(PX, "1,8,12,4,7,11,5,10,58,56"), 0);
-	config.n_interfaces = 1;
+	assert_int_equal(build(PX, "1,8,12,4,7,11,5,10,58,56,14"), 0);
+	config.key_interface = false;
 	assert_int_equal(options_flow_keys(&v4, &config), 0x3e);
 	assert_int_equal(options_flow_keys(&v6, &config), 0x3e);
-	config.n_interfaces = 2;
+	config.key_interface = true;
 	config.flow_key = FLOW_KEY_TOS | FLOW_KEY_VLAN | FLOW_KEY_MAC;
 	bits = options_flow_keys(&v4, &config);
-	assert_int_equal(bits, 0x3fe);
+	assert_int_equal(bits, 0x7fe); /* egress: the only interface that a packet sent there has */
 }
 
 static void count_line(void *ctx, const char *line)
