@@ -72,13 +72,13 @@ static void control_sum(struct control *r, struct metering_stats *sum, bool now)
 
 	for (unsigned i = 0; i < r->n_workers; i++) {
 		(now ? metering_get_stats : metering_peek_stats)(r->workers[i], &one);
-		report_add(sum, &one);
+		ledger_add(sum, &one);
 	}
 	if (!r->feed)
 		return;
 	one = (struct metering_stats){0};
 	file_reader_get_stats(r->feed, &one.meter, &one.flows);
-	report_add(sum, &one);
+	ledger_add(sum, &one);
 }
 
 static void control_facts(struct control *r, uint64_t now_ns, bool final)
@@ -90,7 +90,7 @@ static void control_facts(struct control *r, uint64_t now_ns, bool final)
 		return;
 	r->next_facts_ns = now_ns + facts_ns;
 	control_sum(r, &sum, final);
-	facts = report_facts(&sum);
+	facts = ledger_facts(&sum);
 	exporting_set_facts(r->exporting, &facts);
 }
 
@@ -98,22 +98,24 @@ static int control_report(struct control *r, bool final)
 {
 	const struct config *c = r->config;
 	struct report report = {.final = final, .duration_ns = clock_monotonic_ns() - r->start.monotonic_ns};
+	struct ledger ledger;
 	FILE *out;
 
 	exporting_get_stats(r->exporting,
 			    &report.exporting); /* first: what is taken later must have been handed on */
 	control_sum(r, &report.metering, true);
 	interfaces_get_gaps(&r->interfaces, clock_monotonic_ns(), &report.gaps, &report.gap_ns);
+	ledger_take(&ledger, &report);
 	if (c->stats_path) {
 		out = strcmp(c->stats_path, "-") ? control_open_stats(r, c->stats_path) : stderr;
 		if (out)
-			report_json(out, &report);
+			report_json(out, &ledger);
 		if (!out || (out != stderr && fclose(out) != 0)) {
 			log_error("--stats %s: %s", c->stats_path, strerror(errno));
 			return 1;
 		}
 	} else if (!c->quiet) {
-		report_summary(stderr, &report);
+		report_text(stderr, &ledger);
 	}
 	return 0;
 }

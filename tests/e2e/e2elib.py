@@ -203,8 +203,17 @@ def wait(what, text, seconds=30):
     return check(False, text() if callable(text) else text)
 
 
+def check_shape(where, s):
+    """The statistics are what their schema says."""
+    import jsonschema  # Debian's python3-jsonschema; only those who look at statistics need it
+    schema = json.loads((ROOT / "scripts/statistics.schema.json").read_text(encoding="utf-8"))
+    for wrong in jsonschema.Draft202012Validator(schema).iter_errors(s):
+        check(False, f"{where}: {'.'.join(str(p) for p in wrong.path)}: {wrong.message[:200]}")
+
+
 def check_ledger(where, s):
     """The identities of pitot(8), LEDGER, recomputed from the statistics."""
+    check_shape(where, s)
     p, o, f = s["packets"], s["octets"], s["flows"]
     check(s["ledger"]["balanced"] is True, f"{where}: the ledger is not balanced")
     check(p["received"] == p["metered"] + sum(p["ignored"].values()) + p["unselected"],

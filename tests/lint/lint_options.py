@@ -109,10 +109,6 @@ def check_man8(root, rows):
     for used in re.findall(r"\bFl -([a-z-]+)", text):
         if used not in rows:
             error(f"{where}: --{used} is mentioned and not in options.def")
-    reasons = re.findall(r"^IGNORED\((\w+),", (root / "include/pitot/ignored.def").read_text(), flags=re.M)
-    for reason in reasons:
-        if f".It Cm {reason.lower()}\n" not in text:
-            error(f"{where}: LEDGER: the reason {reason.lower()} of ignored.def is missing")
 
 
 def check_man5(root, rows):

@@ -1,0 +1,136 @@
+/*
+ * report_openmetrics: see report.h.  Text exposition format 0.0.4: all samples of a metric stand together,
+ * below its HELP and TYPE.
+ */
+#include "report.h"
+
+#include <ctype.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "pitot/clock.h"
+#include "pitot/log.h"
+
+static void metrics_escaped(FILE *out, const char *s)
+{
+	char text[2048];
+
+	log_escape(text, sizeof(text), s);
+	for (const char *p = text; *p; p++) {
+		if (*p == '"' || *p == '\\')
+			fputc('\\', out);
+		fputc(*p, out);
+	}
+}
+
+/* "pitot_" + prefix + the row's metric + "_total" */
+static void metrics_name(FILE *out, const char *prefix, const struct ledger_row *row)
+{
+	fprintf(out, "pitot_%s%s%s", prefix, row->metric, row->kind == LEDGER_COUNTER ? "_total" : "");
+}
+
+static void metrics_head(FILE *out, const char *prefix, const struct ledger_row *row, const char *help)
+{
+	fputs("# HELP ", out);
+	metrics_name(out, prefix, row);
+	fprintf(out, " %s\n# TYPE ", help);
+	metrics_name(out, prefix, row);
+	fprintf(out, " %s\n", row->kind == LEDGER_COUNTER ? "counter" : "gauge");
+}
+
+static void metrics_value(FILE *out, const struct ledger_row *row, uint64_t value)
+{
+	if (row->unit == LEDGER_SECONDS)
+		fprintf(out, " %" PRIu64 ".%03" PRIu64 "\n", value / NS_PER_SEC, value / NS_PER_MSEC % 1000);
+	else
+		fprintf(out, " %" PRIu64 "\n", value);
+}
+
+static void metrics_label(FILE *out, const struct ledger_row *row)
+{
+	if (!row->label)
+		return;
+	fprintf(out, "{%s=\"", row->label);
+	for (const char *p = row->name; *p; p++)
+		fputc(tolower((unsigned char)*p), out);
+	fputs("\"}", out);
+}
+
+/* A family's own help is each member's; the metric's says what they have in common. */
+static const char *metrics_help(const struct ledger_row *row)
+{
+	static const struct {
+		const char *metric, *help;
+	} families[] = {
+		{"ignored_packets", "frames that were not metered, by reason"},
+		{"noted_packets", "metered packets with something odd about them, by what it is"},
+		{"ended_flows", "flow records that ended, by reason"},
+	};
+
+	for (unsigned i = 0; row->label && i < sizeof(families) / sizeof(families[0]); i++)
+		if (!strcmp(families[i].metric, row->metric))
+			return families[i].help;
+	return row->help;
+}
+
+static void metrics_numbers(FILE *out, const struct ledger *l)
+{
+	const char *last = "";
+
+	for (unsigned i = 0; i < LEDGER_NUMBERS; i++) {
+		const struct ledger_row *row = &ledger_rows[i];
+
+		if (strcmp(row->metric, last) != 0)
+			metrics_head(out, "", row, metrics_help(row));
+		last = row->metric;
+		metrics_name(out, "", row);
+		metrics_label(out, row);
+		metrics_value(out, row, l->values[i]);
+	}
+}
+
+static void metrics_collectors(FILE *out, const struct ledger *l)
+{
+	for (unsigned i = 0; i < LEDGER_COLLECTOR_NUMBERS && l->n_collectors; i++) {
+		const struct ledger_row *row = &ledger_collector_rows[i];
+
+		metrics_head(out, "collector_", row, row->help);
+		for (unsigned k = 0; k < l->n_collectors; k++) {
+			metrics_name(out, "collector_", row);
+			fputs("{collector=\"", out);
+			metrics_escaped(out, l->collectors[k].url);
+			fputs("\"}", out);
+			metrics_value(out, row, l->collectors[k].values[i]);
+		}
+	}
+	if (!l->n_collectors)
+		return;
+	fputs("# HELP pitot_collector_up whether the collector can be sent to\n"
+	      "# TYPE pitot_collector_up gauge\n",
+	      out);
+	for (unsigned k = 0; k < l->n_collectors; k++) {
+		fputs("pitot_collector_up{collector=\"", out);
+		metrics_escaped(out, l->collectors[k].url);
+		fprintf(out, "\"} %d\n", !strcmp(l->collectors[k].state, "up"));
+	}
+}
+
+void report_openmetrics(FILE *out, const struct ledger *l)
+{
+	fprintf(out,
+		"# HELP pitot_build_info the program that these numbers are of\n# TYPE pitot_build_info "
+		"gauge\n"
+		"pitot_build_info{version=\"%s\"} 1\n",
+		PITOT_VERSION);
+	fprintf(out,
+		"# HELP pitot_uptime_seconds time since the program began\n# TYPE pitot_uptime_seconds "
+		"gauge\n"
+		"pitot_uptime_seconds %" PRIu64 ".%03" PRIu64 "\n",
+		l->duration_ns / NS_PER_SEC, l->duration_ns / NS_PER_MSEC % 1000);
+	metrics_numbers(out, l);
+	metrics_collectors(out, l);
+	fprintf(out,
+		"# HELP pitot_ledger_balanced whether every packet is in exactly one counter\n"
+		"# TYPE pitot_ledger_balanced gauge\npitot_ledger_balanced %d\n",
+		l->balanced);
+}
