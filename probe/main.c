@@ -13,6 +13,7 @@
 #include "pitot/exporter.h"
 #include "pitot/log.h"
 #include "process/control.h"
+#include "process/daemon.h"
 
 static void main_print(void *ctx, const char *line)
 {
@@ -79,8 +80,11 @@ int main(int argc, char **argv)
 {
 	struct config config;
 	struct diag diag = {""};
-	int status, r = config_parse(&config, argc, argv, &diag);
+	int status, r = daemon_open_standard();
 
+	if (r < 0)
+		exit(1); /* and nowhere to say it */
+	r = config_parse(&config, argc, argv, &diag);
 	if (r) {
 		log_error("%s", diag.text);
 		exit(r == CONFIG_E_USAGE ? 2 : 1);

@@ -80,11 +80,16 @@ struct capture_ops {
 	const char *name;
 	/* Opens; on success *cp is set.  On failure a sentence is in diag. */
 	int (*open)(struct capture **cp, const struct capture_config *config, struct diag *diag);
-	/* 0 with b->n >= 0 frames (0: none within wait_ms), a positive CAPTURE_E_*, or negative errno + diag.
+	/*
+	 * 0 with b->n >= 0 frames (0: none within wait_ms, or none in the next part of a file that is all
+	 * rejected or passed over), a positive CAPTURE_E_*, or negative errno + diag.
 	 */
 	int (*recv)(struct capture *c, struct frame_batch *b, int wait_ms, struct diag *diag);
 	void (*release)(struct capture *c, struct frame_batch *b);
-	/* Shuts the entrance: recv lends what is inside already, then says CAPTURE_E_END.  May be NULL. */
+	/*
+	 * Shuts the entrance: recv lends what is inside already, then says CAPTURE_E_END.  Of a savefile any
+	 * thread may call it: a pipe that is waited for is taken to have ended.  May be NULL.
+	 */
 	void (*stop)(struct capture *c);
 	int (*get_stats)(struct capture *c, struct capture_stats *stats); /* since open or adopt */
 	/* Takes over the socket in place of its own; the descriptors are gone whatever comes out.  NULL where
@@ -129,7 +134,8 @@ static inline void capture_release(struct capture *c, struct frame_batch *b)
 {
 	c->ops->release(c, b);
 }
-/* Live: nothing new comes in from now on; go on with recv until CAPTURE_E_END and no frame is lost. */
+/* Live: nothing new comes in from now on; go on with recv until CAPTURE_E_END and no frame is lost.
+ * Savefiles: see the table of operations. */
 static inline void capture_stop(struct capture *c)
 {
 	if (c->ops->stop)

@@ -2,20 +2,21 @@
 #include "pitot/log.h"
 
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-static enum log_level log_max = LOG_LEVEL_INFO;
+static _Atomic int log_max = LOG_LEVEL_INFO; /* SIGHUP writes it while other threads read */
 
 void log_set_level(enum log_level level)
 {
-	log_max = level;
+	atomic_store_explicit(&log_max, (int)level, memory_order_relaxed);
 }
 
 enum log_level log_get_level(void)
 {
-	return log_max;
+	return (enum log_level)atomic_load_explicit(&log_max, memory_order_relaxed);
 }
 
 void log_escape(char *dst, size_t size, const char *src)
@@ -44,7 +45,7 @@ void log_write(enum log_level level, const char *fmt, ...)
 	va_list ap;
 	size_t n;
 
-	if (level > log_max)
+	if (level > log_get_level())
 		return;
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);

@@ -6,6 +6,8 @@
  */
 #include <errno.h>
 #include <pcap/pcap.h>
+#include <poll.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +16,11 @@
 #include "capture/capture_source.h"
 #include "pitot/clock.h"
 
-enum { ARENA = 1 << 20 };
+enum {
+	ARENA = 1 << 20,
+	LOOK_MS = 50,	     /* between two looks at whether a silent pipe is still wanted */
+	PACKETS_MOST = 4096, /* that the filter may reject before the caller can do other things */
+};
 
 struct capture_savefile {
 	struct capture base;
@@ -26,6 +32,7 @@ struct capture_savefile {
 	struct bpf_program filter;
 	bool has_filter;
 	uint64_t packet;
+	_Atomic bool stopped; /* by any thread: a pipe that is waited for has ended */
 	struct capture_stats stats;
 	struct pcap_pkthdr *kept; /* read, but the arena had no room for it */
 	const u_char *kept_data;
@@ -34,6 +41,17 @@ struct capture_savefile {
 	uint8_t *arena;
 	size_t arena_size;
 };
+
+/* libpcap cannot be called again after a short read: a pipe is waited for until it is no longer wanted. */
+static bool savefile_wait(struct capture_savefile *f)
+{
+	struct pollfd p = {.fd = f->source.fd, .events = POLLIN};
+
+	while (!f->source.is_file && poll(&p, 1, LOOK_MS) == 0)
+		if (atomic_load(&f->stopped))
+			return false;
+	return true;
+}
 
 static ssize_t savefile_cookie_read(void *cookie, char *buf, size_t size)
 {
@@ -48,6 +66,8 @@ static ssize_t savefile_cookie_read(void *cookie, char *buf, size_t size)
 		f->head_read += take;
 		return (ssize_t)take;
 	}
+	if (!savefile_wait(f))
+		return 0;
 	do {
 		n = read(f->source.fd, buf, size);
 	} while (n < 0 && errno == EINTR);
@@ -178,7 +198,7 @@ static bool savefile_next(struct capture_savefile *f)
 		return true;
 	}
 	f->kept = NULL;
-	if (r == PCAP_ERROR_BREAK)
+	if (r == PCAP_ERROR_BREAK || atomic_load(&f->stopped))
 		f->ended = CAPTURE_E_END;
 	else if (!f->ended)
 		f->ended = diag_set(&f->why, -EBADMSG, "--read %s: after packet %llu: %s", f->base.name,
@@ -189,9 +209,10 @@ static bool savefile_next(struct capture_savefile *f)
 static int capture_savefile_recv(struct capture *c, struct frame_batch *b, int wait_ms, struct diag *diag)
 {
 	struct capture_savefile *f = (struct capture_savefile *)c;
+	unsigned rejected = 0;
 	size_t used = 0;
 
-	(void)wait_ms; /* libpcap's savefile calls block on a pipe */
+	(void)wait_ms; /* libpcap's savefile calls wait for a pipe */
 	b->n = 0;
 	while (b->n < BATCH_MAX) {
 		if (!f->kept) {
@@ -201,6 +222,8 @@ static int capture_savefile_recv(struct capture *c, struct frame_batch *b, int w
 				f->stats.filtered++;
 				f->stats.filtered_octets += f->kept->len;
 				f->kept = NULL;
+				if (++rejected == PACKETS_MOST)
+					break;
 				continue;
 			}
 		}
@@ -220,6 +243,11 @@ static void capture_savefile_release(struct capture *c, struct frame_batch *b)
 	b->n = 0;
 }
 
+static void capture_savefile_stop(struct capture *c)
+{
+	atomic_store(&((struct capture_savefile *)c)->stopped, true);
+}
+
 static int capture_savefile_get_stats(struct capture *c, struct capture_stats *stats)
 {
 	*stats = ((struct capture_savefile *)c)->stats;
@@ -231,6 +259,7 @@ const struct capture_ops capture_savefile_ops = {
 	.open = capture_open,
 	.recv = capture_savefile_recv,
 	.release = capture_savefile_release,
+	.stop = capture_savefile_stop,
 	.get_stats = capture_savefile_get_stats,
 	.close = capture_savefile_close,
 };

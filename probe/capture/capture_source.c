@@ -135,6 +135,10 @@ int capture_source_open(struct capture_source *s, const char *path, struct diag 
 	s->fd = is_stdin ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC);
 	if (s->fd < 0)
 		return diag_set(diag, -errno, "--read %s: %s", path, strerror(errno));
+	if (is_stdin && (fcntl(s->fd, F_GETFL) & O_ACCMODE) == O_WRONLY) {
+		r = diag_set(diag, -EBADF, "--read -: standard input is closed");
+		goto fail;
+	}
 	if (fstat(s->fd, &st) < 0 || S_ISDIR(st.st_mode)) {
 		r = diag_set(diag, -EISDIR, "--read %s: is a directory, not a capture file", path);
 		goto fail;

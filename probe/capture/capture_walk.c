@@ -83,8 +83,11 @@ int capture_walk_recv(struct capture *c, struct frame_batch *b, int wait_ms, str
 		r = capture_walk_fill(w, WALK_CHUNK, wait_ms, diag);
 		if (r == 0)
 			r = w->format->walk(w, b, diag);
-		if (w->base.is_file || w->end || wait_ms < 0)
+		if (w->end || wait_ms < 0)
 			continue;
+		if (w->base.is_file) /* a chunk in which no packet was wanted: its caller has other things to
+					do, too */
+			break;
 		if (until_ns)
 			wait_ms = walk_wait_left(until_ns);
 		if (wait_ms == 0)

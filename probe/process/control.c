@@ -125,6 +125,8 @@ static void control_stop_workers(struct control *r)
 	exporting_stop_by(r->exporting, clock_monotonic_ns() + r->config->stop_ns);
 	for (unsigned i = 0; i < r->n_workers; i++)
 		metering_stop(r->workers[i]);
+	if (r->feed)
+		file_reader_stop(r->feed);
 }
 
 /* A metering process that ended by itself: of interfaces that is a failure, and ends all. */

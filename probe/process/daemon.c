@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,31 +15,63 @@
 
 static int ready_fd = -1;
 
-int daemon_fork(struct diag *diag)
+int daemon_open_standard(void)
 {
-	int fds[2], status = 1;
-	pid_t pid;
+	for (int fd = 0; fd <= 2; fd++) {
+		if (fcntl(fd, F_GETFD) >= 0)
+			continue;
+		/* the lowest free number is this one */
+		if (open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) < 0 && open("/", O_PATH) < 0)
+			return -errno;
+	}
+	return 0;
+}
+
+/* The parent, until the child is ready or has ended. */
+static _Noreturn void daemon_wait(pid_t pid, int ready, int signals)
+{
+	struct pollfd fds[] = {{.fd = ready, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
+	int status = 0, told = 0;
 	char byte;
 
-	if (pipe2(fds, O_CLOEXEC) < 0)
-		return diag_set(diag, -errno, "--daemon: %s", strerror(errno));
-	pid = fork();
-	if (pid < 0) {
-		int r = diag_set(diag, -errno, "--daemon: %s", strerror(errno));
+	while (!fds[0].revents && (poll(fds, 2, -1) >= 0 || errno == EINTR)) {
+		int s = fds[1].revents ? daemon_next_signal(signals) : 0;
 
-		close(fds[0]);
-		close(fds[1]);
-		return r;
+		if (s == SIGTERM || s == SIGINT)
+			kill(pid, told++ ? SIGKILL : s);
+		if (told > 1)
+			_exit(1);
 	}
+	if (read(ready, &byte, 1) == 1)
+		_exit(0);
+	if (waitpid(pid, &status, 0) != pid)
+		_exit(1);
+	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+}
+
+int daemon_fork(struct diag *diag)
+{
+	int fds[2] = {-1, -1}, signals = daemon_signals(diag), r = 0;
+	pid_t pid = -1;
+
+	if (signals < 0)
+		return signals;
+	if (pipe2(fds, O_CLOEXEC) == 0)
+		pid = fork();
+	if (pid < 0)
+		r = diag_set(diag, -errno, "--daemon: %s", strerror(errno));
 	if (pid > 0) {
 		close(fds[1]);
-		if (read(fds[0], &byte, 1) == 1)
-			_exit(0);
-		if (waitpid(pid, &status, 0) == pid && WIFEXITED(status))
-			_exit(WEXITSTATUS(status));
-		_exit(1);
+		daemon_wait(pid, fds[0], signals);
 	}
-	close(fds[0]);
+	close(signals);
+	if (fds[0] >= 0)
+		close(fds[0]);
+	if (pid < 0) {
+		if (fds[1] >= 0)
+			close(fds[1]);
+		return r;
+	}
 	setsid();
 	ready_fd = fds[1];
 	return 0;

@@ -21,6 +21,8 @@ enum {
 	PIECE_PACKETS = 192,
 	AHEAD = 8,
 	SLOTS_A_READER = 16,
+	EMPTY_MOST =
+		8,  /* batches, or chunks of the file, without a packet to meter: then others get a turn */
 	SPIN = 400, /* looks before a reader sleeps: about as long as a piece takes */
 };
 
@@ -254,14 +256,16 @@ static int file_reader_read_batch(struct file_reader *f, struct packet *packets,
 /* A piece of packets; 0, or why they are the last.  What was read before an end or an error is good. */
 static int file_reader_fill(struct file_reader *f, struct packet *packets, unsigned *total)
 {
+	unsigned empty = 0;
 	int r = 0;
 
 	*total = 0;
-	while (r == 0 && *total + BATCH_MAX <= f->piece_packets) {
+	while (r == 0 && empty < EMPTY_MOST && *total + BATCH_MAX <= f->piece_packets) {
 		unsigned n;
 
 		r = file_reader_read_batch(f, packets + *total, &n);
 		*total += n;
+		empty += n == 0;
 		if (r == 0 && n == 0 && !file_reader_is_file(f))
 			break; /* a pipe that has nothing now: what there is should not wait */
 	}
@@ -298,8 +302,9 @@ static void file_reader_wake(struct file_reader *f)
 		gate_wake(&f->readers[i].gate);
 }
 
-/* Fills the next slot, if it is free and nobody else is at it. */
-static bool file_reader_produce(struct file_reader *f)
+/* Fills the next slot, if it is free and nobody else is at it; *barren: there was nothing to be had for it.
+ */
+static bool file_reader_produce(struct file_reader *f, bool *barren)
 {
 	struct file_reader_slot *s;
 	uint64_t piece;
@@ -314,6 +319,7 @@ static bool file_reader_produce(struct file_reader *f)
 		return false;
 	}
 	end = file_reader_fill(f, s->packets, &s->n);
+	*barren = s->n == 0;
 	atomic_store(&s->readers_left, f->config.n_readers);
 	atomic_store(&f->filled, piece + 1);
 	if (end) /* last: whoever sees it must see that this piece is yet to come */
@@ -401,14 +407,14 @@ int file_reader_next(struct file_reader *f, unsigned reader, struct packet **pac
 		     struct diag *diag)
 {
 	struct file_lane *r = &f->readers[reader];
-	bool waited = false;
+	bool waited = false, barren = false;
 
 	*n = 0;
 	for (;;) {
 		uint64_t news = atomic_load(&f->news);
 		int ended;
 
-		if (file_reader_is_short(f, r) && file_reader_produce(f))
+		if (!barren && file_reader_is_short(f, r) && file_reader_produce(f, &barren))
 			continue;
 		if (file_reader_is_ready(f, r)) {
 			*n = file_reader_take(r, &f->slots[r->piece % f->n_slots], reader, packets);
@@ -431,6 +437,12 @@ int file_reader_next(struct file_reader *f, unsigned reader, struct packet **pac
 		file_reader_wait(f, r, news);
 		waited = true;
 	}
+}
+
+void file_reader_stop(struct file_reader *f)
+{
+	for (unsigned i = 0; i < f->n_captures; i++)
+		capture_stop(f->captures[i]);
 }
 
 void file_reader_get_stats(struct file_reader *f, struct meter_stats *meter, struct flow_stats *fragments)

@@ -54,6 +54,9 @@ enum { FILE_READER_E_END = 1 };
 int file_reader_next(struct file_reader *f, unsigned reader, struct packet **packets, unsigned *n,
 		     struct diag *diag);
 
+/* What is waited for at pipes is no longer wanted.  Any thread. */
+void file_reader_stop(struct file_reader *f);
+
 /* Of what is not the readers': received and ignored packets, octets of both, fragments.  Any thread. */
 void file_reader_get_stats(struct file_reader *f, struct meter_stats *meter, struct flow_stats *fragments);
 

@@ -51,6 +51,8 @@ static int open_path(struct file *f, const char *path)
 	struct stat st;
 
 	if (strcmp(path, "-") == 0) {
+		if ((fcntl(STDOUT_FILENO, F_GETFL) & O_ACCMODE) == O_RDONLY)
+			return -EBADF;
 		f->t.fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
 		return f->t.fd < 0 ? -errno : 0;
 	}
@@ -75,7 +77,7 @@ static int file_open(struct transport **tp, const struct transport_config *confi
 	if (r) {
 		free(f);
 		return diag_set(diag, r, "--collector %s: cannot write to %s: %s", config->collector->url,
-				path, strerror(-r));
+				path, r == -EBADF ? "standard output is closed" : strerror(-r));
 	}
 	f->regular = fstat(f->t.fd, &st) == 0 && S_ISREG(st.st_mode) && f->temporary;
 	if (!f->regular) /* a reader that goes away is an error like any other */

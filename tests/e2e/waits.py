@@ -1,0 +1,163 @@
+#!/usr/bin/env python3
+"""Every wait has an end: whatever pitot waits for, it hears TERM and USR1 and ends in --stop-timeout and a moment.
+
+    waits.py PITOT SRCROOT [PART]
+"""
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import e2elib as e
+import flows
+
+WEB = e.DATA / "web.pcap"
+PATIENCE_S = 30  # for what has to come
+HOURS = 1 << 42  # octets: a file of so many is not read to its end
+
+
+class Running:
+    """pitot, whose standard error is a file."""
+
+    def __init__(self, directory, *args, **how):
+        self.path = Path(directory) / "stderr"
+        with open(self.path, "wb") as err:
+            self.process = subprocess.Popen([e.PITOT, *map(str, args)], stderr=err, **how)
+
+    def started(self):
+        """Until its threads are at work: signals are for them from then on."""
+        tasks = f"/proc/{self.process.pid}/task"
+        e.wait(lambda: self.process.poll() is not None or len(os.listdir(tasks)) > 2,
+               lambda: f"not started: {self.said()}", PATIENCE_S)
+
+    def said(self):
+        return self.path.read_text(errors="replace")
+
+    def term(self, how=signal.SIGTERM, seconds=PATIENCE_S):
+        """Its exit status after the signal; None when it does not end."""
+        self.process.send_signal(how)
+        return self.end(seconds)
+
+    def end(self, seconds=PATIENCE_S):
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            return None
+
+
+def sleeps(pid):
+    """Whether the process has begun to wait: it uses no more processor time."""
+    def used():
+        return [Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[i] for i in (11, 12)]
+    before = used()
+    time.sleep(0.3)
+    return used() == before
+
+
+def statistics_of(p, path):
+    """What USR1 has written; None when it wrote nothing."""
+    before = path.stat().st_mtime_ns if path.exists() else 0
+    p.process.send_signal(signal.SIGUSR1)
+    if e.wait(lambda: path.exists() and path.stat().st_size and path.stat().st_mtime_ns != before,
+              lambda: f"USR1: no statistics: {p.said()}", PATIENCE_S):
+        return e.statistics(path)
+    return None
+
+
+# ---- closed standard descriptors
+
+
+def closed(*args, fds):
+    """pitot's exit status and what it said, started with these descriptors closed."""
+    def close():
+        for fd in fds:
+            os.close(fd)
+    err = None if 2 in fds else subprocess.PIPE
+    return subprocess.run([e.PITOT, *map(str, args)], stderr=err, preexec_fn=close, timeout=PATIENCE_S, check=False)
+
+
+def part_closed_descriptors():
+    for fds in ((0,), (1,), (2,), (0, 1, 2)):
+        with e.workdir() as d:
+            got = closed("-q", "-r", WEB, *e.NO_AGEING, "-n", f"json:{d}/out", "--stats", f"{d}/stats", fds=fds)
+            found = e.json_flows(Path(f"{d}/out").read_bytes())
+            e.check(got.returncode == 0 and not e.differences(flows.flows(WEB)[0], found), f"without {fds}: {got}")
+    got = closed("-q", "-r", WEB, "-n", "json:-", fds=(1,))
+    e.check(got.returncode == 1 and b"standard output is closed" in got.stderr, f"json:- without 1: {got}")
+    got = closed("-q", "-r", "-", "-n", "json:/dev/null", fds=(0,))
+    e.check(got.returncode == 1 and b"standard input is closed" in got.stderr, f"-r - without 0: {got}")
+    for fds in ((0,), (0, 1, 2)):
+        with e.workdir() as d:
+            os.mkfifo(f"{d}/in")
+            pidfile, hold = Path(d) / "pid", os.open(f"{d}/in", os.O_RDWR)
+            os.write(hold, WEB.read_bytes())
+            got = closed("--daemon", "-r", f"{d}/in", "-n", f"json:{d}/out", "-p", pidfile, "-q", fds=fds)
+            e.check(got.returncode == 0, f"--daemon without {fds}: {got}")
+            pid = int(pidfile.read_text())
+            e.wait(lambda: sleeps(pid), f"--daemon without {fds} takes all of a processor")
+            targets = [os.readlink(f"/proc/{pid}/fd/{n}") for n in range(3)]
+            e.check(targets == ["/dev/null"] * 3, f"--daemon without {fds}: {targets}")
+            os.kill(pid, signal.SIGTERM)
+            e.wait(lambda: not pidfile.exists() and not os.path.exists(f"/proc/{pid}"), f"--daemon without {fds}: deaf")
+            os.close(hold)
+
+
+# ---- input without an end in sight
+
+
+def pcap_header(magic=0xa1b2c3d4):
+    return struct.pack("<IHHiIII", magic, 2, 4, 0, 0, 262144, 1)
+
+
+def hear(where, p, stats):
+    p.started()
+    s = statistics_of(p, stats)
+    e.check(s and not s["final"], f"{where}: {s}")
+    if s:
+        e.check_ledger(where, s)
+    e.check(p.process.poll() is None, f"{where}: it has ended: {p.said()}")
+    status = p.term()
+    e.check(status is not None and not e.sanitizer(p.said().encode()), f"{where}: TERM: {status} {p.said()}")
+
+
+def part_huge_file():
+    """A file that goes on for hours, of which no packet is metered."""
+    frame = bytes(12) + b"\x08\x06" + bytes(46)
+    chunk = b"".join(struct.pack("<IIII", 1700000000, 0, 60, 60) + frame for _ in range(20000))
+    for magic in (0xa1b2c3d4, 0xa1b2cd34):
+        for more in ([], ["-w", "2"], ["-f", "port 9"]):
+            with e.workdir() as d:
+                huge, stats = Path(d) / "huge.pcap", Path(d) / "stats"
+                huge.write_bytes(pcap_header(magic) + (b"" if magic == 0xa1b2cd34 else chunk))
+                os.truncate(huge, HOURS)  # zeros are packets without octets
+                p = Running(d, "-q", "-r", huge, "-n", f"json:{d}/out", "--stats", stats, *more)
+                hear(f"a huge file, magic {magic:x} {more}", p, stats)
+
+
+def part_silent_pipe():
+    """A pipe from which nothing comes, inside a packet."""
+    for magic in (0xa1b2c3d4,):
+        with e.workdir() as d:
+            stats, data = Path(d) / "stats", pcap_header(magic) + struct.pack("<II", 1700000000, 0)
+            p = Running(d, "-q", "-r", "-", "-n", f"json:{d}/out", "--stats", stats, stdin=subprocess.PIPE)
+            p.process.stdin.write(data)
+            p.process.stdin.flush()
+            hear(f"a silent pipe, magic {magic:x}", p, stats)
+
+
+def main():
+    parts = [part_closed_descriptors, part_huge_file, part_silent_pipe]
+    for part in parts:
+        if len(sys.argv) > 3 and sys.argv[3] not in part.__name__:
+            continue
+        print(part.__name__, flush=True)
+        part()
+    e.finish()
+
+
+main()
