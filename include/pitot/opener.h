@@ -3,11 +3,12 @@
  *
  * It is forked before the sandbox is entered, runs one thread, has no socket but the one to its parent, and
  * does what it was told at its start and nothing else: open capture number i again (an interface was deleted
- * and made anew), and open, rename or remove output file number i.  Requests hold a number, never a name.  It
- * ends when its parent does.
+ * and made anew), and with file number i what the file is there for: statistics are written again, an output
+ * file gets its name when it is complete, a pid file is removed.  Requests hold a number, never a name; paths
+ * are walked once, at its start (path.h).  It ends when its parent does.
  *
- * opener_file() and the like take a NULL opener and then do it themselves, as far as the user may.  All may
- * be called from any thread but those that parse packets; they wait for the answer, 5 s at most.
+ * opener_rewrite() and the like take a NULL opener and then do it themselves, as far as the user may.  All
+ * may be called from any thread but those that parse packets; they wait for the answer, 5 s at most.
  */
 #ifndef PITOT_OPENER_H
 #define PITOT_OPENER_H
@@ -26,13 +27,27 @@ struct opener_answer {
 	_Alignas(8) uint8_t facts[OPENER_FACTS]; /* what the two ends agreed on */
 };
 
+enum opener_right {
+	OPENER_REWRITES = 1 << 0, /* opened, emptied, made */
+	OPENER_FINISHES = 1 << 1, /* renamed from FILE.part */
+	OPENER_REMOVES = 1 << 2,
+};
+
+struct opener_file {
+	const char *path;
+	const char *option; /* for sentences */
+	unsigned rights;
+};
+
 struct opener_config {
 	unsigned n_captures;
 	/* Runs in the opener. */
 	int (*open_capture)(void *ctx, unsigned index, struct opener_answer *answer, struct diag *diag);
 	void *ctx;
-	const char *const *files; /* to be written again: opened, renamed to from FILE.part, removed */
+	const struct opener_file *files;
 	unsigned n_files;
+	unsigned user; /* whom the program becomes, and the opener, too, where that is enough */
+	unsigned group;
 	bool sandbox; /* Landlock and a list of system calls for the opener, too */
 	bool detach;  /* it leaves the terminal */
 };
@@ -48,9 +63,9 @@ const char *opener_missing(const struct opener *o); /* layers of the sandbox tha
 /* Negative errno and the opener's sentence when it did not work. */
 int opener_capture(struct opener *o, unsigned index, struct opener_answer *answer, struct diag *diag);
 
-/* Opened for writing, made or emptied; a descriptor or negative errno. */
-int opener_file(struct opener *o, const char *path);
-int opener_rename(struct opener *o, const char *path); /* from PATH.part */
-int opener_remove(struct opener *o, const char *path);
+/* See path.h for what they do: path_rewrite(), path_finish_part(), path_remove(). */
+int opener_rewrite(struct opener *o, const char *path, struct diag *diag); /* a descriptor */
+int opener_finish(struct opener *o, const char *path, struct diag *diag);
+int opener_remove(struct opener *o, const char *path, struct diag *diag);
 
 #endif

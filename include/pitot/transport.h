@@ -27,6 +27,7 @@ struct transport_config {
 	int ttl;		 /* 0: the system's */
 	uint32_t mtu;		 /* --mtu; 0: IP_MTU of the route, at most 1500; 512 if unknown */
 	struct opener *opener;	 /* renames what the user may not; NULL: nobody */
+	unsigned user;		 /* whom the process becomes: its files may be used (path.h) */
 	bool offline;		 /* may wait for room (a savefile is read): never drop for want of it */
 	/* (D)TLS */
 	const char *tls_ca, *tls_cert, *tls_key, *tls_name;

@@ -7,8 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "config/config_internal.h"
+#include "pitot/path.h"
 
 enum { FILE_MAX = 1 << 20, FILE_LINE_MAX = 8192, FILE_ROWS_MAX = 128 };
 
@@ -151,12 +153,18 @@ static void file_close(FILE **f)
 
 int config_file_read(struct config_build *b, const char *path, struct diag *diag)
 {
-	FILE *f __attribute__((cleanup(file_close))) = fopen(path, "re");
+	struct diag why;
+	int fd = path_read(path, &why);
+	FILE *f __attribute__((cleanup(file_close))) = fd < 0 ? NULL : fdopen(fd, "r");
 	char *text __attribute__((cleanup(config_free_text))) = NULL;
 	size_t size;
 
-	if (!f)
-		return diag_set(diag, -errno, "--config: %.200s: %s", path, strerror(errno));
+	if (fd < 0)
+		return diag_set(diag, fd, "--config: %.490s", why.text);
+	if (!f) {
+		close(fd);
+		return diag_set(diag, -ENOMEM, "--config: %.200s: %s", path, strerror(ENOMEM));
+	}
 	text = malloc(FILE_MAX + 1);
 	if (!text)
 		return diag_set(diag, -ENOMEM, "--config: %.200s: %s", path, strerror(ENOMEM));

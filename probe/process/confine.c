@@ -2,12 +2,9 @@
 #include "confine.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "pitot/log.h"
 #include "interfaces.h"
@@ -32,62 +29,45 @@ static const char *confine_directory(char directory[PATH_MAX], const char *path)
 	return n ? directory : ".";
 }
 
-/* The file is opened when there are statistics, which may be a week later: a mistake is better told now. */
-static int confine_check_stats(const char *path, struct diag *diag)
+static void confine_list_file(struct confine *c, const char *path, const char *option, unsigned rights)
 {
-	char directory[PATH_MAX];
-	struct stat st;
-	int r = 0;
-
-	if (stat(path, &st) == 0)
-		r = S_ISDIR(st.st_mode)				      ? -EISDIR
-		    : faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) < 0 ? -errno
-								      : 0;
-	else if (errno != ENOENT ||
-		 faccessat(AT_FDCWD, confine_directory(directory, path), W_OK | X_OK, AT_EACCESS) < 0)
-		r = -errno;
-	return r < 0 ? diag_set(diag, r, "--stats %s: %s", path, strerror(-r)) : 0;
+	c->files[c->n_files++] = (struct opener_file){.path = path, .option = option, .rights = rights};
 }
 
-/* What is written again after the start: statistics, the pid file's end, the renaming of complete files. */
+/* What is done with files after the start: each is listed for that, and for nothing else. */
 static int confine_list_files(struct confine *c, const struct config *config, struct diag *diag)
 {
 	c->files = calloc(config->n_collectors + 2, sizeof(*c->files));
 	if (!c->files)
 		return diag_set(diag, -ENOMEM, "out of memory");
-	if (config->stats_path && strcmp(config->stats_path, "-")) {
-		int r = confine_check_stats(config->stats_path, diag);
-
-		if (r < 0)
-			return r;
-		c->files[c->n_files++] = config->stats_path;
-	}
+	if (config->stats_path && strcmp(config->stats_path, "-"))
+		confine_list_file(c, config->stats_path, "--stats", OPENER_REWRITES);
 	if (config->pidfile)
-		c->files[c->n_files++] = config->pidfile;
+		confine_list_file(c, config->pidfile, "--pidfile", OPENER_REMOVES);
 	for (unsigned i = 0; i < config->n_collectors; i++) {
 		const struct collector_config *to = &config->collectors[i];
 
 		if (to->transport == TRANSPORT_FILE && strcmp(to->path, "-"))
-			c->files[c->n_files++] = to->path;
+			confine_list_file(c, to->path, "--collector", OPENER_FINISHES);
 	}
 	return 0;
 }
 
 /* The spool is opened by root and written by the user. */
-static int confine_prepare_spool(const struct config *config, struct diag *diag)
+static int confine_prepare_spool(const struct config *config, const struct sandbox_user *user,
+				 struct diag *diag)
 {
-	struct sandbox_user user;
 	struct diag why;
-	int r = sandbox_find_user(&user, config->user, config->stay_root, diag);
+	int r;
 
-	if (r < 0 || !config->spool_dir)
-		return r;
-	r = sandbox_make_directory(config->spool_dir, &user, &why);
+	if (!config->spool_dir)
+		return 0;
+	r = sandbox_make_directory(config->spool_dir, user, &why);
 	if (r < 0)
 		return diag_set(diag, r, "--spool %.500s", why.text);
 	if (r == SANDBOX_E_OWNER)
 		log_warning("--spool %s, and user %s may not write there: give it to that user (chown)",
-			    why.text, user.name);
+			    why.text, user->name);
 	return 0;
 }
 
@@ -101,12 +81,18 @@ int confine_start_opener(struct confine *c, const struct config *config, struct 
 		.sandbox = config->sandbox != CONFIG_SANDBOX_OFF,
 		.detach = config->daemon,
 	};
-	int r = confine_prepare_spool(config, diag);
+	struct sandbox_user user;
+	int r = sandbox_find_user(&user, config->user, config->stay_root, diag);
 
+	if (r == 0)
+		r = confine_prepare_spool(config, &user, diag);
 	if (r == 0)
 		r = confine_list_files(c, config, diag);
 	if (r < 0)
 		return r;
+	c->user = user.uid;
+	opener.user = user.uid;
+	opener.group = user.gid;
 	opener.files = c->files;
 	opener.n_files = c->n_files;
 	if (!opener.n_captures && !opener.n_files)

@@ -12,7 +12,8 @@
 struct confine {
 	struct opener *opener; /* NULL: nothing will have to be opened again */
 	struct sandbox *sandbox;
-	const char **files; /* the opener's */
+	unsigned user;		   /* whom the process becomes */
+	struct opener_file *files; /* the opener's */
 	unsigned n_files;
 };
 

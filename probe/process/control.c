@@ -50,18 +50,15 @@ static void control_own_flows(struct control *r)
 		metering_set_own_flows(r->workers[i], &own);
 }
 
-static FILE *control_open_stats(struct control *r, const char *path)
+static FILE *control_open_stats(struct control *r, const char *path, struct diag *diag)
 {
-	int fd = opener_file(r->confine.opener, path);
-	FILE *out;
+	int fd = opener_rewrite(r->confine.opener, path, diag);
+	FILE *out = fd < 0 ? NULL : fdopen(fd, "w");
 
-	if (fd < 0) {
-		errno = -fd;
-		return NULL;
-	}
-	out = fdopen(fd, "w");
-	if (!out)
+	if (fd >= 0 && !out) {
+		diag_set(diag, -errno, "%.400s: %s", path, strerror(errno));
 		close(fd);
+	}
 	return out;
 }
 
@@ -99,6 +96,7 @@ static int control_report(struct control *r, bool final)
 	const struct config *c = r->config;
 	struct report report = {.final = final, .duration_ns = clock_monotonic_ns() - r->start.monotonic_ns};
 	struct ledger ledger;
+	struct diag diag = {""};
 	FILE *out;
 
 	exporting_get_stats(r->exporting,
@@ -107,11 +105,15 @@ static int control_report(struct control *r, bool final)
 	interfaces_get_gaps(&r->interfaces, clock_monotonic_ns(), &report.gaps, &report.gap_ns);
 	ledger_take(&ledger, &report);
 	if (c->stats_path) {
-		out = strcmp(c->stats_path, "-") ? control_open_stats(r, c->stats_path) : stderr;
+		out = strcmp(c->stats_path, "-") ? control_open_stats(r, c->stats_path, &diag) : stderr;
 		if (out)
 			report_json(out, &ledger);
-		if (!out || (out != stderr && fclose(out) != 0)) {
-			log_error("--stats %s: %s", c->stats_path, strerror(errno));
+		if (out && out != stderr && fclose(out) != 0) {
+			diag_set(&diag, -errno, "%.400s: %s", c->stats_path, strerror(errno));
+			out = NULL;
+		}
+		if (!out) {
+			log_error("--stats %s", diag.text);
 			return 1;
 		}
 	} else if (!c->quiet) {
@@ -188,12 +190,19 @@ static void control_reload(struct control *r)
 	log_info("reload: %s is in force", c->config_path);
 }
 
+static void control_remove_pidfile(const struct control *r)
+{
+	struct diag diag = {""};
+
+	if (r->pid_fd >= 0 && opener_remove(r->confine.opener, r->config->pidfile, &diag) < 0)
+		log_warning("--pidfile %s", diag.text);
+}
+
 /* A second TERM or INT ends the program now: threads are at work, and nothing is taken down under them. */
 static void control_stop(struct control *r)
 {
 	if (r->stopping) {
-		if (r->pid_fd >= 0)
-			(void)opener_remove(r->confine.opener, r->config->pidfile);
+		control_remove_pidfile(r);
 		daemon_abandon(1);
 	}
 	r->stopping = true;
@@ -340,10 +349,9 @@ static void control_close(struct control *r)
 	file_reader_free(r->feed);
 	exporting_free(r->exporting);
 	exporter_free(r->exporter);
-	if (r->pid_fd >= 0) {
-		(void)opener_remove(r->confine.opener, r->config->pidfile);
+	control_remove_pidfile(r);
+	if (r->pid_fd >= 0)
 		close(r->pid_fd);
-	}
 	interfaces_deinit(&r->interfaces);
 	service_close(&r->service);
 	confine_deinit(&r->confine);

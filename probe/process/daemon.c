@@ -13,6 +13,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "pitot/path.h"
+
 static int ready_fd = -1;
 
 int daemon_open_standard(void)
@@ -111,14 +113,17 @@ static pid_t pidfile_holder(int fd)
 	return fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK ? lock.l_pid : 0;
 }
 
-int daemon_write_pidfile(const char *path, struct diag *diag)
+int daemon_write_pidfile(const char *path, unsigned user, struct diag *diag)
 {
-	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644), r;
+	struct path_at at;
+	struct diag why;
+	int r = path_find(&at, path, user, &why), fd = r < 0 ? r : path_own(&at, &why);
 	char text[32];
 	int n = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
 
+	path_forget(&at);
 	if (fd < 0)
-		return diag_set(diag, -errno, "--pidfile %s: %s", path, strerror(errno));
+		return diag_set(diag, fd, "--pidfile %.490s", why.text);
 	r = lock_pidfile(fd);
 	if (r == -EACCES || r == -EAGAIN)
 		diag_set(diag, r, "--pidfile %s: it is that of process %ld, which is running", path,

@@ -27,9 +27,10 @@ void daemon_ready(void);
 
 /*
  * The descriptor, which stays open as long as the process does: it holds a lock, by which another process
- * sees that the file is in use.  Or negative errno, -EACCES or -EAGAIN when another process holds it.
+ * sees that the file is in use.  user: whom the process becomes (path.h).  Or negative errno, -EACCES or
+ * -EAGAIN when another process holds it.
  */
-int daemon_write_pidfile(const char *path, struct diag *diag);
+int daemon_write_pidfile(const char *path, unsigned user, struct diag *diag);
 
 /* Lets the process have that many files open, as far as the system allows it; never fewer than before. */
 void daemon_allow_files(uint64_t n);

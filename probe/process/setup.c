@@ -190,7 +190,8 @@ static int setup_exporter(struct control *r, struct diag *diag)
 			      .replay_octets = c->replay_octets,
 			      .replay_ns = c->replay_ns,
 			      .offline = !r->live,
-			      .opener = r->confine.opener},
+			      .opener = r->confine.opener,
+			      .user = r->confine.user},
 		.domain = c->domain,
 		.template_ns = c->template_ns,
 		.template_messages = c->template_messages,
@@ -243,7 +244,7 @@ int setup_open(struct control *r, struct diag *diag)
 		ret = setup_exporter(r, diag);
 	daemon_may_end(false);
 	if (ret == 0 && c->pidfile) {
-		r->pid_fd = daemon_write_pidfile(c->pidfile, diag);
+		r->pid_fd = daemon_write_pidfile(c->pidfile, r->confine.user, diag);
 		ret = r->pid_fd < 0 ? r->pid_fd : 0;
 	}
 	if (ret == 0 && r->live)

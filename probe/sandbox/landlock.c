@@ -120,19 +120,24 @@ static int landlock_create(unsigned version, uint64_t fs, bool net, bool scoped)
 	return fd < 0 ? -errno : (int)fd;
 }
 
+static int landlock_add_fd(int ruleset, int fd, uint64_t allowed)
+{
+	struct landlock_path rule = {.allowed = allowed, .parent_fd = fd};
+	struct stat st;
+
+	if (fstat(fd, &st) == 0 && !S_ISDIR(st.st_mode))
+		rule.allowed &= FS_READ_FILE | FS_WRITE_FILE | FS_TRUNCATE;
+	return syscall(SYS_landlock_add_rule, ruleset, RULE_PATH_BENEATH, &rule, 0) < 0 ? -errno : 0;
+}
+
 static int landlock_add_path(int ruleset, const char *path, uint64_t allowed)
 {
-	struct landlock_path rule = {.allowed = allowed, .parent_fd = open(path, O_PATH | O_CLOEXEC)};
-	struct stat st;
-	int r = 0;
+	int fd = open(path, O_PATH | O_CLOEXEC), r;
 
-	if (rule.parent_fd < 0)
+	if (fd < 0)
 		return errno == ENOENT || errno == EACCES || errno == ENOTDIR ? 0 : -errno;
-	if (fstat(rule.parent_fd, &st) == 0 && !S_ISDIR(st.st_mode))
-		rule.allowed &= FS_READ_FILE | FS_WRITE_FILE | FS_TRUNCATE;
-	if (syscall(SYS_landlock_add_rule, ruleset, RULE_PATH_BENEATH, &rule, 0) < 0)
-		r = -errno;
-	close(rule.parent_fd);
+	r = landlock_add_fd(ruleset, fd, allowed);
+	close(fd);
 	return r;
 }
 
@@ -207,7 +212,7 @@ int landlock_prepare(const struct sandbox_config *config, unsigned *version, int
 	return 0;
 }
 
-int landlock_enter_writing(const char *const *directories, struct diag *diag)
+int landlock_enter_writing(const int *directories, unsigned n, struct diag *diag)
 {
 	unsigned version = landlock_version();
 	int ruleset, r;
@@ -218,8 +223,8 @@ int landlock_enter_writing(const char *const *directories, struct diag *diag)
 	if (ruleset < 0)
 		return diag_set(diag, ruleset, "Landlock: %s", strerror(-ruleset));
 	r = landlock_add_paths(ruleset, system_paths, FS_READ);
-	if (r == 0)
-		r = landlock_add_paths(ruleset, directories, FS_WRITE & landlock_fs_rights(version));
+	for (unsigned i = 0; r == 0 && i < n; i++)
+		r = landlock_add_fd(ruleset, directories[i], FS_WRITE & landlock_fs_rights(version));
 	if (r == 0 && WRITE_MORE)
 		r = landlock_add_path(ruleset, WRITE_MORE, FS_WRITE & landlock_fs_rights(version));
 	r = r < 0 ? diag_set(diag, r, "Landlock: %s", strerror(-r)) : landlock_restrict(ruleset, diag);

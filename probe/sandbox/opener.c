@@ -22,7 +22,7 @@ struct opener {
 	pid_t pid;
 	pthread_mutex_t mutex; /* one question at a time */
 	uint32_t number;
-	const char *const *files;
+	const struct opener_file *files;
 	unsigned n_files;
 	char missing[256];
 };
@@ -49,6 +49,28 @@ int opener_send(int fd, const struct opener_reply *reply, const int *fds, unsign
 	return sendmsg(fd, &msg, MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
+static void opener_close_all(const int *fds, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		close(fds[i]);
+}
+
+/* Descriptors of one control message: those that there is room for are kept, the others closed. */
+static void opener_take(const struct cmsghdr *c, int *fds, unsigned *n_fds)
+{
+	unsigned n = (unsigned)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+
+	for (unsigned i = 0; i < n; i++) {
+		int fd;
+
+		memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(fd));
+		if (*n_fds < OPENER_FDS)
+			fds[(*n_fds)++] = fd;
+		else
+			close(fd);
+	}
+}
+
 int opener_receive(int fd, struct opener_reply *reply, int *fds, unsigned *n_fds)
 {
 	union {
@@ -59,24 +81,21 @@ int opener_receive(int fd, struct opener_reply *reply, int *fds, unsigned *n_fds
 	struct msghdr msg = {
 		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
 	ssize_t n = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
-	const struct cmsghdr *c;
 
 	*n_fds = 0;
-	if (n <= 0)
-		return n == 0 ? 1 : -errno;
-	c = CMSG_FIRSTHDR(&msg);
-	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
-		*n_fds = (unsigned)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-		memcpy(fds, CMSG_DATA(c), *n_fds * sizeof(int));
+	if (n < 0)
+		return -errno;
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c))
+		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
+			opener_take(c, fds, n_fds);
+	/* cut off: of the answer, or of its descriptors, for which there was no room or no number left */
+	if (n == sizeof(*reply) && !(msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC))) {
+		reply->text[sizeof(reply->text) - 1] = '\0';
+		return 0;
 	}
-	reply->text[sizeof(reply->text) - 1] = '\0';
-	return n == sizeof(*reply) ? 0 : -EPROTO;
-}
-
-static void opener_close_all(const int *fds, unsigned n)
-{
-	for (unsigned i = 0; i < n; i++)
-		close(fds[i]);
+	opener_close_all(fds, *n_fds);
+	*n_fds = 0;
+	return n == 0 ? 1 : -EPROTO;
 }
 
 /* ---- start and end */
@@ -215,50 +234,57 @@ int opener_capture(struct opener *o, unsigned index, struct opener_answer *answe
 	return 0;
 }
 
-/* The file's number; -1 when the opener does not know it. */
-static int opener_find(const struct opener *o, const char *path)
+/* Without an opener, and for what it does not know: the caller does it. */
+static int opener_do_path(enum opener_kind kind, const char *path, int *fd, struct diag *diag)
 {
-	for (unsigned i = 0; o && i < o->n_files; i++)
-		if (!strcmp(o->files[i], path))
-			return (int)i;
-	return -1;
+	struct path_at at;
+	int r = path_find(&at, path, geteuid(), diag);
+
+	if (r == 0)
+		r = opener_do(kind, &at, fd, diag);
+	path_forget(&at);
+	return r;
 }
 
-static int opener_ask_file(struct opener *o, enum opener_kind kind, int index, int *fd)
+static int opener_ask_file(struct opener *o, enum opener_kind kind, const char *path, int *fd,
+			   struct diag *diag)
 {
 	struct opener_reply reply;
-	int fds[OPENER_FDS];
-	unsigned n_fds;
-	int r = opener_ask(o, kind, (unsigned)index, &reply, fds, &n_fds);
+	int fds[OPENER_FDS], r;
+	unsigned n_fds, i = 0;
 
-	if (fd && r == 0 && n_fds == 1) {
+	*fd = -1;
+	while (o && i < o->n_files && strcmp(o->files[i].path, path))
+		i++;
+	if (!o || i == o->n_files)
+		return opener_do_path(kind, path, fd, diag);
+	r = opener_ask(o, kind, i, &reply, fds, &n_fds);
+	if (r == 0 && n_fds != (kind == OPENER_REWRITE))
+		r = -EPROTO;
+	if (r == 0 && n_fds)
 		*fd = fds[0];
-		return 0;
-	}
-	opener_close_all(fds, n_fds);
-	return r == 0 && fd ? -EPROTO : r;
+	else
+		opener_close_all(fds, n_fds);
+	return r < 0 ? diag_set(diag, r, "%.255s", reply.text[0] ? reply.text : strerror(-r)) : 0;
 }
 
-int opener_file(struct opener *o, const char *path)
+int opener_rewrite(struct opener *o, const char *path, struct diag *diag)
 {
-	int index = opener_find(o, path), fd = -1, r;
+	int fd, r = opener_ask_file(o, OPENER_REWRITE, path, &fd, diag);
 
-	if (index < 0)
-		return opener_do_file(path);
-	r = opener_ask_file(o, OPENER_FILE, index, &fd);
 	return r < 0 ? r : fd;
 }
 
-int opener_rename(struct opener *o, const char *path)
+int opener_finish(struct opener *o, const char *path, struct diag *diag)
 {
-	int index = opener_find(o, path);
+	int fd;
 
-	return index < 0 ? opener_do_rename(path) : opener_ask_file(o, OPENER_RENAME, index, NULL);
+	return opener_ask_file(o, OPENER_FINISH, path, &fd, diag);
 }
 
-int opener_remove(struct opener *o, const char *path)
+int opener_remove(struct opener *o, const char *path, struct diag *diag)
 {
-	int index = opener_find(o, path);
+	int fd;
 
-	return index < 0 ? opener_do_remove(path) : opener_ask_file(o, OPENER_REMOVE, index, NULL);
+	return opener_ask_file(o, OPENER_REMOVE, path, &fd, diag);
 }

@@ -5,8 +5,9 @@
 #include <stdint.h>
 
 #include "pitot/opener.h"
+#include "pitot/path.h"
 
-enum opener_kind { OPENER_READY, OPENER_CAPTURE, OPENER_FILE, OPENER_RENAME, OPENER_REMOVE, OPENER_KINDS };
+enum opener_kind { OPENER_READY, OPENER_CAPTURE, OPENER_REWRITE, OPENER_FINISH, OPENER_REMOVE };
 
 struct opener_request {
 	uint32_t number; /* the answer has it again */
@@ -28,9 +29,8 @@ int opener_receive(int fd, struct opener_reply *reply, int *fds, unsigned *n_fds
 /* The opener's life; returns its exit status. */
 int opener_serve(int fd, const struct opener_config *config);
 
-/* What the opener does with files, and the caller itself when there is none. */
-int opener_do_file(const char *path);
-int opener_do_rename(const char *path);
-int opener_do_remove(const char *path);
+/* What is asked, done: by the opener, and by the caller itself when there is none.  *fd is -1 but for
+ * REWRITE. */
+int opener_do(enum opener_kind kind, const struct path_at *at, int *fd, struct diag *diag);
 
 #endif

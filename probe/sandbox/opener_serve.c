@@ -1,19 +1,20 @@
 /*
  * opener_serve: the opener process itself.  One thread, one socket, one loop.
  *
- * It keeps the user that started it and CAP_NET_RAW if there are captures; CAP_DAC_OVERRIDE only if that user
- * could not write one of the files without it.
+ * It becomes the user that the program becomes where all its files are that user's anyway, and keeps the one
+ * that started it elsewhere; of capabilities it keeps CAP_NET_RAW if there are captures, and CAP_DAC_OVERRIDE
+ * only if one of the files could not be written without it.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "sandbox/opener_internal.h"
@@ -21,96 +22,149 @@
 
 enum { FILES_MAX = 128 };
 
+struct serve {
+	const struct opener_config *config;
+	struct path_at files[FILES_MAX];
+};
+
 /* ---- files */
 
-int opener_do_file(const char *path)
+int opener_do(enum opener_kind kind, const struct path_at *at, int *fd, struct diag *diag)
 {
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-
-	return fd < 0 ? -errno : fd;
+	*fd = -1;
+	switch (kind) {
+	case OPENER_REWRITE:
+		*fd = path_rewrite(at, diag);
+		return *fd < 0 ? *fd : 0;
+	case OPENER_FINISH:
+		return path_finish_part(at, diag);
+	case OPENER_REMOVE:
+		return path_remove(at, diag);
+	case OPENER_READY:
+	case OPENER_CAPTURE:
+		break;
+	}
+	return diag_set(diag, -EBADRQC, "the opener process: no such request");
 }
 
-int opener_do_rename(const char *path)
+/* Whether a file is there for this kind of request. */
+static bool serve_permits(const struct opener_file *file, unsigned kind)
 {
-	char part[PATH_MAX];
+	static const unsigned rights[] = {
+		[OPENER_REWRITE] = OPENER_REWRITES,
+		[OPENER_FINISH] = OPENER_FINISHES,
+		[OPENER_REMOVE] = OPENER_REMOVES,
+	};
 
-	if (snprintf(part, sizeof(part), "%s.part", path) >= (int)sizeof(part))
-		return -ENAMETOOLONG;
-	return rename(part, path) < 0 ? -errno : 0;
+	return kind < sizeof(rights) / sizeof(*rights) && (file->rights & rights[kind]) != 0;
 }
 
-int opener_do_remove(const char *path)
+/* Whether that works with what we are now. */
+static int serve_may_write(const struct opener_file *file, const struct path_at *at, struct diag *diag)
 {
-	return unlink(path) < 0 ? -errno : 0;
+	if (file->rights & OPENER_REWRITES)
+		return path_may_rewrite(at, diag);
+	return faccessat(at->dir, ".", W_OK | X_OK, AT_EACCESS) < 0 ? -errno : 0;
 }
 
-static void serve_directory(char directory[PATH_MAX], const char *path)
+/* Whether the user could do all of it: the directory is theirs, and so is what will be written. */
+static bool serve_user_suffices(const struct serve *s)
 {
-	char *slash;
+	for (unsigned i = 0; i < s->config->n_files; i++) {
+		struct stat dir, st;
 
-	snprintf(directory, PATH_MAX, "%s", path);
-	slash = strrchr(directory, '/');
-	if (!slash)
-		snprintf(directory, PATH_MAX, ".");
-	else
-		slash[slash == directory] = '\0';
-}
-
-static bool serve_may_write(const char *path)
-{
-	char directory[PATH_MAX];
-
-	serve_directory(directory, path);
-	if (faccessat(AT_FDCWD, directory, W_OK | X_OK, AT_EACCESS) < 0)
-		return false;
-	return faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) == 0 || errno == ENOENT;
+		if (fstat(s->files[i].dir, &dir) < 0 || dir.st_uid != s->config->user ||
+		    (dir.st_mode & S_IRWXU) != S_IRWXU)
+			return false;
+		if (path_stat(&s->files[i], &st) == 0 && st.st_uid != s->config->user)
+			return false;
+	}
+	return true;
 }
 
 /* ---- set-up */
 
-static int serve_drop(const struct opener_config *config, struct diag *diag)
+static int serve_find(struct serve *s, struct diag *diag)
 {
-	uint64_t keep = config->n_captures ? UINT64_C(1) << CAP_NET_RAW : 0;
+	for (unsigned i = 0; i < s->config->n_files; i++) {
+		struct diag why;
+		int r = path_find(&s->files[i], s->config->files[i].path, s->config->user, &why);
+
+		if (r < 0)
+			return diag_set(diag, r, "%.20s %.480s", s->config->files[i].option, why.text);
+	}
+	return 0;
+}
+
+/* The capabilities that are left stay through a change of user. */
+static int serve_become_user(const struct serve *s, struct diag *diag)
+{
+	const struct sandbox_user user = {.uid = s->config->user, .gid = s->config->group};
+	int r;
+
+	if (geteuid() != 0 || user.uid == 0 || !serve_user_suffices(s))
+		return 0;
+	if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0)
+		return diag_set(diag, -errno, "cannot keep capabilities: %s", strerror(errno));
+	r = sandbox_set_user(&user); /* a user namespace may lack this user: then it stays */
+	return r == 0 || r == -EINVAL || r == -EPERM
+		       ? 0
+		       : diag_set(diag, r, "cannot become uid %u: %s", user.uid, strerror(-r));
+}
+
+static int serve_drop(const struct serve *s, struct diag *diag)
+{
+	uint64_t keep = s->config->n_captures ? UINT64_C(1) << CAP_NET_RAW : 0;
 	uint64_t more = keep | UINT64_C(1) << CAP_DAC_OVERRIDE;
 	struct rlimit none = {0, 0};
+	int r;
 
 	setrlimit(RLIMIT_CORE, &none);
 	(void)prctl(PR_SET_NAME, "pitot-opener");
+	sandbox_drop_bounding(more);
+	r = serve_become_user(s, diag);
+	if (r < 0)
+		return r;
+	/* after the change of user, which decides it anew */
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return diag_set(diag, -errno, "cannot refuse debuggers: %s", strerror(errno));
-	sandbox_drop_bounding(more);
 	/* what can be written without the one capability decides whether it stays */
 	(void)sandbox_lend_capabilities(more, keep);
-	for (unsigned i = 0; i < config->n_files; i++)
-		if (!serve_may_write(config->files[i]))
+	for (unsigned i = 0; i < s->config->n_files; i++)
+		if (serve_may_write(&s->config->files[i], &s->files[i], diag) < 0)
 			keep = more;
-	return sandbox_keep_capabilities(keep, diag);
+	r = sandbox_keep_capabilities(keep, diag);
+	for (unsigned i = 0; r == 0 && i < s->config->n_files; i++) {
+		struct diag why = {""};
+
+		/* the file is opened when there are statistics, which may be in a week: better told now */
+		if (s->config->files[i].rights & OPENER_REWRITES)
+			r = path_may_rewrite(&s->files[i], &why);
+		if (r < 0)
+			diag_set(diag, r, "%.20s %.480s", s->config->files[i].option, why.text);
+	}
+	return r;
 }
 
-static int serve_landlock(const struct opener_config *config, struct diag *diag)
+static int serve_landlock(const struct serve *s, struct diag *diag)
 {
-	static char directories[FILES_MAX][PATH_MAX];
-	const char *list[FILES_MAX + 1] = {NULL};
+	int directories[FILES_MAX];
 
-	if (config->n_files > FILES_MAX)
-		return diag_set(diag, -E2BIG, "more than %d output files", FILES_MAX);
-	for (unsigned i = 0; i < config->n_files; i++) {
-		serve_directory(directories[i], config->files[i]);
-		list[i] = directories[i];
-	}
-	return landlock_enter_writing(list, diag);
+	for (unsigned i = 0; i < s->config->n_files; i++)
+		directories[i] = s->files[i].dir;
+	return landlock_enter_writing(directories, s->config->n_files, diag);
 }
 
 /* The missing layers are in reply->text. */
-static int serve_sandbox(const struct opener_config *config, struct opener_reply *reply, struct diag *diag)
+static int serve_sandbox(const struct serve *s, struct opener_reply *reply, struct diag *diag)
 {
 	struct syscalls_program program;
 	size_t n = 0;
 	int r;
 
-	if (!config->sandbox)
+	if (!s->config->sandbox)
 		return 0;
-	r = serve_landlock(config, diag);
+	r = serve_landlock(s, diag);
 	if (r < 0)
 		return r;
 	if (r == SANDBOX_E_MISSING)
@@ -158,32 +212,23 @@ static int serve_capture(const struct opener_config *config, unsigned index, str
 	return 0;
 }
 
-static int serve_file(const struct opener_config *config, const struct opener_request *request, int *fds,
-		      unsigned *n_fds)
+static int serve_file(const struct serve *s, const struct opener_request *request, struct opener_reply *reply,
+		      int *fds, unsigned *n_fds)
 {
-	const char *path;
-	int r;
+	struct diag diag = {""};
+	int r, fd = -1;
 
-	if (request->index >= config->n_files)
+	if (request->index >= s->config->n_files ||
+	    !serve_permits(&s->config->files[request->index], request->kind))
 		return -EBADRQC;
-	path = config->files[request->index];
-	switch (request->kind) {
-	case OPENER_RENAME:
-		return opener_do_rename(path);
-	case OPENER_REMOVE:
-		return opener_do_remove(path);
-	case OPENER_FILE:
-		r = opener_do_file(path);
-		if (r < 0)
-			return r;
-		fds[(*n_fds)++] = r;
-		return 0;
-	default:
-		return -EBADRQC;
-	}
+	r = opener_do((enum opener_kind)request->kind, &s->files[request->index], &fd, &diag);
+	snprintf(reply->text, sizeof(reply->text), "%.255s", diag.text);
+	if (fd >= 0)
+		fds[(*n_fds)++] = fd;
+	return r;
 }
 
-static int serve_one(int fd, const struct opener_config *config, const struct opener_request *request)
+static int serve_one(int fd, const struct serve *s, const struct opener_request *request)
 {
 	struct opener_reply reply = {.number = request->number};
 	int fds[OPENER_FDS];
@@ -191,9 +236,9 @@ static int serve_one(int fd, const struct opener_config *config, const struct op
 	int r;
 
 	if (request->kind == OPENER_CAPTURE)
-		reply.result = serve_capture(config, request->index, &reply, fds, &n_fds);
+		reply.result = serve_capture(s->config, request->index, &reply, fds, &n_fds);
 	else
-		reply.result = serve_file(config, request, fds, &n_fds);
+		reply.result = serve_file(s, request, &reply, fds, &n_fds);
 	if (reply.result < 0 && !reply.text[0])
 		snprintf(reply.text, sizeof(reply.text), "%s", strerror(-reply.result));
 	r = opener_send(fd, &reply, fds, n_fds);
@@ -202,17 +247,28 @@ static int serve_one(int fd, const struct opener_config *config, const struct op
 	return r;
 }
 
+static int serve_set_up(struct serve *s, struct opener_reply *reply, struct diag *diag)
+{
+	int r = s->config->n_files > FILES_MAX
+			? diag_set(diag, -E2BIG, "more than %d output files", FILES_MAX)
+			: serve_find(s, diag);
+
+	if (r == 0)
+		r = serve_drop(s, diag);
+	return r < 0 ? r : serve_sandbox(s, reply, diag);
+}
+
 int opener_serve(int fd, const struct opener_config *config)
 {
+	static struct serve s; /* of a process of its own, whose end is the end of all this */
 	struct opener_reply reply = {0};
 	struct diag diag = {""};
 	int r;
 
+	s.config = config;
 	if (config->detach)
 		serve_leave_terminal();
-	r = serve_drop(config, &diag);
-	if (r == 0)
-		r = serve_sandbox(config, &reply, &diag);
+	r = serve_set_up(&s, &reply, &diag);
 	reply.result = r;
 	if (r < 0)
 		snprintf(reply.text, sizeof(reply.text), "%.255s", diag.text);
@@ -226,7 +282,7 @@ int opener_serve(int fd, const struct opener_config *config)
 			return 0; /* the other side is gone */
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n != sizeof(request) || serve_one(fd, config, &request) < 0)
+		if (n != sizeof(request) || serve_one(fd, &s, &request) < 0)
 			return 1;
 	}
 }

@@ -30,8 +30,8 @@ int landlock_prepare(const struct sandbox_config *config, unsigned *version, int
 		     struct diag *diag);
 int landlock_restrict(int ruleset_fd, struct diag *diag);
 unsigned landlock_version(void);
-/* Files may be written below these directories only (ended by NULL); no TCP.  For the opener. */
-int landlock_enter_writing(const char *const *directories, struct diag *diag);
+/* Files may be written below these directories only; no TCP.  For the opener. */
+int landlock_enter_writing(const int *directories, unsigned n, struct diag *diag);
 
 /* A system call list, compiled: of the right type for the kernel, and 0 long when the build has none. */
 struct syscalls_program {

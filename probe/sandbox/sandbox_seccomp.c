@@ -228,9 +228,10 @@ static const char *const names_process[] = {
 static const char *const names_libpcap[] = {"getsockname", "newfstatat", "statx", NULL};
 
 static const char *const names_opener[] = {
-	"bind",	   "fcntl",  "fcntl64",	   "ftruncate", "getsockname", "getsockopt", "ioctl",	 "newfstatat",
-	"open",	   "openat", "recv",	   "recvfrom",	"recvmsg",     "rename",     "renameat", "renameat2",
-	"sendmsg", "sendto", "setsockopt", "statx",	"unlink",      "unlinkat",   NULL,
+	"bind",	     "faccessat", "faccessat2",	 "fchown",     "fchown32", "fcntl",	 "fcntl64",
+	"fstatat64", "ftruncate", "getsockname", "getsockopt", "ioctl",	   "newfstatat", "open",
+	"openat",    "recv",	  "recvfrom",	 "recvmsg",    "rename",   "renameat",	 "renameat2",
+	"sendmsg",   "sendto",	  "setsockopt",	 "statx",      "unlink",   "unlinkat",	 NULL,
 };
 
 /* What the run-time of a sanitizer does besides; never in a build that is used. */

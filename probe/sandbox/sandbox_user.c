@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "pitot/path.h"
 #include "sandbox/sandbox_internal.h"
 
 static bool user_parse_id(const char *text, unsigned *id)
@@ -122,25 +123,27 @@ static bool user_is_empty(int fd)
 
 int sandbox_make_directory(const char *path, const struct sandbox_user *user, struct diag *diag)
 {
-	bool made = mkdir(path, 0700) == 0;
+	struct path_at at;
 	struct stat st;
-	int fd, r = 0;
+	bool made = false;
+	int r = path_find(&at, path, user->uid, diag), fd = r < 0 ? r : path_directory(&at, &made, diag);
 
-	if (!made && errno != EEXIST)
-		return diag_set(diag, -errno, "%s: %s", path, strerror(errno));
-	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0 || fstat(fd, &st) < 0)
-		r = diag_set(diag, -errno, "%s: %s", path, strerror(errno));
+	r = fd < 0 ? fd : 0;
+	if (r == 0 && fstat(fd, &st) < 0)
+		r = diag_set(diag, -errno, "%.400s: %s", path, strerror(errno));
 	if (r == 0 && user->change && st.st_uid != user->uid) {
-		if (st.st_uid == 0 && !(st.st_mode & S_ISVTX) && (made || user_is_empty(fd)))
+		/* where a link leads to may be empty by chance */
+		if (st.st_uid == 0 && !(st.st_mode & S_ISVTX) &&
+		    (made || (!at.is_linked && user_is_empty(fd))))
 			r = fchown(fd, user->uid, user->gid) < 0
-				    ? diag_set(diag, -errno, "%s: cannot be given to uid %u: %s", path,
+				    ? diag_set(diag, -errno, "%.400s: cannot be given to uid %u: %s", path,
 					       user->uid, strerror(errno))
 				    : 0;
 		else
-			r = diag_set(diag, SANDBOX_E_OWNER, "%s: belongs to uid %u", path, st.st_uid);
+			r = diag_set(diag, SANDBOX_E_OWNER, "%.400s: belongs to uid %u", path, st.st_uid);
 	}
 	if (fd >= 0)
 		close(fd);
+	path_forget(&at);
 	return r;
 }

@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "pitot/path.h"
 #include "pitot/wire.h"
 #include "spool/spool_internal.h"
 
@@ -44,15 +45,16 @@ static int open_directory(struct spool_disk *d, const struct spool_config *c, st
 			  struct diag *diag)
 {
 	struct stat parent, st;
-	int at, r = 0;
+	struct path_at path;
+	struct diag why;
 	bool made;
+	int r = path_find(&path, c->dir, geteuid(), &why),
+	    at = r < 0 ? r : path_directory(&path, &made, &why);
 
-	if (mkdir(c->dir, 0700) != 0 && errno != EEXIST && errno != EROFS)
-		return diag_set(diag, -errno, "spool %s: the directory cannot be made: %s", c->dir,
-				strerror(errno));
-	at = open(c->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	path_forget(&path);
 	if (at < 0)
-		return diag_set(diag, -errno, "spool %s: cannot be opened: %s", c->dir, strerror(errno));
+		return diag_set(diag, at, "spool %.400s: the directory cannot be made or opened", why.text);
+	r = 0;
 	made = mkdirat(at, c->name, 0700) == 0;
 	if (!made && errno != EEXIST)
 		r = -errno;
@@ -98,12 +100,19 @@ static int open_position(struct spool_disk *d, const struct spool_config *c, con
 		if (d->position < 0)
 			return 0;
 	}
+	if (d->position < 0 && errno == ELOOP)
+		return diag_set(diag, -ELOOP,
+				"spool %.200s/%.100s: " POSITION_FILE " is a symbolic link; remove it",
+				c->dir, c->name);
 	if (d->position < 0 || fstat(d->position, &st) != 0)
 		return diag_set(diag, -errno, "spool %s/%s: the file " POSITION_FILE " cannot be opened: %s",
 				c->dir, c->name, strerror(errno));
-	if (!S_ISREG(st.st_mode))
-		return diag_set(diag, -EPERM, "spool %s/%s: " POSITION_FILE " is no file; remove it", c->dir,
-				c->name);
+	if (!S_ISREG(st.st_mode) || st.st_nlink != 1 || (st.st_uid != 0 && st.st_uid != owner->st_uid))
+		return diag_set(diag, -EPERM, "spool %.200s/%.100s: " POSITION_FILE " is %s; remove it",
+				c->dir, c->name,
+				!S_ISREG(st.st_mode) ? "no file"
+				: st.st_nlink != 1 ? "a file with more than one name, which may be anybody's"
+						   : "somebody else's");
 	if (geteuid() == 0 && owner->st_uid != 0 && fchown(d->position, owner->st_uid, owner->st_gid) != 0)
 		spool_disk_error(d, -errno);
 	return 0;

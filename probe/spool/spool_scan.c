@@ -84,7 +84,7 @@ static bool file_size(struct spool_disk *d, uint64_t name, uint64_t *size)
 		spool_disk_error(d, -errno);
 		return false;
 	}
-	if (!S_ISREG(st.st_mode))
+	if (!S_ISREG(st.st_mode) || st.st_nlink != 1) /* with another name it may be anybody's */
 		return false;
 	*size = (uint64_t)st.st_size;
 	return true;

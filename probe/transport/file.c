@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "pitot/opener.h"
+#include "pitot/path.h"
 #include "pitot/transport.h"
 
 #define MESSAGE_MOST 65535u
@@ -41,43 +42,48 @@ struct file {
 	size_t used;
 	unsigned n_loads;
 	char path[4096];
-	char part[4096 + 8];
 	struct file_load loads[LOADS];
 	uint8_t buffer[BUFFER_SIZE];
 };
 
-static int open_path(struct file *f, const char *path)
+static int file_open_path(struct file *f, const char *path, unsigned user, struct diag *diag)
 {
+	struct path_at at;
 	struct stat st;
+	int r;
 
 	if (strcmp(path, "-") == 0) {
 		if ((fcntl(STDOUT_FILENO, F_GETFL) & O_ACCMODE) == O_RDONLY)
-			return -EBADF;
+			return diag_set(diag, -EBADF, "-: standard output is closed");
 		f->t.fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
-		return f->t.fd < 0 ? -errno : 0;
+		return f->t.fd < 0 ? diag_set(diag, -errno, "-: %s", strerror(errno)) : 0;
 	}
 	snprintf(f->path, sizeof(f->path), "%s", path);
-	snprintf(f->part, sizeof(f->part), "%s.part", f->path);
-	f->temporary = stat(path, &st) != 0 || S_ISREG(st.st_mode);
-	f->t.fd = open(f->temporary ? f->part : f->path,
-		       O_WRONLY | O_CLOEXEC | (f->temporary ? O_CREAT | O_TRUNC : 0), 0666);
-	return f->t.fd < 0 ? -errno : 0;
+	r = path_find(&at, path, user, diag);
+	if (r < 0)
+		return r;
+	r = path_stat(&at, &st);
+	f->temporary = r == -ENOENT || (r == 0 && S_ISREG(st.st_mode) && !at.is_proc_link);
+	f->t.fd = f->temporary ? path_make_part(&at, diag) : path_open_special(&at, diag);
+	path_forget(&at);
+	return f->t.fd < 0 ? f->t.fd : 0;
 }
 
 static int file_open(struct transport **tp, const struct transport_config *config, struct diag *diag)
 {
 	const char *path = config->collector->path;
 	struct file *f = calloc(1, sizeof(*f));
+	struct diag why;
 	struct stat st;
 	int r;
 
 	if (!f)
 		return diag_set(diag, -ENOMEM, "--collector %s: out of memory", config->collector->url);
-	r = open_path(f, path);
+	r = file_open_path(f, path, config->user, &why);
 	if (r) {
 		free(f);
-		return diag_set(diag, r, "--collector %s: cannot write to %s: %s", config->collector->url,
-				path, r == -EBADF ? "standard output is closed" : strerror(-r));
+		return diag_set(diag, r, "--collector %.150s: cannot write to %.300s", config->collector->url,
+				why.text);
 	}
 	f->regular = fstat(f->t.fd, &st) == 0 && S_ISREG(st.st_mode) && f->temporary;
 	if (!f->regular) /* a reader that goes away is an error like any other */
@@ -168,6 +174,7 @@ static void file_tick(struct transport *t, const struct clock_time *now)
 static void file_close(struct transport *t, uint64_t deadline_ns, struct transport_stats *last)
 {
 	struct file *f = (struct file *)t;
+	struct diag why;
 	int r;
 
 	(void)deadline_ns;
@@ -177,10 +184,11 @@ static void file_close(struct transport *t, uint64_t deadline_ns, struct transpo
 		t->stats.last_error = errno;
 	}
 	/* what is not complete keeps its name */
-	r = f->temporary && t->stats.lost_messages == 0 ? opener_rename(f->opener, f->path) : 0;
+	r = f->temporary && t->stats.lost_messages == 0 ? opener_finish(f->opener, f->path, &why) : 0;
 	if (r < 0) {
 		t->stats.errors++;
 		t->stats.last_error = -r;
+		snprintf(t->stats.reason, sizeof(t->stats.reason), "%.190s", why.text);
 	}
 	*last = t->stats;
 	free(f);

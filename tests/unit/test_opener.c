@@ -20,8 +20,12 @@
 #include "pitot/sandbox.h"
 #include "sandbox/opener_internal.h"
 
-static char directory[64], stats[128], output[128], part[128], other[128];
-static const char *const files[] = {stats, output};
+static char directory[64], stats[128], output[128], part[128], pid_file[128], other[128];
+static const struct opener_file files[] = {
+	{stats, "--stats", OPENER_REWRITES},
+	{output, "--collector", OPENER_FINISHES},
+	{pid_file, "--pidfile", OPENER_REMOVES},
+};
 
 static int open_capture(void *ctx, unsigned index, struct opener_answer *answer, struct diag *diag)
 {
@@ -45,7 +49,7 @@ static struct opener *start(unsigned n_captures, bool sandbox)
 	struct opener_config config = {.n_captures = n_captures,
 				       .open_capture = open_capture,
 				       .files = files,
-				       .n_files = 2,
+				       .n_files = 3,
 				       .sandbox = sandbox};
 	struct diag diag = {""};
 	struct opener *o = NULL;
@@ -65,6 +69,7 @@ static int set_up(void **state)
 	snprintf(output, sizeof(output), "%s/output", directory);
 	snprintf(part, sizeof(part), "%s/output.part", directory);
 	snprintf(other, sizeof(other), "%s/other", directory);
+	snprintf(pid_file, sizeof(pid_file), "%s/pid", directory);
 	return 0;
 }
 
@@ -75,6 +80,7 @@ static int tear_down(void **state)
 	unlink(output);
 	unlink(part);
 	unlink(other);
+	unlink(pid_file);
 	return rmdir(directory);
 }
 
@@ -90,12 +96,13 @@ static void touch(const char *path)
 static void test_files(void **state)
 {
 	struct opener *o = start(0, true);
+	struct diag diag;
 	struct stat st;
 	int fd;
 
 	(void)state;
 	touch(stats);
-	fd = opener_file(o, stats);
+	fd = opener_rewrite(o, stats, &diag);
 	assert_true(fd >= 0);
 	assert_int_equal(write(fd, "x", 1), 1);
 	assert_int_equal(fstat(fd, &st), 0);
@@ -103,12 +110,14 @@ static void test_files(void **state)
 	assert_int_not_equal(fcntl(fd, F_GETFD) & FD_CLOEXEC, 0);
 	close(fd);
 	touch(part);
-	assert_int_equal(opener_rename(o, output), 0);
+	assert_int_equal(opener_finish(o, output, &diag), 0);
 	assert_int_equal(access(part, F_OK), -1);
 	assert_int_equal(access(output, F_OK), 0);
-	assert_int_equal(opener_rename(o, output), -ENOENT);
-	assert_int_equal(opener_remove(o, output), 0);
-	assert_int_equal(access(output, F_OK), -1);
+	assert_int_equal(opener_finish(o, output, &diag), -ENOENT);
+	assert_non_null(strstr(diag.text, output));
+	touch(pid_file);
+	assert_int_equal(opener_remove(o, pid_file, &diag), 0);
+	assert_int_equal(access(pid_file, F_OK), -1);
 	opener_stop(o);
 }
 
@@ -132,11 +141,11 @@ static void test_files_after_the_sandbox(void **state)
 			_exit(1);
 		if (open(stats, O_WRONLY | O_CREAT, 0600) >= 0 && !strstr(sandbox_missing(s), "Landlock"))
 			_exit(2);
-		if (opener_file(o, stats) < 0)
+		if (opener_rewrite(o, stats, &diag) < 0)
 			_exit(3);
-		if (opener_rename(o, output) < 0)
+		if (opener_finish(o, output, &diag) < 0)
 			_exit(4);
-		_exit(opener_file(o, other) < 0 || strstr(sandbox_missing(s), "Landlock") ? 0 : 5);
+		_exit(opener_rewrite(o, other, &diag) < 0 || strstr(sandbox_missing(s), "Landlock") ? 0 : 5);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);
@@ -145,15 +154,108 @@ static void test_files_after_the_sandbox(void **state)
 
 static void test_without_opener(void **state)
 {
-	int fd = opener_file(NULL, stats);
+	struct diag diag;
+	int fd = opener_rewrite(NULL, stats, &diag);
 
 	(void)state;
 	assert_true(fd >= 0);
 	close(fd);
 	touch(part);
-	assert_int_equal(opener_rename(NULL, output), 0);
-	assert_int_equal(opener_remove(NULL, output), 0);
-	assert_int_equal(opener_remove(NULL, output), -ENOENT);
+	assert_int_equal(opener_finish(NULL, output, &diag), 0);
+	assert_int_equal(opener_remove(NULL, output, &diag), 0);
+	assert_int_equal(opener_remove(NULL, output, &diag), -ENOENT);
+}
+
+/* What is asked of each file by whoever took over the other end: only what it is listed for is done. */
+static void test_rights(void **state)
+{
+	static const char *const paths[] = {stats, output, pid_file};
+	struct opener *o = start(0, true);
+	struct diag diag;
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++) {
+		int fd;
+
+		touch(paths[i]);
+		touch(part);
+		if (i != 0)
+			assert_int_equal(opener_rewrite(o, paths[i], &diag), -EBADRQC);
+		if (i != 1)
+			assert_int_equal(opener_finish(o, paths[i], &diag), -EBADRQC);
+		if (i != 2)
+			assert_int_equal(opener_remove(o, paths[i], &diag), -EBADRQC);
+		fd = open(paths[i], O_RDONLY | O_CLOEXEC);
+		assert_int_equal(lseek(fd, 0, SEEK_END), 8); /* as it was */
+		close(fd);
+	}
+	opener_stop(o);
+}
+
+/* The opener's answers, from here. */
+static void answer_with(int fd, unsigned n_fds, size_t size)
+{
+	union {
+		struct cmsghdr header;
+		char space[CMSG_SPACE(16 * sizeof(int))];
+	} control = {.header = {.cmsg_level = SOL_SOCKET,
+				.cmsg_type = SCM_RIGHTS,
+				.cmsg_len = CMSG_LEN(n_fds * sizeof(int))}};
+	struct opener_reply reply[2] = {{0}};
+	struct iovec iov = {.iov_base = reply, .iov_len = size};
+	struct msghdr msg = {.msg_iov = &iov,
+			     .msg_iovlen = 1,
+			     .msg_control = &control,
+			     .msg_controllen = CMSG_SPACE(n_fds * sizeof(int))};
+
+	for (unsigned i = 0; i < n_fds; i++)
+		memcpy(CMSG_DATA(&control.header) + i * sizeof(int), &fd, sizeof(fd));
+	assert_int_equal(sendmsg(fd, &msg, 0), size);
+}
+
+static unsigned open_descriptors(void)
+{
+	unsigned n = 0;
+
+	for (int fd = 0; fd < 256; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
+/* An answer that is cut off, too long, or has more descriptors than there is room for: no descriptor stays.
+ */
+static void test_bad_answers(void **state)
+{
+	static const struct {
+		unsigned n_fds;
+		size_t size;
+		int expected;
+	} cases[] = {
+		{OPENER_FDS, sizeof(struct opener_reply), 0},
+		{OPENER_FDS + 1, sizeof(struct opener_reply), -EPROTO},
+		{16, sizeof(struct opener_reply), -EPROTO},
+		{2, sizeof(struct opener_reply) - 1, -EPROTO},
+		{2, sizeof(struct opener_reply) + 1, -EPROTO},
+		{1, 1, -EPROTO},
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct opener_reply reply;
+		int pair[2], fds[OPENER_FDS];
+		unsigned n_fds, before;
+
+		assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+		answer_with(pair[0], cases[i].n_fds, cases[i].size);
+		before = open_descriptors();
+		assert_int_equal(opener_receive(pair[1], &reply, fds, &n_fds), cases[i].expected);
+		assert_int_equal(n_fds, cases[i].expected ? 0 : cases[i].n_fds);
+		assert_int_equal(open_descriptors(), before + n_fds);
+		for (unsigned k = 0; k < n_fds; k++)
+			close(fds[k]);
+		close(pair[0]);
+		close(pair[1]);
+	}
 }
 
 static void test_captures(void **state)
@@ -237,7 +339,7 @@ static void test_garbage(void **state)
 {
 	uint64_t random = 88172645463325252ull;
 	struct opener_config config = {
-		.n_captures = 1, .open_capture = open_capture, .files = files, .n_files = 2};
+		.n_captures = 1, .open_capture = open_capture, .files = files, .n_files = 3};
 
 	(void)state;
 	for (int round = 0; round < 64; round++) {
@@ -314,6 +416,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_files, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_files_after_the_sandbox, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_without_opener, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_rights, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_bad_answers, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_captures, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_privileges, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_subverted, set_up, tear_down),

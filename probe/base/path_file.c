@@ -1,0 +1,235 @@
+/* path_file: see include/pitot/path.h.  What is done at the place that a path leads to. */
+#include "pitot/path.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static int path_error(const struct path_at *at, int r, struct diag *diag)
+{
+	return diag_set(diag, r, "%.400s: %s", at->path, strerror(-r));
+}
+
+static bool path_may_own(const struct path_at *at, const struct stat *st)
+{
+	struct stat dir;
+
+	if (st->st_uid == 0 || st->st_uid == geteuid() || st->st_uid == at->user)
+		return true;
+	return fstat(at->dir, &dir) == 0 && dir.st_uid == st->st_uid && !(dir.st_mode & S_ISVTX);
+}
+
+/* Whether what has this name may be used; suffix is for the sentence. */
+static int path_check(const struct path_at *at, const char *suffix, const struct stat *st, struct diag *diag)
+{
+	if (S_ISLNK(st->st_mode))
+		return diag_set(diag, -ELOOP,
+				"%.300s%s: is a symbolic link, and may lead to anybody's file: remove it",
+				at->path, suffix);
+	if (S_ISDIR(st->st_mode))
+		return diag_set(diag, -EISDIR, "%.300s%s: %s", at->path, suffix, strerror(EISDIR));
+	if (!path_may_own(at, st))
+		return diag_set(diag, -EPERM,
+				"%.300s%s: belongs to uid %u, who is neither root nor the user of pitot: "
+				"remove it or change its owner",
+				at->path, suffix, (unsigned)st->st_uid);
+	if (S_ISREG(st->st_mode) && st->st_nlink != 1)
+		return diag_set(diag, -EMLINK,
+				"%.300s%s: has %u names (hard links), and may be anybody's file: remove it",
+				at->path, suffix, (unsigned)st->st_nlink);
+	return 0;
+}
+
+/* A new file belongs to whom the directory belongs to, as far as we may give it away. */
+static void path_give(const struct path_at *at, int fd)
+{
+	struct stat dir;
+
+	if (geteuid() == 0 && fstat(at->dir, &dir) == 0 && dir.st_uid != 0 && !(dir.st_mode & S_ISVTX))
+		(void)!fchown(fd, dir.st_uid, dir.st_gid);
+}
+
+static int path_make(const struct path_at *at, const char *name, int how)
+{
+	int fd = openat(at->dir, name, how | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, PATH_MODE);
+
+	if (fd < 0)
+		return -errno;
+	path_give(at, fd);
+	return fd;
+}
+
+static int path_part_name(const struct path_at *at, char part[PATH_NAME_SIZE])
+{
+	return snprintf(part, PATH_NAME_SIZE, "%s.part", at->name) >= PATH_NAME_SIZE ? -ENAMETOOLONG : 0;
+}
+
+int path_make_part(const struct path_at *at, struct diag *diag)
+{
+	char part[PATH_NAME_SIZE];
+	struct stat st;
+	int r = path_part_name(at, part);
+
+	for (unsigned tries = 0; r == 0 && tries < 2; tries++) {
+		r = path_make(at, part, O_WRONLY);
+		if (r != -EEXIST)
+			break;
+		r = fstatat(at->dir, part, &st, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+		if (r == 0) {
+			r = path_check(at, ".part", &st, diag);
+			if (r < 0)
+				return r;
+			r = unlinkat(at->dir, part, 0) < 0 ? -errno : 0;
+		}
+		r = r == -ENOENT ? 0 : r;
+	}
+	return r < 0 ? path_error(at, r, diag) : r == 0 ? path_error(at, -EEXIST, diag) : r;
+}
+
+int path_finish_part(const struct path_at *at, struct diag *diag)
+{
+	char part[PATH_NAME_SIZE];
+	struct stat st;
+	int r = path_part_name(at, part);
+
+	if (r == 0 && fstatat(at->dir, part, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		r = -errno;
+	if (r < 0)
+		return path_error(at, r, diag);
+	r = path_check(at, ".part", &st, diag);
+	if (r < 0)
+		return r;
+	return renameat(at->dir, part, at->dir, at->name) < 0 ? path_error(at, -errno, diag) : 0;
+}
+
+static int path_open_there(const struct path_at *at, int how)
+{
+	int fd = openat(at->dir, at->name, how | O_CLOEXEC | O_NOCTTY | (at->is_proc_link ? 0 : O_NOFOLLOW));
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* Opens what is there, which was looked at before and is again; or makes it. */
+static int path_open(const struct path_at *at, int how, struct diag *diag)
+{
+	struct stat st;
+	int fd = path_stat(at, &st), r;
+
+	if (fd == -ENOENT)
+		fd = path_make(at, at->name, how);
+	else if (fd == 0)
+		fd = path_open_there(at, how);
+	if (fd == -ELOOP)
+		return path_check(at, "", &(struct stat){.st_mode = S_IFLNK}, diag);
+	if (fd < 0)
+		return path_error(at, fd, diag);
+	r = fstat(fd, &st) < 0 ? path_error(at, -errno, diag) : 0;
+	if (r == 0 && !at->is_proc_link)
+		r = path_check(at, "", &st, diag);
+	if (r == 0)
+		return fd;
+	close(fd);
+	return r;
+}
+
+int path_may_rewrite(const struct path_at *at, struct diag *diag)
+{
+	struct stat st;
+	int r = path_stat(at, &st);
+
+	if (r == -ENOENT)
+		return faccessat(at->dir, ".", W_OK | X_OK, AT_EACCESS) < 0 ? path_error(at, -errno, diag)
+									    : 0;
+	if (r == 0 && !at->is_proc_link)
+		r = path_check(at, "", &st, diag);
+	else if (r < 0)
+		path_error(at, r, diag);
+	if (r == 0 && faccessat(at->dir, at->name, W_OK, AT_EACCESS) < 0)
+		r = path_error(at, -errno, diag);
+	return r;
+}
+
+int path_rewrite(const struct path_at *at, struct diag *diag)
+{
+	struct stat st;
+	int fd = path_open(at, O_WRONLY | O_NONBLOCK, diag);
+
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || ftruncate(fd, 0) == 0)
+		return fd;
+	close(fd);
+	return path_error(at, -errno, diag);
+}
+
+int path_own(const struct path_at *at, struct diag *diag)
+{
+	struct stat st;
+
+	/* a device takes what is written, and is not ours: --pidfile /dev/null */
+	return path_open(at, path_stat(at, &st) == 0 && !S_ISREG(st.st_mode) ? O_WRONLY | O_NONBLOCK : O_RDWR,
+			 diag);
+}
+
+int path_open_special(const struct path_at *at, struct diag *diag)
+{
+	struct stat st;
+	int r = path_stat(at, &st), fd;
+
+	if (r == 0 && S_ISREG(st.st_mode) && !at->is_proc_link)
+		r = -EEXIST;
+	if (r < 0)
+		return path_error(at, r, diag);
+	fd = path_open(at, O_WRONLY | (S_ISREG(st.st_mode) ? O_APPEND : 0), diag);
+	if (fd < 0 || at->is_proc_link || (fstat(fd, &st) == 0 && !S_ISREG(st.st_mode)))
+		return fd;
+	close(fd); /* it became a file meanwhile */
+	return path_error(at, -EEXIST, diag);
+}
+
+int path_read(const char *path, struct diag *diag)
+{
+	struct path_at at;
+	struct stat st;
+	int r = path_find(&at, path, geteuid(), diag), fd = -1;
+
+	if (r < 0)
+		return r;
+	fd = path_open_there(&at, O_RDONLY);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		r = path_error(&at, fd < 0 ? fd : -errno, diag);
+	else if (S_ISREG(st.st_mode) && (!path_may_own(&at, &st) || (st.st_mode & S_IWOTH)))
+		r = diag_set(diag, -EPERM,
+			     "%.300s: uid %u or everybody may change it, and decide what pitot does: "
+			     "it has to be root's or your own (chown, chmod o-w)",
+			     path, (unsigned)st.st_uid);
+	path_forget(&at);
+	if (r == 0)
+		return fd;
+	if (fd >= 0)
+		close(fd);
+	return r;
+}
+
+int path_remove(const struct path_at *at, struct diag *diag)
+{
+	struct stat st;
+	int r = path_stat(at, &st);
+
+	if (r == 0 && !at->is_proc_link && !S_ISREG(st.st_mode))
+		return diag_set(diag, -EPERM, "%.400s: is no file, and stays", at->path);
+	if (r == 0)
+		r = unlinkat(at->dir, at->name, 0) < 0 ? -errno : 0;
+	return r < 0 ? path_error(at, r, diag) : 0;
+}
+
+int path_directory(const struct path_at *at, bool *made, struct diag *diag)
+{
+	int fd;
+
+	*made = mkdirat(at->dir, at->name, 0700) == 0;
+	if (!*made && errno != EEXIST && errno != EROFS)
+		return path_error(at, -errno, diag);
+	fd = path_open_there(at, O_RDONLY | O_DIRECTORY);
+	return fd < 0 ? path_error(at, fd, diag) : fd;
+}
