@@ -13,6 +13,7 @@
 
 #include "pitot/collector.h"
 #include "pitot/diag.h"
+#include "pitot/tunnel.h"
 
 struct config_interface {
 	char name[64];
@@ -63,9 +64,11 @@ struct config {
 	uint32_t max_fragments;
 	uint64_t fragment_timeout_ns;
 	uint32_t max_layers;
-	unsigned workers; /* 0: auto */
-	char *cpus;	  /* NULL: threads are not bound */
-	int fanout;	  /* enum config_fanout */
+	uint32_t decapsulate;		     /* 1 << enum tunnel */
+	uint16_t tunnel_ports[TUNNEL_COUNT]; /* 0: the registered one */
+	unsigned workers;		     /* 0: auto */
+	char *cpus;			     /* NULL: threads are not bound */
+	int fanout;			     /* enum config_fanout */
 	uint32_t busy_poll_us;
 	uint32_t queue_records;
 

@@ -9,11 +9,15 @@
 
 #include "pitot/diag.h"
 #include "pitot/packet.h"
+#include "pitot/tunnel.h"
 
 struct decode_config {
 	bool key_tos;
 	bool key_vlan;
-	unsigned max_layers; /* link layer headers peeled; beyond: PACKET_TOO_DEEP */
+	unsigned max_layers; /* headers before the first IP header; beyond: PACKET_TOO_DEEP; inside tunnels:
+				all */
+	uint32_t tunnels;    /* 1 << enum tunnel: those to open; 0: the first IP header is the flow's */
+	uint16_t tunnel_ports[TUNNEL_COUNT]; /* UDP ports that are not the registered ones; 0: that one */
 };
 
 struct decoder;

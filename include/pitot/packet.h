@@ -79,14 +79,17 @@ struct packet {
 };
 
 /* Oddities of a packet that is metered all the same; each has a counter. */
+enum packet_note_bit {
+#define NOTE(name, ...) PACKET_NOTE_BIT_##name,
+#include "pitot/notes.def"
+	PACKET_NOTES
+};
 enum packet_notes {
-	PACKET_NOTE_CUT_TRANSPORT = 1,	/* ports or flags are beyond the captured octets or the IP length */
-	PACKET_NOTE_LENGTH_ZERO = 2,	/* IP length 0 (segmentation offload): length on the wire was taken */
-	PACKET_NOTE_LENGTH_BEYOND = 4,	/* IP length is longer than the frame was */
-	PACKET_NOTE_CUT_EXTENSIONS = 8, /* IPv6 extension headers end beyond the captured octets */
-	PACKET_NOTE_JUMBOGRAM = 16,
+#define NOTE(name, ...) PACKET_NOTE_##name = 1 << PACKET_NOTE_BIT_##name,
+#include "pitot/notes.def"
 };
 
+static_assert(PACKET_NOTES <= 16, "a bit of 16 for each");
 static_assert(sizeof(struct packet) == 128, "two cache lines");
 
 /*

@@ -29,7 +29,7 @@ struct meter_stats {
 	uint64_t unselected_packets;
 	uint64_t unselected_octets;
 	uint64_t kernel_dropped;
-	uint64_t notes[16]; /* by bit of enum packet_notes */
+	uint64_t notes[PACKET_NOTES]; /* by enum packet_note_bit */
 	uint64_t oversized; /* frames longer than the interface's MTU: receive offload merged packets */
 	uint64_t first_ignored_ns;
 	uint64_t last_ignored_ns;

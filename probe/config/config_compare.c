@@ -55,6 +55,9 @@ static bool same_value(const struct config_row *row, const struct config *a, con
 		return same_collectors(a, b);
 	case KIND_SOURCE:
 		return same_text(a->source_host, b->source_host) && a->source_port == b->source_port;
+	case KIND_DECAPSULATE:
+		return a->decapsulate == b->decapsulate &&
+		       memcmp(a->tunnel_ports, b->tunnel_ports, sizeof(a->tunnel_ports)) == 0;
 	case KIND_TIMEOUT:
 		return a->active_ns == b->active_ns && a->inactive_ns == b->inactive_ns &&
 		       a->tcp_end_ns == b->tcp_end_ns;

@@ -22,6 +22,7 @@ enum config_kind {
 	KIND_CONFIG_FILE,
 	KIND_CPUS,
 	KIND_DAEMON,
+	KIND_DECAPSULATE,
 	KIND_DIRECTION,
 	KIND_DRY_RUN,
 	KIND_FANOUT,
@@ -97,6 +98,7 @@ int config_set(struct config_build *b, const struct config_row *row, const char 
 /* The kinds that are more than a number: config_list.c. */
 int config_set_timeout(struct config *c, const char *value, const char *label, struct diag *diag);
 int config_set_flow_key(struct config *c, const char *value, const char *label, struct diag *diag);
+int config_set_decapsulate(struct config *c, const char *value, const char *label, struct diag *diag);
 int config_set_source(struct config *c, const char *value, const char *label, struct diag *diag);
 int config_add_interface(struct config_build *b, const char *value, const char *label, struct diag *diag);
 int config_add_file(struct config_build *b, const char *value, const char *label, struct diag *diag);

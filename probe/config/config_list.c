@@ -257,6 +257,77 @@ int config_set_flow_key(struct config *c, const char *value, const char *label, 
 	return 0;
 }
 
+static const struct tunnel_choice {
+	const char *name;
+	uint16_t port; /* 0: not over UDP */
+} tunnel_choices[TUNNEL_COUNT] = {
+#define TUNNEL(name, choice, port, text) {choice, port},
+#define IP_EDGE(...)
+#include "pitot/tunnels.def"
+};
+
+static int decapsulate_refuse(const char *part, const char *label, struct diag *diag)
+{
+	char names[256] = "";
+	size_t n = 0;
+
+	for (unsigned i = 0; i < TUNNEL_COUNT && n < sizeof(names); i++)
+		n += (size_t)snprintf(names + n, sizeof(names) - n, "%s%s", i ? ", " : "",
+				      tunnel_choices[i].name);
+	return diag_set(diag, CONFIG_E_USAGE,
+			"%s: '%.80s' is no tunnel that pitot opens; there are %s; or all", label, part,
+			names);
+}
+
+static int decapsulate_add(struct config *c, char *part, const char *label, struct diag *diag)
+{
+	char *equals = strchr(part, '=');
+	uint64_t port = 0;
+	unsigned i = 0;
+
+	if (equals)
+		*equals = '\0';
+	while (i < TUNNEL_COUNT && strcmp(tunnel_choices[i].name, part) != 0)
+		i++;
+	if (i == TUNNEL_COUNT)
+		return decapsulate_refuse(part, label, diag);
+	if (equals && !tunnel_choices[i].port)
+		return diag_set(diag, CONFIG_E_USAGE, "%s: %s has no port: write %s alone", label, part,
+				part);
+	if (equals) {
+		int r = config_value_number(&port, equals + 1, 1, 65535, label, diag);
+
+		if (r)
+			return r;
+	}
+	c->decapsulate |= UINT32_C(1) << i;
+	c->tunnel_ports[i] = (uint16_t)port;
+	return 0;
+}
+
+int config_set_decapsulate(struct config *c, const char *value, const char *label, struct diag *diag)
+{
+	char *list __attribute__((cleanup(config_free_text))) = NULL;
+	char *save = NULL;
+	int r = config_copy(&list, value, diag);
+
+	c->decapsulate = 0;
+	for (unsigned i = 0; i < TUNNEL_COUNT; i++)
+		c->tunnel_ports[i] = 0;
+	if (r || strcmp(value, "none") == 0)
+		return r;
+	if (!value[0] || value[0] == ',' || value[strlen(value) - 1] == ',' || strstr(value, ",,"))
+		return diag_set(diag, CONFIG_E_USAGE,
+				"%s: '%.80s' has an empty part; write NAME[,...], all or none", label, value);
+	for (char *part = strtok_r(list, ",", &save); part && r == 0; part = strtok_r(NULL, ",", &save)) {
+		if (strcmp(part, "all") == 0) /* and a port for one of them may follow */
+			c->decapsulate = (UINT32_C(1) << TUNNEL_COUNT) - 1;
+		else
+			r = decapsulate_add(c, part, label, diag);
+	}
+	return r;
+}
+
 /* ADDR[:PORT] or [ADDR6][:PORT] or ADDR6: host and port apart; false when it is none of them. */
 static bool source_split(char *host, size_t size, const char **port, const char *value)
 {

@@ -35,6 +35,7 @@ const struct config_row config_rows[] = {
 #define TYPE_CONFIG_FILE     char *
 #define TYPE_CPUS	     char *
 #define TYPE_DAEMON	     bool
+#define TYPE_DECAPSULATE     uint32_t
 #define TYPE_DIRECTION	     int
 #define TYPE_DRY_RUN	     enum config_action
 #define TYPE_FANOUT	     int

@@ -118,6 +118,8 @@ static int set_value(struct config_build *b, const struct config_row *row, void 
 		return config_copy(member, value, diag);
 	case KIND_TIMEOUT:
 		return config_set_timeout(c, value, label, diag);
+	case KIND_DECAPSULATE:
+		return config_set_decapsulate(c, value, label, diag);
 	case KIND_FLOW_KEY:
 		return config_set_flow_key(c, value, label, diag);
 	case KIND_SOURCE:

@@ -1,8 +1,8 @@
 /*
  * decode: which layer a link type begins with, and the walk from layer to layer down to an IP header.
  *
- * The walk ends because every decoder moves the cursor forward or ends it, and because the number of layers
- * is limited.
+ * The first IP header ends the walk, unless tunnels are to be opened (decode_tunnel.c).  It ends because
+ * every decoder moves the cursor forward or ends it, and because the number of layers is limited.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -38,19 +38,8 @@ static const enum decode_layer first_layers[] = {LINK_TYPES(FIRST)};
 enum { N_LINK_TYPES = sizeof(link_types) / sizeof(link_types[0]) };
 
 static decode_fn *const layers[LAYERS] = {
-	[LAYER_ETHERNET] = decode_ethernet, [LAYER_ETHERTYPE] = decode_ethertype,
-	[LAYER_VLAN] = decode_vlan,	    [LAYER_LLC] = decode_llc,
-	[LAYER_MPLS] = decode_mpls,	    [LAYER_PPPOE] = decode_pppoe,
-	[LAYER_PPP] = decode_ppp,	    [LAYER_PPP_HDLC] = decode_ppp_hdlc,
-	[LAYER_CHDLC] = decode_chdlc,	    [LAYER_PBB] = decode_pbb,
-	[LAYER_NSH] = decode_nsh,	    [LAYER_VNTAG] = decode_vntag,
-	[LAYER_ETAG] = decode_etag,	    [LAYER_SLL] = decode_sll,
-	[LAYER_SLL2] = decode_sll2,	    [LAYER_NULL] = decode_null,
-	[LAYER_LOOP] = decode_loop,	    [LAYER_NFLOG] = decode_nflog,
-	[LAYER_FRELAY] = decode_frelay,	    [LAYER_80211] = decode_80211,
-	[LAYER_RADIOTAP] = decode_radiotap, [LAYER_IP] = decode_ip,
-	[LAYER_IP4] = decode_ip4,	    [LAYER_IP6] = decode_ip6,
-	[LAYER_UNKNOWN] = decode_unknown,
+#define LAYER(name, function) [LAYER_##name] = decode_##function,
+#include "decode/layers.def"
 };
 
 static int link_type_find(int number)
@@ -83,6 +72,7 @@ static int decoder_make(struct decoder **dp, enum decode_layer first, const stru
 			      .key_tos_mask = config->key_tos ? 0xff : 0,
 			      .key_vlan_mask = config->key_vlan ? 0xffff : 0,
 			      .max_layers = config->max_layers};
+	decode_tunnel_choose(d, config);
 	*dp = d;
 	return 0;
 }
@@ -109,24 +99,40 @@ void decoder_free(struct decoder *d)
 	free(d);
 }
 
-/* From layer to layer, as the table says. */
-__attribute__((noinline)) static void decode_layers(const struct decoder *d, struct cursor c,
-						    enum decode_layer layer)
+enum decode_layer decode_walk(struct cursor *c, enum decode_layer layer, bool inside)
 {
-	while (layer != LAYER_DONE) {
+	struct packet *p = c->packet;
+
+	while (layer < LAYERS) {
 		/* an EtherType is part of the header that it ends */
-		if (layer != LAYER_ETHERTYPE && c.packet->layers++ >= d->max_layers && layer < LAYER_IP) {
-			c.packet->verdict = PACKET_TOO_DEEP;
-			return;
+		if (layer != LAYER_ETHERTYPE) {
+			if (p->layers >= c->decoder->max_layers && (inside || layer < LAYER_IP))
+				return decode_stop(c, PACKET_TOO_DEEP);
+			p->layers += p->layers < UINT8_MAX;
 		}
-		layer = layers[layer](&c);
+		layer = layers[layer](c);
 	}
+	return layer;
+}
+
+/* What is no plain IP in Ethernet. */
+__attribute__((noinline)) static void decode_layers(struct cursor c, enum decode_layer layer)
+{
+	if (layer < LAYERS)
+		layer = decode_walk(&c, layer, false);
+	if (layer == LAYER_INSIDE)
+		decode_tunnels(&c);
 }
 
 static inline void decode_one(const struct decoder *restrict d, const struct frame *restrict f,
 			      struct packet *restrict p)
 {
-	struct cursor c = {.at = f->data, .end = f->data + f->cap_len, .frame = f, .packet = p};
+	struct cursor c = {.at = f->data,
+			   .end = f->data + f->cap_len,
+			   .frame = f,
+			   .decoder = d,
+			   .packet = p,
+			   .wire_end = f->wire_len};
 	enum decode_layer layer = d->first;
 
 	packet_clear(p);
@@ -154,13 +160,13 @@ static inline void decode_one(const struct decoder *restrict d, const struct fra
 	}
 	if (layer == LAYER_IP4) {
 		p->layers++;
-		decode_ip4_header(&c);
+		layer = decode_ip4_header(&c);
 	} else if (layer == LAYER_IP6) {
 		p->layers++;
-		decode_ip6_header(&c);
-	} else if (layer != LAYER_DONE) {
-		decode_layers(d, c, layer);
+		layer = decode_ip6_header(&c);
 	}
+	if (layer != LAYER_DONE)
+		decode_layers(c, layer);
 	p->key.tos = p->tos & d->key_tos_mask;
 	p->key.vlan = p->vlan & d->key_vlan_mask;
 }

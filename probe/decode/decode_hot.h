@@ -74,6 +74,29 @@ static inline enum decode_layer decode_ethernet_header(struct cursor *c)
 	return decode_to_ethertype(c, type);
 }
 
+/*
+ * The end of an IP header, which the cursor still stands at; its packet has octets.  With tunnels to open the
+ * cursor moves to the payload, which is NULL in a later fragment and where extension headers are cut.
+ */
+static inline enum decode_layer decode_ip_end(struct cursor *c, const uint8_t *payload, const uint8_t *end,
+					      uint64_t octets)
+{
+	uint64_t wire_end;
+
+	if (!c->decoder->tunnels)
+		return LAYER_DONE;
+	if (!payload) {
+		decode_tunnel_fragment(c->decoder, c->packet);
+		return LAYER_DONE;
+	}
+	wire_end = (uint64_t)(c->at - c->frame->data) + octets;
+	if (wire_end < c->wire_end)
+		c->wire_end = wire_end;
+	c->at = payload < end ? payload : end;
+	c->end = end;
+	return LAYER_INSIDE;
+}
+
 static inline enum decode_layer decode_ip4_header(struct cursor *c)
 {
 	const uint8_t *h = c->at, *end = c->end;
@@ -117,10 +140,11 @@ static inline enum decode_layer decode_ip4_header(struct cursor *c)
 		p->fragment = offset & 0x1fff ? PACKET_FRAGMENT_LATER : PACKET_FRAGMENT_FIRST;
 		p->fragment_id = load16(h + 4);
 		if (p->fragment == PACKET_FRAGMENT_LATER)
-			return LAYER_DONE;
+			return decode_ip_end(c, NULL, end, total);
 	}
-	decode_transport_header(p, h + (header_len < left ? header_len : left), end);
-	return LAYER_DONE;
+	h += header_len < left ? header_len : left;
+	decode_transport_header(p, h, end);
+	return decode_ip_end(c, h, end, total);
 }
 
 /* RFC 8200 §3 */
@@ -158,7 +182,7 @@ static inline enum decode_layer decode_ip6_header(struct cursor *c)
 		transport = decode_ip6_extensions(p, transport, end);
 	if (transport)
 		decode_transport_header(p, transport, end);
-	return LAYER_DONE;
+	return decode_ip_end(c, transport, end, p->octets);
 }
 
 #endif

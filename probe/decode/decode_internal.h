@@ -8,57 +8,61 @@
 #include "pitot/decode.h"
 
 enum decode_layer {
-	LAYER_ETHERNET,
-	LAYER_ETHERTYPE, /* cursor.type says which */
-	LAYER_VLAN,
-	LAYER_LLC,
-	LAYER_MPLS,
-	LAYER_PPPOE,
-	LAYER_PPP,
-	LAYER_PPP_HDLC,
-	LAYER_CHDLC,
-	LAYER_PBB,
-	LAYER_NSH,
-	LAYER_VNTAG,
-	LAYER_ETAG,
-	LAYER_SLL,
-	LAYER_SLL2,
-	LAYER_NULL,
-	LAYER_LOOP,
-	LAYER_NFLOG,
-	LAYER_FRELAY,
-	LAYER_80211,
-	LAYER_RADIOTAP,
-	LAYER_IP, /* version by its first nibble */
-	LAYER_IP4,
-	LAYER_IP6,
-	LAYER_UNKNOWN, /* of a link type that is not known */
-	LAYER_DONE,    /* verdict is set */
-	LAYERS
+#define LAYER(name, function) LAYER_##name,
+#include "decode/layers.def"
+	LAYERS,
+	LAYER_INSIDE = LAYERS, /* an IP header was taken, and its payload may be a tunnel's */
+	LAYER_DONE,	       /* verdict is set */
 };
 
 struct cursor {
 	const uint8_t *at;
 	const uint8_t *end; /* of the captured octets */
 	const struct frame *frame;
+	const struct decoder *decoder;
 	struct packet *packet;
-	uint16_t type; /* LAYER_ETHERTYPE */
+	uint64_t wire_end; /* octets of the frame that were on the wire; inside an IP packet: up to its end */
+	uint16_t type;	   /* LAYER_ETHERTYPE */
 	bool outermost_vlan_seen;
 };
+
+/* A row of tunnels.def that was chosen. */
+struct edge {
+	uint8_t layer;
+	uint8_t outers; /* bit 4, bit 6: IP versions */
+};
+
+struct port_edge {
+	uint16_t port;
+	struct edge edge;
+};
+
+enum { PORT_EDGES_MAX = 16 };
 
 struct decoder {
 	enum decode_layer first;
 	uint8_t key_tos_mask;
 	uint16_t key_vlan_mask;
 	unsigned max_layers;
+	uint32_t tunnels; /* 1 << enum tunnel, those to open */
+	unsigned n_ports;
+	struct port_edge ports[PORT_EDGES_MAX];
+	struct edge protocols[256][2]; /* by version: 4, 6; layer 0: none */
 };
 
 typedef enum decode_layer decode_fn(struct cursor *c);
 
-decode_fn decode_ethernet, decode_ethertype, decode_vlan, decode_llc, decode_mpls, decode_pppoe, decode_ppp,
-	decode_ppp_hdlc, decode_chdlc, decode_pbb, decode_nsh, decode_vntag, decode_etag, decode_sll,
-	decode_sll2, decode_null, decode_loop, decode_nflog, decode_frelay, decode_80211, decode_radiotap,
-	decode_ip, decode_ip4, decode_ip6, decode_unknown;
+#define LAYER(name, function) decode_fn decode_##function;
+#include "decode/layers.def"
+
+/* Which tunnels d opens. */
+void decode_tunnel_choose(struct decoder *d, const struct decode_config *config);
+/* From layer to layer until there is none; all count against the nesting limit, or those before IP only. */
+enum decode_layer decode_walk(struct cursor *c, enum decode_layer layer, bool inside);
+/* The cursor stands behind an IP header: goes on to the innermost one that the chosen tunnels reach. */
+void decode_tunnels(struct cursor *c);
+/* The packet is a later fragment: whether its first one had a tunnel's header. */
+void decode_tunnel_fragment(const struct decoder *d, struct packet *p);
 
 /* IP length of an IPv6 packet with header h whose payload length is 0: offload, a jumbogram, or nothing. */
 uint64_t decode_ip6_length_zero(struct packet *p, const uint8_t *h, const uint8_t *end, uint64_t wire_left);
@@ -90,7 +94,7 @@ static inline uint64_t cursor_wire_left(const struct cursor *c)
 {
 	size_t offset = (size_t)(c->at - c->frame->data);
 
-	return c->frame->wire_len > offset ? c->frame->wire_len - offset : 0;
+	return c->wire_end > offset ? c->wire_end - offset : 0;
 }
 
 static inline uint16_t load16(const uint8_t *p)

@@ -112,7 +112,8 @@ static int setup_workers(struct control *r, struct diag *diag)
 		.n_captures = r->live ? r->n_captures : 0,
 		.decode = {.key_tos = c->flow_key & FLOW_KEY_TOS,
 			   .key_vlan = c->flow_key & FLOW_KEY_VLAN,
-			   .max_layers = c->max_layers},
+			   .max_layers = c->max_layers,
+			   .tunnels = c->decapsulate},
 		.table = {.max_flows = c->max_flows / n + (c->max_flows % n > 0),
 			  .active_ns = c->active_ns,
 			  .inactive_ns = c->inactive_ns,
@@ -124,6 +125,9 @@ static int setup_workers(struct control *r, struct diag *diag)
 		.done_fd = r->done_fd,
 	};
 	int ret = hash_seed_random(&w.table.seed);
+
+	static_assert(sizeof(w.decode.tunnel_ports) == sizeof(c->tunnel_ports), "of the same tunnels");
+	memcpy(w.decode.tunnel_ports, c->tunnel_ports, sizeof(w.decode.tunnel_ports));
 
 	if (ret < 0)
 		return diag_set(diag, ret, "no random numbers: %s", strerror(-ret));

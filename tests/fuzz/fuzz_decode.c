@@ -1,5 +1,5 @@
 /* One frame: the first octet picks the link type, the second the options, the third how much longer the wire
- * was. */
+ * was, and whether tunnels are opened. */
 #include "fuzz.h"
 
 #include "exact.h"
@@ -41,6 +41,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	config = (struct decode_config){
 		.key_tos = data[1] & 1, .key_vlan = data[1] & 2, .max_layers = data[1] >> 2};
+	if (data[2] & 1) /* tunnels are opened */
+		config.tunnels = UINT32_MAX;
 	if (!decode_knows_link_type(link_types[data[0] % LINK_TYPES]))
 		return 0;
 	FUZZ_CHECK(decoder_new(&d, link_types[data[0] % LINK_TYPES], &config, &diag) == 0);

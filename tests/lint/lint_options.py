@@ -158,8 +158,22 @@ def check_help(pitot, rows):
         compare_entry("--help", rows[name], *found[name])
 
 
+def check_tunnels(root):
+    """--decapsulate names the rows of tunnels.def, and pitot(8) lists them."""
+    text = (root / "include/pitot/tunnels.def").read_text(encoding="utf-8")
+    names = re.findall(r'^TUNNEL\(\w+, "([^"]+)", (\d+),', text, re.M)
+    page = (root / "man/pitot.8").read_text(encoding="utf-8")
+    listed = page.split(".Bl -tag -width vxlan-gpe -compact\n")[1].split(".El\n")[0]
+    if re.findall(r"^\.It Cm (\S+)", listed, re.M) != [name for name, _ in names]:
+        errors.append("man/pitot.8: the list of tunnels is not that of include/pitot/tunnels.def")
+    for name, port in names:
+        if port != "0" and not re.search(rf"^\.It Cm {re.escape(name)}\n.*UDP port {port}$", listed, re.M):
+            errors.append(f"man/pitot.8: tunnel {name} has the UDP port {port}")
+
+
 def main(argv):
     root = Path(argv[1])
+    check_tunnels(root)
     rows = read_rows(root)
     check_man8(root, rows)
     check_man5(root, rows)

@@ -588,22 +588,57 @@ static void test_needs_restart(void **state)
 	config_deinit(&now);
 }
 
+static void test_decapsulate(void **state)
+{
+	static const struct {
+		const char *value;
+		uint32_t tunnels; /* 0: refused */
+		const char *says;
+	} lists[] = {
+		{"gre", 1u << TUNNEL_GRE, NULL},
+		{"4in4,6in4,vxlan=8472", 1u << TUNNEL_4IN4 | 1u << TUNNEL_6IN4 | 1u << TUNNEL_VXLAN, NULL},
+		{"all", (1u << TUNNEL_COUNT) - 1, NULL},
+		{"all,vxlan=8472", (1u << TUNNEL_COUNT) - 1, NULL},
+		{"ipip", 0, "'ipip' is no tunnel that pitot opens; there are 4in4, 6in4"},
+		{"gre=5", 0, "gre has no port"},
+		{"vxlan=0", 0, "--decapsulate"},
+		{"vxlan=70000", 0, "--decapsulate"},
+		{"gre,,vxlan", 0, "empty part"},
+		{"", 0, "empty part"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+		char value[64];
+		char *argv[] = {(char *)"pitot", (char *)"-r", (char *)"x", value};
+		int r;
+
+		snprintf(value, sizeof(value), "--decapsulate=%s", lists[i].value);
+		r = config_parse(&config, 4, argv, &diag);
+		if (!lists[i].tunnels) {
+			assert_int_equal(r, CONFIG_E_USAGE);
+			if (!strstr(diag.text, lists[i].says))
+				fail_msg("%s: %s", value, diag.text);
+			continue;
+		}
+		assert_int_equal(r, 0);
+		assert_int_equal(config.decapsulate, lists[i].tunnels);
+		assert_int_equal(config.tunnel_ports[TUNNEL_VXLAN],
+				 strstr(lists[i].value, "=8472") ? 8472 : 0);
+		config_deinit(&config);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_defaults),
-		cmocka_unit_test(test_every_option),
-		cmocka_unit_test(test_ways_to_write),
-		cmocka_unit_test(test_actions),
-		cmocka_unit_test(test_cpus),
-		cmocka_unit_test(test_timeouts),
-		cmocka_unit_test(test_mistakes),
-		cmocka_unit_test(test_file),
-		cmocka_unit_test(test_command_line_wins),
-		cmocka_unit_test(test_presets_parse),
-		cmocka_unit_test(test_help),
-		cmocka_unit_test(test_needs_restart),
-		cmocka_unit_test(test_failing_allocations),
+		cmocka_unit_test(test_decapsulate),   cmocka_unit_test(test_defaults),
+		cmocka_unit_test(test_every_option),  cmocka_unit_test(test_ways_to_write),
+		cmocka_unit_test(test_actions),	      cmocka_unit_test(test_cpus),
+		cmocka_unit_test(test_timeouts),      cmocka_unit_test(test_mistakes),
+		cmocka_unit_test(test_file),	      cmocka_unit_test(test_command_line_wins),
+		cmocka_unit_test(test_presets_parse), cmocka_unit_test(test_help),
+		cmocka_unit_test(test_needs_restart), cmocka_unit_test(test_failing_allocations),
 	};
 
 	return cmocka_run_group_tests_name("config", tests, NULL, NULL);
