@@ -32,6 +32,7 @@ enum config_action { /* instead of measuring */
 /* As the stages count them (test_config.c asserts it): this folder includes none of their headers. */
 enum config_capture { CONFIG_CAPTURE_AUTO, CONFIG_CAPTURE_AFPACKET, CONFIG_CAPTURE_PCAP, CONFIG_CAPTURE_XDP };
 enum config_direction { CONFIG_DIRECTION_BOTH, CONFIG_DIRECTION_IN, CONFIG_DIRECTION_OUT };
+enum config_log { CONFIG_LOG_AUTO, CONFIG_LOG_STDERR, CONFIG_LOG_SYSLOG, CONFIG_LOG_JOURNAL };
 enum config_sandbox { CONFIG_SANDBOX_ON, CONFIG_SANDBOX_OFF, CONFIG_SANDBOX_LOG };
 enum config_collector_group { CONFIG_GROUP_REPLICATE, CONFIG_GROUP_FAILOVER, CONFIG_GROUP_HASH };
 enum config_flow_key { CONFIG_KEY_TOS = 1, CONFIG_KEY_VLAN = 2, CONFIG_KEY_MAC = 4 };
@@ -101,6 +102,7 @@ struct config {
 
 	/* process */
 	char *stats_path; /* "-": stderr */
+	int log; /* enum config_log */
 	bool quiet;
 	bool daemon;
 	bool debug;

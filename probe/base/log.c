@@ -1,13 +1,30 @@
-/* log: see include/pitot/log.h. */
+/* log: see include/pitot/log.h.  What is said, and how often; log_sink.c is where to. */
 #include "pitot/log.h"
 
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
+
+#include "base/log_sink.h"
+#include "pitot/clock.h"
+
+enum { TEXT_MOST = 1024, RECENT = 16, BURST = 5 };
+
+static const uint64_t again_ns = 10 * NS_PER_SEC; /* in which the same line is written BURST times at most */
 
 static _Atomic int log_max = LOG_LEVEL_INFO; /* SIGHUP writes it while other threads read */
+
+/* Lines that were written not long ago, and how often they would have been written again since. */
+static struct log_recent {
+	char text[TEXT_MOST]; /* "" none */
+	enum log_level level;
+	uint64_t until_ns;
+	unsigned passed; /* until then */
+	uint64_t held_back;
+} recent[RECENT];
+static pthread_mutex_t recent_mutex = PTHREAD_MUTEX_INITIALIZER;
 
 void log_set_level(enum log_level level)
 {
@@ -38,34 +55,108 @@ void log_escape(char *dst, size_t size, const char *src)
 		dst[n] = '\0';
 }
 
+/* ---- lines that come again and again */
+
+static void recent_tell(struct log_recent *r)
+{
+	char text[TEXT_MOST + 64], escaped[2 * TEXT_MOST];
+
+	snprintf(text, sizeof(text), "%s (%llu time%s more)", r->text, (unsigned long long)r->held_back,
+		 log_plural(r->held_back));
+	r->held_back = 0;
+	log_escape(escaped, sizeof(escaped), text);
+	log_sink_line(r->level, escaped);
+}
+
+/* The place of a line; else the one that is over first, which is told what it held back. */
+static struct log_recent *recent_place(enum log_level level, const char *text)
+{
+	struct log_recent *oldest = &recent[0];
+
+	for (unsigned i = 0; i < RECENT; i++) {
+		struct log_recent *r = &recent[i];
+
+		if (r->level == level && !strcmp(r->text, text))
+			return r;
+		if (r->until_ns < oldest->until_ns)
+			oldest = r;
+	}
+	if (oldest->held_back)
+		recent_tell(oldest);
+	*oldest = (struct log_recent){.level = level};
+	snprintf(oldest->text, sizeof(oldest->text), "%s", text);
+	return oldest;
+}
+
+/* Whether the line is to be written now. */
+static bool recent_pass(enum log_level level, const char *text)
+{
+	uint64_t now_ns = clock_monotonic_ns();
+	struct log_recent *r;
+	bool pass;
+
+	pthread_mutex_lock(&recent_mutex);
+	r = recent_place(level, text);
+	if (now_ns >= r->until_ns) {
+		if (r->held_back)
+			recent_tell(r);
+		r->until_ns = now_ns + again_ns;
+		r->passed = 0;
+	}
+	pass = r->passed++ < BURST;
+	r->held_back += !pass;
+	pthread_mutex_unlock(&recent_mutex);
+	return pass;
+}
+
+static void recent_look(uint64_t now_ns)
+{
+	pthread_mutex_lock(&recent_mutex);
+	for (unsigned i = 0; i < RECENT; i++) {
+		struct log_recent *r = &recent[i];
+
+		if (!r->held_back || now_ns < r->until_ns)
+			continue;
+		recent_tell(r);
+		r->until_ns = now_ns + again_ns;
+		r->passed = BURST;
+	}
+	pthread_mutex_unlock(&recent_mutex);
+}
+
+void log_tick(uint64_t now_ns)
+{
+	recent_look(now_ns);
+	log_sink_tick();
+}
+
+void log_end(void)
+{
+	recent_look(UINT64_MAX);
+}
+
+/* ---- lines */
+
 void log_write(enum log_level level, const char *fmt, ...)
 {
-	static const char *const prefix[] = {"error: ", "warning: ", "", "debug: "};
-	char text[1024], line[2200];
+	char text[TEXT_MOST], escaped[2 * TEXT_MOST];
 	va_list ap;
-	size_t n;
 
 	if (level > log_get_level())
 		return;
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	n = (size_t)snprintf(line, sizeof(line), "pitot: %s", prefix[level]);
-	log_escape(line + n, sizeof(line) - n - 1, text);
-	n = strlen(line);
-	line[n++] = '\n';
-	/* one write: lines of several threads do not mix; nobody is left to tell when stderr is gone */
-	if (write(STDERR_FILENO, line, n) < 0)
+	if (!recent_pass(level, text))
 		return;
+	log_escape(escaped, sizeof(escaped), text);
+	log_sink_line(level, escaped);
 }
 
 bool log_gate_open(struct log_gate *gate, uint64_t now_ns, uint64_t interval_ns)
 {
-	if (now_ns < gate->next_ns) {
-		gate->held_back++;
+	if (now_ns < gate->next_ns)
 		return false;
-	}
 	gate->next_ns = now_ns + interval_ns;
-	gate->held_back = 0;
 	return true;
 }

@@ -48,6 +48,7 @@ const struct config_row config_rows[] = {
 #define TYPE_INT	     int
 #define TYPE_INTERFACE	     struct config_interface *
 #define TYPE_LIST_FIELDS     enum config_action
+#define TYPE_LOG	     int
 #define TYPE_MTU	     uint32_t
 #define TYPE_PRINT_TEMPLATE  enum config_action
 #define TYPE_SANDBOX	     int

@@ -20,6 +20,11 @@ static const struct choice direction_choices[] = {
 	{"in", CONFIG_DIRECTION_IN}, {"out", CONFIG_DIRECTION_OUT}, {"both", CONFIG_DIRECTION_BOTH}, {0}};
 static const struct choice fanout_choices[] = {
 	{"hash", CONFIG_FANOUT_HASH}, {"cpu", CONFIG_FANOUT_CPU}, {"rollover", CONFIG_FANOUT_ROLLOVER}, {0}};
+static const struct choice log_choices[] = {{"auto", CONFIG_LOG_AUTO},
+					    {"stderr", CONFIG_LOG_STDERR},
+					    {"syslog", CONFIG_LOG_SYSLOG},
+					    {"journal", CONFIG_LOG_JOURNAL},
+					    {0}};
 static const struct choice sandbox_choices[] = {
 	{"on", CONFIG_SANDBOX_ON}, {"off", CONFIG_SANDBOX_OFF}, {"log", CONFIG_SANDBOX_LOG}, {0}};
 static const struct choice group_choices[] = {{"replicate", CONFIG_GROUP_REPLICATE},
@@ -77,6 +82,8 @@ static int set_value(struct config_build *b, const struct config_row *row, void 
 		return set_choice(member, direction_choices, value, row, label, diag);
 	case KIND_FANOUT:
 		return set_choice(member, fanout_choices, value, row, label, diag);
+	case KIND_LOG:
+		return set_choice(member, log_choices, value, row, label, diag);
 	case KIND_SANDBOX:
 		return set_choice(member, sandbox_choices, value, row, label, diag);
 	case KIND_FORMAT:

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "pitot/log.h"
+#include "announce.h"
 #include "daemon.h"
 #include "report.h"
 
@@ -91,10 +92,27 @@ static void control_facts(struct control *r, uint64_t now_ns, bool final)
 	exporting_set_facts(r->exporting, &facts);
 }
 
+/* On standard error; whoever reads it may take that long. */
+static void control_print(void (*report)(FILE *out, const struct ledger *l), const struct ledger *ledger,
+			  uint64_t wait_ns)
+{
+	char *text = NULL;
+	size_t size = 0;
+	FILE *out = open_memstream(&text, &size);
+
+	if (out) {
+		report(out, ledger);
+		fclose(out);
+		log_text(text, (unsigned)(wait_ns / NS_PER_MSEC));
+	}
+	free(text);
+}
+
 static int control_report(struct control *r, bool final)
 {
 	const struct config *c = r->config;
 	struct report report = {.final = final, .duration_ns = clock_monotonic_ns() - r->start.monotonic_ns};
+	uint64_t wait_ns = final ? c->stop_ns : 0;
 	struct ledger ledger;
 	struct diag diag = {""};
 	FILE *out;
@@ -104,11 +122,15 @@ static int control_report(struct control *r, bool final)
 	control_sum(r, &report.metering, true);
 	interfaces_get_gaps(&r->interfaces, clock_monotonic_ns(), &report.gaps, &report.gap_ns);
 	ledger_take(&ledger, &report);
-	if (c->stats_path) {
-		out = strcmp(c->stats_path, "-") ? control_open_stats(r, c->stats_path, &diag) : stderr;
+	if (final && r->announced)
+		announce_stop(&ledger);
+	if (c->stats_path && !strcmp(c->stats_path, "-")) {
+		control_print(report_json, &ledger, wait_ns);
+	} else if (c->stats_path) {
+		out = control_open_stats(r, c->stats_path, &diag);
 		if (out)
 			report_json(out, &ledger);
-		if (out && out != stderr && fclose(out) != 0) {
+		if (out && fclose(out) != 0) {
 			diag_set(&diag, -errno, "%.400s: %s", c->stats_path, strerror(errno));
 			out = NULL;
 		}
@@ -117,7 +139,9 @@ static int control_report(struct control *r, bool final)
 			return 1;
 		}
 	} else if (!c->quiet) {
-		report_text(stderr, &ledger);
+		control_print(report_text, &ledger, wait_ns);
+	} else if (!final) {
+		log_info("SIGUSR1: --quiet leaves no summary, and there is no --stats");
 	}
 	return 0;
 }
@@ -168,6 +192,7 @@ static void control_reload(struct control *r)
 
 	if (!r->config->config_path) {
 		exporting_refresh(r->exporting, NULL);
+		log_info("SIGHUP: templates are sent again, and names of collectors are looked up again");
 		return;
 	}
 	if (reload_read(&r->reload, &r->config, &diag)) {
@@ -229,6 +254,7 @@ static void control_wait(struct control *r)
 		now_ns = clock_monotonic_ns();
 		interfaces_step(&r->interfaces, now_ns);
 		control_alive(r, now_ns);
+		log_tick(now_ns);
 		control_facts(r, now_ns, false);
 		if (read(r->done_fd, &drained, sizeof(drained)) > 0)
 			control_check_workers(r);
@@ -326,7 +352,11 @@ static int control_measure(struct control *r, struct diag *diag)
 	 * statistics */
 	r->next_facts_ns = r->live ? 0 : clock_monotonic_ns() + r->config->stats_ns - facts_ns;
 	daemon_ready();
+	if (r->config->daemon || r->config->log >= CONFIG_LOG_SYSLOG)
+		log_divert();
 	service_ready(&r->service);
+	if (r->announced)
+		announce_start(r->config);
 	control_wait(r);
 	service_stopping(&r->service);
 	for (unsigned i = 0; i < r->n_workers; i++) {
@@ -365,11 +395,22 @@ static void control_close(struct control *r)
 	reload_deinit(&r->reload);
 }
 
+static int control_open_log(const struct config *c, struct diag *diag)
+{
+	struct log_config log = {.target = (enum log_target)c->log,
+				 .background = c->daemon,
+				 .journal_path = LOG_JOURNAL_PATH,
+				 .syslog_path = LOG_SYSLOG_PATH};
+
+	return log_open(&log, diag);
+}
+
 int control_run(const struct config *config, int argc, char **argv)
 {
 	struct control r = {.config = config,
 			    .reload = {.argc = argc, .argv = argv},
 			    .live = config->n_interfaces > 0,
+			    .announced = announce_is_wanted(config),
 			    .pid_fd = -1,
 			    .signal_fd = -1,
 			    .done_fd = -1,
@@ -384,6 +425,8 @@ int control_run(const struct config *config, int argc, char **argv)
 		r.signal_fd = daemon_signals(&diag);
 		ret = r.signal_fd < 0 ? r.signal_fd : 0;
 	}
+	if (ret == 0)
+		ret = control_open_log(config, &diag);
 	if (ret == 0) {
 		service_open(&r.service);
 		ret = setup_open(&r, &diag);
@@ -393,5 +436,7 @@ int control_run(const struct config *config, int argc, char **argv)
 	if (ret < 0)
 		log_error("%s", diag.text);
 	control_close(&r);
+	log_end();
+	log_close();
 	return ret ? 1 : 0;
 }

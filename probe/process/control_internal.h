@@ -14,6 +14,7 @@
 struct control {
 	const struct config *config;
 	bool live;
+	bool announced; /* the start and the end are worth a line each */
 	struct clock_time start;
 	struct capture_config *captures; /* interfaces or files */
 	unsigned n_captures;

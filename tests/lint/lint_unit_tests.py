@@ -14,6 +14,7 @@ EXCEPTIONS = {
     "process/control.c": "end to end: tests/e2e",
     "process/setup.c": "end to end: tests/e2e",
     "process/daemon.c": "end to end: tests/e2e",
+    "process/announce.c": "end to end: tests/e2e/messages.py",
     "process/confine.c": "end to end: tests/e2e/sandbox.py",
     "process/interfaces.c": "end to end: tests/e2e/sandbox.py",
 }

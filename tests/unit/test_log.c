@@ -1,11 +1,16 @@
 /*
  * log: whatever is in an argument, a line stays one printable line.
- * Covers base/log.c, base/diag.c, base/clock.c.
+ * Covers base/log.c, base/log_sink.c, base/diag.c, base/clock.c.
  */
 #include "cm.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "pitot/clock.h"
@@ -105,8 +110,152 @@ static void test_gate(void **state)
 	assert_true(log_gate_open(&gate, 100, 1000));
 	assert_false(log_gate_open(&gate, 101, 1000));
 	assert_false(log_gate_open(&gate, 1099, 1000));
-	assert_int_equal(gate.held_back, 2);
 	assert_true(log_gate_open(&gate, 1100, 1000));
+}
+
+/* ---- where lines go */
+
+static char journal_path[64], syslog_path[64];
+
+static int listen_at(const char *path)
+{
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
+	assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	return fd;
+}
+
+static const char *heard(int fd)
+{
+	static char text[4096];
+	ssize_t n = recv(fd, text, sizeof(text) - 1, 0);
+
+	text[n > 0 ? n : 0] = '\0';
+	return text;
+}
+
+static int open_log(enum log_target target, bool background, struct diag *diag)
+{
+	return log_open(&(struct log_config){.target = target,
+					     .background = background,
+					     .journal_path = journal_path,
+					     .syslog_path = syslog_path},
+			diag);
+}
+
+static void test_targets(void **state)
+{
+	char directory[] = "/tmp/test_log.XXXXXX", out[400];
+	struct diag diag;
+	int journal, syslog;
+
+	(void)state;
+	assert_non_null(mkdtemp(directory));
+	snprintf(journal_path, sizeof(journal_path), "%s/journal", directory);
+	snprintf(syslog_path, sizeof(syslog_path), "%s/syslog", directory);
+	assert_int_equal(open_log(LOG_JOURNAL, true, &diag), -ENOENT);
+	assert_non_null(strstr(diag.text, journal_path));
+	assert_int_equal(open_log(LOG_SYSLOG, true, &diag), -ENOENT);
+	assert_non_null(strstr(diag.text, syslog_path));
+	assert_int_equal(open_log(LOG_AUTO, true, &diag),
+			 0); /* then it is standard error, while there is one */
+	assert_true(capture_log(out, sizeof(out), LOG_LEVEL_INFO, "a0") > 0);
+
+	syslog = listen_at(syslog_path);
+	assert_int_equal(open_log(LOG_AUTO, false, &diag), 0);
+	assert_true(capture_log(out, sizeof(out), LOG_LEVEL_INFO, "a1") > 0);
+	assert_string_equal(heard(syslog), "");
+	assert_int_equal(open_log(LOG_AUTO, true, &diag), 0);
+	assert_true(capture_log(out, sizeof(out), LOG_LEVEL_WARNING, "a2") > 0);
+	assert_int_equal(strncmp(heard(syslog), "<28>", 4), 0);
+	log_divert();
+	assert_int_equal(capture_log(out, sizeof(out), LOG_LEVEL_ERROR, "a3"), 0);
+	assert_non_null(strstr(heard(syslog), "error: interface a3"));
+
+	journal = listen_at(journal_path);
+	assert_int_equal(open_log(LOG_AUTO, true, &diag), 0);
+	log_divert();
+	assert_int_equal(capture_log(out, sizeof(out), LOG_LEVEL_ERROR, "a4\nb"), 0);
+	assert_non_null(strstr(heard(journal), "PRIORITY=3\n"));
+	assert_int_equal(capture_log(out, sizeof(out), LOG_LEVEL_INFO, "a5\nPRIORITY=0"), 0);
+	assert_non_null(strstr(heard(journal), "\nMESSAGE=interface a5\\x0aPRIORITY=0\n"));
+	assert_string_equal(heard(syslog), "");
+	assert_true(log_text("one\ntwo\n", 0));
+	assert_non_null(strstr(heard(journal), "MESSAGE=one\n"));
+	assert_non_null(strstr(heard(journal), "MESSAGE=two\n"));
+
+	/* a log that is started again is found, and what was lost is told */
+	close(journal);
+	unlink(journal_path);
+	assert_int_equal(capture_log(out, sizeof(out), LOG_LEVEL_INFO, "a6"), 0);
+	journal = listen_at(journal_path);
+	log_tick(clock_monotonic_ns());
+	assert_int_equal(capture_log(out, sizeof(out), LOG_LEVEL_INFO, "a7"), 0);
+	assert_non_null(strstr(heard(journal), "1 line before this could not be written"));
+	assert_non_null(strstr(heard(journal), "a7"));
+	close(journal);
+	close(syslog);
+	unlink(journal_path);
+	unlink(syslog_path);
+	rmdir(directory);
+	log_close();
+}
+
+/* A reader of standard error that does not read costs lines, and their number is told. */
+static void test_stuck(void **state)
+{
+	char line[4096] = "";
+	int pipes[2], saved = dup(STDERR_FILENO);
+	unsigned n = 0;
+
+	(void)state;
+	assert_int_equal(pipe2(pipes, O_NONBLOCK | O_CLOEXEC), 0);
+	while (write(pipes[1], line, sizeof(line)) > 0)
+		n++;
+	assert_int_equal(fcntl(pipes[1], F_SETFL, 0), 0); /* writing to it waits */
+	dup2(pipes[1], STDERR_FILENO);
+	log_warning("stuck 1");
+	log_warning("stuck 2");
+	assert_false(log_text("a summary\n", 1));
+	while (n--)
+		assert_int_equal(read(pipes[0], line, sizeof(line)), sizeof(line));
+	log_warning("stuck 3");
+	dup2(saved, STDERR_FILENO);
+	close(saved);
+	line[0] = '\0';
+	assert_true(read(pipes[0], line, sizeof(line) - 1) > 0);
+	assert_non_null(strstr(line, "2 lines before this could not be written"));
+	assert_non_null(strstr(line, "stuck 3"));
+	close(pipes[0]);
+	close(pipes[1]);
+}
+
+/* The same line again and again: five of them, then how often it came. */
+static void test_again(void **state)
+{
+	uint64_t now_ns = clock_monotonic_ns();
+	char out[400];
+	unsigned written = 0;
+	int pipes[2], saved = dup(STDERR_FILENO);
+
+	(void)state;
+	for (int i = 0; i < 100; i++)
+		written += capture_log(out, sizeof(out), LOG_LEVEL_WARNING, "again") > 0;
+	assert_int_equal(written, 5);
+	assert_true(capture_log(out, sizeof(out), LOG_LEVEL_WARNING, "another") > 0);
+	assert_int_equal(pipe(pipes), 0);
+	dup2(pipes[1], STDERR_FILENO);
+	log_tick(now_ns + NS_PER_SEC); /* too early */
+	log_tick(now_ns + 20 * NS_PER_SEC);
+	log_tick(now_ns + 21 * NS_PER_SEC);
+	dup2(saved, STDERR_FILENO);
+	close(saved);
+	close(pipes[1]);
+	out[read(pipes[0], out, sizeof(out) - 1)] = '\0';
+	assert_string_equal(out, "pitot: warning: interface again (95 times more)\n");
+	close(pipes[0]);
 }
 
 static void test_diag(void **state)
@@ -144,6 +293,8 @@ int main(void)
 		cmocka_unit_test(test_one_line), cmocka_unit_test(test_long_line),
 		cmocka_unit_test(test_level),	 cmocka_unit_test(test_gate),
 		cmocka_unit_test(test_diag),	 cmocka_unit_test(test_clock),
+		cmocka_unit_test(test_targets),	 cmocka_unit_test(test_stuck),
+		cmocka_unit_test(test_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
