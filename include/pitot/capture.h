@@ -78,7 +78,8 @@ struct capture;
 
 struct capture_ops {
 	const char *name;
-	/* Opens; on success *cp is set.  On failure a sentence is in diag. */
+	/* Opens an interface; on success *cp is set.  On failure a sentence is in diag.  NULL of savefiles:
+	 * capture_open() finds out which of them reads a file. */
 	int (*open)(struct capture **cp, const struct capture_config *config, struct diag *diag);
 	/*
 	 * 0 with b->n >= 0 frames (0: none within wait_ms, or none in the next part of a file that is all
@@ -111,7 +112,6 @@ struct capture {
 	bool also_ethernet; /* a file of several link types: Ethernet is among those known when it was opened
 			     */
 	bool is_file;	    /* an ordinary file: packet time is the only clock, and it will end */
-	bool is_live;	    /* an interface: packet time is the host's clock */
 	bool tells_direction;	 /* live: every packet is known to come in or to go out */
 	int fd;			 /* readable when frames wait; -1 when there is none */
 	uint32_t ifindex;	 /* as exported; 0 for savefiles */

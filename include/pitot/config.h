@@ -2,7 +2,7 @@
  * config: what the user asked for, as one plain struct.
  *
  * options.def has a row per option: the command line, the configuration file, --help and the lint against the
- * man page all come from it.  Stages get their slice by main; none includes this header.
+ * man page all come from it.  process/setup.c gives each stage its slice; no stage includes this header.
  */
 #ifndef PITOT_CONFIG_H
 #define PITOT_CONFIG_H
@@ -20,13 +20,14 @@ struct config_interface {
 	uint32_t ifindex; /* 0: the system's */
 };
 
-enum config_action { /* instead of measuring */
-		     CONFIG_RUN,
-		     CONFIG_HELP,
-		     CONFIG_VERSION,
-		     CONFIG_LIST_FIELDS,
-		     CONFIG_PRINT_TEMPLATE,
-		     CONFIG_DRY_RUN
+/* CONFIG_RUN measures; the others do something else instead. */
+enum config_action {
+	CONFIG_RUN,
+	CONFIG_HELP,
+	CONFIG_VERSION,
+	CONFIG_LIST_FIELDS,
+	CONFIG_PRINT_TEMPLATE,
+	CONFIG_DRY_RUN
 };
 
 /* As the stages count them (test_config.c asserts it): this folder includes none of their headers. */

@@ -2,7 +2,7 @@
  * diag: one human sentence about why a set-up call failed.
  *
  * Set-up functions take a struct diag * (never NULL) and, when they return a negative errno, leave one
- * sentence in it that says what, where and what to do.  Only main and the worker print it.
+ * sentence in it that says what, where and what to do.  Only main and process/ print it.
  */
 #ifndef PITOT_DIAG_H
 #define PITOT_DIAG_H

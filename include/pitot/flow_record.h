@@ -13,6 +13,7 @@
 
 /* flowEndReason, IANA IPFIX registry (RFC 9710 §5) */
 enum flow_end_reason {
+	FLOW_END_NONE = 0, /* the flow lives on; never exported */
 	FLOW_END_IDLE = 1,
 	FLOW_END_ACTIVE = 2,
 	FLOW_END_DETECTED = 3,

@@ -2,7 +2,7 @@
  * flow_table: the metering process's cache of flow records.
  *
  * Fixed memory.  A packet only writes its entry; entries are found again for expiry by lazy timer wheels.
- * The caller hands packets over in batches, in three phases, so that memory is fetched while others work:
+ * The caller hands packets over in batches, in two phases, so that memory is fetched while others work:
  *
  *     flow_table_prefetch(t, packets, n);    hash; fetch the buckets
  *     flow_table_update(t, packets, n);      compare tags; fetch entries; compare keys; count

@@ -32,7 +32,6 @@ struct frame {
 	uint16_t flags;	  /* enum frame_flags */
 	uint16_t vlan_tci;
 	uint16_t vlan_tpid;
-	uint32_t segments; /* packets on the wire behind this frame (receive offload); 1 when not known */
 };
 
 struct frame_batch {
@@ -40,7 +39,7 @@ struct frame_batch {
 	struct frame frames[BATCH_MAX];
 };
 
-/* What became of a frame: metered, or ignored for one named reason (stats.def has their descriptions). */
+/* What became of a frame: metered, or ignored for one named reason (ignored.def has their descriptions). */
 enum packet_verdict {
 	PACKET_METERED,
 #define IGNORED(name, text) PACKET_##name,

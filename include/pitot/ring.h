@@ -64,7 +64,7 @@ static inline uint64_t ring_used(struct ring *r)
 	return atomic_load_explicit(&r->head, memory_order_acquire) - tail;
 }
 
-/* How many slots can be read; *first is the n-th oldest by ring_slot(). */
+/* How many slots can be read: ring_slot() lends the n-th oldest of them. */
 static inline uint64_t ring_peek(struct ring *r)
 {
 	uint64_t tail = atomic_load_explicit(&r->tail, memory_order_relaxed);

@@ -1,5 +1,5 @@
 /*
- * capture: the table of back ends, and which one opens what.
+ * capture: which back end opens what, and which one takes over where another cannot go on.
  */
 #include "pitot/capture.h"
 

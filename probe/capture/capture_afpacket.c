@@ -143,7 +143,6 @@ static struct afpacket *afpacket_new(const struct capture_config *config, struct
 	}
 	*a = (struct afpacket){
 		.capture = {.ops = &capture_afpacket_ops,
-			    .is_live = true,
 			    .tells_direction = true,
 			    .name = a->socket.facts.name},
 		.socket = {.fd = -1, .counter_fds = {-1, -1}},
@@ -359,7 +358,6 @@ static inline void afpacket_lend(const struct afpacket *a, struct frame *f, cons
 		.flags = flags,
 		.vlan_tci = (uint16_t)h->hv1.tp_vlan_tci,
 		.vlan_tpid = tpid,
-		.segments = 1,
 	};
 }
 

@@ -70,7 +70,6 @@ static int capture_file_walk(struct capture_walk *w, struct frame_batch *b, stru
 				.time_ns = file_u32(f, p) * NS_PER_SEC +
 					   (uint64_t)file_u32(f, p + 4) * f->fraction_ns,
 				.point = w->config.point,
-				.segments = 1,
 			};
 		}
 		p += RECORD_HEADER + cap_len;
@@ -123,7 +122,6 @@ int capture_file_open(struct capture **cp, struct capture_source *s, const struc
 
 const struct capture_ops capture_file_ops = {
 	.name = "file",
-	.open = capture_open,
 	.recv = capture_walk_recv,
 	.release = capture_walk_release,
 	.get_stats = capture_walk_get_stats,

@@ -182,7 +182,6 @@ static int pcap_live_open(struct capture **cp, const struct capture_config *conf
 		   : config->direction == CAPTURE_OUT ? FRAME_EGRESS
 						      : 0;
 	p->capture.ops = &capture_pcap_ops;
-	p->capture.is_live = true;
 	p->capture.tells_direction = p->flags || p->capture.link_type == 113 || p->capture.link_type == 276;
 	p->capture.ifindex = config->ifindex ? config->ifindex : p->interface.index;
 	p->capture.system_ifindex = p->interface.index;
@@ -217,7 +216,6 @@ static void pcap_live_on_frame(u_char *user, const struct pcap_pkthdr *h, const 
 		.ifindex = p->capture.ifindex,
 		.point = p->point,
 		.flags = p->flags,
-		.segments = 1,
 	};
 }
 

@@ -312,7 +312,6 @@ static inline int pcapng_lend(struct capture_pcapng *f, const struct block *k, s
 			.wire_len = p.wire_len,
 			.time_ns = pcapng_interface_time(p.interface, p.ticks),
 			.point = w->config.point,
-			.segments = 1,
 		};
 	}
 	w->packet++;
@@ -445,7 +444,6 @@ int capture_pcapng_open(struct capture **cp, struct capture_source *s, const str
 
 const struct capture_ops capture_pcapng_ops = {
 	.name = "pcapng",
-	.open = capture_open,
 	.recv = capture_walk_recv,
 	.release = capture_walk_release,
 	.get_stats = capture_walk_get_stats,

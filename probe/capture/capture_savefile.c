@@ -181,7 +181,6 @@ static bool savefile_lend(struct capture_savefile *f, struct frame_batch *b, siz
 		.time_ns = (uint32_t)h->ts.tv_sec * NS_PER_SEC +
 			   (uint64_t)(uint32_t)h->ts.tv_usec * f->fraction_ns,
 		.point = f->config.point,
-		.segments = 1,
 	};
 	*used += h->caplen;
 	f->kept = NULL;
@@ -256,7 +255,6 @@ static int capture_savefile_get_stats(struct capture *c, struct capture_stats *s
 
 const struct capture_ops capture_savefile_ops = {
 	.name = "savefile",
-	.open = capture_open,
 	.recv = capture_savefile_recv,
 	.release = capture_savefile_release,
 	.stop = capture_savefile_stop,

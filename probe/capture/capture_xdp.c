@@ -96,7 +96,6 @@ static unsigned xdp_lend_batch(struct xdp *x, struct xdp_queue *q, struct frame_
 			.ifindex = x->capture.ifindex,
 			.point = x->point,
 			.flags = FRAME_INGRESS,
-			.segments = 1,
 		};
 		__builtin_prefetch(f->data);
 		b->n += !x->has_filter || xdp_passes(x, f);

@@ -286,7 +286,6 @@ int capture_xdp_open(struct capture **cp, const struct capture_config *config, s
 		return diag_set(diag, -ENOMEM, "%s: out of memory", config->interface);
 	*x = (struct xdp){
 		.capture = {.ops = &capture_xdp_ops,
-			    .is_live = true,
 			    .tells_direction = true,
 			    .fd = -1,
 			    .name = x->interface.name},

@@ -21,13 +21,13 @@ static enum flow_end_reason flow_expired(struct flow_table *t, struct flow_recor
 {
 	enum flow_end_reason reason = flow_aged(t, e, now_ns);
 
-	if (reason || !t->config.host_clock || e->last_ns <= now_ns ||
+	if (reason != FLOW_END_NONE || !t->config.host_clock || e->last_ns <= now_ns ||
 	    e->last_ns - now_ns <= t->config.inactive_ns)
 		return reason;
 	if (e->state & ENTRY_FUTURE) /* silent since it was found so */
 		return FLOW_END_IDLE;
 	e->state |= ENTRY_FUTURE;
-	return 0;
+	return FLOW_END_NONE;
 }
 
 /* When it is worthwhile to look at a living entry again. */
@@ -61,7 +61,7 @@ static unsigned flow_expire_batch(struct flow_table *t, struct wheel *w, uint8_t
 		if (!(e->state & ENTRY_LIVE) || (w == &t->ended && !(e->state & ENTRY_ENDED)))
 			continue;
 		reason = flow_expired(t, e, now_ns);
-		if (reason) {
+		if (reason != FLOW_END_NONE) {
 			uint64_t hash = flow_hash(t, &e->key);
 
 			__builtin_prefetch(flow_bucket(t, hash), 1);

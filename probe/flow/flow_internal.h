@@ -115,8 +115,8 @@ static inline uint64_t flow_deadline(const struct flow_table *t, const struct fl
 }
 
 /*
- * Whether a record ends at now_ns, and why; 0 when it lives on.  Both comparisons are strict and signed: a
- * step back ends nothing.
+ * Whether a record ends at now_ns, and why; FLOW_END_NONE when it lives on.  Both comparisons are strict and
+ * signed: a step back ends nothing.
  */
 static inline enum flow_end_reason flow_aged(const struct flow_table *t, const struct flow_record *e,
 					     uint64_t now_ns)
@@ -128,7 +128,7 @@ static inline enum flow_end_reason flow_aged(const struct flow_table *t, const s
 		return ended ? FLOW_END_DETECTED : FLOW_END_IDLE;
 	if (now_ns > e->first_ns && now_ns - e->first_ns > t->config.active_ns)
 		return FLOW_END_ACTIVE;
-	return 0;
+	return FLOW_END_NONE;
 }
 
 /* Hands the entry's record on; the entry itself stays as it is. */

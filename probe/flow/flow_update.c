@@ -129,7 +129,7 @@ static inline void flow_packet(struct flow_table *t, struct packet *p)
 				      t->elapsed_ns + (flow_deadline(t, e) - e->first_ns));
 	} else {
 		reason = flow_aged(t, e, p->time_ns);
-		if (reason) {
+		if (reason != FLOW_END_NONE) {
 			flow_end(t, e, reason);
 			flow_start(t, e, p);
 		} else {

@@ -17,8 +17,10 @@ struct own_flows {
 
 /*
  * Counts what is ignored of n decoded packets, completes fragments, and moves the packets that remain
- * together; their number.  Those are counted by account_count() once they are metered. fragments  NULL: not
- * tracked own        NULL: nothing is left out mtu        of the interface; 0 unknown
+ * together; their number.  Those are counted by account_count() once they are metered.
+ *
+ * fragments: NULL when they are not tracked; own: NULL when nothing is left out; mtu: of the interface, 0
+ * when unknown.
  */
 unsigned account_sort(struct meter_stats *s, struct flow_stats *flows, struct fragment_table *fragments,
 		      const struct own_flows *own, struct packet *packets, unsigned n, uint32_t mtu);

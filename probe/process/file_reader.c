@@ -206,11 +206,6 @@ void file_reader_free(struct file_reader *f)
 	free(f);
 }
 
-unsigned file_reader_files(const struct file_reader *f)
-{
-	return f->n_captures;
-}
-
 const struct capture *file_reader_file(const struct file_reader *f, unsigned i)
 {
 	return f->captures[i];

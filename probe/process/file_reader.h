@@ -35,7 +35,6 @@ struct file_reader;
 int file_reader_new(struct file_reader **fp, const struct file_reader_config *config, struct diag *diag);
 void file_reader_free(struct file_reader *f);
 
-unsigned file_reader_files(const struct file_reader *f);
 const struct capture *file_reader_file(const struct file_reader *f, unsigned i);
 /* Whether what is read now is an ordinary file, which will end. */
 bool file_reader_is_file(const struct file_reader *f);

@@ -117,7 +117,6 @@ struct session {
 
 	struct spool *spool;
 	bool spool_degraded;
-	uint64_t spool_errors;
 	struct session_entry *entries; /* of this run's messages: [first_entry, appended) */
 	size_t entries_size;	       /* a power of two */
 	uint64_t first_entry, appended;

@@ -104,8 +104,7 @@ static void put(unsigned place, const struct fb *b)
 	batch.frames[place] = (struct frame){.data = b->at,
 					     .cap_len = (uint32_t)b->len,
 					     .wire_len = (uint32_t)b->len,
-					     .time_ns = NS_PER_SEC + place,
-					     .segments = 1};
+					     .time_ns = NS_PER_SEC + place};
 }
 
 int main(void)

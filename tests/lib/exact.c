@@ -15,8 +15,7 @@ void exact_init(struct exact *x, const void *data, size_t cap, size_t wire)
 			    .frame = {.data = block + size - cap,
 				      .cap_len = (uint32_t)cap,
 				      .wire_len = (uint32_t)wire,
-				      .time_ns = UINT64_C(1700000000000000000),
-				      .segments = 1}};
+				      .time_ns = UINT64_C(1700000000000000000)}};
 	memcpy(block + size - cap, data, cap);
 }
 
