@@ -118,6 +118,8 @@ void exporter_drop(struct exporter *e, const struct flow_record *r, const struct
 void exporter_tick(struct exporter *e, const struct clock_time *now);
 /* SIGHUP: templates again, names resolved again. */
 void exporter_refresh(struct exporter *e, const struct clock_time *now);
+/* Links, addresses or routes of this host have changed. */
+void exporter_network_changed(struct exporter *e);
 /* What of the configuration may change at any time. */
 struct exporter_periods {
 	uint64_t template_ns;

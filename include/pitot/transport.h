@@ -107,6 +107,10 @@ struct transport_ops {
 	void (*tick)(struct transport *t, const struct clock_time *now);
 	/* Resolves the collector's name again (SIGHUP).  May be NULL. */
 	void (*refresh)(struct transport *t);
+	/* Links, addresses or routes of this host have changed: looks soon what that means.  May be NULL. */
+	void (*network_changed)(struct transport *t);
+	/* Asks whether somebody listens, with nothing that a collector takes for a message.  May be NULL. */
+	void (*probe)(struct transport *t);
 	/*
 	 * Spooled and reliable only: the message of templates that flow records need, before any is
 	 * committed. The transport begins each session with it.  0 or negative errno.  May be NULL.
@@ -134,10 +138,10 @@ struct transport {
 	/* what became of a message: set by the encoder after open, called by transport_resolve() only */
 	void (*outcome)(void *context, const struct transport_load *load, size_t size, bool sent);
 	void *context;
-	/* spooled only; set by the encoder.  revoked: a message that was sent got lost with its session after
-	 * all */
+	/* set by the encoder.  A message that was sent did not arrive: it got lost with its session, or was
+	 * refused */
 	void (*revoked)(void *context, const struct transport_load *load, size_t size);
-	/* gives a message that enters a session its sequence number and time */
+	/* spooled only: gives a message that enters a session its sequence number and time */
 	void (*restamp)(void *context, uint8_t *message, size_t size, uint32_t records);
 	/* a message that withdraws all templates, at most TRANSPORT_WITHDRAWAL octets; returns its size */
 	size_t (*withdraw)(void *context, uint8_t *message);
@@ -157,7 +161,7 @@ struct transport {
 
 /* By a transport, once for each committed message: counts it and tells the encoder. */
 void transport_resolve(struct transport *t, const struct transport_load *load, size_t size, bool sent);
-/* By a spooled transport: what it had resolved as sent is lost after all. */
+/* What was resolved as sent is lost after all. */
 void transport_revoke(struct transport *t, const struct transport_load *load, size_t size);
 /* Does this kind keep flow records until the collector has them, so that some may come twice? */
 bool transport_replays(enum transport_kind kind);

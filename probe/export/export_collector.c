@@ -8,7 +8,9 @@
 #include "format.h"
 #include "outcome.h"
 
-#define CALM_NS NS_PER_SEC /* after the last ICMP error templates are sent again */
+#define PROBE_NS NS_PER_SEC /* after an error of the network: until a collector is asked whether it is back  \
+			     */
+#define CALM_NS NS_PER_SEC  /* and for an error to come, if it is not */
 
 static const struct format_ops *const formats[FORMAT_COUNT] = {
 	[FORMAT_NETFLOW5] = &netflow5_ops, [FORMAT_NETFLOW9] = &netflow9_ops, [FORMAT_IPFIX] = &ipfix_ops,
@@ -81,6 +83,7 @@ static void on_revoked(void *context, const struct transport_load *load, size_t 
 	c->stats.records -= load->flows.records;
 	totals_add(&c->stats.lost, &load->flows);
 	collector_add_loss(c, &load->flows);
+	c->refused = true;
 	if (is_alone(c))
 		count_not_sent(c, load);
 	else
@@ -188,16 +191,35 @@ void collector_close(struct collector *c, uint64_t deadline_ns)
 	c->stats.last_cause = last.last_cause;
 }
 
+static void collector_probe(struct collector *c)
+{
+	if (c->announced)
+		c->templates_due = true;
+	else if (c->transport->ops->probe)
+		c->transport->ops->probe(c->transport);
+}
+
 void collector_watch_errors(struct collector *c, const struct clock_time *now)
 {
 	uint64_t errors = c->transport->stats.errors;
 
+	if (c->transport->limits.reliable || c->transport->limits.spooled)
+		return; /* their sessions tell */
 	if (errors > c->error_count) {
 		c->error_count = errors;
 		c->error_ns = now->monotonic_ns;
 		c->error_messages = c->stats.messages;
-	} else if (c->error_ns && now->monotonic_ns - c->error_ns > CALM_NS &&
-		   c->stats.messages > c->error_messages) {
+		c->probe_ns = 0;
+	} else if (!c->error_ns) {
+		return;
+	} else if (!c->probe_ns) {
+		if (c->stats.messages > c->error_messages) /* which asked the same */
+			c->probe_ns = now->monotonic_ns;
+		else if (now->monotonic_ns - c->error_ns >= PROBE_NS) {
+			c->probe_ns = now->monotonic_ns;
+			collector_probe(c);
+		}
+	} else if (now->monotonic_ns - c->probe_ns > CALM_NS && c->transport->state == TRANSPORT_STATE_UP) {
 		c->error_ns = 0;
 		if (c->format->refresh)
 			c->format->refresh(c);

@@ -252,6 +252,16 @@ void exporter_refresh(struct exporter *e, const struct clock_time *now)
 	exporter_tick(e, now);
 }
 
+void exporter_network_changed(struct exporter *e)
+{
+	for (unsigned i = 0; i < e->n_collectors; i++) {
+		struct transport *t = e->collectors[i].transport;
+
+		if (t && t->ops->network_changed)
+			t->ops->network_changed(t);
+	}
+}
+
 void exporter_set_periods(struct exporter *e, const struct exporter_periods *periods,
 			  const struct clock_time *now)
 {

@@ -84,8 +84,10 @@ struct collector {
 	uint64_t next_stats_ns;
 	uint32_t since_templates; /* messages of flow records since the last one with templates */
 	uint64_t error_count;	  /* of the transport, when last looked */
-	uint64_t error_ns;	  /* when it last grew; 0: templates were sent since */
+	uint64_t error_ns;	  /* when it last grew; 0: the collector was heard to be well since */
 	uint64_t error_messages;  /* sent then */
+	uint64_t probe_ns; /* since when nothing was heard of what was sent after that; 0: nothing was */
+	bool refused;	   /* a message was, and no templates were sent since */
 
 	struct totals lost;  /* not sent, all causes but unfit ones; includes losses before the exporter */
 	struct totals shown; /* of those, what a message that was sent has shown by its sequence number */
@@ -144,7 +146,10 @@ const struct format_ops *collector_format(enum export_format format);
 int collector_open(struct exporter *e, struct collector *c, const struct collector_config *config,
 		   struct diag *diag);
 void collector_close(struct collector *c, uint64_t deadline_ns);
-/* Templates again once a collector that refused datagrams takes them: it may have been started just now. */
+/*
+ * A collector that refused datagrams is asked every second whether it takes them again, by templates where
+ * there are any; once it does it gets everything again that it may have missed.
+ */
 void collector_watch_errors(struct collector *c, const struct clock_time *now);
 /* Not sent, and in no message. */
 void collector_add_loss(struct collector *c, const struct totals *lost);

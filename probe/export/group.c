@@ -5,9 +5,9 @@
  * and queue, whatever the others do: what one has taken is never given to another.
  *
  * failover: the first that is up, in the order of the options; when none is, the first that may still come
- * up.  A datagram collector is up unless its host refuses datagrams; templates, which all of them get, find
- * out when it is back. hash: both directions of a connection, and all its records, go to one collector.  It
- * stays the same one when that is down: what waits for it is in its queue.
+ * up.  A datagram collector is up unless its host refuses datagrams; it is asked every second whether it is
+ * back (collector_watch_errors()).  hash: both directions of a connection, and all its records, go to one
+ * collector.  It stays the same one when that is down: what waits for it is in its queue.
  */
 #include <poll.h>
 #include <string.h>

@@ -163,6 +163,7 @@ static void announce(struct collector *c, unsigned copies, bool all)
 	options_facts(&facts, config, c->format->protocol);
 	message_finish(c);
 	c->since_templates = 0;
+	c->refused = false;
 	for (unsigned i = 0; i < copies; i++) {
 		message_finish(c);
 		put_templates(c);
@@ -188,6 +189,12 @@ static bool due_by_count(const struct collector *c)
 	uint32_t most = c->exporter->config.template_messages;
 
 	return c->started && most && c->since_templates >= most && !c->transport->limits.reliable;
+}
+
+/* Whoever refuses a datagram may be somebody else by the next one, who knows no templates. */
+static bool due_by_refusal(const struct collector *c)
+{
+	return c->refused && !c->transport->limits.reliable && !c->transport->limits.spooled;
 }
 
 /*
@@ -279,7 +286,7 @@ static void prepare(struct collector *c)
 		return;
 	if (!c->started)
 		start(c);
-	else if (due_by_time(c) || due_by_count(c))
+	else if (due_by_time(c) || due_by_count(c) || due_by_refusal(c))
 		refresh(c);
 }
 

@@ -287,7 +287,10 @@ static void control_finish(struct control *r)
 	exporting_finish(r->exporting);
 }
 
-/* Datagrams that left and, as the network told, did not arrive: nobody knows which records were in them. */
+/*
+ * Datagrams without flow records did not arrive, as the network told.  A host may tell of few of those that
+ * it refuses: nobody knows what became of the others.
+ */
 static bool control_refused(const struct collector_stats *c)
 {
 	if (!c->errors || c->reliable || c->last_cause)

@@ -9,11 +9,22 @@
 #include "resolve.h"
 
 #define UDP_SLOTS    32u
+#define UDP_SENT     1024u /* messages that may still be refused; a power of two */
+#define UDP_HEAD     24u   /* octets that tell messages apart: the headers of all formats */
 #define UDP_MTU_MOST 1500u /* without --mtu */
 #define UDP_HEADERS4 28u
 
 struct udp_slot {
 	size_t size;
+	struct transport_load load;
+};
+
+/* A message that left, by which an error that comes back finds its records. */
+struct udp_sent {
+	uint8_t head[UDP_HEAD];
+	uint32_t size;
+	uint32_t run; /* the call that it left by */
+	bool refused;
 	struct transport_load load;
 };
 
@@ -25,15 +36,18 @@ struct udp {
 	struct resolve *lookup;
 	uint64_t next_try_ns; /* monotonic; 0 now */
 	uint64_t next_mtu_ns;
-	uint64_t next_renew_ns;
+	uint64_t next_look_ns; /* at the way to the collector */
+	uint64_t looked_ns;
 	uint64_t next_doubt_ns; /* of the collector's address */
 	uint64_t doubted;	/* errors, when last looked */
 	uint64_t now_ns;	/* of the last tick */
 	bool waited;		/* offline: for the name, once */
 	bool lookup_wanted;
 	bool no_segments; /* the kernel or the route has no UDP_SEGMENT */
-	bool unreachable; /* since the last look: perhaps the address that the socket sends from is gone */
+	unsigned wait_ms; /* offline: for room */
+	int room_error;	  /* why what is left in the slots waits for the next flush */
 	int family;
+	unsigned device_index; /* of bind_device, when the socket was bound to it */
 	struct sockaddr_storage peer;
 	socklen_t peer_size;
 	size_t slot_size;
@@ -43,26 +57,48 @@ struct udp {
 	struct mmsghdr headers[UDP_SLOTS];
 	struct iovec vectors[UDP_SLOTS];
 	uint8_t *memory;
+	uint32_t run;
+	uint64_t n_sent; /* messages of this session */
+	struct udp_sent sent[UDP_SENT];
 };
 
-/* udp.c: sends what is committed */
+/* udp.c */
+/* Sends what is committed, as far as the socket has room. */
 void udp_flush(struct transport *t);
+/* What it had no room for is lost. */
+void udp_lose_rest(struct udp *u);
+
+/* udp_sent.c */
+void udp_sent_add(struct udp *u, const uint8_t *message, const struct udp_slot *slot);
+/* An error came back about the datagram that begins with these octets: its records were not sent. */
+void udp_sent_refuse(struct udp *u, const uint8_t *quote, size_t size);
+/* Another session: what comes back from now on is about its datagrams. */
+void udp_sent_forget(struct udp *u);
 
 /* udp_socket.c */
 void udp_note_error(struct udp *u, int error);
+/* The same with the sentence that fits: by --source and --bind-device, or the error's own. */
+void udp_note_path_error(struct udp *u, int error);
+/* Can another socket, or waiting, mend this error of a call? */
+bool udp_is_path_error(int error);
 /* Messages as long as the path takes now. */
 void udp_read_mtu(struct udp *u);
 /* The first address that can be connected to; the one in use is kept if it still is one of them. */
 int udp_use_addresses(struct udp *u, const struct resolve_result *result);
-/* Another socket, and a session, if the host sends from another address now. */
-void udp_renew_socket(struct udp *u);
-/* Reads the error queue.  Errors of the network are counted, a narrower path is followed; returns how many.
+/*
+ * Looks which way to the collector there is now: another address of this host, or another device of that
+ * name, is another socket and session; none is a failure until there is one.
+ */
+void udp_look(struct udp *u);
+/*
+ * Reads the error queue.  Errors of the network are counted, and charged to the datagrams that they are
+ * about; a narrower path is followed.  Returns how many.
  */
 unsigned udp_drain_errors(struct udp *u);
 /* Is the error about an earlier datagram, so that this one of size octets is worth another try? */
 bool udp_is_about_others(struct udp *u, int error, size_t size);
 int udp_check_config(const struct transport_config *config, struct diag *diag);
-/* What will not mend itself is said now: an address that is not ours, a device that does not exist. */
+/* What will not mend itself is said now; of a savefile also an address or a device that is not there. */
 int udp_first_connect(struct udp *u, struct diag *diag);
 
 #endif

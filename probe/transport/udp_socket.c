@@ -5,21 +5,61 @@
 #include <time.h> /* before errqueue.h, which needs struct timespec */
 #include <linux/errqueue.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "udp_internal.h"
 
+#ifndef SO_BINDTOIFINDEX /* Linux 5.0 */
+#define SO_BINDTOIFINDEX 62
+#endif
+
 #define MTU_UNKNOWN 512u /* RFC 7011 §10.3.3 */
 #define HEADERS6    48u
 #define SEND_BUFFER (4 << 20)
+
+/* What of the options is not there; false: the error says it. */
+static bool path_sentence(const struct udp *u, int error, char *text, size_t size)
+{
+	if (error == ENODEV && u->bind_device[0])
+		snprintf(text, size, "--bind-device %s: no such interface", u->bind_device);
+	else if (error == EADDRNOTAVAIL && u->source_host[0])
+		snprintf(text, size, "--source %s: not an address of this host", u->source_host);
+	else
+		return false;
+	return true;
+}
 
 void udp_note_error(struct udp *u, int error)
 {
 	u->t.stats.errors++;
 	u->t.stats.last_error = error;
 	u->t.stats.last_cause = NULL;
+	u->t.stats.reason[0] = '\0';
+}
+
+void udp_note_path_error(struct udp *u, int error)
+{
+	udp_note_error(u, error);
+	(void)path_sentence(u, error, u->t.stats.reason, sizeof(u->t.stats.reason));
+}
+
+bool udp_is_path_error(int error)
+{
+	switch (error) {
+	case EADDRNOTAVAIL:
+	case EINVAL: /* the address that the socket sends from is gone */
+	case EHOSTUNREACH:
+	case ENETDOWN:
+	case ENETUNREACH:
+	case ENODEV:
+	case ENXIO:
+		return true;
+	default:
+		return false;
+	}
 }
 
 /* ---- the path's MTU */
@@ -130,14 +170,32 @@ static int open_socket(struct udp *u, const struct sockaddr_storage *peer, sockl
 	return r;
 }
 
+/* The index of the interface that the socket is bound to; 0 none. */
+static unsigned device_of(int fd)
+{
+	char name[IF_NAMESIZE] = "";
+	socklen_t size = sizeof(name);
+	int index = 0;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_BINDTOIFINDEX, &index, &(socklen_t){sizeof(index)}) == 0)
+		return (unsigned)index;
+	if (getsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, name, &size) == 0 && name[0])
+		return if_nametoindex(name);
+	return 0;
+}
+
 /* A session begins. */
 static void use_socket(struct udp *u, int fd, const struct sockaddr_storage *peer, socklen_t size)
 {
 	if (u->t.fd >= 0) {
 		udp_flush(&u->t); /* what was meant for the old address */
+		udp_lose_rest(u);
+		udp_drain_errors(u);
 		close(u->t.fd);
 	}
+	udp_sent_forget(u);
 	u->t.fd = fd;
+	u->device_index = device_of(fd);
 	u->family = peer->ss_family;
 	u->peer = *peer;
 	u->peer_size = size;
@@ -148,21 +206,31 @@ static void use_socket(struct udp *u, int fd, const struct sockaddr_storage *pee
 	udp_read_mtu(u);
 }
 
-/* The address that the socket sends from may be gone for good: DHCP.  Whoever sends from another is another
- * session. */
-void udp_renew_socket(struct udp *u)
+/* Is this socket, which was made just now, like the one in use? */
+static bool is_like(const struct udp *u, int fd)
+{
+	struct transport_local self = {0};
+
+	local_of(fd, &self);
+	return memcmp(self.local, u->t.self.local, sizeof(self.local)) == 0 &&
+	       device_of(fd) == u->device_index;
+}
+
+void udp_look(struct udp *u)
 {
 	struct sockaddr_storage peer = u->peer;
-	struct transport_local self = {0};
 	int fd = open_socket(u, &peer, u->peer_size);
 
-	if (fd < 0)
-		return; /* not reachable at all */
-	local_of(fd, &self);
-	if (memcmp(self.local, u->t.self.local, sizeof(self.local)) == 0)
+	if (fd < 0) { /* whatever the socket in use says: no datagram finds its way */
+		udp_note_path_error(u, -fd);
+		if (udp_is_path_error(-fd))
+			u->t.state = TRANSPORT_STATE_FAILED;
+	} else if (is_like(u, fd)) {
 		close(fd);
-	else
+		u->t.state = TRANSPORT_STATE_UP;
+	} else {
 		use_socket(u, fd, &peer, u->peer_size);
+	}
 }
 
 int udp_use_addresses(struct udp *u, const struct resolve_result *result)
@@ -187,15 +255,31 @@ int udp_use_addresses(struct udp *u, const struct resolve_result *result)
 
 /* ---- what comes back */
 
+/* What ICMP says of a datagram is that it did not arrive, whatever the reason. */
+static void take_error(struct udp *u, const struct sock_extended_err *e, const uint8_t *quote, size_t size)
+{
+	if (e->ee_origin != SO_EE_ORIGIN_LOCAL) {
+		udp_note_error(u, (int)e->ee_errno);
+		udp_sent_refuse(u, quote, size);
+	}
+	if (e->ee_errno == EMSGSIZE)
+		udp_read_mtu(u);
+}
+
 unsigned udp_drain_errors(struct udp *u)
 {
 	unsigned n = 0;
 
 	for (;;) {
-		uint8_t control[512];
-		struct msghdr m = {.msg_control = control, .msg_controllen = sizeof(control)};
+		uint8_t control[512], quote[UDP_HEAD];
+		struct iovec v = {.iov_base = quote, .iov_len = sizeof(quote)};
+		struct msghdr m = {.msg_iov = &v,
+				   .msg_iovlen = 1,
+				   .msg_control = control,
+				   .msg_controllen = sizeof(control)};
+		ssize_t size = recvmsg(u->t.fd, &m, MSG_ERRQUEUE | MSG_DONTWAIT);
 
-		if (recvmsg(u->t.fd, &m, MSG_ERRQUEUE | MSG_DONTWAIT) < 0)
+		if (size < 0)
 			return n;
 		for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c)) {
 			struct sock_extended_err e;
@@ -205,10 +289,7 @@ unsigned udp_drain_errors(struct udp *u)
 				continue;
 			memcpy(&e, CMSG_DATA(c), sizeof(e));
 			n++;
-			if (e.ee_origin != SO_EE_ORIGIN_LOCAL)
-				udp_note_error(u, (int)e.ee_errno);
-			if (e.ee_errno == EMSGSIZE)
-				udp_read_mtu(u);
+			take_error(u, &e, quote, (size_t)size);
 		}
 	}
 }
@@ -242,18 +323,17 @@ int udp_check_config(const struct transport_config *config, struct diag *diag)
 int udp_first_connect(struct udp *u, struct diag *diag)
 {
 	struct resolve_result result;
+	char text[sizeof(u->t.stats.reason)];
 	int r;
 
 	if (!resolve_numeric(&result, u->collector.host, u->collector.port, SOCK_DGRAM))
 		return 0;
 	r = udp_use_addresses(u, &result);
-	if (r == -ENODEV && u->bind_device[0])
-		return diag_set(diag, r, "--bind-device %s: no such interface", u->bind_device);
 	if (r == -EPERM && u->bind_device[0])
 		return diag_set(diag, r, "--bind-device %s: not permitted; start pitot as root",
 				u->bind_device);
-	if (r == -EADDRNOTAVAIL && u->source_host[0])
-		return diag_set(diag, r, "--source %s: not an address of this host", u->source_host);
+	if (r < 0 && u->config.offline && path_sentence(u, -r, text, sizeof(text)))
+		return diag_set(diag, r, "%s", text);
 	if (r == -EADDRINUSE)
 		return diag_set(diag, r, "--source port %u: in use by another process",
 				u->config.source_port);

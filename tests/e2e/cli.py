@@ -249,8 +249,8 @@ def collectors():
 def one_dead_collector():
     """One sentence, not one for each datagram; and grammar."""
     nowhere = e.free_port()
-    sentence(e.run("-q", "-r", WEB, "-n", f"127.0.0.1:{nowhere}"), 1, "--collector", "refused 6 datagrams")
-    sentence(e.run("-q", "-r", WEB, "-n", f"netflow5://127.0.0.1:{nowhere}"), 1, "--collector", "refused 1 datagram ")
+    sentence(e.run("-q", "-r", WEB, "-n", f"127.0.0.1:{nowhere}"), 1, "--collector", "Connection refused: 27 of 27 flow records not sent")
+    sentence(e.run("-q", "-r", WEB, "-n", f"netflow5://127.0.0.1:{nowhere}"), 1, "--collector", "Connection refused: 16 of 16 flow records not sent")
     sentence(e.run("-q", "-r", WEB, "-n", "no-such-host.invalid", timeout=90), 1, "--collector", "no-such-host.invalid",
              "27 of 27 flow records not sent", "(1 error)")
     got = e.run("-r", WEB)

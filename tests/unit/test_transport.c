@@ -1,6 +1,6 @@
 /*
  * The transports, each through its ops: transport/transport.c, transport/file.c, transport/udp.c,
- * transport/udp_socket.c, transport/resolve.c.  Sockets are on loopback.
+ * transport/udp_sent.c, transport/udp_socket.c, transport/resolve.c.  Sockets are on loopback.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -27,7 +27,7 @@
 static struct transport *t;
 static struct diag diag;
 static struct transport_stats last;
-static uint64_t told_sent, told_lost, told_packets;
+static uint64_t told_sent, told_lost, told_revoked, told_packets;
 
 static void on_outcome(void *context, const struct transport_load *load, size_t size, bool sent)
 {
@@ -37,16 +37,24 @@ static void on_outcome(void *context, const struct transport_load *load, size_t 
 	told_packets += load->flows.packets;
 }
 
+static void on_revoked(void *context, const struct transport_load *load, size_t size)
+{
+	assert_ptr_equal(context, &diag);
+	assert_true(size > 0);
+	told_revoked += load->flows.records;
+}
+
 static int open_with(const struct collector_config *c, struct transport_config config)
 {
 	int r;
 
 	config.collector = c;
-	told_sent = told_lost = told_packets = 0;
+	told_sent = told_lost = told_revoked = told_packets = 0;
 	diag.text[0] = '\0';
 	r = transport_open(&t, &config, &diag);
 	if (r == 0) {
 		t->outcome = on_outcome;
+		t->revoked = on_revoked;
 		t->context = &diag;
 	}
 	return r;
@@ -337,24 +345,138 @@ static void test_udp_flush_between(void **state)
 	close(sink_fd);
 }
 
-/* Nobody listens: every datagram is sent, every ICMP error is counted, none stops the next datagram. */
+static void listen_again(const struct collector_config *c)
+{
+	struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+
+	in.sin_port = htons(c->port);
+	sink_fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+	assert_int_equal(bind(sink_fd, (struct sockaddr *)&in, sizeof(in)), 0);
+}
+
+/* Nobody listens: every datagram is sent, each ICMP error takes back the records of the one it is about, none
+ * stops the next datagram. */
 static void test_udp_refused(void **state)
 {
 	struct collector_config c = udp_collector("127.0.0.1", false);
 
 	(void)state;
 	assert_int_equal(open_with(&c, (struct transport_config){0}), 0);
-	for (unsigned i = 0; i < 20; i++) {
-		assert_true(put(100, 1));
+	for (int i = 0; i < 20; i++) {
+		assert_true(put(100, i));
 		t->ops->flush(t);
 	}
 	tick();
-	assert_int_equal(t->stats.messages, 20);
-	assert_int_equal(t->stats.lost_messages, 0);
-	assert_in_range(t->stats.errors, 10, 20);
+	assert_int_equal(told_sent, 60);
+	assert_int_equal(told_revoked, 60);
+	assert_int_equal(t->stats.messages, 0);
+	assert_int_equal(t->stats.lost_messages, 20);
+	assert_in_range(t->stats.errors, 20, 20);
 	assert_int_equal(t->stats.last_error, ECONNREFUSED);
 	assert_int_equal(t->state, TRANSPORT_STATE_UP);
+	listen_again(&c);
+	for (int i = 0; i < 20; i++)
+		assert_true(put(100, i)); /* the same octets: the old errors were about others */
+	t->ops->flush(t);
+	tick();
+	assert_int_equal(told_sent, 120);
+	assert_int_equal(told_revoked, 60);
 	close_transport();
+	close(sink_fd);
+}
+
+/* One error for all that left by one call. */
+static void test_udp_refused_in_bulk(void **state)
+{
+	struct collector_config c = udp_collector("127.0.0.1", true);
+	static uint8_t buffer[65536];
+	uint64_t taken = 0;
+
+	(void)state;
+	assert_int_equal(open_with(&c, (struct transport_config){0}), 0);
+	for (unsigned i = 0; i < 3200; i++) {
+		uint8_t *p = t->ops->reserve(t);
+
+		memset(p, 0, 1000);
+		memcpy(p, &i, sizeof(i));
+		t->ops->commit(t, 1000, &(struct transport_load){.flows = {3, 30, 300}});
+		if (i % 32 != 31)
+			continue;
+		if (i == 1599) {
+			close(sink_fd);
+			sink_fd = -1;
+		}
+		if (i == 2399)
+			listen_again(&c);
+		t->ops->flush(t);
+		while (sink_fd >= 0 && recv(sink_fd, buffer, sizeof(buffer), 0) > 0)
+			taken++;
+	}
+	tick();
+	assert_int_equal(taken, 2400);
+	assert_int_equal(told_sent - told_revoked, 3 * taken);
+	assert_int_equal(t->stats.records, 3 * taken);
+	close_transport();
+	close(sink_fd);
+}
+
+static void test_udp_refused6(void **state)
+{
+	struct collector_config c = udp_collector("::1", false);
+
+	(void)state;
+	if (c.port == 0)
+		return;
+	assert_int_equal(open_with(&c, (struct transport_config){0}), 0);
+	for (int i = 0; i < 5; i++)
+		assert_true(put(100, i));
+	t->ops->flush(t);
+	tick();
+	assert_int_equal(told_revoked, 15);
+	close_transport();
+}
+
+/* A collector is asked with nothing in the datagram. */
+static void test_udp_probe(void **state)
+{
+	struct collector_config c = udp_collector("127.0.0.1", false);
+
+	(void)state;
+	assert_int_equal(open_with(&c, (struct transport_config){0}), 0);
+	assert_true(put(100, 1));
+	t->ops->flush(t);
+	tick();
+	assert_int_equal(told_revoked, 3);
+	t->ops->probe(t);
+	tick();
+	assert_int_equal(t->stats.errors, 2);
+	assert_int_equal(told_revoked, 3);
+	close_transport();
+}
+
+/* Live, what is not there yet is waited for: an address, a device. */
+static void test_udp_waits(void **state)
+{
+	struct collector_config c = udp_collector("127.0.0.1", true);
+	static const struct transport_config missing[] = {{.source_host = "192.0.2.77"},
+							  {.bind_device = "nosuchdev0"}};
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(missing); i++) {
+		assert_int_equal(open_with(&c, missing[i]), 0);
+		assert_int_equal(t->state, TRANSPORT_STATE_FAILED);
+		assert_non_null(
+			strstr(t->stats.reason, i ? "--bind-device nosuchdev0" : "--source 192.0.2.77"));
+		assert_false(put(10, 1));
+		for (unsigned k = 0; k < 100; k++)
+			tick();
+		assert_int_equal(t->stats.errors, 1); /* tried again later, or when the network changes */
+		t->ops->network_changed(t);
+		tick();
+		assert_int_equal(t->stats.errors, 2);
+		close_transport();
+	}
+	close(sink_fd);
 }
 
 static void test_udp_mtu(void **state)
@@ -405,12 +527,14 @@ static void test_udp_source(void **state)
 	close_transport();
 	assert_int_equal(open_with(&c, (struct transport_config){.source_host = "not.an.address"}), -EINVAL);
 	assert_non_null(strstr(diag.text, "--source not.an.address"));
-	assert_int_equal(open_with(&c, (struct transport_config){.source_host = "192.0.2.77"}),
-			 -EADDRNOTAVAIL);
+	assert_int_equal(
+		open_with(&c, (struct transport_config){.source_host = "192.0.2.77", .offline = true}),
+		-EADDRNOTAVAIL);
 	assert_non_null(strstr(diag.text, "--source 192.0.2.77"));
 	assert_int_equal(open_with(&c, (struct transport_config){.source_host = "::1"}), -EAFNOSUPPORT);
 	assert_non_null(strstr(diag.text, "--source ::1"));
-	assert_true(open_with(&c, (struct transport_config){.bind_device = "nosuchdev0"}) < 0);
+	assert_true(open_with(&c, (struct transport_config){.bind_device = "nosuchdev0", .offline = true}) <
+		    0);
 	assert_non_null(strstr(diag.text, "--bind-device nosuchdev0"));
 	assert_int_equal(open_with(&c, (struct transport_config){.mtu = 10}), -EINVAL);
 	close(sink_fd);
@@ -552,13 +676,24 @@ static void test_udp_narrower(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_file),	    cmocka_unit_test(test_file_flush_between),
-		cmocka_unit_test(test_file_full),   cmocka_unit_test(test_file_pipe),
-		cmocka_unit_test(test_file_errors), cmocka_unit_test(test_udp),
-		cmocka_unit_test(test_udp_bulk),    cmocka_unit_test(test_udp_flush_between),
-		cmocka_unit_test(test_udp_refused), cmocka_unit_test(test_udp_mtu),
-		cmocka_unit_test(test_udp_source),  cmocka_unit_test(test_udp_name),
-		cmocka_unit_test(test_resolve),	    cmocka_unit_test(test_udp_narrower),
+		cmocka_unit_test(test_file),
+		cmocka_unit_test(test_file_flush_between),
+		cmocka_unit_test(test_file_full),
+		cmocka_unit_test(test_file_pipe),
+		cmocka_unit_test(test_file_errors),
+		cmocka_unit_test(test_udp),
+		cmocka_unit_test(test_udp_bulk),
+		cmocka_unit_test(test_udp_flush_between),
+		cmocka_unit_test(test_udp_refused),
+		cmocka_unit_test(test_udp_mtu),
+		cmocka_unit_test(test_udp_refused_in_bulk),
+		cmocka_unit_test(test_udp_refused6),
+		cmocka_unit_test(test_udp_probe),
+		cmocka_unit_test(test_udp_waits),
+		cmocka_unit_test(test_udp_source),
+		cmocka_unit_test(test_udp_name),
+		cmocka_unit_test(test_resolve),
+		cmocka_unit_test(test_udp_narrower),
 	};
 
 	return cmocka_run_group_tests(tests, make_directory, remove_directory);
