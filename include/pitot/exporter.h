@@ -130,6 +130,8 @@ struct exporter_periods {
 /* From now on; templates and options are sent again. */
 void exporter_set_periods(struct exporter *e, const struct exporter_periods *periods,
 			  const struct clock_time *now);
+/* By any thread: nothing is waited for beyond this instant of clock_monotonic_ns(). */
+void exporter_stop_by(struct exporter *e, uint64_t deadline_ns);
 /* Sends what is pending and closes.  Statistics stay readable until exporter_free(). */
 void exporter_finish(struct exporter *e, const struct clock_time *now);
 void exporter_free(struct exporter *e);

@@ -60,7 +60,7 @@ struct spool_stats {
 	struct spool_totals replayed;  /* of sent: those that may have been sent before */
 	struct spool_totals acked;     /* each time */
 	struct spool_totals done;      /* acked and forgotten */
-	struct spool_totals dropped;   /* left for want of room, or unreadable, before they were acked */
+	struct spool_totals dropped;   /* left for want of room, or unreadable, and not known to be read */
 	struct spool_totals held;      /* now in the queue: unsent, and in the window */
 	struct spool_totals unsent;    /* now: of held, those that wait to be sent */
 	uint64_t memory_octets;	       /* used now */

@@ -105,6 +105,17 @@ struct transport_ops {
 	void (*flush)(struct transport *t);
 	/* Timers, connecting, pending errors.  session grows whenever a new session began. */
 	void (*tick)(struct transport *t, const struct clock_time *now);
+	/*
+	 * Offline: would a message that is committed now push out an older one, or is it not known yet where
+	 * to send it?  Whoever may wait ticks until it is not, or until progress stands still.  NULL: never.
+	 */
+	bool (*crowded)(const struct transport *t);
+	/*
+	 * Nothing more will be committed: the session ends in good order once the collector's system has
+	 * everything; a session that breaks before is followed by another one.  Ticks do it, and idle says
+	 * when it is done.  NULL: close() is all.
+	 */
+	void (*finish)(struct transport *t);
 	/* Resolves the collector's name again (SIGHUP).  May be NULL. */
 	void (*refresh)(struct transport *t);
 	/* Links, addresses or routes of this host have changed: looks soon what that means.  May be NULL. */
@@ -119,8 +130,9 @@ struct transport_ops {
 	/* Is nothing left that may still be sent by then (monotonic)?  NULL: nothing ever is after flush. */
 	bool (*idle)(const struct transport *t, uint64_t until_ns);
 	/*
-	 * Ends in good order (FIN after the last message) within deadline_ns of monotonic time, resolves
-	 * every message that is left, leaves the last statistics in *last, frees.
+	 * Ends by deadline_ns of monotonic time, resolves every message that is left, leaves the last
+	 * statistics in *last, frees.  What the collector has not read as far as is known counts as lost, or
+	 * is kept for the next run where there is a spool.
 	 */
 	void (*close)(struct transport *t, uint64_t deadline_ns, struct transport_stats *last);
 };
@@ -141,6 +153,9 @@ struct transport {
 	/* set by the encoder.  A message that was sent did not arrive: it got lost with its session, or was
 	 * refused */
 	void (*revoked)(void *context, const struct transport_load *load, size_t size);
+	/* spooled only.  kept: one that was sent stays for the next run after all; nobody knows whether it
+	 * was read */
+	void (*kept)(void *context, const struct transport_load *load, size_t size);
 	/* spooled only: gives a message that enters a session its sequence number and time */
 	void (*restamp)(void *context, uint8_t *message, size_t size, uint32_t records);
 	/* a message that withdraws all templates, at most TRANSPORT_WITHDRAWAL octets; returns its size */
@@ -149,7 +164,8 @@ struct transport {
 	unsigned notices;
 	char notice[256];
 	struct transport_stats stats;
-	int fd; /* to poll for writing or errors; -1 none */
+	uint64_t progress; /* octets that the collector's side took for the first time */
+	int fd;		   /* to poll for writing or errors; -1 none */
 	/* own address, when connected: the exporting process leaves it out of capture; family 0: unknown */
 	struct transport_local {
 		int family;
@@ -163,6 +179,8 @@ struct transport {
 void transport_resolve(struct transport *t, const struct transport_load *load, size_t size, bool sent);
 /* What was resolved as sent is lost after all. */
 void transport_revoke(struct transport *t, const struct transport_load *load, size_t size);
+/* By a spooled transport, at its end: what it had resolved as sent is left for the next run. */
+void transport_keep(struct transport *t, const struct transport_load *load, size_t size);
 /* Does this kind keep flow records until the collector has them, so that some may come twice? */
 bool transport_replays(enum transport_kind kind);
 

@@ -90,6 +90,15 @@ static void on_revoked(void *context, const struct transport_load *load, size_t 
 		outcome_revoke(c->exporter->outcomes, load->first, load->end, c->index, &c->exporter->stats);
 }
 
+static void on_kept(void *context, const struct transport_load *load, size_t size)
+{
+	struct collector *c = context;
+
+	c->stats.messages--;
+	c->stats.octets -= size;
+	c->stats.records -= load->flows.records;
+}
+
 static void on_restamp(void *context, uint8_t *message, size_t size, uint32_t records)
 {
 	struct collector *c = context;
@@ -160,6 +169,7 @@ int collector_open(struct exporter *e, struct collector *c, const struct collect
 		return r;
 	c->transport->outcome = on_outcome;
 	c->transport->revoked = on_revoked;
+	c->transport->kept = on_kept;
 	c->transport->restamp = on_restamp;
 	c->transport->withdraw = on_withdraw;
 	c->transport->context = c;

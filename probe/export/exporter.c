@@ -4,18 +4,14 @@
 #include "pitot/exporter.h"
 
 #include <errno.h>
-#include <poll.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "format.h"
 #include "outcome.h"
-
-#define DEADLINE_NS                                                                                          \
-	(2 * NS_PER_SEC) /* for transports to end in good order, once nothing is left or time is up */
-#define LEAST_NS      (200 * NS_PER_MSEC) /* of it for each, whatever those before it took */
-#define DRAIN_STEP_MS 10
+#include "patience.h"
 
 /* ---- set-up */
 
@@ -80,6 +76,7 @@ int exporter_new(struct exporter **ep, const struct exporter_config *config, str
 
 	if (!e)
 		return diag_set(diag, -ENOMEM, "exporter: out of memory");
+	atomic_init(&e->stop_by_ns, UINT64_MAX);
 	r = copy_config(e, config, diag);
 	if (r == 0 && outcome_new(&e->outcomes))
 		r = diag_set(diag, -ENOMEM, "exporter: out of memory");
@@ -144,6 +141,11 @@ void exporter_record(struct exporter *e, const struct flow_record *r, const stru
 	uint64_t chosen;
 
 	e->now = *now;
+	for (unsigned i = 0; e->config.offline && i < e->n_collectors; i++)
+		if (e->collectors[i].transport->session == 0)
+			e->collectors[i].transport->ops->tick(e->collectors[i].transport, now);
+	if (patience_is_needed(e))
+		patience_for_room(e);
 	chosen = e->config.group == COLLECTOR_GROUP_REPLICATE ? e->all : group_choose(e, r);
 	if (e->n_collectors > 1) {
 		if (outcome_is_crowded(e->outcomes, e->stats.taken.records, e->in_step))
@@ -158,8 +160,6 @@ void exporter_record(struct exporter *e, const struct flow_record *r, const stru
 		if (!(chosen >> i & 1))
 			continue;
 		c->stats.taken_records++;
-		if (e->config.offline && c->transport->session == 0)
-			c->transport->ops->tick(c->transport, now); /* may wait for a name */
 		if (c->format->fits && !c->format->fits(r))
 			collector_unfit(c, r);
 		else
@@ -276,43 +276,15 @@ void exporter_set_periods(struct exporter *e, const struct exporter_periods *per
 	exporter_refresh(e, now);
 }
 
-static bool is_idle(const struct collector *c, uint64_t until_ns)
+/* What is told when everything else has been. */
+static void last_messages(struct exporter *e)
 {
-	return !c->transport->ops->idle || c->transport->ops->idle(c->transport, until_ns);
-}
-
-/* Until the collectors have taken what is left, or stop_ns have passed. */
-static void drain(struct exporter *e, const struct clock_time *start)
-{
-	uint64_t begun_ns = clock_monotonic_ns();
-
-	for (;;) {
-		uint64_t passed_ns = clock_monotonic_ns() - begun_ns;
-		struct clock_time now = {start->realtime_ns + passed_ns, start->monotonic_ns + passed_ns};
-		struct pollfd fds[64];
-		nfds_t n = 0;
-
-		exporter_tick(e, &now);
-		for (unsigned i = 0; i < e->n_collectors && n < 64; i++)
-			if (!is_idle(&e->collectors[i], start->monotonic_ns + e->config.stop_ns))
-				fds[n++] = (struct pollfd){.fd = e->collectors[i].transport->fd,
-							   .events = POLLIN};
-		if (n == 0 || passed_ns >= e->config.stop_ns)
-			return;
-		poll(fds, n, DRAIN_STEP_MS);
-	}
-}
-
-/* One after the other, and all within the time that one may take. */
-static void close_all(struct exporter *e)
-{
-	uint64_t begun_ns = clock_monotonic_ns();
-
 	for (unsigned i = 0; i < e->n_collectors; i++) {
-		uint64_t passed_ns = clock_monotonic_ns() - begun_ns;
-		uint64_t left_ns = passed_ns + LEAST_NS < DEADLINE_NS ? DEADLINE_NS - passed_ns : LEAST_NS;
+		struct collector *c = &e->collectors[i];
 
-		collector_close(&e->collectors[i], e->now.monotonic_ns + left_ns);
+		if (c->format->finish)
+			c->format->finish(c, &e->now);
+		message_flush(c);
 	}
 }
 
@@ -329,15 +301,12 @@ void exporter_finish(struct exporter *e, const struct clock_time *now)
 		if (c->transport->limits.spooled)
 			message_finish(c);
 	}
-	drain(e, now);
-	for (unsigned i = 0; i < e->n_collectors; i++) {
-		struct collector *c = &e->collectors[i];
+	patience_for_the_end(e, now, last_messages);
+}
 
-		if (c->format->finish)
-			c->format->finish(c, &e->now);
-		message_flush(c);
-	}
-	close_all(e);
+void exporter_stop_by(struct exporter *e, uint64_t deadline_ns)
+{
+	atomic_store(&e->stop_by_ns, deadline_ns);
 }
 
 /* ---- reading */

@@ -93,6 +93,9 @@ struct collector {
 	struct totals shown; /* of those, what a message that was sent has shown by its sequence number */
 	uint64_t first_lost_ns, last_lost_ns;
 	unsigned columns[2]; /* text: widths */
+
+	uint64_t stalled_ns;	   /* patience.c: since when it was waited for in vain; 0: it was not */
+	uint64_t stalled_progress; /* the transport's then */
 };
 
 struct exporter {
@@ -112,6 +115,7 @@ struct exporter {
 	const struct flow_record *record; /* that is being exported; NULL */
 	uint64_t latest_ns;		  /* latest record end: the clock of offline losses */
 	bool finished;
+	_Atomic uint64_t stop_by_ns; /* of clock_monotonic_ns(): by then all is over; UINT64_MAX: open */
 	uint8_t scratch[FORMAT_MAX_MESSAGE + 64]; /* messages that will be lost: nobody reads them */
 };
 

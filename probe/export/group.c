@@ -102,9 +102,10 @@ static bool is_undecided(const struct exporter *e)
 static void wait_for_first(struct exporter *e)
 {
 	uint64_t begun_ns = clock_monotonic_ns(), passed_ns = 0;
+	uint64_t most_ns = e->config.stop_ns < WAIT_NS ? e->config.stop_ns : WAIT_NS;
 
 	e->group_waited = true;
-	for (; passed_ns < WAIT_NS; passed_ns = clock_monotonic_ns() - begun_ns) {
+	for (; passed_ns < most_ns; passed_ns = clock_monotonic_ns() - begun_ns) {
 		struct clock_time now = {e->now.realtime_ns + passed_ns, e->now.monotonic_ns + passed_ns};
 
 		for (unsigned i = 0; i < e->n_collectors; i++)

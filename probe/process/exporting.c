@@ -437,4 +437,5 @@ void exporting_set_rate(struct exporting *e, uint32_t records, bool live)
 void exporting_stop_by(struct exporting *e, uint64_t deadline_ns)
 {
 	atomic_store(&e->deadline_ns, deadline_ns);
+	exporter_stop_by(e->exporter, deadline_ns);
 }

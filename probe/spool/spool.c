@@ -348,13 +348,7 @@ int spool_append(struct spool *s, const void *message, size_t size, uint32_t rec
 void spool_tick(struct spool *s, uint64_t now_ns)
 {
 	s->now_ns = now_ns;
-	while (s->w_first < s->w_acked) {
-		const struct spool_sent *e = spool_sent_at(s, s->w_first);
-
-		if (s->sum - e->sum < s->replay_octets || now_ns - e->sent_ns < s->replay_ns)
-			break;
-		spool_forget(s);
-	}
+	spool_forget_passed(s);
 	spool_trim(s);
 	if (s->disk.dir < 0)
 		return;

@@ -246,7 +246,7 @@ void spool_tell_lost(struct spool *s, uint64_t first, uint64_t last);
 void spool_lose_unsent(struct spool *s, uint64_t first, uint64_t last, struct spool_totals lost);
 /* Lets go of what is forgotten. */
 void spool_trim(struct spool *s);
-/* The oldest of the window, which is acked. */
-void spool_forget(struct spool *s);
+/* Of the window's acked ones, those that the replay window has passed over. */
+void spool_forget_passed(struct spool *s);
 
 #endif

@@ -104,13 +104,25 @@ static const struct spool_message *lend_disk(struct spool *s, struct spool_segme
 	return m;
 }
 
-void spool_forget(struct spool *s)
+/* The oldest of the window, which is acked. */
+static void spool_forget(struct spool *s)
 {
 	struct spool_totals t = spool_sent_totals(spool_sent_at(s, s->w_first));
 
 	spool_totals_add(&s->stats.done, &t);
 	spool_totals_sub(&s->in_window, &t);
 	s->w_first++;
+}
+
+void spool_forget_passed(struct spool *s)
+{
+	while (s->w_first < s->w_acked) {
+		const struct spool_sent *e = spool_sent_at(s, s->w_first);
+
+		if (s->sum - e->sum < s->replay_octets || s->now_ns - e->sent_ns < s->replay_ns)
+			break;
+		spool_forget(s);
+	}
 }
 
 const struct spool_message *spool_next(struct spool *s)
@@ -206,7 +218,10 @@ void spool_acked(struct spool *s, uint64_t session_offset)
 	}
 }
 
-/* One of the window becomes unsent, or is lost if it is no longer held. */
+/*
+ * One of the window becomes unsent, or is lost if it is no longer held: that it was acknowledged does not say
+ * that anybody has read it.
+ */
 static void unsend(struct spool *s, uint64_t i)
 {
 	const struct spool_sent *e = spool_sent_at(s, i);
@@ -215,9 +230,8 @@ static void unsend(struct spool *s, uint64_t i)
 
 	spool_totals_sub(&s->in_window, &t);
 	if (e->gone) {
-		spool_totals_add(i < s->w_acked ? &s->stats.done : &s->stats.dropped, &t);
-		if (i >= s->w_acked)
-			spool_tell_lost(s, e->number, e->number);
+		spool_totals_add(&s->stats.dropped, &t);
+		spool_tell_lost(s, e->number, e->number);
 		return;
 	}
 	spool_totals_add(&s->stats.unsent, &t);
@@ -238,6 +252,7 @@ void spool_rewind(struct spool *s, bool clean)
 	s->handed_size = 0;
 	while (clean && s->w_first < s->w_acked)
 		spool_forget(s);
+	spool_forget_passed(s);
 	for (uint64_t i = s->w_end; i > s->w_first; i--)
 		unsend(s, i - 1);
 	s->w_first = s->w_acked = s->w_end = 0;

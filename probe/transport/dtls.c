@@ -1,13 +1,14 @@
 /*
  * dtls: datagrams under DTLS 1.2 (RFC 7011 §11).
  *
- * As over UDP nothing is acknowledged: templates are repeated, and what was sent is forgotten.  Records wait
- * in memory while there is no session.
+ * As over UDP nothing is acknowledged, and templates are repeated.  Records wait in memory while there is no
+ * session, and those that were sent stay there as long as the replay window says.
  *
  * A collector that was started again knows nothing of our session and drops what comes.  The heartbeat that
- * RFC 7011 wants against that (RFC 6520) is gone from OpenSSL, so the session is made anew every
- * dtls_renew_ns instead: what was sent to such a collector until then is lost, and nobody can count it.  A
- * port that nobody listens on is noticed at once: the system says so before what was sent last is forgotten.
+ * RFC 7011 wants against that (RFC 6520) is gone from OpenSSL, so the session is ended and made anew every
+ * dtls_renew_ns instead.  A collector that is there answers the end; what was sent last to one that does not
+ * is sent again, and what was sent before that is lost, and nobody can count it.  A port that nobody listens
+ * on is noticed at once.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -141,6 +142,7 @@ static int tick(struct session *s)
 }
 
 static const struct session_layer dtls_layer = {
+	.kind = SESSION_DTLS,
 	.name = "DTLS",
 	.socktype = SOCK_DGRAM,
 	.whole = true,

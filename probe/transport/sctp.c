@@ -58,6 +58,7 @@ static uint64_t sctp_unacked(const struct session *s)
 }
 
 static const struct session_layer sctp_layer = {
+	.kind = SESSION_SCTP,
 	.name = "SCTP",
 	.socktype = SOCK_STREAM,
 	.protocol = IPPROTO_SCTP,
@@ -69,6 +70,7 @@ static const struct session_layer sctp_layer = {
 	.write = sctp_write,
 	.read = session_socket_drop,
 	.written = session_socket_units,
+	.quiet_ns = 200 * NS_PER_MSEC,
 	.unacked = sctp_unacked,
 };
 

@@ -2,40 +2,13 @@
 #include "session.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-#define OFFLINE_WAIT_NS (10 * NS_PER_SEC) /* without progress */
 #define OFFLINE_BACKLOG (UINT64_C(2) << 20)
 #define EAGER_OCTETS	(UINT64_C(64) << 10) /* so much waiting is sent without waiting for a flush */
-#define STEP_MS		5
-
-/* ---- waiting: only where a savefile is read, and at the end */
-
-static void wait_step(struct session *s, uint64_t until_ns)
-{
-	struct pollfd p = {.fd = s->t.fd, .events = POLLIN};
-	bool writes = s->phase == SESSION_CONNECTING || (s->phase == SESSION_UP && s->out_done < s->out_size);
-	uint64_t now;
-
-	if (writes)
-		p.events |= POLLOUT;
-	if (s->t.fd >= 0 && s->phase != SESSION_DRAINING && s->phase != SESSION_ENDING)
-		poll(&p, 1, STEP_MS);
-	else
-		poll(NULL, 0, STEP_MS);
-	now = clock_monotonic_ns();
-	s->now_ns = now > s->now_ns ? now : s->now_ns;
-	if (s->now_ns < until_ns && s->phase != SESSION_ENDING) {
-		session_advance(s);
-		session_pump(s);
-	}
-	session_queue_tick(s);
-}
 
 static uint64_t room(const struct session *s)
 {
@@ -44,28 +17,12 @@ static uint64_t room(const struct session *s)
 	return (s->config.buffer_octets ? s->config.buffer_octets : UINT64_C(16) << 20) / 2;
 }
 
-/* Offline nothing may be lost for want of room while the collector takes something. */
-static void wait_for_room(struct session *s)
+bool session_crowded(const struct transport *t)
 {
+	const struct session *s = (const struct session *)t;
 	bool up = s->phase == SESSION_UP;
-	uint64_t most = up && room(s) > OFFLINE_BACKLOG ? OFFLINE_BACKLOG : room(s), before = s->backlog;
-	uint64_t until_ns;
 
-	/* once: whoever took nothing for so long is waited for again when he has taken something */
-	if (s->backlog <= most ||
-	    (s->waited && s->waited_acked == s->acked && s->waited_session == s->t.session))
-		return;
-	until_ns = clock_monotonic_ns() + OFFLINE_WAIT_NS;
-	while (s->backlog > most && clock_monotonic_ns() < until_ns) {
-		wait_step(s, until_ns);
-		if (s->backlog < before) {
-			before = s->backlog;
-			until_ns = clock_monotonic_ns() + OFFLINE_WAIT_NS;
-		}
-	}
-	s->waited = s->backlog > most;
-	s->waited_acked = s->acked;
-	s->waited_session = s->t.session;
+	return s->backlog > (up && room(s) > OFFLINE_BACKLOG ? OFFLINE_BACKLOG : room(s));
 }
 
 /* ---- the ops */
@@ -83,8 +40,6 @@ void session_commit(struct transport *t, size_t size, const struct transport_loa
 		session_queue_direct(s, s->lent, size, load);
 		return;
 	}
-	if (s->config.offline)
-		wait_for_room(s);
 	session_queue_add(s, s->lent, size, load);
 	if (s->backlog >= EAGER_OCTETS)
 		session_pump(s);
@@ -128,61 +83,46 @@ int session_announce(struct transport *t, const uint8_t *message, size_t size, u
 	return spool_set_preamble(s->spool, message, size);
 }
 
+void session_finish(struct transport *t)
+{
+	((struct session *)t)->finishing = true;
+}
+
 bool session_idle(const struct transport *t, uint64_t until_ns)
 {
 	const struct session *s = (const struct session *)t;
 
-	if (s->phase == SESSION_WAITING && !session_may_attempt(s, until_ns))
+	if (s->phase == SESSION_OVER || (s->phase == SESSION_WAITING && !session_may_attempt(s, until_ns)))
 		return true;
+	if (s->finishing && (s->phase == SESSION_UP || s->phase == SESSION_ENDING))
+		return false;
 	return session_queue_is_empty(s);
 }
 
-/* Nothing more is to come: says goodbye once everything was written, and waits for the peer to have it. */
-static void finish(struct session *s, uint64_t deadline_ns)
+/* Nothing more can be done for what is left: why it is. */
+static void explain(struct session *s)
 {
-	uint64_t end_ns = deadline_ns;
-	int r = 0;
+	static const char *const why[] = {
+		[SESSION_RESOLVING] = "the name service has not answered yet",
+		[SESSION_CONNECTING] = "the collector has not answered yet",
+		[SESSION_GREETING] = "the collector has not answered the handshake yet",
+		[SESSION_UP] = "there is a session, but the collector does not read",
+		[SESSION_ENDING] = "the collector does not answer the end of the session",
+	};
 
-	while (s->phase == SESSION_UP && !session_queue_is_empty(s) && s->now_ns < deadline_ns)
-		wait_step(s, deadline_ns);
-	if (s->phase != SESSION_UP)
-		return;
-	while (s->layer->shut && s->layer->shut(s) == -EAGAIN && s->now_ns < deadline_ns)
-		wait_step(s, 0);
-	s->phase = SESSION_ENDING;
-	shutdown(s->t.fd, SHUT_WR);
-	if (end_ns > s->now_ns + SESSION_DRAIN_NS)
-		end_ns = s->now_ns + SESSION_DRAIN_NS;
-	while (r == 0 && s->now_ns < deadline_ns) {
-		r = s->layer->read(s);
-		if (r == 0 && s->layer->unacked(s) == 0 && s->now_ns >= end_ns)
-			break;
-		if (r == 0)
-			wait_step(s, 0);
-	}
-	session_queue_acked(s);
-	if (r < 0) /* it may not have read everything */
-		session_note_error(s, r);
-	session_queue_end(s, r >= 0);
+	if (s->phase < sizeof(why) / sizeof(*why) && why[s->phase])
+		session_because(s, 0, "%s: %s", s->layer->name, why[s->phase]);
 }
 
 void session_close(struct transport *t, uint64_t deadline_ns, struct transport_stats *last)
 {
 	struct session *s = (struct session *)t;
-	uint64_t now = clock_monotonic_ns();
 
-	/* the deadline is of the clock that the ticks had */
-	if (s->phase == SESSION_UP && deadline_ns > s->now_ns) {
-		uint64_t left = deadline_ns - s->now_ns;
-
-		s->now_ns = now;
-		finish(s, now + left);
-	}
-	if (s->phase == SESSION_UP || s->phase == SESSION_DRAINING) {
-		bool clean = s->phase == SESSION_DRAINING;
-
+	(void)deadline_ns; /* whoever waits for the end does so by finish, tick and idle */
+	explain(s);
+	if (s->phase == SESSION_UP || s->phase == SESSION_ENDING) {
 		session_queue_acked(s);
-		session_queue_end(s, clean);
+		session_queue_end(s, session_ends[s->layer->kind][SESSION_WAY_UNANSWERED].read);
 	}
 	if (s->layer->stop)
 		s->layer->stop(s);

@@ -29,19 +29,37 @@ enum session_phase {
 	SESSION_CONNECTING,
 	SESSION_GREETING, /* the layer's handshake */
 	SESSION_UP,
-	SESSION_DRAINING, /* the peer has closed: what did it acknowledge? */
-	SESSION_ENDING,	  /* close(): we have closed, the peer acknowledges */
+	SESSION_ENDING, /* we end it: goodbye, and the peer's answer to that */
+	SESSION_OVER,	/* it was answered, and nothing more is to come */
 };
 
 /* What peers say, beside negative errno. */
 enum {
-	SESSION_E_CLOSED = 1, /* in good order */
+	SESSION_E_CLOSED = 1, /* nothing more comes from it: FIN */
+	SESSION_E_GOODBYE,    /* and it said so in the layer's own way: close_notify */
 	SESSION_E_RENEW,      /* by a layer's tick: a new session, now */
+};
+
+/* session_end.c has the table of what they mean */
+enum session_kind { SESSION_TCP, SESSION_TLS, SESSION_DTLS, SESSION_SCTP, SESSION_KINDS };
+
+/* Ways in which a session that was up can end. */
+enum session_way {
+	SESSION_WAY_ANSWERED,	/* we said goodbye, and the peer answered it */
+	SESSION_WAY_UNANSWERED, /* we did, and it did not in time */
+	SESSION_WAY_CUT,	/* we did, and the connection broke instead of, or right after, an answer */
+	SESSION_WAY_CLOSED,	/* the peer ended its side first: FIN, whether it still reads or not */
+	SESSION_WAY_GOODBYE,	/* the peer said goodbye first */
+	SESSION_WAY_RESET,	/* RST, ABORT, a port that nobody listens on */
+	SESSION_WAY_ALERT,	/* an alert, or octets that are none of the layer's */
+	SESSION_WAY_SILENT,	/* the system had no answer for too long, or no way to the peer */
+	SESSION_WAYS
 };
 
 struct session;
 
 struct session_layer {
+	enum session_kind kind;
 	const char *name;
 	int socktype, protocol;
 	bool whole; /* one message in each write */
@@ -56,14 +74,19 @@ struct session_layer {
 	int (*greet)(struct session *s);
 	/* octets taken, or negative errno */
 	ssize_t (*write)(struct session *s, const uint8_t *data, size_t size);
-	/* what came from the peer is dropped: 0 nothing more now, SESSION_E_CLOSED, or negative errno */
+	/* what came from the peer is dropped: 0 nothing more now, SESSION_E_CLOSED, SESSION_E_GOODBYE, or
+	 * negative errno */
 	int (*read)(struct session *s);
 	/* units (octets, or messages) that were written; of those, how many the peer's kernel does not have
 	 * yet */
 	uint64_t (*written)(const struct session *s);
 	uint64_t (*unacked)(const struct session *s);
-	/* goodbye: 0 said, -EAGAIN; NULL: shutdown() alone */
+	/* goodbye: 0 said, -EAGAIN; NULL: FIN is all */
 	int (*shut)(struct session *s);
+	/* before goodbye: how long a peer is listened to that has everything and may be leaving */
+	uint64_t quiet_ns;
+	/* after an answer: how long a reset is waited for that takes it back */
+	uint64_t settle_ns;
 	/* the session is over: frees what start made; may be NULL */
 	void (*stop)(struct session *s);
 	/* every tick of a session that is up or greeting: 0, SESSION_E_RENEW, or negative errno: it is over
@@ -111,9 +134,14 @@ struct session {
 	uint64_t attempt_ns;  /* the last one */
 	uint64_t deadline_ns; /* of the phase */
 	int address_error;
-	bool waited; /* offline: in vain, when this was acknowledged in that session */
-	uint64_t waited_acked, waited_session;
 	uint64_t backlog; /* octets committed and not acknowledged */
+
+	bool finishing;	   /* nothing more is to come: the session ends when the peer has everything */
+	uint64_t quiet_ns; /* since when the peer's system has everything; 0: it has not */
+	bool said, cut;	   /* ending: goodbye was said; FIN was sent */
+	uint64_t said_ns;  /* when */
+	bool answered;
+	uint64_t answered_ns;
 
 	struct spool *spool;
 	bool spool_degraded;
@@ -155,6 +183,8 @@ void session_commit(struct transport *t, size_t size, const struct transport_loa
 void session_flush(struct transport *t);
 void session_tick(struct transport *t, const struct clock_time *now);
 void session_refresh(struct transport *t);
+void session_finish(struct transport *t);
+bool session_crowded(const struct transport *t);
 int session_announce(struct transport *t, const uint8_t *message, size_t size, unsigned templates);
 bool session_idle(const struct transport *t, uint64_t until_ns);
 void session_close(struct transport *t, uint64_t deadline_ns, struct transport_stats *last);
@@ -163,11 +193,11 @@ void session_close(struct transport *t, uint64_t deadline_ns, struct transport_s
 	{                                                                                                    \
 		.name = NAME, .open = OPEN, .reserve = session_reserve, .commit = session_commit,            \
 		.flush = session_flush, .tick = session_tick, .refresh = session_refresh,                    \
-		.announce = session_announce, .idle = session_idle, .close = session_close,                  \
+		.finish = session_finish, .crowded = session_crowded, .announce = session_announce,          \
+		.idle = session_idle, .close = session_close,                                                \
 	}
 
 /* session_phases.c */
-#define SESSION_DRAIN_NS NS_PER_SEC /* for the peer's last acknowledgements */
 
 /* One step from phase to phase, as far as it goes without waiting. */
 void session_advance(struct session *s);
@@ -176,9 +206,25 @@ void session_pump(struct session *s);
 /* Whether the last attempt to connect is old enough. */
 bool session_may_attempt(const struct session *s, uint64_t now_ns);
 void session_note_error(struct session *s, int error); /* counts it; of either sign */
+/* Back to waiting for the next attempt. */
+void session_rest(struct session *s);
 
 /* For layers: the sentence about what comes next as an error; returns error. */
 __attribute__((format(printf, 3, 4))) int session_because(struct session *s, int error, const char *fmt, ...);
+
+/* session_end.c */
+struct session_end {
+	bool read; /* the peer has read everything that was sent; else what is not forgotten is sent again */
+	const char *what; /* what to tell the user */
+};
+extern const struct session_end session_ends[SESSION_KINDS][SESSION_WAYS];
+/* Of a session that is up: what the layer's read or write said. */
+enum session_way session_way_of(int r);
+/* The session that was up, or was ending, is over in this way. */
+void session_end(struct session *s, enum session_way way, int error);
+/* Says goodbye; session_end_step() waits for the answer. */
+void session_end_begin(struct session *s);
+void session_end_step(struct session *s);
 
 /* session_socket.c */
 /* A socket that connects to this address: it, or negative errno. */
@@ -190,6 +236,10 @@ void session_socket_note_self(struct session *s);
 ssize_t session_socket_send(struct session *s, const uint8_t *data, size_t size);
 /* The layer's read: what came is dropped. */
 int session_socket_drop(struct session *s);
+/* Nothing more comes from us: FIN. */
+void session_socket_shut(struct session *s);
+/* Has the connection been reset? */
+bool session_socket_is_reset(const struct session *s);
 /* The layer's written, where it counts s->units. */
 uint64_t session_socket_units(const struct session *s);
 /* TCP: octets that the peer's kernel did not acknowledge. */

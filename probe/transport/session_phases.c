@@ -1,7 +1,7 @@
-/* session_phases: how a session comes about, what it does while it is up, and how it ends by itself. */
+/* session_phases: how a session comes about, and what it does while it is up; session_end.c is how it ends.
+ */
 #include <errno.h>
 #include <netdb.h>
-#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -33,8 +33,7 @@ void session_note_error(struct session *s, int error)
 	s->t.stats.last_error = error < 0 ? -error : error;
 }
 
-/* Back to waiting for the next attempt. */
-static void rest(struct session *s)
+void session_rest(struct session *s)
 {
 	if (s->layer->stop)
 		s->layer->stop(s);
@@ -48,15 +47,7 @@ static void rest(struct session *s)
 static void fail(struct session *s, int error)
 {
 	session_note_error(s, error);
-	rest(s);
-}
-
-/* The session that was up is over. */
-static void end(struct session *s, bool clean, int error)
-{
-	session_queue_acked(s);
-	session_queue_end(s, clean);
-	fail(s, error);
+	session_rest(s);
 }
 
 /* ---- connecting */
@@ -180,21 +171,16 @@ bool session_may_attempt(const struct session *s, uint64_t now_ns)
 
 /* ---- a session that is up */
 
-static void drain(struct session *s)
+/* Nothing more is to come, the peer's system has everything, and has had it for a moment. */
+static bool is_done(struct session *s)
 {
-	s->phase = SESSION_DRAINING;
-	s->deadline_ns = s->now_ns + SESSION_DRAIN_NS;
-	s->t.state = TRANSPORT_STATE_CONNECTING;
-}
-
-/* The peer has closed.  What it had not acknowledged by then it answers with a reset, and does not read. */
-static void check_drained(struct session *s)
-{
-	struct pollfd p = {.fd = s->t.fd};
-
-	if (s->layer->unacked(s) == 0 || s->now_ns >= s->deadline_ns ||
-	    (poll(&p, 1, 0) > 0 && (p.revents & (POLLERR | POLLHUP))))
-		end(s, true, session_because(s, -ECONNRESET, "the collector closed the connection"));
+	if (!s->finishing || !session_queue_is_empty(s)) {
+		s->quiet_ns = 0;
+		return false;
+	}
+	if (!s->quiet_ns)
+		s->quiet_ns = s->now_ns;
+	return s->now_ns - s->quiet_ns >= s->layer->quiet_ns;
 }
 
 static void listen_to(struct session *s)
@@ -203,19 +189,14 @@ static void listen_to(struct session *s)
 
 	if (r == 0 && s->layer->tick)
 		r = s->layer->tick(s);
-	if (r == SESSION_E_CLOSED) {
-		drain(s);
-	} else if (r == SESSION_E_RENEW) {
-		if (s->layer->shut) /* who is there lets go of the old one; nobody waits for an answer */
-			s->layer->shut(s);
-		session_queue_acked(s);
-		session_queue_end(s, true);
-		rest(s);
-		attempt(s);
-	} else if (r < 0) {
-		end(s, false, r);
+	if (r == SESSION_E_RENEW) {
+		session_end_begin(s);
+	} else if (r) {
+		session_end(s, session_way_of(r), r < 0 ? r : -ECONNRESET);
 	} else {
 		session_queue_acked(s);
+		if (is_done(s))
+			session_end_begin(s);
 	}
 }
 
@@ -234,7 +215,7 @@ void session_pump(struct session *s)
 			session_note_error(s, EMSGSIZE);
 			session_queue_reject(s);
 		} else {
-			end(s, false, (int)n);
+			session_end(s, session_way_of((int)n), (int)n);
 			return;
 		}
 	}
@@ -262,10 +243,10 @@ void session_advance(struct session *s)
 	case SESSION_UP:
 		listen_to(s);
 		break;
-	case SESSION_DRAINING:
-		check_drained(s);
-		break;
 	case SESSION_ENDING:
+		session_end_step(s);
+		break;
+	case SESSION_OVER:
 		break;
 	}
 	/* at once when the last attempt is old enough, and what is quick is quickly done */

@@ -115,8 +115,8 @@ int session_queue_open(struct session *s, struct diag *diag)
 				     .name = name,
 				     .max_octets = c->spool_octets,
 				     .memory_octets = c->buffer_octets ? c->buffer_octets : BUFFER_DEFAULT,
-				     .replay_octets = s->layer->reliable ? c->replay_octets : 0,
-				     .replay_ns = s->layer->reliable ? c->replay_ns : 0,
+				     .replay_octets = c->replay_octets,
+				     .replay_ns = c->replay_ns,
 				     .lost = on_lost,
 				     .context = s};
 	struct spool_stats stats;
@@ -359,6 +359,7 @@ void session_queue_acked(struct session *s)
 		if (e->end == 0 || e->end > s->acked)
 			break;
 		s->backlog -= s->backlog > e->size ? e->size : s->backlog;
+		s->t.progress += e->size;
 		e->acked = true;
 	}
 	entries_forget(s);
@@ -437,11 +438,28 @@ bool session_queue_is_empty(const struct session *s)
 	return stats.unsent.messages == 0;
 }
 
+/* What is still in the spool was not read as far as anybody knows, and the next run sends it. */
+static void keep_for_next_run(struct session *s, uint64_t head)
+{
+	for (uint64_t i = s->first_entry; i < s->appended; i++) {
+		struct session_entry *e = entry_of(s, i);
+
+		if (e->resolved && !e->lost && s->first_number + i >= head)
+			transport_keep(&s->t, &e->load, e->size);
+	}
+}
+
 void session_queue_close(struct session *s)
 {
+	struct spool_stats stats;
+
 	drop_direct(s);
-	spool_close(
-		s->spool); /* which tells what is lost, acknowledged in a session that ended badly or not */
+	if (s->spool) {
+		spool_get_stats(s->spool, &stats);
+		spool_close(
+			s->spool); /* which tells what is lost, sent in a session that ended badly or not */
+		keep_for_next_run(s, stats.head);
+	}
 	free(s->entries);
 	free(s->out);
 	free(s->templates);

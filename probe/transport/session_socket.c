@@ -133,6 +133,18 @@ int session_socket_drop(struct session *s)
 	return 0;
 }
 
+void session_socket_shut(struct session *s)
+{
+	shutdown(s->t.fd, SHUT_WR);
+}
+
+bool session_socket_is_reset(const struct session *s)
+{
+	struct pollfd p = {.fd = s->t.fd};
+
+	return poll(&p, 1, 0) > 0 && (p.revents & POLLERR);
+}
+
 uint64_t session_socket_units(const struct session *s)
 {
 	return s->units;

@@ -1,7 +1,7 @@
 /*
  * tcp: messages back to back on one connection (RFC 7011 §10.4).
  *
- * What the collector sends is read and dropped; its end of file ends the session.
+ * What the collector sends is read and dropped; its end of file ends the session: see session_end.c.
  */
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -18,6 +18,7 @@ static ssize_t tcp_write(struct session *s, const uint8_t *data, size_t size)
 }
 
 static const struct session_layer tcp_layer = {
+	.kind = SESSION_TCP,
 	.name = "TCP",
 	.socktype = SOCK_STREAM,
 	.protocol = IPPROTO_TCP,
@@ -26,6 +27,7 @@ static const struct session_layer tcp_layer = {
 	.write = tcp_write,
 	.read = session_socket_drop,
 	.written = session_socket_units,
+	.quiet_ns = 200 * NS_PER_MSEC, /* after FIN its reset may not be seen any more */
 	.unacked = session_socket_unacked,
 };
 

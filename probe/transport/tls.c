@@ -2,8 +2,8 @@
  * tls: messages on TCP under TLS 1.2 or 1.3 (RFC 7011 §11).
  *
  * What was acknowledged is known of the encrypted octets; a mark after each write says how much of the stream
- * they carry.  Only a close_notify is an end in good order: after a bare end of the connection what may not
- * have been read is sent again.
+ * they carry.  At the end our side of the connection stays open until the collector has answered: it would
+ * not be reset else when a collector closes that has not read everything.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -33,6 +33,7 @@ static uint64_t written(const struct session *s)
 }
 
 static const struct session_layer tls_layer = {
+	.kind = SESSION_TLS,
 	.name = "TLS",
 	.socktype = SOCK_STREAM,
 	.protocol = IPPROTO_TCP,
@@ -47,6 +48,7 @@ static const struct session_layer tls_layer = {
 	.written = written,
 	.unacked = session_socket_unacked,
 	.shut = tls_shut,
+	.settle_ns = 200 * NS_PER_MSEC,
 	.stop = tls_stop,
 };
 

@@ -284,7 +284,7 @@ static int protocol_error(struct session *s, unsigned long error)
 	return session_because(s, -EPROTO, "%s: %.120s", s->layer->name, text ? text : "protocol error");
 }
 
-/* What the call that returned r means: 0 or -EAGAIN, SESSION_E_CLOSED, or an error with its reason. */
+/* What the call that returned r means: 0 or -EAGAIN, SESSION_E_GOODBYE, or an error with its reason. */
 static int outcome_of(struct session *s, int r, int error)
 {
 	const struct tls *tls = s->own;
@@ -296,7 +296,7 @@ static int outcome_of(struct session *s, int r, int error)
 	case SSL_ERROR_WANT_WRITE:
 		return -EAGAIN;
 	case SSL_ERROR_ZERO_RETURN:
-		return SESSION_E_CLOSED;
+		return SESSION_E_GOODBYE;
 	case SSL_ERROR_SYSCALL:
 		if (tls->asked && (error == 0 || error == ECONNRESET || error == EPIPE))
 			return wants_certificate(s);
@@ -317,7 +317,7 @@ int tls_greet(struct session *s)
 	errno = 0;
 	r = SSL_do_handshake(tls->ssl);
 	r = outcome_of(s, r, errno);
-	if (r == SESSION_E_CLOSED)
+	if (r == SESSION_E_GOODBYE)
 		r = -ECONNRESET;
 	if (r == 0 && SSL_get_verify_result(tls->ssl) != X509_V_OK)
 		r = refused_certificate(s, SSL_get_verify_result(tls->ssl));
@@ -336,7 +336,7 @@ ssize_t tls_write(struct session *s, const uint8_t *data, size_t size)
 	if (r == 1)
 		return (ssize_t)n;
 	r = outcome_of(s, r, errno);
-	return r == SESSION_E_CLOSED ? -EPIPE : r;
+	return r == SESSION_E_GOODBYE ? -EPIPE : r;
 }
 
 static bool is_bare_end(const SSL *ssl, int r, int error)
@@ -362,8 +362,9 @@ int tls_read(struct session *s)
 	}
 	if (r == 1)
 		return 0;
-	/* who has heard our goodbye need not answer it */
-	if ((SSL_get_shutdown(tls->ssl) & SSL_SENT_SHUTDOWN) && is_bare_end(tls->ssl, r, errno))
+	/* without a certificate of ours, that is why; but who has heard our goodbye need not answer it */
+	if ((!tls->asked || (SSL_get_shutdown(tls->ssl) & SSL_SENT_SHUTDOWN)) &&
+	    is_bare_end(tls->ssl, r, errno))
 		return SESSION_E_CLOSED;
 	r = outcome_of(s, r, errno);
 	return r == -EAGAIN ? 0 : r;

@@ -37,7 +37,17 @@ void transport_revoke(struct transport *t, const struct transport_load *load, si
 		t->revoked(t->context, load, size);
 }
 
+void transport_keep(struct transport *t, const struct transport_load *load, size_t size)
+{
+	t->stats.messages--;
+	t->stats.octets -= size;
+	t->stats.records -= load->flows.records;
+	if (t->kept)
+		t->kept(t->context, load, size);
+}
+
 bool transport_replays(enum transport_kind kind)
 {
-	return kind == TRANSPORT_TCP || kind == TRANSPORT_TLS || kind == TRANSPORT_SCTP;
+	return kind == TRANSPORT_TCP || kind == TRANSPORT_TLS || kind == TRANSPORT_DTLS ||
+	       kind == TRANSPORT_SCTP;
 }

@@ -35,7 +35,7 @@
 #define BULK		1024u		  /* messages before runs are sent at once */
 #define RUN_LEAST	4u		  /* messages in a run that pays */
 #define RUN_OCTETS	65000u		  /* and the most that one call takes */
-#define OFFLINE_WAIT_MS 10000		  /* for a name, or for room */
+#define OFFLINE_WAIT_MS 10000		  /* for room */
 
 /* ---- sending */
 
@@ -274,17 +274,12 @@ static void udp_tick(struct transport *t, const struct clock_time *now)
 {
 	struct udp *u = (struct udp *)t;
 	struct resolve_result result;
-	unsigned wait_ms = 0;
 	int r;
 
 	u->now_ns = now->monotonic_ns;
 	if (u->lookup_wanted && now->monotonic_ns >= u->next_try_ns)
 		start_lookup(u);
-	if (u->lookup && u->config.offline && !u->waited) {
-		u->waited = true; /* nothing may be lost while a name is looked up */
-		wait_ms = OFFLINE_WAIT_MS;
-	}
-	if (u->lookup && resolve_take(&u->lookup, &result, wait_ms)) {
+	if (u->lookup && resolve_take(&u->lookup, &result, 0)) {
 		r = udp_use_addresses(u, &result);
 		if (r)
 			lookup_failed(u, r);
@@ -316,6 +311,14 @@ static void udp_network_changed(struct transport *t)
 	u->next_try_ns = 0;
 	if (u->next_look_ns > u->looked_ns + LOOK_LEAST_NS)
 		u->next_look_ns = u->looked_ns + LOOK_LEAST_NS;
+}
+
+/* Nothing may be lost while a name is looked up. */
+static bool udp_crowded(const struct transport *t)
+{
+	const struct udp *u = (const struct udp *)t;
+
+	return u->lookup && !t->session;
 }
 
 static void udp_refresh(struct transport *t)
@@ -391,6 +394,8 @@ static void udp_close(struct transport *t, uint64_t deadline_ns, struct transpor
 	struct udp *u = (struct udp *)t;
 
 	udp_flush(t);
+	if (u->lookup && !t->session)
+		t->stats.last_cause = "the name service has not answered yet";
 	while (u->used > 0 && clock_monotonic_ns() < deadline_ns) {
 		poll(NULL, 0, 5);
 		udp_flush(t);
@@ -410,6 +415,7 @@ const struct transport_ops transport_udp_ops = {
 	.flush = udp_flush,
 	.tick = udp_tick,
 	.refresh = udp_refresh,
+	.crowded = udp_crowded,
 	.network_changed = udp_network_changed,
 	.probe = udp_probe,
 	.close = udp_close,

@@ -41,7 +41,6 @@ struct udp {
 	uint64_t next_doubt_ns; /* of the collector's address */
 	uint64_t doubted;	/* errors, when last looked */
 	uint64_t now_ns;	/* of the last tick */
-	bool waited;		/* offline: for the name, once */
 	bool lookup_wanted;
 	bool no_segments; /* the kernel or the route has no UDP_SEGMENT */
 	unsigned wait_ms; /* offline: for room */

@@ -1,5 +1,6 @@
-"""A reader of IPFIX, and collectors on TCP that can be told how to misbehave."""
+"""A reader of IPFIX, and collectors on TCP and TLS that can be told how to misbehave."""
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -98,6 +99,66 @@ def key(record):
     return record.get(8, record.get(27)), record.get(12, record.get(28)), record[7], record[11], record[4]
 
 
+class TlsConnection:
+    """The server's side of TLS on a socket: goodbyes and alerts can be said when nobody else would."""
+
+    def __init__(self, connection, context):
+        self.connection = connection
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self.incoming, self.outgoing, server_side=True)
+        while True:
+            try:
+                self.tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                self.push()
+                self.pull()
+        self.push()
+
+    def push(self):
+        data = self.outgoing.read()
+        if data:
+            self.connection.sendall(data)
+
+    def pull(self):
+        data = self.connection.recv(65536)
+        if data:
+            self.incoming.write(data)
+        else:
+            self.incoming.write_eof()
+
+    def recv(self, size):
+        while True:
+            try:
+                return self.tls.read(size)
+            except ssl.SSLWantReadError:
+                self.pull()
+            except ssl.SSLZeroReturnError:
+                return b""
+            except ssl.SSLEOFError:
+                return b""
+
+    def goodbye(self):
+        try:
+            self.tls.unwrap()
+        except (ssl.SSLWantReadError, ssl.SSLError):
+            pass
+        self.push()
+
+    def alert(self):
+        """A fatal one, by reading what is no record."""
+        self.incoming.write(bytes([23, 3, 3, 0, 40]) + bytes(40))
+        try:
+            while True:
+                self.tls.read(65536)
+        except (ssl.SSLError, OSError):
+            pass
+        self.push()
+
+    def __getattr__(self, name):
+        return getattr(self.connection, name)
+
+
 class Collector(threading.Thread):
     """Listens on TCP.  plan is what to do with each connection, one after the other; the last one holds for all
     that follow:
@@ -106,6 +167,12 @@ class Collector(threading.Thread):
       rst:N        after N octets reset the connection, having read all that had come
       unread:N     after N octets read no more, and die with unread data after a second
       away:N:S     as rst:N, and nobody listens for S seconds
+      leave:N:S    after N octets read no more, say that nothing more is wanted, and S seconds later close
+      goodbye:N:S  the same, and before it the layer's own goodbye (TLS: close_notify)
+      alert:N      after N octets a fatal alert (TLS), and close
+      still:N      after N octets read no more, and do nothing else
+      N of 0: nothing is read at all
+      mute         read until the exporter ends the session, and do not answer that
     """
 
     def __init__(self, *plan, port=0, wrap=None):
@@ -116,6 +183,7 @@ class Collector(threading.Thread):
         self.connected = []
         self.failures = []
         self.ending = False
+        self.released = threading.Event()
         self.port = port
         self.listen()
         self.start()
@@ -148,11 +216,32 @@ class Collector(threading.Thread):
             connection.close()
         self.socket.close()
 
+    def misbehave(self, connection, what, seconds):
+        """What a collector does that reads no more; the connection is closed behind it."""
+        if what == "unread":
+            time.sleep(1)
+        elif what == "alert":
+            connection.alert()
+        elif what in ("leave", "goodbye"):
+            if what == "goodbye":
+                connection.goodbye()
+            connection.shutdown(socket.SHUT_WR)
+            time.sleep(float(seconds or 0))
+        elif what in ("still", "mute"):
+            self.released.wait(60)
+        else:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
     def serve(self, connection, stream, what, after=None, seconds=None):
         total, told = 0, False
+        if after == "0":
+            self.misbehave(connection, what, seconds)
+            return
         while True:
             data = connection.recv(65536)
             if not data:
+                if what == "mute":
+                    self.misbehave(connection, what, seconds)
                 return
             stream.feed(data)
             total += len(data)
@@ -161,20 +250,20 @@ class Collector(threading.Thread):
             if what == "fin":
                 connection.shutdown(socket.SHUT_WR)
                 told = True
-            elif what == "unread":
-                time.sleep(1)
+            elif what == "away":
+                self.misbehave(connection, what, seconds)
+                self.socket.close()
+                connection.close()
+                time.sleep(float(seconds))
+                self.listen()
                 return
             else:
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                if what == "away":
-                    self.socket.close()
-                    connection.close()
-                    time.sleep(float(seconds))
-                    self.listen()
+                self.misbehave(connection, what, seconds)
                 return
 
     def stop(self):
         self.ending = True
+        self.released.set()
         self.join()
         return self.streams
 

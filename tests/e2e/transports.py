@@ -43,7 +43,7 @@ def restarts():
     """Collectors that close well or badly, and one that is away."""
     plans = {
         "read": (["read"], False),
-        "fin": (["fin:300000", "fin:100000", "read"], False),
+        "fin": (["fin:300000", "fin:100000", "read"], True),
         "rst": (["rst:300000", "rst:70000", "read"], True),
         "unread": (["unread:200000", "unread:100000", "read"], True),
         "away": (["away:200000:3", "read"], True),

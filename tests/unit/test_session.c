@@ -1,8 +1,9 @@
 /*
  * Transports with a connection, against peers on loopback: transport/session.c, transport/session_phases.c,
- * transport/session_queue.c, transport/session_socket.c, transport/tcp.c, transport/sctp.c; what TLS refuses
- * to begin with: transport/tls_context.c, transport/tls.c, transport/dtls.c, transport/tls_none.c (the rest
- * is in tests/e2e/transports.py, where certificates can be made).
+ * transport/session_end.c, transport/session_queue.c, transport/session_socket.c, transport/tcp.c,
+ * transport/sctp.c; what TLS refuses to begin with: transport/tls_context.c, transport/tls.c,
+ * transport/dtls.c, transport/tls_none.c (the rest is in tests/e2e/transports.py, where certificates can be
+ * made).
  *
  * Time is the test's: ticks say what it is.  A message is 16 octets and numbers: restamp writes the session's
  * count into it, so a peer sees where it came from and where it stands.
@@ -10,6 +11,7 @@
 #include <errno.h>
 #include <ftw.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,9 +38,9 @@ struct world {
 	uint32_t sequence;
 	uint64_t session;
 	unsigned restamped;
-	uint64_t sent, lost, revoked; /* records */
-	uint8_t fate[MOST];	      /* of each message: what was told of it */
-	uint8_t came[MOST];	      /* how often the peers had it */
+	uint64_t sent, lost, revoked, kept; /* records */
+	uint8_t fate[MOST];		    /* of each message: what was told of it */
+	uint8_t came[MOST];		    /* how often the peers had it */
 	int listener, peer;
 	uint8_t *got; /* what the peer has of this session */
 	size_t n_got;
@@ -66,6 +68,16 @@ static void on_revoked(void *context, const struct transport_load *load, size_t 
 	w->revoked += load->flows.records;
 	assert_int_equal(w->fate[load->first], SENT);
 	w->fate[load->first] = LOST;
+}
+
+static void on_kept(void *context, const struct transport_load *load, size_t size)
+{
+	struct world *w = context;
+
+	(void)size;
+	w->sent -= load->flows.records;
+	w->kept += load->flows.records;
+	assert_int_equal(w->fate[load->first], SENT);
 }
 
 static void on_restamp(void *context, uint8_t *message, size_t size, uint32_t records)
@@ -124,6 +136,7 @@ static struct world *world_of(struct transport_config config, const struct sessi
 	assert_true(w->t->limits.spooled && w->t->limits.reliable);
 	w->t->outcome = on_outcome;
 	w->t->revoked = on_revoked;
+	w->t->kept = on_kept;
 	w->t->restamp = on_restamp;
 	w->t->context = w;
 	return w;
@@ -250,10 +263,53 @@ static void die(struct world *w, bool reset)
 	w->peer = -1;
 }
 
+enum answer { ANSWER_CLOSE, ANSWER_NOT, ANSWER_RESET };
+
+/* The end, as the exporting process has it; the peer reads until FIN, and does what is asked for. */
+static void finish(struct world *w, enum answer answer)
+{
+	w->t->ops->finish(w->t);
+	for (unsigned i = 0; i < 600 && !w->t->ops->idle(w->t, w->now.monotonic_ns); i++) {
+		ssize_t n = w->peer < 0 ? -1 : recv(w->peer, w->got + w->n_got, 65536, MSG_DONTWAIT);
+
+		tick(w, 1);
+		poll(NULL, 0, 1);
+		w->n_got += n > 0 ? (size_t)n : 0;
+		if (n == 0 && answer != ANSWER_NOT)
+			die(w, answer == ANSWER_RESET);
+	}
+	w->t->ops->close(w->t, w->now.monotonic_ns, &w->last);
+	w->t = NULL;
+}
+
 static struct transport_config quick(void)
 {
 	return (struct transport_config){
 		.reconnect_ns = NS_PER_SEC, .replay_octets = 4 << 20, .replay_ns = 10 * NS_PER_SEC};
+}
+
+static struct transport_config small_spool(char *dir)
+{
+	struct transport_config config = quick();
+
+	assert_non_null(mkdtemp(dir));
+	config.spool_dir = dir;
+	config.spool_octets = 4 << 20;
+	config.buffer_octets = 256 << 10; /* 240 messages */
+	return config;
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
+{
+	(void)st;
+	(void)type;
+	(void)at;
+	return remove(path);
+}
+
+static void remove_directory(const char *dir)
+{
+	assert_int_equal(nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS), 0);
 }
 
 /* What is committed before there is a session waits for it; at the end comes FIN, behind whole messages. */
@@ -269,21 +325,17 @@ static void test_begin_and_end(void **state)
 	check_heard(w, 0, 20);
 	assert_int_equal(w->sent, 20);
 	commit(w, 20, 5);
-	w->t->ops->close(w->t, w->now.monotonic_ns + 200 * NS_PER_MSEC, &w->last);
-	w->t = NULL;
-	for (ssize_t n = 1; n > 0; w->n_got += n > 0 ? (size_t)n : 0) {
-		n = recv(w->peer, w->got + w->n_got, 65536, 0);
-		assert_true(n >= 0); /* FIN, no reset */
-	}
+	finish(w, ANSWER_CLOSE);
 	check_heard(w, 0, 25);
+	assert_int_equal(w->last.errors, 0);
 	assert_int_equal(w->sent, 25);
 	assert_int_equal(w->lost, 0);
 	assert_int_equal(w->last.records, 25);
 	world_free(w, 0);
 }
 
-/* After FIN nothing comes twice; after a reset everything in the window does, templates first and counted
- * anew. */
+/* After a FIN or a reset of the peer everything in the window comes again, templates first and counted anew.
+ */
 static void test_fin_and_reset(void **state)
 {
 	struct world *w = world_new(quick());
@@ -298,19 +350,104 @@ static void test_fin_and_reset(void **state)
 	tick(w, 1500);
 	accept_peer(w);
 	commit(w, 10, 10);
-	hear(w, 16 + 10 * MESSAGE);
-	check_heard(w, 10, 10);
+	hear(w, 16 + 20 * MESSAGE);
+	check_heard(w, 0, 20);
 	die(w, true);
 	tick(w, 1500);
 	tick(w, 1500);
 	accept_peer(w);
 	commit(w, 20, 1);
-	hear(w, 16 + 11 * MESSAGE);
-	check_heard(w, 10, 11);
+	hear(w, 16 + 21 * MESSAGE);
+	check_heard(w, 0, 21);
 	assert_int_equal(w->sent, 21);
-	assert_int_equal(w->t->stats.resent_records, 10);
+	assert_int_equal(w->t->stats.resent_records, 30);
 	assert_int_equal(w->t->stats.sessions, 3);
 	world_free(w, 100);
+}
+
+/* An end that the peer has not answered, or answered by a reset, says nothing of what was read. */
+static void test_bad_ends(void **state)
+{
+	(void)state;
+	for (enum answer answer = ANSWER_NOT; answer <= ANSWER_RESET; answer++) {
+		struct world *w = world_new(quick());
+
+		accept_peer(w);
+		close(w->listener);
+		w->listener = -1;
+		commit(w, 0, 10);
+		hear(w, 16 + 10 * MESSAGE);
+		finish(w, answer);
+		assert_int_equal(w->sent, 0);
+		assert_int_equal(w->lost, 10);
+		assert_int_equal(w->last.lost_records, 10);
+		assert_non_null(strstr(w->last.reason, answer == ANSWER_NOT ? "answer" : "reset"));
+		world_free(w, 0);
+	}
+}
+
+/* One that could still be followed by another session is: the end comes when that one has ended well. */
+static void test_end_again(void **state)
+{
+	struct world *w = world_new(quick());
+
+	(void)state;
+	accept_peer(w);
+	commit(w, 0, 10);
+	hear(w, 16 + 10 * MESSAGE);
+	w->t->ops->finish(w->t);
+	die(w, true);
+	tick(w, 1500);
+	assert_false(w->t->ops->idle(w->t, w->now.monotonic_ns + NS_PER_SEC));
+	accept_peer(w);
+	finish(w, ANSWER_CLOSE);
+	check_heard(w, 0, 10);
+	assert_int_equal(w->sent, 10);
+	assert_int_equal(w->last.resent_records, 10);
+	assert_int_equal(w->lost, 0);
+	world_free(w, 0);
+}
+
+/* The table: every layer has every way, and only one of them says that everything was read. */
+static void test_table(void **state)
+{
+	(void)state;
+	for (unsigned kind = 0; kind < SESSION_KINDS; kind++)
+		for (unsigned way = 0; way < SESSION_WAYS; way++) {
+			assert_non_null(session_ends[kind][way].what);
+			assert_int_equal(session_ends[kind][way].read, way == SESSION_WAY_ANSWERED);
+		}
+	assert_int_equal(session_way_of(SESSION_E_CLOSED), SESSION_WAY_CLOSED);
+	assert_int_equal(session_way_of(SESSION_E_GOODBYE), SESSION_WAY_GOODBYE);
+	assert_int_equal(session_way_of(-ECONNRESET), SESSION_WAY_RESET);
+	assert_int_equal(session_way_of(-ECONNREFUSED), SESSION_WAY_RESET);
+	assert_int_equal(session_way_of(-EPROTO), SESSION_WAY_ALERT);
+	assert_int_equal(session_way_of(-ETIMEDOUT), SESSION_WAY_SILENT);
+}
+
+/* What nobody knows to have been read stays in the files for the next run, and does not count as sent. */
+static void test_kept_at_the_end(void **state)
+{
+	char dir[] = "/tmp/pitot-session-XXXXXX";
+	struct transport_config config = small_spool(dir);
+	struct world *w = world_new(config);
+
+	(void)state;
+	accept_peer(w);
+	commit(w, 0, 10);
+	hear(w, 16 + 10 * MESSAGE);
+	finish(w, ANSWER_NOT);
+	assert_int_equal(w->kept, 10);
+	assert_int_equal(w->sent + w->lost, 0);
+	assert_int_equal(w->last.records, 0);
+	world_free(w, 0);
+	w = world_new(config); /* the same URL: the same files */
+	accept_peer(w);
+	hear(w, 16 + 10 * MESSAGE);
+	finish(w, ANSWER_CLOSE);
+	check_heard(w, 0, 10);
+	world_free(w, 0);
+	remove_directory(dir);
 }
 
 /* The window passes: what is old and far back is not sent again. */
@@ -493,30 +630,6 @@ static void test_direct(void **state)
 	assert_int_equal(w->t->stats.lost_messages, 1);
 	assert_true(w->t->ops->idle(w->t, w->now.monotonic_ns));
 	world_free(w, 100);
-}
-
-static struct transport_config small_spool(char *dir)
-{
-	struct transport_config config = quick();
-
-	assert_non_null(mkdtemp(dir));
-	config.spool_dir = dir;
-	config.spool_octets = 4 << 20;
-	config.buffer_octets = 256 << 10; /* 240 messages */
-	return config;
-}
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
-{
-	(void)st;
-	(void)type;
-	(void)at;
-	return remove(path);
-}
-
-static void remove_directory(const char *dir)
-{
-	assert_int_equal(nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS), 0);
 }
 
 /* A layer that keeps messages apart, as SCTP does; here on TCP. */
@@ -763,6 +876,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_begin_and_end),
 		cmocka_unit_test(test_fin_and_reset),
+		cmocka_unit_test(test_bad_ends),
+		cmocka_unit_test(test_end_again),
+		cmocka_unit_test(test_table),
+		cmocka_unit_test(test_kept_at_the_end),
 		cmocka_unit_test(test_window),
 		cmocka_unit_test(test_schedule),
 		cmocka_unit_test(test_slow_reader),

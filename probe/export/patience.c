@@ -1,0 +1,143 @@
+/*
+ * patience: where the exporting process waits for collectors, and how long.
+ *
+ * Twice: where a savefile is read, as long as a record would push out another one; and at the end, for what
+ * is left and for sessions to end in good order.  All collectors are waited for at the same time, so that
+ * many that stand still cost no more than one; and one that was waited for in vain is not waited for again
+ * before it has taken something.
+ */
+#include "patience.h"
+
+#include <poll.h>
+#include <stdatomic.h>
+
+#define LEAST_NS   NS_PER_SEC	       /* while reading, however short --stop-timeout is */
+#define GOODBYE_NS (800 * NS_PER_MSEC) /* for sessions to end, when --stop-timeout is over */
+#define CLOSE_NS   (200 * NS_PER_MSEC) /* for a transport to close, which waits for nobody by itself */
+#define STEP_MS	   5
+#define FDS_MOST   64
+
+static uint64_t patience_of(const struct exporter *e)
+{
+	return e->config.stop_ns > LEAST_NS ? e->config.stop_ns : LEAST_NS;
+}
+
+/* When whoever asked us to stop wants it done: in the clock of the ticks, which may be shifted. */
+static uint64_t deadline_left(const struct exporter *e)
+{
+	uint64_t by = atomic_load_explicit(&e->stop_by_ns, memory_order_relaxed);
+	uint64_t now = clock_monotonic_ns();
+
+	return by == UINT64_MAX ? UINT64_MAX : by > now ? by - now : 0;
+}
+
+/* Has it stood still for longer than anybody waits?  By the real clock: ticks of one batch say the same. */
+static bool has_given_up(const struct exporter *e, const struct collector *c)
+{
+	return c->stalled_ns && c->stalled_progress == c->transport->progress &&
+	       clock_monotonic_ns() - c->stalled_ns >= patience_of(e);
+}
+
+/* Does a record for it have to wait? */
+static bool is_waited_for(const struct exporter *e, struct collector *c)
+{
+	const struct transport *t = c->transport;
+
+	if (!t->ops->crowded || !t->ops->crowded(t)) {
+		c->stalled_ns = 0;
+		return false;
+	}
+	if (!c->stalled_ns || c->stalled_progress != t->progress) {
+		c->stalled_ns = clock_monotonic_ns();
+		c->stalled_progress = t->progress;
+	}
+	return !has_given_up(e, c);
+}
+
+static void step(struct exporter *e, struct clock_time *now, const struct clock_time *begun,
+		 uint64_t begun_ns)
+{
+	struct pollfd fds[FDS_MOST];
+	uint64_t passed_ns;
+	nfds_t n = 0;
+
+	for (unsigned i = 0; i < e->n_collectors && n < FDS_MOST; i++)
+		if (e->collectors[i].transport->limits.spooled)
+			fds[n++] = (struct pollfd){.fd = e->collectors[i].transport->fd, .events = POLLIN};
+	poll(fds, n, STEP_MS);
+	passed_ns = clock_monotonic_ns() - begun_ns;
+	*now = (struct clock_time){begun->realtime_ns + passed_ns, begun->monotonic_ns + passed_ns};
+}
+
+void patience_for_room(struct exporter *e)
+{
+	struct clock_time begun = e->now, now = begun;
+	uint64_t begun_ns = clock_monotonic_ns();
+
+	for (;;) {
+		bool wait = false;
+
+		for (unsigned i = 0; i < e->n_collectors; i++)
+			wait |= is_waited_for(e, &e->collectors[i]);
+		if (!wait || deadline_left(e) == 0)
+			return;
+		step(e, &now, &begun, begun_ns);
+		for (unsigned i = 0; i < e->n_collectors; i++) {
+			struct transport *t = e->collectors[i].transport;
+
+			if (!t->ops->crowded)
+				continue;
+			t->ops->tick(t, &now);
+			t->ops->flush(t);
+		}
+	}
+}
+
+bool patience_is_needed(const struct exporter *e)
+{
+	for (unsigned i = 0; e->config.offline && i < e->n_collectors; i++) {
+		const struct transport *t = e->collectors[i].transport;
+
+		if (t->ops->crowded && t->ops->crowded(t))
+			return true;
+	}
+	return false;
+}
+
+/* Until nothing is left that anybody waits for, or until_ns have passed since begun_ns. */
+static void wait_for_all(struct exporter *e, const struct clock_time *begun, uint64_t begun_ns,
+			 uint64_t most_ns)
+{
+	uint64_t passed_ns = clock_monotonic_ns() - begun_ns;
+	struct clock_time now = {begun->realtime_ns + passed_ns, begun->monotonic_ns + passed_ns};
+
+	for (;;) {
+		bool left = false;
+
+		exporter_tick(e, &now);
+		for (unsigned i = 0; i < e->n_collectors; i++) {
+			const struct collector *c = &e->collectors[i];
+
+			left |= c->transport->ops->idle && !has_given_up(e, c) &&
+				!c->transport->ops->idle(c->transport, begun->monotonic_ns + most_ns);
+		}
+		if (!left || clock_monotonic_ns() - begun_ns >= most_ns)
+			return;
+		step(e, &now, begun, begun_ns);
+	}
+}
+
+void patience_for_the_end(struct exporter *e, const struct clock_time *now, void (*last)(struct exporter *e))
+{
+	uint64_t begun_ns = clock_monotonic_ns(), left_ns = deadline_left(e);
+	uint64_t most_ns = e->config.stop_ns < left_ns ? e->config.stop_ns : left_ns;
+
+	wait_for_all(e, now, begun_ns, most_ns);
+	last(e);
+	for (unsigned i = 0; i < e->n_collectors; i++)
+		if (e->collectors[i].transport->ops->finish)
+			e->collectors[i].transport->ops->finish(e->collectors[i].transport);
+	wait_for_all(e, now, begun_ns, most_ns + GOODBYE_NS);
+	for (unsigned i = 0; i < e->n_collectors; i++)
+		collector_close(&e->collectors[i], e->now.monotonic_ns + CLOSE_NS);
+}

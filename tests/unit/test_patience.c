@@ -1,0 +1,165 @@
+/* Where the exporting process waits for collectors: export/patience.c. */
+#include "sink.h"
+
+#define COLLECTORS 4u
+
+static struct sink *sinks[COLLECTORS];
+static struct exporter *e;
+static bool crowded[COLLECTORS], ended[COLLECTORS], finished[COLLECTORS];
+static unsigned ticks, progress_for; /* ticks of collector 0 with progress; then it has room */
+
+static unsigned index_of(const struct transport *t)
+{
+	for (unsigned i = 0; i < COLLECTORS; i++)
+		if (&sinks[i]->t == t)
+			return i;
+	fail();
+	return 0;
+}
+
+static bool busy_crowded(const struct transport *t)
+{
+	return crowded[index_of(t)];
+}
+
+static bool busy_idle(const struct transport *t, uint64_t until_ns)
+{
+	(void)until_ns;
+	return ended[index_of(t)];
+}
+
+static void busy_finish(struct transport *t)
+{
+	finished[index_of(t)] = true;
+}
+
+static void busy_tick(struct transport *t, const struct clock_time *now)
+{
+	(void)now;
+	if (index_of(t) != 0)
+		return;
+	ticks++;
+	if (progress_for && ticks <= progress_for)
+		t->progress++;
+	else if (progress_for)
+		crowded[0] = false;
+}
+
+static struct transport_ops busy_ops;
+
+static void open_busy(uint64_t stop_ns)
+{
+	enum export_format formats[COLLECTORS] = {FORMAT_IPFIX, FORMAT_IPFIX, FORMAT_IPFIX, FORMAT_IPFIX};
+	struct exporter_config config = sink_config();
+
+	config.offline = true;
+	config.stop_ns = stop_ns;
+	busy_ops = sink_ops;
+	busy_ops.crowded = busy_crowded;
+	busy_ops.idle = busy_idle;
+	busy_ops.finish = busy_finish;
+	busy_ops.tick = busy_tick;
+	for (unsigned i = 0; i < COLLECTORS; i++)
+		sinks[i] = sink_new(1472, true);
+	e = sink_exporter(config, COLLECTORS, formats, sinks);
+	for (unsigned i = 0; i < COLLECTORS; i++) {
+		sinks[i]->t.ops = &busy_ops;
+		crowded[i] = ended[i] = finished[i] = false;
+	}
+	ticks = progress_for = 0;
+}
+
+static void close_busy(void)
+{
+	exporter_free(e);
+	for (unsigned i = 0; i < COLLECTORS; i++)
+		sink_free(sinks[i]);
+}
+
+static void put(unsigned n)
+{
+	struct clock_time now = sink_time(0);
+
+	for (unsigned i = 0; i < n; i++) {
+		struct flow_record r = sink_record(i, now.realtime_ns);
+
+		exporter_record(e, &r, &now);
+	}
+}
+
+/* Whoever takes something is waited for, as long as it does. */
+static void test_progress(void **state)
+{
+	(void)state;
+	open_busy(NS_PER_SEC);
+	crowded[0] = true;
+	progress_for = 300; /* 1.5 s and more */
+	put(10);
+	assert_true(ticks > 300);
+	assert_false(crowded[0]);
+	close_busy();
+}
+
+/* Many that stand still are waited for at the same time, and once, whatever follows and at the end, too. */
+static void test_standing_still(void **state)
+{
+	uint64_t begun_ns = clock_monotonic_ns();
+	struct clock_time now = sink_time(0);
+
+	(void)state;
+	open_busy(NS_PER_SEC);
+	for (unsigned i = 0; i < COLLECTORS; i++)
+		crowded[i] = true;
+	put(1000);
+	assert_true(clock_monotonic_ns() - begun_ns >= NS_PER_SEC);
+	ticks = 0;
+	put(1000);
+	assert_in_range(ticks, 0, 1000); /* one for each record, as its session has not begun */
+	ticks = 0;
+	exporter_finish(e, &now);
+	assert_in_range(ticks, 1, 10);
+	close_busy();
+}
+
+/* At the end: first what is left, then the last messages, then the sessions, and no longer than allowed. */
+static void test_end(void **state)
+{
+	uint64_t begun_ns = clock_monotonic_ns();
+	struct clock_time now = sink_time(0);
+
+	(void)state;
+	open_busy(NS_PER_SEC);
+	put(10);
+	exporter_finish(e, &now);
+	assert_true(clock_monotonic_ns() - begun_ns >= NS_PER_SEC);
+	for (unsigned i = 0; i < COLLECTORS; i++)
+		assert_true(finished[i]);
+	close_busy();
+}
+
+/* Whoever asked for the end says when it is: nobody is waited for beyond that. */
+static void test_deadline(void **state)
+{
+	struct clock_time now = sink_time(0);
+
+	(void)state;
+	open_busy(1000 * NS_PER_SEC);
+	crowded[0] = true;
+	exporter_stop_by(e, clock_monotonic_ns() + NS_PER_SEC / 10);
+	put(1000);
+	exporter_finish(e, &now); /* a test that hangs has failed */
+	assert_true(finished[0]);
+	close_busy();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_progress),
+		cmocka_unit_test(test_standing_still),
+		cmocka_unit_test(test_end),
+		cmocka_unit_test(test_deadline),
+	};
+
+	return cmocka_run_group_tests_name("patience", tests, NULL, NULL);
+}
