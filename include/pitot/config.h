@@ -102,7 +102,9 @@ struct config {
 	char *tls_ca, *tls_cert, *tls_key, *tls_name; /* NULL: none */
 
 	/* process */
-	char *stats_path; /* "-": stderr */
+	char *stats_path;   /* "-": stderr */
+	char *control_path; /* "none"; NULL: the default, where that is possible */
+	char *control_group;
 	int log; /* enum config_log */
 	bool quiet;
 	bool daemon;

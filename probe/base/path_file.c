@@ -216,7 +216,7 @@ int path_remove(const struct path_at *at, struct diag *diag)
 	struct stat st;
 	int r = path_stat(at, &st);
 
-	if (r == 0 && !at->is_proc_link && !S_ISREG(st.st_mode))
+	if (r == 0 && !at->is_proc_link && !S_ISREG(st.st_mode) && !S_ISSOCK(st.st_mode))
 		return diag_set(diag, -EPERM, "%.400s: is no file, and stays", at->path);
 	if (r == 0)
 		r = unlinkat(at->dir, at->name, 0) < 0 ? -errno : 0;

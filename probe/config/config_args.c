@@ -19,7 +19,6 @@ static const struct {
 	{'a', "packets of a file are always measured by their own time; leave it out"},
 	{'A', "times are exported in milliseconds; --fields takes other elements"},
 	{'b', "pitot exports each direction as a flow of its own"},
-	{'c', "pitot has no control socket; SIGUSR1 writes statistics"},
 	{'l', "every collector gets every record"},
 	{'P', "the collector's URL names the transport: -n FORMAT+TRANSPORT://HOST:PORT"},
 	{'R', "pitot does not receive PSAMP"},

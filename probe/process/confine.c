@@ -37,13 +37,15 @@ static void confine_list_file(struct confine *c, const char *path, const char *o
 /* What is done with files after the start: each is listed for that, and for nothing else. */
 static int confine_list_files(struct confine *c, const struct config *config, struct diag *diag)
 {
-	c->files = calloc(config->n_collectors + 2, sizeof(*c->files));
+	c->files = calloc(config->n_collectors + 3, sizeof(*c->files));
 	if (!c->files)
 		return diag_set(diag, -ENOMEM, "out of memory");
 	if (config->stats_path && strcmp(config->stats_path, "-"))
 		confine_list_file(c, config->stats_path, "--stats", OPENER_REWRITES);
 	if (config->pidfile)
 		confine_list_file(c, config->pidfile, "--pidfile", OPENER_REMOVES);
+	if (c->control_path[0])
+		confine_list_file(c, c->control_path, "--control", OPENER_REMOVES);
 	for (unsigned i = 0; i < config->n_collectors; i++) {
 		const struct collector_config *to = &config->collectors[i];
 

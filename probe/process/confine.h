@@ -12,6 +12,7 @@
 struct confine {
 	struct opener *opener; /* NULL: nothing will have to be opened again */
 	struct sandbox *sandbox;
+	char control_path[4096];   /* of the control socket; "" none */
 	unsigned user;		   /* whom the process becomes */
 	struct opener_file *files; /* the opener's */
 	unsigned n_files;

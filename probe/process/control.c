@@ -108,20 +108,27 @@ static void control_print(void (*report)(FILE *out, const struct ledger *l), con
 	free(text);
 }
 
+void control_take(struct control *r, struct report *report, struct ledger *ledger, bool final)
+{
+	*report =
+		(struct report){.final = final, .duration_ns = clock_monotonic_ns() - r->start.monotonic_ns};
+	/* first: what is taken later must have been handed on */
+	exporting_get_stats(r->exporting, &report->exporting);
+	control_sum(r, &report->metering, true);
+	interfaces_get_gaps(&r->interfaces, clock_monotonic_ns(), &report->gaps, &report->gap_ns);
+	ledger_take(ledger, report);
+}
+
 static int control_report(struct control *r, bool final)
 {
 	const struct config *c = r->config;
-	struct report report = {.final = final, .duration_ns = clock_monotonic_ns() - r->start.monotonic_ns};
 	uint64_t wait_ns = final ? c->stop_ns : 0;
+	struct report report;
 	struct ledger ledger;
 	struct diag diag = {""};
 	FILE *out;
 
-	exporting_get_stats(r->exporting,
-			    &report.exporting); /* first: what is taken later must have been handed on */
-	control_sum(r, &report.metering, true);
-	interfaces_get_gaps(&r->interfaces, clock_monotonic_ns(), &report.gaps, &report.gap_ns);
-	ledger_take(&ledger, &report);
+	control_take(r, &report, &ledger, final);
 	if (final && r->announced)
 		announce_stop(&ledger);
 	if (c->stats_path && !strcmp(c->stats_path, "-")) {
@@ -182,28 +189,32 @@ static void control_alive(struct control *r, uint64_t now_ns)
 	r->turns = turns;
 }
 
-/* SIGHUP: without a configuration file, names and templates only. */
-static void control_reload(struct control *r)
+void control_set_timeouts(struct control *r, const struct metering_timeouts *timeouts)
+{
+	r->timeouts = *timeouts;
+	for (unsigned i = 0; i < r->n_workers; i++)
+		metering_set_timeouts(r->workers[i], timeouts);
+}
+
+int control_reload(struct control *r, struct diag *diag)
 {
 	struct exporter_periods periods;
-	struct metering_timeouts timeouts;
-	struct diag diag;
 	const struct config *c;
+	int ret;
 
 	if (!r->config->config_path) {
 		exporting_refresh(r->exporting, NULL);
-		log_info("SIGHUP: templates are sent again, and names of collectors are looked up again");
-		return;
+		log_info("reload: templates are sent again, and names of collectors are looked up again");
+		return 0;
 	}
-	if (reload_read(&r->reload, &r->config, &diag)) {
-		log_error("reload: %s; nothing was changed", diag.text);
-		return;
+	ret = reload_read(&r->reload, &r->config, diag);
+	if (ret) {
+		log_error("reload: %s; nothing was changed", diag->text);
+		return ret < 0 ? ret : -EINVAL;
 	}
 	c = r->config;
 	log_set_level(c->debug ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
-	timeouts = (struct metering_timeouts){c->active_ns, c->inactive_ns, c->tcp_end_ns};
-	for (unsigned i = 0; i < r->n_workers; i++)
-		metering_set_timeouts(r->workers[i], &timeouts);
+	control_set_timeouts(r, &(struct metering_timeouts){c->active_ns, c->inactive_ns, c->tcp_end_ns});
 	periods = (struct exporter_periods){.template_ns = c->template_ns,
 					    .template_messages = c->template_messages,
 					    .stats_ns = c->stats_ns,
@@ -213,6 +224,7 @@ static void control_reload(struct control *r)
 	exporting_set_rate(r->exporting, c->max_export_rate, r->live);
 	exporting_refresh(r->exporting, &periods);
 	log_info("reload: %s is in force", c->config_path);
+	return 0;
 }
 
 static void control_remove_pidfile(const struct control *r)
@@ -224,7 +236,7 @@ static void control_remove_pidfile(const struct control *r)
 }
 
 /* A second TERM or INT ends the program now: threads are at work, and nothing is taken down under them. */
-static void control_stop(struct control *r)
+void control_stop(struct control *r)
 {
 	if (r->stopping) {
 		control_remove_pidfile(r);
@@ -237,11 +249,12 @@ static void control_stop(struct control *r)
 /* Until something of the first n happens: a signal, an end, news of interfaces. */
 static void control_sleep(const struct control *r, unsigned n)
 {
-	struct pollfd fds[] = {{.fd = r->signal_fd, .events = POLLIN},
-			       {.fd = r->done_fd, .events = POLLIN},
-			       {.fd = interfaces_fd(&r->interfaces), .events = POLLIN}};
+	struct pollfd fds[3 + CONTROL_POLLS] = {{.fd = r->signal_fd, .events = POLLIN},
+						{.fd = r->done_fd, .events = POLLIN},
+						{.fd = interfaces_fd(&r->interfaces), .events = POLLIN}};
+	nfds_t clients = control_socket_polls(r->socket, fds + n);
 
-	poll(fds, n, WAIT_MS);
+	poll(fds, n + clients, WAIT_MS);
 }
 
 /* Until the metering processes have ended. */
@@ -249,6 +262,7 @@ static void control_wait(struct control *r)
 {
 	while (!control_all_done(r)) {
 		uint64_t drained, now_ns;
+		struct diag diag = {""};
 
 		control_sleep(r, 3);
 		now_ns = clock_monotonic_ns();
@@ -259,9 +273,10 @@ static void control_wait(struct control *r)
 		if (read(r->done_fd, &drained, sizeof(drained)) > 0)
 			control_check_workers(r);
 		control_own_flows(r);
+		control_socket_step(r->socket, now_ns);
 		for (int s = daemon_next_signal(r->signal_fd); s; s = daemon_next_signal(r->signal_fd)) {
 			if (s == SIGHUP)
-				control_reload(r);
+				(void)control_reload(r, &diag);
 			else if (s == SIGUSR1)
 				control_report(r, false);
 			else
@@ -278,6 +293,7 @@ static void control_finish(struct control *r)
 		uint64_t drained;
 
 		control_sleep(r, 2);
+		control_socket_step(r->socket, clock_monotonic_ns());
 		if (read(r->done_fd, &drained, sizeof(drained)) < 0 && errno != EAGAIN)
 			break;
 		for (int s = daemon_next_signal(r->signal_fd); s; s = daemon_next_signal(r->signal_fd))
@@ -375,6 +391,17 @@ static int control_measure(struct control *r, struct diag *diag)
 	return control_verdict(r) ? 1 : status;
 }
 
+static void control_close_socket(struct control *r)
+{
+	struct diag diag = {""};
+
+	if (!r->socket)
+		return;
+	control_socket_close(r->socket);
+	if (opener_remove(r->confine.opener, r->confine.control_path, &diag) < 0)
+		log_debug("--control %s", diag.text); /* the next start replaces it */
+}
+
 static void control_close(struct control *r)
 {
 	for (unsigned i = 0; r->workers && i < r->n_workers; i++)
@@ -386,6 +413,7 @@ static void control_close(struct control *r)
 	if (r->pid_fd >= 0)
 		close(r->pid_fd);
 	interfaces_deinit(&r->interfaces);
+	control_close_socket(r);
 	service_close(&r->service);
 	confine_deinit(&r->confine);
 	if (r->signal_fd >= 0)

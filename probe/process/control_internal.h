@@ -10,6 +10,8 @@
 #include "reload.h"
 #include "control.h"
 #include "metering.h"
+#include "control_socket.h"
+#include "ledger.h"
 
 struct control {
 	const struct config *config;
@@ -33,11 +35,21 @@ struct control {
 	struct confine confine;
 	struct interfaces interfaces;
 	struct service service;
+	struct control_socket *socket;	   /* NULL: none */
+	struct metering_timeouts timeouts; /* in force */
 	uint64_t next_facts_ns;
 	uint64_t turns; /* of the metering processes' loops, when the service manager was last told of them */
 };
 
 /* Captures, then collectors, then whatever has to be given up.  0, or negative errno and a sentence. */
 int setup_open(struct control *r, struct diag *diag);
+
+/* The ledger of this moment; report must live as long as it. */
+void control_take(struct control *r, struct report *report, struct ledger *ledger, bool final);
+void control_set_timeouts(struct control *r, const struct metering_timeouts *timeouts);
+/* Without a configuration file: names and templates only.  What was refused is logged, too. */
+int control_reload(struct control *r, struct diag *diag);
+/* A second one ends the program at once. */
+void control_stop(struct control *r);
 
 #endif

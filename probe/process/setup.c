@@ -3,12 +3,16 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "pitot/netif.h"
+#include "control_requests.h"
 #include "daemon.h"
+#include "pitot/control_protocol.h"
+#include "pitot/log.h"
 
 enum {
 	QUEUE_OFFLINE = 4096, /* records: stays in the cache; the metering process waits for room */
@@ -228,6 +232,44 @@ static int setup_exporter(struct control *r, struct diag *diag)
 	return ret;
 }
 
+/* --control, or a path of its own in the directory for that, where one may be made; "" for none. */
+static void setup_choose_control(struct control *r)
+{
+	const struct config *c = r->config;
+
+	if (c->control_path && strcmp(c->control_path, "none") != 0)
+		snprintf(r->confine.control_path, sizeof(r->confine.control_path), "%s", c->control_path);
+	else if (!c->control_path && r->live && control_requests_exist() &&
+		 access(CONTROL_DIRECTORY, W_OK) == 0)
+		snprintf(r->confine.control_path, sizeof(r->confine.control_path),
+			 CONTROL_DIRECTORY "/%.64s" CONTROL_SUFFIX, c->interfaces[0].name);
+}
+
+static int setup_control_socket(struct control *r, struct diag *diag)
+{
+	const struct config *c = r->config;
+	struct control_socket_config s = {.path = r->confine.control_path,
+					  .group = c->control_group,
+					  .user = r->confine.user,
+					  .answer = control_requests_answer,
+					  .ctx = r};
+	int ret;
+
+	r->timeouts = (struct metering_timeouts){c->active_ns, c->inactive_ns, c->tcp_end_ns};
+	if (!s.path[0])
+		return 0;
+	if (!control_requests_exist())
+		return diag_set(diag, -ENOTSUP, "--control: this build has no JSON library");
+	ret = control_socket_open(&r->socket, &s, diag);
+	if (ret < 0)
+		r->confine.control_path[0] = '\0'; /* it is another's */
+	if (ret == 0 || c->control_path)
+		return ret;
+	/* another pitot may measure the same interface: this one then has none unless it is told a name */
+	log_warning("%s", diag->text);
+	return 0;
+}
+
 int setup_open(struct control *r, struct diag *diag)
 {
 	const struct config *c = r->config;
@@ -239,6 +281,7 @@ int setup_open(struct control *r, struct diag *diag)
 	daemon_allow_files(c->n_files + c->n_collectors + FILES_OF_OURS);
 	if (ret == 0)
 		ret = setup_captures(r, diag);
+	setup_choose_control(r);
 	if (ret == 0)
 		ret = confine_start_opener(&r->confine, c, r->captures, diag);
 	daemon_may_end(true); /* nothing was measured; the resolver's threads hear no signals */
@@ -251,6 +294,8 @@ int setup_open(struct control *r, struct diag *diag)
 		r->pid_fd = daemon_write_pidfile(c->pidfile, r->confine.user, diag);
 		ret = r->pid_fd < 0 ? r->pid_fd : 0;
 	}
+	if (ret == 0)
+		ret = setup_control_socket(r, diag);
 	if (ret == 0 && r->live)
 		ret = interfaces_init(&r->interfaces, r->workers, r->n_workers, r->confine.opener, diag);
 	if (ret == 0)

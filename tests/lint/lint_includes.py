@@ -25,6 +25,7 @@ STAGES = {
     "spool": {"spool.h", "wire.h"},
     "netif": {"netif.h"},
     "sandbox": {"sandbox.h", "opener.h"},
+    "ctl": {"control_protocol.h"},
 }
 
 # What a contract may be built of.  It keeps the edges that people want, and must not get, out of the headers too.
@@ -56,6 +57,7 @@ LIBRARIES = {
     r"linux/if_packet\.h": {"capture"},
     r"(bpf|xdp)/.*\.h": {"capture"},
     r"seccomp\.h": {"sandbox"},
+    r"jansson\.h": {"ctl", "process"},
 }
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(["<])([^">]+)[">]', re.M)

@@ -15,6 +15,11 @@ EXCEPTIONS = {
     "process/setup.c": "end to end: tests/e2e",
     "process/daemon.c": "end to end: tests/e2e",
     "process/announce.c": "end to end: tests/e2e/messages.py",
+    "ctl/client.c": "end to end: tests/e2e/control.py",
+    "ctl/pitotctl.c": "end to end: tests/e2e/control.py",
+    "ctl/show.c": "end to end: tests/e2e/control.py",
+    "process/control_requests.c": "end to end: tests/e2e/control.py",
+    "process/control_requests_none.c": "says that there is none",
     "process/confine.c": "end to end: tests/e2e/sandbox.py",
     "process/interfaces.c": "end to end: tests/e2e/sandbox.py",
 }

@@ -1,0 +1,17 @@
+/*
+ * control_protocol: what pitot and those who talk to it over its control socket agree on (pitotctl(8),
+ * PROTOCOL).
+ *
+ * A stream socket; lines of JSON in both directions, UTF-8, each an object and at most CONTROL_LINE_MAX
+ * octets. A request has a "command", its arguments, and an "id" if the client wants one; the answer has the
+ * id, "ok", and "result" or, when it was refused, "error": one sentence. Answers come in the order of the
+ * requests.
+ */
+#ifndef PITOT_CONTROL_PROTOCOL_H
+#define PITOT_CONTROL_PROTOCOL_H
+
+#define CONTROL_DIRECTORY "/run/pitot" /* PATH/NAME.ctl, NAME that of the first interface */
+#define CONTROL_SUFFIX	  ".ctl"
+#define CONTROL_LINE_MAX  65536 /* octets of a request */
+
+#endif

@@ -1,0 +1,153 @@
+/* client: see client.h. */
+#include "client.h"
+
+#include <errno.h>
+#include <glob.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "pitot/control_protocol.h"
+
+enum { WAIT_MS = 10000, ANSWER_MAX = 256 << 20 };
+
+/* The one socket of a pitot that runs here. */
+static int client_find(char *path, size_t size, struct diag *diag)
+{
+	glob_t found = {0};
+	int r = glob(CONTROL_DIRECTORY "/*" CONTROL_SUFFIX, 0, NULL, &found);
+
+	if (r == GLOB_NOMATCH || (r == 0 && found.gl_pathc == 0))
+		r = diag_set(diag, -ENOENT,
+			     "no pitot listens in " CONTROL_DIRECTORY
+			     ": start it as root with -i, or give it --control PATH and say -c PATH here");
+	else if (r != 0)
+		r = diag_set(diag, -EACCES, "cannot look into " CONTROL_DIRECTORY);
+	else if (found.gl_pathc > 1)
+		r = diag_set(diag, -EEXIST, "several pitots listen (%s, %s%s): say which with -c PATH",
+			     found.gl_pathv[0], found.gl_pathv[1], found.gl_pathc > 2 ? " ..." : "");
+	else
+		snprintf(path, size, "%s", found.gl_pathv[0]);
+	globfree(&found);
+	return r;
+}
+
+int client_open(struct client *c, const char *path, struct diag *diag)
+{
+	struct sockaddr_un at = {.sun_family = AF_UNIX};
+	int r = 0;
+
+	*c = (struct client){.fd = -1};
+	if (path && strlen(path) >= sizeof(at.sun_path))
+		return diag_set(diag, -ENAMETOOLONG, "%.60s...: a socket's path has at most %zu octets", path,
+				sizeof(at.sun_path) - 1);
+	if (path)
+		snprintf(at.sun_path, sizeof(at.sun_path), "%s", path);
+	else
+		r = client_find(at.sun_path, sizeof(at.sun_path), diag);
+	if (r < 0)
+		return r;
+	c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (c->fd < 0)
+		return diag_set(diag, -errno, "socket: %s", strerror(errno));
+	if (connect(c->fd, (struct sockaddr *)&at, sizeof(at)) == 0)
+		return 0;
+	r = -errno;
+	client_close(c);
+	if (r == -ECONNREFUSED)
+		return diag_set(diag, r, "%s: no pitot listens there any more", at.sun_path);
+	if (r == -EACCES)
+		return diag_set(diag, r, "%s: you may not: be root, or a member of pitot's --control-group",
+				at.sun_path);
+	return diag_set(diag, r, "%s: %s", at.sun_path, strerror(-r));
+}
+
+void client_close(struct client *c)
+{
+	if (c->fd >= 0)
+		close(c->fd);
+	free(c->in);
+	*c = (struct client){.fd = -1};
+}
+
+static int client_send(struct client *c, const json_t *request, struct diag *diag)
+{
+	char *text = json_dumps(request, JSON_COMPACT);
+	size_t size = text ? strlen(text) : 0, sent = 0;
+
+	if (!text)
+		return diag_set(diag, -ENOMEM, "out of memory");
+	text[size++] = '\n'; /* in the place of the end */
+	while (sent < size) {
+		ssize_t n = send(c->fd, text + sent, size - sent, MSG_NOSIGNAL);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0) {
+			free(text);
+			return diag_set(diag, -errno, "pitot is gone: %s", strerror(errno));
+		}
+		sent += (size_t)n;
+	}
+	free(text);
+	return 0;
+}
+
+/* Until a whole line is in. */
+static int client_receive(struct client *c, struct diag *diag)
+{
+	while (!c->n_in || !memchr(c->in, '\n', c->n_in)) {
+		struct pollfd p = {.fd = c->fd, .events = POLLIN};
+		ssize_t n;
+
+		if (c->n_in == c->size) {
+			char *grown = c->size < ANSWER_MAX ? realloc(c->in, c->size * 2 + 65536) : NULL;
+
+			if (!grown)
+				return diag_set(diag, -ENOMEM, "the answer is too long");
+			c->in = grown;
+			c->size = c->size * 2 + 65536;
+		}
+		if (poll(&p, 1, WAIT_MS) == 0)
+			return diag_set(diag, -ETIMEDOUT, "pitot does not answer");
+		n = recv(c->fd, c->in + c->n_in, c->size - c->n_in, 0);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return diag_set(diag, -ECONNRESET, "pitot has ended, or has cut this off");
+		c->n_in += (size_t)n;
+	}
+	return 0;
+}
+
+int client_ask(struct client *c, const json_t *request, json_t **result, struct diag *diag)
+{
+	int r = client_send(c, request, diag);
+	const char *why;
+	json_t *answer;
+	size_t line;
+
+	if (r == 0)
+		r = client_receive(c, diag);
+	if (r < 0)
+		return r;
+	line = (size_t)((char *)memchr(c->in, '\n', c->n_in) - c->in);
+	answer = json_loadb(c->in, line, 0, NULL);
+	memmove(c->in, c->in + line + 1, c->n_in - line - 1);
+	c->n_in -= line + 1;
+	if (!json_is_object(answer)) {
+		json_decref(answer);
+		return diag_set(diag, -EPROTO, "what listens there is no pitot: its answer is no object");
+	}
+	why = json_string_value(json_object_get(answer, "error"));
+	if (json_is_true(json_object_get(answer, "ok")))
+		*result = json_incref(json_object_get(answer, "result"));
+	else
+		r = diag_set(diag, -EREMOTEIO, "%s", why ? why : "refused, without a reason");
+	json_decref(answer);
+	return r;
+}

@@ -1,0 +1,30 @@
+/*
+ * client: one conversation with a pitot over its control socket.
+ */
+#ifndef CTL_CLIENT_H
+#define CTL_CLIENT_H
+
+#include <jansson.h>
+
+#include "pitot/diag.h"
+
+struct client {
+	int fd;
+	char *in; /* what came and is not taken yet */
+	size_t n_in, size;
+};
+
+/*
+ * path, or NULL: the only socket in the directory where pitot puts them.  Negative errno and a sentence when
+ * there is none, or several.
+ */
+int client_open(struct client *c, const char *path, struct diag *diag);
+void client_close(struct client *c);
+
+/*
+ * Sends the request and waits for its answer, 10 s at most.  *result is the caller's.  -EREMOTEIO: the
+ * sentence is pitot's own.
+ */
+int client_ask(struct client *c, const json_t *request, json_t **result, struct diag *diag);
+
+#endif

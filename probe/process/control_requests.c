@@ -1,0 +1,282 @@
+/* control_requests: see control_requests.h; the rows are in control_requests.def. */
+#include "control_requests.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "control_internal.h"
+#include "pitot/log.h"
+#include "report.h"
+
+/* The result, or NULL and a sentence in diag. */
+typedef json_t *control_request(struct control *r, const json_t *request, struct diag *diag);
+
+/* ---- what rows are made of */
+
+static json_t *control_refuse(struct diag *diag, const char *sentence)
+{
+	diag_set(diag, -1, "%s", sentence);
+	return NULL;
+}
+
+/* A member that is a number from 0 to most; false and a sentence when it is something else. */
+static bool control_number(const json_t *request, const char *name, double most, double *value,
+			   struct diag *diag)
+{
+	const json_t *v = json_object_get(request, name);
+
+	if (v && json_is_number(v) && json_number_value(v) >= 0 && json_number_value(v) <= most) {
+		*value = json_number_value(v);
+		return true;
+	}
+	diag_set(diag, -1, "%s: a number from 0 to %.0f is wanted", name, most);
+	return false;
+}
+
+static char *control_print(const struct ledger *l, void (*print)(FILE *out, const struct ledger *l))
+{
+	char *text = NULL;
+	size_t size = 0;
+	FILE *out = open_memstream(&text, &size);
+
+	if (!out)
+		return NULL;
+	print(out, l);
+	if (fclose(out) != 0) {
+		free(text);
+		return NULL;
+	}
+	return text;
+}
+
+static char *control_report_text(struct control *r, void (*print)(FILE *out, const struct ledger *l))
+{
+	struct report report;
+	struct ledger ledger;
+
+	control_take(r, &report, &ledger, false);
+	return control_print(&ledger, print);
+}
+
+/* ---- the rows */
+
+static json_t *control_request_version(struct control *r, const json_t *request, struct diag *diag)
+{
+	(void)r;
+	(void)request;
+	(void)diag;
+	return json_pack("{s:s, s:s}", "program", "pitot", "version", PITOT_VERSION);
+}
+
+static json_t *control_request_statistics(struct control *r, const json_t *request, struct diag *diag)
+{
+	char *text = control_report_text(r, report_json);
+	json_t *result = text ? json_loads(text, 0, NULL) : NULL;
+
+	(void)request;
+	free(text);
+	return result ? result : control_refuse(diag, "out of memory");
+}
+
+static json_t *control_request_metrics(struct control *r, const json_t *request, struct diag *diag)
+{
+	char *text = control_report_text(r, report_openmetrics);
+	json_t *result = text ? json_string(text) : NULL;
+
+	(void)request;
+	free(text);
+	return result ? result : control_refuse(diag, "out of memory");
+}
+
+static json_t *control_request_collectors(struct control *r, const json_t *request, struct diag *diag)
+{
+	json_t *all = control_request_statistics(r, request, diag);
+	json_t *result = all ? json_incref(json_object_get(all, "collectors")) : NULL;
+
+	json_decref(all);
+	return result;
+}
+
+static json_t *control_request_interfaces(struct control *r, const json_t *request, struct diag *diag)
+{
+	json_t *list = json_array();
+
+	(void)request;
+	(void)diag;
+	for (unsigned i = 0; i < r->n_interface_names; i++) {
+		const struct export_interface *e = &r->interface_names[i];
+		char name[256], description[512];
+
+		log_escape(name, sizeof(name), e->name);
+		log_escape(description, sizeof(description), e->description);
+		json_array_append_new(list, json_pack("{s:s, s:I, s:s}", "name", name, "index",
+						      (json_int_t)e->ifindex, "description", description));
+	}
+	return list;
+}
+
+static double control_seconds(uint64_t ns)
+{
+	return (double)ns / 1e9;
+}
+
+static json_t *control_request_timeouts(struct control *r, const json_t *request, struct diag *diag)
+{
+	struct metering_timeouts t = r->timeouts;
+	struct {
+		const char *name;
+		uint64_t *ns;
+	} rows[] = {{"active", &t.active_ns}, {"inactive", &t.inactive_ns}, {"tcp-end", &t.tcp_end_ns}};
+	bool changed = false;
+
+	for (unsigned i = 0; i < 3; i++) {
+		double s;
+
+		if (!json_object_get(request, rows[i].name))
+			continue;
+		if (!control_number(request, rows[i].name, 31536000, &s, diag))
+			return NULL;
+		*rows[i].ns = (uint64_t)(s * 1e9);
+		changed = true;
+	}
+	if (!t.active_ns || !t.inactive_ns)
+		return control_refuse(diag, "active and inactive: more than 0 seconds are wanted");
+	if (changed)
+		control_set_timeouts(r, &t);
+	return json_pack("{s:f, s:f, s:f}", "active", control_seconds(t.active_ns), "inactive",
+			 control_seconds(t.inactive_ns), "tcp-end", control_seconds(t.tcp_end_ns));
+}
+
+static json_t *control_request_send_template(struct control *r, const json_t *request, struct diag *diag)
+{
+	(void)request;
+	(void)diag;
+	exporting_refresh(r->exporting, NULL);
+	return json_null();
+}
+
+static json_t *control_request_rate(struct control *r, const json_t *request, struct diag *diag)
+{
+	double records;
+
+	if (!control_number(request, "records", UINT32_MAX, &records, diag))
+		return NULL;
+	exporting_set_rate(r->exporting, (uint32_t)records, r->live);
+	return json_null();
+}
+
+static json_t *control_request_log(struct control *r, const json_t *request, struct diag *diag)
+{
+	static const struct {
+		const char *name;
+		enum log_level level;
+	} levels[] = {{"error", LOG_LEVEL_ERROR},
+		      {"warning", LOG_LEVEL_WARNING},
+		      {"info", LOG_LEVEL_INFO},
+		      {"debug", LOG_LEVEL_DEBUG}};
+	const char *name = json_string_value(json_object_get(request, "level"));
+
+	(void)r;
+	for (unsigned i = 0; name && i < sizeof(levels) / sizeof(levels[0]); i++) {
+		if (strcmp(levels[i].name, name) != 0)
+			continue;
+		log_set_level(levels[i].level);
+		return json_null();
+	}
+	return control_refuse(diag, "level: there are error, warning, info and debug");
+}
+
+static json_t *control_request_reload(struct control *r, const json_t *request, struct diag *diag)
+{
+	(void)request;
+	return control_reload(r, diag) < 0 ? NULL : json_null();
+}
+
+static json_t *control_request_stop(struct control *r, const json_t *request, struct diag *diag)
+{
+	(void)request;
+	(void)diag;
+	if (!r->stopping) /* twice is no more than once: only a signal ends it at once */
+		control_stop(r);
+	return json_null();
+}
+
+static control_request control_request_help;
+
+/* ---- the table */
+
+static const struct control_row {
+	const char *name;
+	control_request *run;
+	const char *argument, *result, *help;
+} control_rows[] = {
+#define REQUEST(name, function, argument, result, help)                                                      \
+	{name, control_request_##function, argument, result, help},
+#include "control_requests.def"
+};
+
+static json_t *control_request_help(struct control *r, const json_t *request, struct diag *diag)
+{
+	json_t *list = json_array();
+
+	(void)r;
+	(void)request;
+	(void)diag;
+	for (size_t i = 0; i < sizeof(control_rows) / sizeof(control_rows[0]); i++) {
+		const struct control_row *row = &control_rows[i];
+
+		json_array_append_new(list,
+				      json_pack("{s:s, s:s, s:s, s:s}", "command", row->name, "arguments",
+						row->argument, "result", row->result, "help", row->help));
+	}
+	return list;
+}
+
+static json_t *control_request_run(struct control *r, const json_t *request, struct diag *diag)
+{
+	const char *name = json_string_value(json_object_get(request, "command"));
+
+	if (!name)
+		return control_refuse(diag, "an object with a \"command\" is wanted");
+	for (size_t i = 0; i < sizeof(control_rows) / sizeof(control_rows[0]); i++)
+		if (!strcmp(control_rows[i].name, name))
+			return control_rows[i].run(r, request, diag);
+	diag_set(diag, -1, "'%.40s' is no command; \"help\" lists them", name);
+	return NULL;
+}
+
+bool control_requests_exist(void)
+{
+	return true;
+}
+
+char *control_requests_answer(void *ctx, const char *line, size_t size)
+{
+	json_error_t why;
+	json_t *request = json_loadb(line, size, JSON_REJECT_DUPLICATES, &why);
+	json_t *answer = json_object(), *result = NULL;
+	const json_t *id = json_object_get(request, "id");
+	struct diag diag = {"out of memory"};
+	char sentence[1024], *text;
+
+	if (json_is_object(request))
+		result = control_request_run(ctx, request, &diag);
+	else if (request)
+		diag_set(&diag, -1, "an object is wanted");
+	else
+		diag_set(&diag, -1, "this is no JSON: %.100s (column %d)", why.text, why.column);
+	if (id && (json_is_string(id) || json_is_number(id)))
+		json_object_set(answer, "id", (json_t *)id);
+	json_object_set_new(answer, "ok", json_boolean(result));
+	log_escape(sentence, sizeof(sentence), diag.text);
+	if (result)
+		json_object_set_new(answer, "result", result);
+	else
+		json_object_set_new(answer, "error", json_string(sentence));
+	text = json_dumps(answer, JSON_COMPACT);
+	json_decref(answer);
+	json_decref(request);
+	return text;
+}

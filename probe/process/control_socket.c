@@ -1,0 +1,347 @@
+/* control_socket: see control_socket.h. */
+#include "control_socket.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "pitot/control_protocol.h"
+
+#define OUT_MAX	   (8u << 20) /* octets of answers that wait for a client */
+#define STEP_LINES 4	      /* requests of one client in a turn: metering is told of in between */
+#define GROUPS_MAX 256
+
+struct control_client {
+	int fd;
+	uint64_t heard_ns; /* monotonic */
+	char *in;
+	size_t n_in;
+	char *out;
+	size_t n_out, sent;
+	bool ended; /* sends no more */
+};
+
+struct control_socket {
+	struct control_socket_config config;
+	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	bool has_group;
+	gid_t group;
+	int fd;
+	unsigned n_clients;
+	struct control_client clients[CONTROL_CLIENTS_MAX];
+	struct control_socket_stats stats;
+};
+
+/* ---- the socket */
+
+static struct sockaddr_un control_socket_address(const char *path)
+{
+	struct sockaddr_un at = {.sun_family = AF_UNIX};
+
+	snprintf(at.sun_path, sizeof(at.sun_path), "%s", path);
+	return at;
+}
+
+/* Is it a socket that nobody listens on? */
+static bool control_socket_is_stale(const char *path)
+{
+	struct sockaddr_un at = control_socket_address(path);
+	int fd, r;
+	struct stat st;
+
+	if (lstat(path, &st) < 0 || !S_ISSOCK(st.st_mode))
+		return false;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return false;
+	r = connect(fd, (struct sockaddr *)&at, sizeof(at)) < 0 ? errno : 0;
+	close(fd);
+	return r == ECONNREFUSED;
+}
+
+static int control_socket_bind(struct control_socket *s, struct diag *diag)
+{
+	struct sockaddr_un at = control_socket_address(s->path);
+	mode_t mask = umask(0177);
+	int r = bind(s->fd, (struct sockaddr *)&at, sizeof(at)) < 0 ? errno : 0;
+
+	if (r == EADDRINUSE && control_socket_is_stale(s->path) && unlink(s->path) == 0)
+		r = bind(s->fd, (struct sockaddr *)&at, sizeof(at)) < 0 ? errno : 0;
+	umask(mask);
+	if (r == EADDRINUSE)
+		return diag_set(diag, -r,
+				"--control %s: is in use: another pitot listens there, or it is no socket",
+				s->path);
+	if (r)
+		return diag_set(diag, -r, "--control %s: %s", s->path, strerror(r));
+	if (s->has_group) {
+		if (lchown(s->path, (uid_t)-1, s->group) < 0 || chmod(s->path, 0660) < 0)
+			return diag_set(diag, -errno, "--control-group: %s: %s", s->path, strerror(errno));
+	}
+	return listen(s->fd, 64) < 0 ? diag_set(diag, -errno, "--control %s: %s", s->path, strerror(errno))
+				     : 0;
+}
+
+static int control_socket_find_group(struct control_socket *s, const char *name, struct diag *diag)
+{
+	const struct group *group = name ? getgrnam(name) : NULL;
+
+	if (name && !group)
+		return diag_set(diag, -ENOENT, "--control-group %.80s: there is no such group", name);
+	s->has_group = name != NULL;
+	s->group = group ? group->gr_gid : 0;
+	return 0;
+}
+
+int control_socket_open(struct control_socket **sp, const struct control_socket_config *config,
+			struct diag *diag)
+{
+	struct control_socket *s;
+	int r;
+
+	if (strlen(config->path) >= sizeof(s->path))
+		return diag_set(diag, -ENAMETOOLONG,
+				"--control %.60s...: a socket's path has at most %zu octets", config->path,
+				sizeof(s->path) - 1);
+	s = calloc(1, sizeof(*s));
+	if (!s)
+		return diag_set(diag, -ENOMEM, "--control: out of memory");
+	s->config = *config;
+	snprintf(s->path, sizeof(s->path), "%s", config->path);
+	s->config.path = s->path;
+	s->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	r = s->fd < 0 ? diag_set(diag, -errno, "--control: %s", strerror(errno)) : 0;
+	if (r == 0)
+		r = control_socket_find_group(s, config->group, diag);
+	if (r == 0)
+		r = control_socket_bind(s, diag);
+	if (r < 0) {
+		if (s->fd >= 0)
+			close(s->fd);
+		free(s);
+		return r;
+	}
+	*sp = s;
+	return 0;
+}
+
+static void control_socket_drop(struct control_socket *s, unsigned i)
+{
+	struct control_client *c = &s->clients[i];
+
+	close(c->fd);
+	free(c->in);
+	free(c->out);
+	*c = s->clients[--s->n_clients];
+}
+
+void control_socket_close(struct control_socket *s)
+{
+	if (!s)
+		return;
+	while (s->n_clients)
+		control_socket_drop(s, 0);
+	close(s->fd);
+	free(s);
+}
+
+void control_socket_get_stats(const struct control_socket *s, struct control_socket_stats *stats)
+{
+	*stats = s ? s->stats : (struct control_socket_stats){0};
+}
+
+/* ---- clients */
+
+static bool control_socket_in_group(const struct control_socket *s, int fd, gid_t own)
+{
+	gid_t groups[GROUPS_MAX];
+	socklen_t size = sizeof(groups);
+
+	if (!s->has_group)
+		return false;
+	if (own == s->group)
+		return true;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &size) < 0)
+		return false;
+	for (size_t i = 0; i < size / sizeof(*groups); i++)
+		if (groups[i] == s->group)
+			return true;
+	return false;
+}
+
+/* The file's mode keeps others away already; this is for a directory that somebody else could write. */
+static bool control_socket_may(const struct control_socket *s, int fd)
+{
+	struct ucred peer;
+	socklen_t size = sizeof(peer);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
+		return false;
+	return peer.uid == 0 || peer.uid == s->config.user || peer.uid == geteuid() ||
+	       control_socket_in_group(s, fd, peer.gid);
+}
+
+/* The one that was silent longest makes room. */
+static void control_socket_make_room(struct control_socket *s)
+{
+	unsigned oldest = 0;
+
+	if (s->n_clients < CONTROL_CLIENTS_MAX)
+		return;
+	for (unsigned i = 1; i < s->n_clients; i++)
+		if (s->clients[i].heard_ns < s->clients[oldest].heard_ns)
+			oldest = i;
+	control_socket_drop(s, oldest);
+	s->stats.cut_off++;
+}
+
+static void control_socket_accept(struct control_socket *s, uint64_t now_ns)
+{
+	for (unsigned n = 0; n < CONTROL_CLIENTS_MAX; n++) {
+		int fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+		if (fd < 0)
+			return;
+		if (!control_socket_may(s, fd)) {
+			s->stats.refused++;
+			close(fd);
+			continue;
+		}
+		control_socket_make_room(s);
+		s->clients[s->n_clients++] = (struct control_client){.fd = fd, .heard_ns = now_ns};
+		s->stats.accepted++;
+	}
+}
+
+/* False: the client is gone, or has to go. */
+static bool control_client_send(struct control_client *c)
+{
+	while (c->sent < c->n_out) {
+		ssize_t n = send(c->fd, c->out + c->sent, c->n_out - c->sent, MSG_NOSIGNAL);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return errno == EAGAIN;
+		c->sent += (size_t)n;
+	}
+	c->sent = c->n_out = 0;
+	return !c->ended;
+}
+
+static bool control_client_append(struct control_client *c, const char *text)
+{
+	size_t size = strlen(text), left = c->n_out - c->sent;
+	char *grown;
+
+	if (left + size + 1 > OUT_MAX)
+		return false; /* it does not read */
+	if (c->sent)
+		memmove(c->out, c->out + c->sent, left);
+	grown = realloc(c->out, left + size + 1);
+	if (!grown)
+		return false;
+	memcpy(grown + left, text, size);
+	grown[left + size] = '\n';
+	c->out = grown;
+	c->n_out = left + size + 1;
+	c->sent = 0;
+	return true;
+}
+
+static bool control_client_answer(struct control_socket *s, struct control_client *c, const char *line,
+				  size_t size)
+{
+	char *answer = s->config.answer(s->config.ctx, line, size);
+	bool good = answer && control_client_append(c, answer);
+
+	free(answer);
+	s->stats.requests++;
+	return good;
+}
+
+/* Whole lines of what came; the rest waits for its end. */
+static bool control_client_lines(struct control_socket *s, struct control_client *c)
+{
+	size_t done = 0;
+	bool good = true;
+
+	for (unsigned n = 0; good && n < STEP_LINES; n++) {
+		char *end = memchr(c->in + done, '\n', c->n_in - done);
+
+		if (!end)
+			break;
+		good = control_client_answer(s, c, c->in + done, (size_t)(end - c->in) - done);
+		done = (size_t)(end - c->in) + 1;
+	}
+	memmove(c->in, c->in + done, c->n_in - done);
+	c->n_in -= done;
+	if (c->n_in == CONTROL_LINE_MAX && !memchr(c->in, '\n', c->n_in))
+		return false;
+	return good;
+}
+
+static bool control_client_receive(struct control_socket *s, struct control_client *c, uint64_t now_ns)
+{
+	ssize_t n;
+
+	if (!c->in)
+		c->in = malloc(CONTROL_LINE_MAX);
+	if (!c->in)
+		return false;
+	n = c->ended || c->n_in == CONTROL_LINE_MAX
+		    ? -1
+		    : recv(c->fd, c->in + c->n_in, CONTROL_LINE_MAX - c->n_in, MSG_DONTWAIT);
+	if (n > 0) {
+		c->n_in += (size_t)n;
+		c->heard_ns = now_ns;
+	}
+	if (n == 0)
+		c->ended = true; /* it may still read */
+	if (n < 0 && !c->ended && c->n_in < CONTROL_LINE_MAX && errno != EAGAIN && errno != EINTR)
+		return false;
+	return control_client_lines(s, c);
+}
+
+nfds_t control_socket_polls(const struct control_socket *s, struct pollfd polls[CONTROL_POLLS])
+{
+	nfds_t n = 0;
+
+	if (!s)
+		return 0;
+	polls[n++] = (struct pollfd){.fd = s->fd, .events = POLLIN};
+	for (unsigned i = 0; i < s->n_clients; i++) {
+		const struct control_client *c = &s->clients[i];
+
+		polls[n++] = (struct pollfd){
+			.fd = c->fd, .events = (short)((c->ended ? 0 : POLLIN) | (c->n_out ? POLLOUT : 0))};
+	}
+	return n;
+}
+
+void control_socket_step(struct control_socket *s, uint64_t now_ns)
+{
+	if (!s)
+		return;
+	control_socket_accept(s, now_ns);
+	for (unsigned i = 0; i < s->n_clients;) {
+		struct control_client *c = &s->clients[i];
+		bool good = control_client_receive(s, c, now_ns);
+
+		if (good)
+			good = control_client_send(c);
+		else
+			s->stats.cut_off++;
+		if (good)
+			i++;
+		else
+			control_socket_drop(s, i);
+	}
+}
