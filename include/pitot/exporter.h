@@ -8,6 +8,7 @@
 #ifndef PITOT_EXPORTER_H
 #define PITOT_EXPORTER_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -38,6 +39,9 @@ struct exporter_config {
 	struct transport_config transport; /* template: collector is set for each */
 	enum collector_group group;	   /* of the collectors that are hosts; files get every record */
 	uint64_t stop_ns; /* how long exporter_finish() waits for collectors to take what is left */
+	/* Whoever asks for the end writes it: nothing is waited for beyond that instant of
+	 * clock_monotonic_ns(). UINT64_MAX, or no such word: open. */
+	const _Atomic uint64_t *stop_by_ns;
 
 	uint32_t domain;	    /* observation domain id, source id, engine */
 	uint64_t template_ns;	    /* refresh by time */
@@ -130,8 +134,6 @@ struct exporter_periods {
 /* From now on; templates and options are sent again. */
 void exporter_set_periods(struct exporter *e, const struct exporter_periods *periods,
 			  const struct clock_time *now);
-/* By any thread: nothing is waited for beyond this instant of clock_monotonic_ns(). */
-void exporter_stop_by(struct exporter *e, uint64_t deadline_ns);
 /* Sends what is pending and closes.  Statistics stay readable until exporter_free(). */
 void exporter_finish(struct exporter *e, const struct clock_time *now);
 void exporter_free(struct exporter *e);

@@ -1,5 +1,6 @@
 /*
- * gate: one thread sleeps at it, another wakes it; waking nobody costs one load.
+ * gate: one thread sleeps at it, another wakes it, of the same process or of another one that shares the
+ * memory; waking nobody costs one load.
  *
  *     gate_arm(g);  if (there is work) gate_disarm(g);  else gate_sleep(g, timeout_ns);
  *

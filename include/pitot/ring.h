@@ -4,6 +4,10 @@
  * The producer fills slots that ring_reserve() lends and makes them visible with ring_publish(); the consumer
  * reads what ring_peek() lends and gives it back with ring_consume().  Neither side waits: a full or empty
  * ring lends nothing.
+ *
+ * The two may be processes: what both must see, struct ring and the slots, lies in memory that they share and
+ * holds no address; where it lies each knows from its own struct ring_writer or ring_reader.  A side that
+ * writes nonsense into the shared part makes the other read nonsense records, and nothing else.
  */
 #ifndef PITOT_RING_H
 #define PITOT_RING_H
@@ -12,80 +16,106 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Shared; all zero is an empty ring. */
 struct ring {
-	/* producer's line */
-	_Alignas(64) _Atomic uint64_t head; /* slots published */
-	uint64_t tail_seen;		    /* producer's copy of tail */
-	uint64_t filled;		    /* reserved, not yet published: head + pending */
-	/* consumer's line */
-	_Alignas(64) _Atomic uint64_t tail; /* slots consumed */
-	uint64_t head_seen;
-	/* shared, constant */
-	_Alignas(64) uint8_t *slots;
-	uint64_t mask;
-	size_t slot_size;
-	size_t mapped;
+	_Alignas(64) _Atomic uint64_t head; /* slots published; the producer writes */
+	_Alignas(64) _Atomic uint64_t tail; /* slots consumed; the consumer writes */
 };
 
-/* slots is rounded up to a power of two.  0 or negative errno. */
-int ring_init(struct ring *r, size_t slots, size_t slot_size);
-void ring_deinit(struct ring *r);
+/* Where one is, and how large: each side has a copy. */
+struct ring_place {
+	struct ring *ring;
+	uint8_t *slots; /* of cache lines */
+	uint64_t mask;
+	size_t slot_size;
+};
+
+struct ring_writer {
+	_Alignas(64) struct ring_place at;
+	uint64_t filled;    /* reserved, not yet published: head + pending */
+	uint64_t tail_seen; /* the producer's copy of tail */
+};
+
+struct ring_reader {
+	_Alignas(64) struct ring_place at;
+	uint64_t head_seen; /* the consumer's copy of head */
+};
+
+/* The power of two that holds that many. */
+uint64_t ring_round_up(uint64_t slots);
+
+/* slots: as rounded.  Either side goes on where the one before it stopped. */
+void ring_write_at(struct ring_writer *w, struct ring *ring, void *memory, uint64_t slots, size_t slot_size);
+void ring_read_at(struct ring_reader *r, struct ring *ring, void *memory, uint64_t slots, size_t slot_size);
+
+static inline uint64_t ring_capacity(const struct ring_place *at)
+{
+	return at->mask + 1;
+}
 
 /* Next free slot, or NULL when the ring is full. */
-static inline void *ring_reserve(struct ring *r)
+static inline void *ring_reserve(struct ring_writer *w)
 {
-	if (r->filled - r->tail_seen > r->mask) {
-		r->tail_seen = atomic_load_explicit(&r->tail, memory_order_acquire);
-		if (r->filled - r->tail_seen > r->mask)
+	if (w->filled - w->tail_seen > w->at.mask) {
+		w->tail_seen = atomic_load_explicit(&w->at.ring->tail, memory_order_acquire);
+		if (w->filled - w->tail_seen > w->at.mask)
 			return NULL;
 	}
-	return r->slots + (r->filled++ & r->mask) * r->slot_size;
+	return w->at.slots + (w->filled++ & w->at.mask) * w->at.slot_size;
+}
+
+/* Whether slots were reserved that the consumer does not see yet. */
+static inline int ring_has_news(const struct ring_writer *w)
+{
+	return atomic_load_explicit(&w->at.ring->head, memory_order_relaxed) != w->filled;
 }
 
 /* Makes all reserved slots visible to the consumer. */
-static inline void ring_publish(struct ring *r)
+static inline void ring_publish(struct ring_writer *w)
 {
-	atomic_store_explicit(&r->head, r->filled, memory_order_release);
+	atomic_store_explicit(&w->at.ring->head, w->filled, memory_order_release);
 }
 
 /* Producer: whether at least n slots wait; reads the consumer's line only when they may. */
-static inline int ring_pending(struct ring *r, uint64_t n)
+static inline int ring_pending(struct ring_writer *w, uint64_t n)
 {
-	if (r->filled - r->tail_seen < n)
+	if (w->filled - w->tail_seen < n)
 		return 0;
-	r->tail_seen = atomic_load_explicit(&r->tail, memory_order_acquire);
-	return r->filled - r->tail_seen >= n;
+	w->tail_seen = atomic_load_explicit(&w->at.ring->tail, memory_order_acquire);
+	return w->filled - w->tail_seen >= n;
 }
 
 /* Slots published and not yet consumed, as either side may ask. */
-static inline uint64_t ring_used(struct ring *r)
+static inline uint64_t ring_used(const struct ring_place *at)
 {
-	uint64_t tail = atomic_load_explicit(&r->tail, memory_order_acquire);
-	return atomic_load_explicit(&r->head, memory_order_acquire) - tail;
+	uint64_t tail = atomic_load_explicit(&at->ring->tail, memory_order_acquire);
+
+	return atomic_load_explicit(&at->ring->head, memory_order_acquire) - tail;
 }
 
 /* How many slots can be read: ring_slot() lends the n-th oldest of them. */
-static inline uint64_t ring_peek(struct ring *r)
+static inline uint64_t ring_peek(struct ring_reader *r)
 {
-	uint64_t tail = atomic_load_explicit(&r->tail, memory_order_relaxed);
+	uint64_t tail = atomic_load_explicit(&r->at.ring->tail, memory_order_relaxed), n;
 
 	if (r->head_seen == tail)
-		r->head_seen = atomic_load_explicit(&r->head, memory_order_acquire);
-	return r->head_seen - tail;
+		r->head_seen = atomic_load_explicit(&r->at.ring->head, memory_order_acquire);
+	n = r->head_seen - tail;
+	return n <= r->at.mask + 1 ? n : r->at.mask + 1;
 }
 
-static inline void *ring_slot(struct ring *r, uint64_t n)
+static inline void *ring_slot(const struct ring_reader *r, uint64_t n)
 {
-	uint64_t tail = atomic_load_explicit(&r->tail, memory_order_relaxed);
+	uint64_t tail = atomic_load_explicit(&r->at.ring->tail, memory_order_relaxed);
 
-	return r->slots + ((tail + n) & r->mask) * r->slot_size;
+	return r->at.slots + ((tail + n) & r->at.mask) * r->at.slot_size;
 }
 
-static inline void ring_consume(struct ring *r, uint64_t n)
+static inline void ring_consume(struct ring_reader *r, uint64_t n)
 {
-	uint64_t tail = atomic_load_explicit(&r->tail, memory_order_relaxed);
+	uint64_t tail = atomic_load_explicit(&r->at.ring->tail, memory_order_relaxed);
 
-	atomic_store_explicit(&r->tail, tail + n, memory_order_release);
+	atomic_store_explicit(&r->at.ring->tail, tail + n, memory_order_release);
 }
 
 #endif

@@ -1,4 +1,4 @@
-/* gate: see include/pitot/gate.h. */
+/* gate: see include/pitot/gate.h.  Not FUTEX_PRIVATE_FLAG: who sleeps and who wakes may be two processes. */
 #include "pitot/gate.h"
 
 #include <linux/futex.h>
@@ -13,12 +13,12 @@ void gate_sleep(struct gate *g, uint64_t timeout_ns)
 	struct timespec ts = {.tv_sec = (time_t)(timeout_ns / NS_PER_SEC),
 			      .tv_nsec = (long)(timeout_ns % NS_PER_SEC)};
 
-	syscall(SYS_futex, &g->waiting, FUTEX_WAIT_PRIVATE, 1, &ts, NULL, 0);
+	syscall(SYS_futex, &g->waiting, FUTEX_WAIT, 1, &ts, NULL, 0);
 	gate_disarm(g);
 }
 
 void gate_wake_sleeper(struct gate *g)
 {
 	if (atomic_exchange(&g->waiting, 0))
-		syscall(SYS_futex, &g->waiting, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+		syscall(SYS_futex, &g->waiting, FUTEX_WAKE, 1, NULL, NULL, 0);
 }

@@ -1,26 +1,26 @@
-/* ring: memory of the SPSC ring; its two sides are inline in include/pitot/ring.h. */
+/* ring: the ends of the SPSC ring; its two sides are inline in include/pitot/ring.h. */
 #include "pitot/ring.h"
 
-#include <errno.h>
-#include <sys/mman.h>
-
-int ring_init(struct ring *r, size_t slots, size_t slot_size)
+uint64_t ring_round_up(uint64_t slots)
 {
-	size_t n = 1;
-	void *p;
+	uint64_t n = 1;
 
 	while (n < slots)
 		n *= 2;
-	p = mmap(NULL, n * slot_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (p == MAP_FAILED)
-		return -errno;
-	*r = (struct ring){.slots = p, .mask = n - 1, .slot_size = slot_size, .mapped = n * slot_size};
-	return 0;
+	return n;
 }
 
-void ring_deinit(struct ring *r)
+void ring_write_at(struct ring_writer *w, struct ring *ring, void *memory, uint64_t slots, size_t slot_size)
 {
-	if (r->slots)
-		munmap(r->slots, r->mapped);
-	r->slots = NULL;
+	*w = (struct ring_writer){
+		.at = {.ring = ring, .slots = memory, .mask = slots - 1, .slot_size = slot_size},
+		.filled = atomic_load(&ring->head),
+		.tail_seen = atomic_load(&ring->tail)};
+}
+
+void ring_read_at(struct ring_reader *r, struct ring *ring, void *memory, uint64_t slots, size_t slot_size)
+{
+	*r = (struct ring_reader){
+		.at = {.ring = ring, .slots = memory, .mask = slots - 1, .slot_size = slot_size},
+		.head_seen = atomic_load(&ring->tail)};
 }

@@ -76,7 +76,6 @@ int exporter_new(struct exporter **ep, const struct exporter_config *config, str
 
 	if (!e)
 		return diag_set(diag, -ENOMEM, "exporter: out of memory");
-	atomic_init(&e->stop_by_ns, UINT64_MAX);
 	r = copy_config(e, config, diag);
 	if (r == 0 && outcome_new(&e->outcomes))
 		r = diag_set(diag, -ENOMEM, "exporter: out of memory");
@@ -302,11 +301,6 @@ void exporter_finish(struct exporter *e, const struct clock_time *now)
 			message_finish(c);
 	}
 	patience_for_the_end(e, now, last_messages);
-}
-
-void exporter_stop_by(struct exporter *e, uint64_t deadline_ns)
-{
-	atomic_store(&e->stop_by_ns, deadline_ns);
 }
 
 /* ---- reading */

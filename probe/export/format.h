@@ -115,7 +115,6 @@ struct exporter {
 	const struct flow_record *record; /* that is being exported; NULL */
 	uint64_t latest_ns;		  /* latest record end: the clock of offline losses */
 	bool finished;
-	_Atomic uint64_t stop_by_ns; /* of clock_monotonic_ns(): by then all is over; UINT64_MAX: open */
 	uint8_t scratch[FORMAT_MAX_MESSAGE + 64]; /* messages that will be lost: nobody reads them */
 };
 

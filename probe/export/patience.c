@@ -25,7 +25,8 @@ static uint64_t patience_of(const struct exporter *e)
 /* When whoever asked us to stop wants it done: in the clock of the ticks, which may be shifted. */
 static uint64_t deadline_left(const struct exporter *e)
 {
-	uint64_t by = atomic_load_explicit(&e->stop_by_ns, memory_order_relaxed);
+	const _Atomic uint64_t *word = e->config.stop_by_ns;
+	uint64_t by = word ? atomic_load_explicit(word, memory_order_relaxed) : UINT64_MAX;
 	uint64_t now = clock_monotonic_ns();
 
 	return by == UINT64_MAX ? UINT64_MAX : by > now ? by - now : 0;

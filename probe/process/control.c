@@ -18,37 +18,35 @@
 
 enum { WAIT_MS = 200 };
 
-static const uint64_t facts_ns =
-	250 * NS_PER_MSEC; /* between looks at what the metering processes have counted */
-
 /* The 5-tuples of the export itself, as they are now: what capture sees of them is not metered. */
 static void control_own_flows(struct control *r)
 {
-	struct transport_local locals[EXPORTING_COLLECTORS_MAX];
+	struct exporting_locals locals;
 	struct own_flows own = {0};
-	unsigned n;
+	bool told = true;
 
-	if (!r->live)
+	if (!r->live || r->config->include_own)
 		return;
-	n = r->config->include_own ? 0 : exporting_get_locals(r->exporting, locals);
-	for (unsigned i = 0; i < n && own.n < OWN_FLOWS_MAX; i++) {
-		struct transport_local self = locals[i];
+	published_get(&r->shared.exporting->locals, &locals);
+	for (unsigned i = 0; i < locals.n && i < EXPORTING_COLLECTORS_MAX && own.n < OWN_FLOWS_MAX; i++) {
+		const struct transport_local *self = &locals.to[i];
 		struct flow_key *k = &own.flows[own.n];
 
-		if (!self.family)
+		if (!self->family)
 			continue;
-		memcpy(k->src, self.local, sizeof(k->src));
-		memcpy(k->dst, self.remote, sizeof(k->dst));
-		k->src_port = self.local_port;
-		k->dst_port = self.remote_port;
-		k->protocol = self.protocol;
+		memcpy(k->src, self->local, sizeof(k->src));
+		memcpy(k->dst, self->remote, sizeof(k->dst));
+		k->src_port = self->local_port;
+		k->dst_port = self->remote_port;
+		k->protocol = self->protocol;
 		own.n++;
 	}
 	if (!memcmp(&own, &r->own, sizeof(own)))
 		return;
-	r->own = own;
 	for (unsigned i = 0; i < r->n_workers; i++)
-		metering_set_own_flows(r->workers[i], &own);
+		told &= command_tell_own_flows(&r->shared.to_metering[i], &own) == 0;
+	if (told) /* else once more */
+		r->own = own;
 }
 
 static FILE *control_open_stats(struct control *r, const char *path, struct diag *diag)
@@ -61,35 +59,6 @@ static FILE *control_open_stats(struct control *r, const char *path, struct diag
 		close(fd);
 	}
 	return out;
-}
-
-/* The sum over all metering processes; as they are now, or without waiting for them. */
-static void control_sum(struct control *r, struct metering_stats *sum, bool now)
-{
-	struct metering_stats one;
-
-	for (unsigned i = 0; i < r->n_workers; i++) {
-		(now ? metering_get_stats : metering_peek_stats)(r->workers[i], &one);
-		ledger_add(sum, &one);
-	}
-	if (!r->feed)
-		return;
-	one = (struct metering_stats){0};
-	file_reader_get_stats(r->feed, &one.meter, &one.flows);
-	ledger_add(sum, &one);
-}
-
-static void control_facts(struct control *r, uint64_t now_ns, bool final)
-{
-	struct metering_stats sum = {0};
-	struct export_process_facts facts;
-
-	if (now_ns < r->next_facts_ns && !final)
-		return;
-	r->next_facts_ns = now_ns + facts_ns;
-	control_sum(r, &sum, final);
-	facts = ledger_facts(&sum);
-	exporting_set_facts(r->exporting, &facts);
 }
 
 /* On standard error; whoever reads it may take that long. */
@@ -108,15 +77,24 @@ static void control_print(void (*report)(FILE *out, const struct ledger *l), con
 	free(text);
 }
 
+/*
+ * All numbers at one moment.  Records that the exporting process has counted were counted by the metering
+ * process before, but may not be published yet: it waits for room in the middle of a batch.
+ */
 void control_take(struct control *r, struct report *report, struct ledger *ledger, bool final)
 {
-	*report =
-		(struct report){.final = final, .duration_ns = clock_monotonic_ns() - r->start.monotonic_ns};
-	/* first: what is taken later must have been handed on */
-	exporting_get_stats(r->exporting, &report->exporting);
-	control_sum(r, &report->metering, true);
-	interfaces_get_gaps(&r->interfaces, clock_monotonic_ns(), &report->gaps, &report->gap_ns);
-	ledger_take(ledger, report);
+	uint64_t now_ns = clock_monotonic_ns(), end_ns = now_ns + NS_PER_SEC;
+
+	*report = (struct report){.final = final, .duration_ns = now_ns - r->start.monotonic_ns};
+	interfaces_get_gaps(&r->interfaces, now_ns, &report->gaps, &report->gap_ns);
+	for (;;) {
+		published_get(&r->shared.exporting->numbers, &report->exporting);
+		shared_sum_metering(&r->shared, &report->metering);
+		ledger_take(ledger, report);
+		if (ledger->balanced || final || clock_monotonic_ns() >= end_ns)
+			return;
+		poll(NULL, 0, 1);
+	}
 }
 
 static int control_report(struct control *r, bool final)
@@ -155,9 +133,10 @@ static int control_report(struct control *r, bool final)
 
 static void control_stop_workers(struct control *r)
 {
-	exporting_stop_by(r->exporting, clock_monotonic_ns() + r->config->stop_ns);
+	atomic_store(&r->shared.exporting->stop_by_ns, clock_monotonic_ns() + r->config->stop_ns);
+	gate_wake(&r->shared.exporting->gate);
 	for (unsigned i = 0; i < r->n_workers; i++)
-		metering_stop(r->workers[i]);
+		command_tell_stop(&r->shared.to_metering[i], &(struct command_none){0});
 	if (r->feed)
 		file_reader_stop(r->feed);
 }
@@ -172,7 +151,7 @@ static void control_check_workers(struct control *r)
 static bool control_all_done(const struct control *r)
 {
 	for (unsigned i = 0; i < r->n_workers; i++)
-		if (!metering_done(r->workers[i]))
+		if (!atomic_load(&r->shared.metering[i].done))
 			return false;
 	return true;
 }
@@ -183,27 +162,49 @@ static void control_alive(struct control *r, uint64_t now_ns)
 	uint64_t turns = 0;
 
 	for (unsigned i = 0; i < r->n_workers; i++)
-		turns += metering_turns(r->workers[i]);
+		turns += atomic_load_explicit(&r->shared.metering[i].turns, memory_order_relaxed);
 	if (turns != r->turns || !r->live)
 		service_watchdog(&r->service, now_ns);
 	r->turns = turns;
 }
 
+/* A process that is late takes it over when it goes on. */
+static void control_say_late(int outcome, const char *process)
+{
+	if (outcome == MAILBOX_E_LATE)
+		log_warning("the %s process does not answer; it takes the configuration over later", process);
+}
+
 void control_set_timeouts(struct control *r, const struct metering_timeouts *timeouts)
 {
+	struct command_none done;
+
 	r->timeouts = *timeouts;
 	for (unsigned i = 0; i < r->n_workers; i++)
-		metering_set_timeouts(r->workers[i], timeouts);
+		control_say_late(command_ask_timeouts(&r->shared.to_metering[i], timeouts, &done),
+				 "metering");
+}
+
+void control_set_rate(struct control *r, uint32_t records)
+{
+	r->max_rate = records;
+	command_tell_rate(&r->shared.to_exporting, &(struct command_rate){records});
+}
+
+void control_refresh(struct control *r)
+{
+	command_tell_refresh(&r->shared.to_exporting, &(struct command_none){0});
 }
 
 int control_reload(struct control *r, struct diag *diag)
 {
 	struct exporter_periods periods;
+	struct command_none done;
 	const struct config *c;
 	int ret;
 
 	if (!r->config->config_path) {
-		exporting_refresh(r->exporting, NULL);
+		control_refresh(r);
 		log_info("reload: templates are sent again, and names of collectors are looked up again");
 		return 0;
 	}
@@ -221,8 +222,8 @@ int control_reload(struct control *r, struct diag *diag)
 					    .flush_ns = c->flush_ns,
 					    .active_ns = c->active_ns,
 					    .inactive_ns = c->inactive_ns};
-	exporting_set_rate(r->exporting, c->max_export_rate, r->live);
-	exporting_refresh(r->exporting, &periods);
+	control_set_rate(r, c->max_export_rate);
+	control_say_late(command_ask_periods(&r->shared.to_exporting, &periods, &done), "exporting");
 	log_info("reload: %s is in force", c->config_path);
 	return 0;
 }
@@ -269,7 +270,6 @@ static void control_wait(struct control *r)
 		interfaces_step(&r->interfaces, now_ns);
 		control_alive(r, now_ns);
 		log_tick(now_ns);
-		control_facts(r, now_ns, false);
 		if (read(r->done_fd, &drained, sizeof(drained)) > 0)
 			control_check_workers(r);
 		control_own_flows(r);
@@ -288,8 +288,8 @@ static void control_wait(struct control *r)
 /* Until collectors have what is left, or --stop-timeout is over; the final statistics are not far. */
 static void control_finish(struct control *r)
 {
-	exporting_begin_finish(r->exporting, r->done_fd);
-	while (!exporting_has_ended(r->exporting)) {
+	command_tell_finish(&r->shared.to_exporting, &(struct command_none){0});
+	while (!atomic_load(&r->shared.exporting->ended)) {
 		uint64_t drained;
 
 		control_sleep(r, 2);
@@ -300,7 +300,7 @@ static void control_finish(struct control *r)
 			if (s == SIGTERM || s == SIGINT)
 				control_stop(r);
 	}
-	exporting_finish(r->exporting);
+	exporting_join(r->exporting);
 }
 
 /*
@@ -332,7 +332,7 @@ static int control_verdict(struct control *r)
 
 	if (r->live)
 		return 0;
-	exporting_get_stats(r->exporting, &stats);
+	published_get(&r->shared.exporting->numbers, &stats);
 	for (unsigned i = 0; i < stats.n_collectors; i++) {
 		const struct collector_stats *c = &stats.collectors[i];
 
@@ -367,9 +367,6 @@ static int control_measure(struct control *r, struct diag *diag)
 	}
 	if (ret < 0)
 		return ret;
-	/* a savefile's records do not depend on how fast it is read: no facts before the first periodic
-	 * statistics */
-	r->next_facts_ns = r->live ? 0 : clock_monotonic_ns() + r->config->stats_ns - facts_ns;
 	daemon_ready();
 	if (r->config->daemon || r->config->log >= CONFIG_LOG_SYSLOG)
 		log_divert();
@@ -385,7 +382,6 @@ static int control_measure(struct control *r, struct diag *diag)
 			status = 1;
 		}
 	}
-	control_facts(r, 0, true);
 	control_finish(r);
 	status |= control_report(r, true);
 	return control_verdict(r) ? 1 : status;
@@ -420,6 +416,7 @@ static void control_close(struct control *r)
 		close(r->signal_fd);
 	if (r->done_fd >= 0)
 		close(r->done_fd);
+	shared_free(&r->shared);
 	free(r->workers);
 	free(r->captures);
 	free(r->interface_names);

@@ -12,6 +12,7 @@
 #include "metering.h"
 #include "control_socket.h"
 #include "ledger.h"
+#include "shared.h"
 
 struct control {
 	const struct config *config;
@@ -20,6 +21,7 @@ struct control {
 	struct clock_time start;
 	struct capture_config *captures; /* interfaces or files */
 	unsigned n_captures;
+	struct shared shared;
 	struct file_reader *feed;
 	struct export_interface *interface_names;
 	unsigned n_interface_names;
@@ -37,7 +39,7 @@ struct control {
 	struct service service;
 	struct control_socket *socket;	   /* NULL: none */
 	struct metering_timeouts timeouts; /* in force */
-	uint64_t next_facts_ns;
+	uint32_t max_rate;		   /* likewise: --max-export-rate */
 	uint64_t turns; /* of the metering processes' loops, when the service manager was last told of them */
 };
 
@@ -47,6 +49,9 @@ int setup_open(struct control *r, struct diag *diag);
 /* The ledger of this moment; report must live as long as it. */
 void control_take(struct control *r, struct report *report, struct ledger *ledger, bool final);
 void control_set_timeouts(struct control *r, const struct metering_timeouts *timeouts);
+void control_set_rate(struct control *r, uint32_t records);
+/* Templates again, names resolved again. */
+void control_refresh(struct control *r);
 /* Without a configuration file: names and templates only.  What was refused is logged, too. */
 int control_reload(struct control *r, struct diag *diag);
 /* A second one ends the program at once. */

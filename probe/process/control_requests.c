@@ -153,7 +153,7 @@ static json_t *control_request_send_template(struct control *r, const json_t *re
 {
 	(void)request;
 	(void)diag;
-	exporting_refresh(r->exporting, NULL);
+	control_refresh(r);
 	return json_null();
 }
 
@@ -163,7 +163,7 @@ static json_t *control_request_rate(struct control *r, const json_t *request, st
 
 	if (!control_number(request, "records", UINT32_MAX, &records, diag))
 		return NULL;
-	exporting_set_rate(r->exporting, (uint32_t)records, r->live);
+	control_set_rate(r, (uint32_t)records);
 	return json_null();
 }
 

@@ -75,8 +75,8 @@ struct file_reader {
 	struct diag why;
 	struct decoder *decoder; /* for frames of link_type */
 	int link_type;
-	struct meter_stats meter;
-	struct flow_stats fragments;
+	struct metering_stats stats;
+	struct capture_stats filtered; /* of the files that have ended */
 	struct frame_batch batch;
 };
 
@@ -232,6 +232,11 @@ static int file_reader_read_batch(struct file_reader *f, struct packet *packets,
 
 	*n = 0;
 	if (r == CAPTURE_E_END && current + 1 < f->n_captures) {
+		struct capture_stats last = {0};
+
+		capture_get_stats(c, &last);
+		f->filtered.filtered += last.filtered;
+		f->filtered.filtered_octets += last.filtered_octets;
 		atomic_store_explicit(&f->current, current + 1, memory_order_relaxed);
 		return 0;
 	}
@@ -244,8 +249,20 @@ static int file_reader_read_batch(struct file_reader *f, struct packet *packets,
 	frames = f->batch.n;
 	decode_batch(f->decoder, &f->batch, packets);
 	capture_release(c, &f->batch); /* after this nobody points into frames */
-	*n = account_sort(&f->meter, &f->fragments, f->config.fragments, NULL, packets, frames, 0);
+	*n = account_sort(&f->stats.meter, &f->stats.flows, f->config.fragments, NULL, packets, frames, 0);
 	return 0;
+}
+
+/* Once a piece.  Of the files those before the current one have told their last. */
+static void file_reader_publish(struct file_reader *f)
+{
+	struct meter_stats *s = &f->stats.meter;
+	struct capture_stats c = {0};
+
+	capture_get_stats(f->captures[atomic_load_explicit(&f->current, memory_order_relaxed)], &c);
+	s->filtered_packets = f->filtered.filtered + c.filtered;
+	s->filtered_octets = f->filtered.filtered_octets + c.filtered_octets;
+	published_put(&f->config.shared->numbers, &f->stats);
 }
 
 /* A piece of packets; 0, or why they are the last.  What was read before an end or an error is good. */
@@ -315,6 +332,7 @@ static bool file_reader_produce(struct file_reader *f, bool *barren)
 	}
 	end = file_reader_fill(f, s->packets, &s->n);
 	*barren = s->n == 0;
+	file_reader_publish(f);
 	atomic_store(&s->readers_left, f->config.n_readers);
 	atomic_store(&f->filled, piece + 1);
 	if (end) /* last: whoever sees it must see that this piece is yet to come */
@@ -438,20 +456,4 @@ void file_reader_stop(struct file_reader *f)
 {
 	for (unsigned i = 0; i < f->n_captures; i++)
 		capture_stop(f->captures[i]);
-}
-
-void file_reader_get_stats(struct file_reader *f, struct meter_stats *meter, struct flow_stats *fragments)
-{
-	pthread_mutex_lock(&f->lock);
-	*meter = f->meter;
-	*fragments = f->fragments;
-	for (unsigned i = 0; i < f->n_captures; i++) {
-		struct capture_stats c = {0};
-
-		capture_get_stats(f->captures[i], &c);
-		meter->filtered_packets += c.filtered;
-		meter->filtered_octets += c.filtered_octets;
-	}
-	pthread_mutex_unlock(&f->lock);
-	file_reader_wake(f);
 }

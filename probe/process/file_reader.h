@@ -18,6 +18,7 @@
 #include "pitot/fragment.h"
 #include "pitot/hash.h"
 #include "pitot/stats.h"
+#include "shared.h"
 
 struct file_reader_config {
 	const struct capture_config *files;
@@ -27,6 +28,8 @@ struct file_reader_config {
 	struct fragment_table *fragments; /* NULL: none are tracked; the feed's from now on */
 	struct hash_seed seed;		  /* that of the readers' flow tables */
 	size_t key_size;
+	struct shared_files *shared; /* what is not the readers' is counted there: received and ignored
+					packets, fragments */
 };
 
 struct file_reader;
@@ -55,8 +58,5 @@ int file_reader_next(struct file_reader *f, unsigned reader, struct packet **pac
 
 /* What is waited for at pipes is no longer wanted.  Any thread. */
 void file_reader_stop(struct file_reader *f);
-
-/* Of what is not the readers': received and ignored packets, octets of both, fragments.  Any thread. */
-void file_reader_get_stats(struct file_reader *f, struct meter_stats *meter, struct flow_stats *fragments);
 
 #endif

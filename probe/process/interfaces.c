@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "pitot/clock.h"
 #include "pitot/log.h"
@@ -15,13 +16,12 @@ static const uint64_t retry_ns = 200 * NS_PER_MSEC;
 
 static_assert(sizeof(struct capture_facts) <= OPENER_FACTS, "the opener's answer holds them");
 
-int interfaces_init(struct interfaces *r, struct metering **workers, unsigned n_workers,
+int interfaces_init(struct interfaces *r, struct metering *const *workers, const struct shared *shared,
 		    struct opener *opener, struct diag *diag)
 {
-	unsigned n = n_workers ? metering_captures(workers[0]) : 0;
+	unsigned n_workers = shared->config.n_metering, n = shared->config.n_captures;
 
-	*r = (struct interfaces){
-		.opener = opener, .workers = workers, .n_workers = n_workers, .n_captures = n};
+	*r = (struct interfaces){.opener = opener, .shared = shared, .n_workers = n_workers, .n_captures = n};
 	r->captures = calloc((size_t)n_workers * n + 1, sizeof(*r->captures));
 	if (!r->captures)
 		return diag_set(diag, -ENOMEM, "out of memory");
@@ -66,10 +66,9 @@ int interfaces_open_capture(void *ctx, unsigned index, struct opener_answer *ans
 }
 
 /* Down, or another interface by now?  Only the latter is opened again. */
-static void interfaces_reopen(struct interfaces *r, struct metering *w, unsigned i,
-			      struct interfaces_capture *c)
+static void interfaces_reopen(struct interfaces *r, unsigned w, unsigned i, struct interfaces_capture *c)
 {
-	struct capture_descriptor d = {.fd = -1, .counter_fds = {-1, -1}};
+	struct command_adopt adopt = {.capture = i};
 	uint32_t index = if_nametoindex(c->name);
 	struct opener_answer answer;
 	struct diag diag;
@@ -90,12 +89,11 @@ static void interfaces_reopen(struct interfaces *r, struct metering *w, unsigned
 		c->refused = true;
 		return;
 	}
-	memcpy(&d.facts, answer.facts, sizeof(d.facts));
-	d.fd = answer.fds[0];
-	for (unsigned k = 1; k < answer.n_fds && k < 3; k++)
-		d.counter_fds[k - 1] = answer.fds[k];
-	c->index = d.facts.index;
-	metering_offer(w, i, &d);
+	memcpy(&adopt.facts, answer.facts, sizeof(adopt.facts));
+	if (command_send_adopt(&r->shared->to_metering[w], &adopt, answer.fds, answer.n_fds) == 0)
+		c->index = adopt.facts.index; /* else once more */
+	for (unsigned k = 0; k < answer.n_fds; k++)
+		close(answer.fds[k]);
 }
 
 static void interfaces_say_lost(const struct interfaces_capture *c)
@@ -121,12 +119,11 @@ static void interfaces_tell(struct interfaces_capture *c, const struct metering_
 	c->down = g->down;
 }
 
-static void interfaces_look(struct interfaces *r, struct metering *w, unsigned i,
-			    struct interfaces_capture *c)
+static void interfaces_look(struct interfaces *r, unsigned w, unsigned i, struct interfaces_capture *c)
 {
 	struct metering_gaps gaps;
 
-	metering_get_gaps(w, i, &gaps);
+	published_get(&shared_gaps_of(r->shared, w, i)->gaps, &gaps);
 	interfaces_tell(c, &gaps);
 	if (gaps.down)
 		interfaces_reopen(r, w, i, c);
@@ -149,7 +146,7 @@ void interfaces_get_gaps(const struct interfaces *r, uint64_t now_ns, uint64_t *
 		for (unsigned i = 0; i < r->n_captures; i++) {
 			struct metering_gaps g;
 
-			metering_get_gaps(r->workers[w], i, &g);
+			published_get(&shared_gaps_of(r->shared, w, i)->gaps, &g);
 			*gaps += g.begun;
 			*gap_ns += g.total_ns + (g.down && now_ns > g.since_ns ? now_ns - g.since_ns : 0);
 		}
@@ -165,5 +162,5 @@ void interfaces_step(struct interfaces *r, uint64_t now_ns)
 	r->next_ns = now_ns + retry_ns;
 	for (unsigned w = 0; w < r->n_workers; w++)
 		for (unsigned i = 0; i < r->n_captures; i++)
-			interfaces_look(r, r->workers[w], i, &r->captures[w * r->n_captures + i]);
+			interfaces_look(r, w, i, &r->captures[w * r->n_captures + i]);
 }

@@ -29,14 +29,14 @@ struct interfaces_capture {
 struct interfaces {
 	struct opener *opener; /* NULL: nothing can be opened again */
 	struct netif_watch *watch;
-	struct metering **workers;
+	const struct shared *shared;
 	unsigned n_workers, n_captures;
 	struct interfaces_capture *captures; /* n_captures of each worker */
 	uint64_t next_ns;
 };
 
 /* The workers are open and not started. */
-int interfaces_init(struct interfaces *r, struct metering **workers, unsigned n_workers,
+int interfaces_init(struct interfaces *r, struct metering *const *workers, const struct shared *shared,
 		    struct opener *opener, struct diag *diag);
 void interfaces_deinit(struct interfaces *r);
 

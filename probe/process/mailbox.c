@@ -1,134 +1,197 @@
-/*
- * mailbox: see metering.h.  What other threads tell a metering process and ask of it: they leave it at the
- * door, under the mutex, and the metering thread fetches it between two batches.
- */
-#include "metering_internal.h"
+/* mailbox: see mailbox.h. */
+#include "mailbox.h"
 
-#include "pitot/clock.h"
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
-/* ---- what it is told */
+/* ---- the rows */
 
-void metering_set_own_flows(struct metering *w, const struct own_flows *own)
+#define COMMAND(NAME, name, process, argument, reply)                                                        \
+	static int command_run_##name(void *p, const union command_argument *a, union command_reply *r)      \
+	{                                                                                                    \
+		return process##_on_##name(p, &a->name, &r->name);                                           \
+	}
+#include "commands.def"
+#undef COMMAND
+
+static const struct mailbox_row {
+	enum mailbox_role role;
+	int (*run)(void *process, const union command_argument *argument, union command_reply *reply);
+} rows[COMMANDS] = {
+#define COMMAND(NAME, name, process, argument, reply)                                                        \
+	[COMMAND_##NAME] = {MAILBOX_##process, command_run_##name},
+#include "commands.def"
+#undef COMMAND
+};
+
+/* ---- set-up */
+
+int mailbox_new(struct mailbox *m, struct shared_mailbox *box, enum mailbox_role role, struct gate *wake,
+		const _Atomic bool *gone, struct diag *diag)
 {
-	pthread_mutex_lock(&w->mutex);
-	w->own_next = *own;
-	atomic_store(&w->own_changed, true);
-	pthread_mutex_unlock(&w->mutex);
+	int fds[2] = {-1, -1};
+
+	if (role == MAILBOX_metering && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
+		return diag_set(diag, -errno, "socketpair: %s", strerror(errno));
+	*m = (struct mailbox){.box = box,
+			      .role = role,
+			      .wake = wake,
+			      .gone = gone,
+			      .send_fd = fds[0],
+			      .receive_fd = fds[1]};
+	return 0;
 }
 
-void metering_set_timeouts(struct metering *w, const struct metering_timeouts *timeouts)
+void mailbox_close(struct mailbox *m)
 {
-	pthread_mutex_lock(&w->mutex);
-	w->timeouts_next = *timeouts;
-	atomic_store(&w->timeouts_changed, true);
-	pthread_mutex_unlock(&w->mutex);
+	if (m->send_fd >= 0)
+		close(m->send_fd);
+	if (m->receive_fd >= 0)
+		close(m->receive_fd);
+	m->send_fd = m->receive_fd = -1;
 }
 
-void metering_offer(struct metering *w, unsigned i, const struct capture_descriptor *socket)
-{
-	uint64_t bit = UINT64_C(1) << i;
+/* ---- descriptors: one message each command that has some, which begins with the command's number */
 
-	pthread_mutex_lock(&w->mutex);
-	if (atomic_load(&w->offered) & bit)
-		capture_descriptor_close(&w->offers[i]); /* one that was not fetched is of yesterday */
-	w->offers[i] = *socket;
-	atomic_fetch_or(&w->offered, bit);
-	pthread_mutex_unlock(&w->mutex);
+union mailbox_control {
+	struct cmsghdr header;
+	char space[CMSG_SPACE(MAILBOX_FDS * sizeof(int))];
+};
+
+static int mailbox_send_fds(int fd, uint32_t number, const int *fds, unsigned n)
+{
+	union mailbox_control control = {0};
+	struct iovec iov = {.iov_base = &number, .iov_len = sizeof(number)};
+	struct msghdr msg = {.msg_iov = &iov,
+			     .msg_iovlen = 1,
+			     .msg_control = &control,
+			     .msg_controllen = CMSG_SPACE(n * sizeof(int))};
+
+	control.header = (struct cmsghdr){
+		.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(n * sizeof(int))};
+	memcpy(CMSG_DATA(&control.header), fds, n * sizeof(int));
+	return sendmsg(fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
 }
 
-/* ---- what it is asked */
-
-void metering_get_stats(struct metering *w, struct metering_stats *stats)
+static int mailbox_receive_fds(int fd, uint32_t *number, int fds[MAILBOX_FDS], unsigned *n)
 {
-	uint32_t mine = atomic_fetch_add(&w->stats_wanted, 1) + 1;
+	union mailbox_control control = {0};
+	struct iovec iov = {.iov_base = number, .iov_len = sizeof(*number)};
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+	const struct cmsghdr *c;
 
-	pthread_mutex_lock(&w->mutex);
-	while (w->started && !atomic_load(&w->done) && (int32_t)(w->stats_done - mine) < 0)
-		pthread_cond_wait(&w->copied, &w->mutex);
-	*stats = w->stats_copy;
-	pthread_mutex_unlock(&w->mutex);
+	*n = 0;
+	if (recvmsg(fd, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT) != sizeof(*number))
+		return -ENOENT;
+	c = CMSG_FIRSTHDR(&msg);
+	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
+		*n = (unsigned)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+		memcpy(fds, CMSG_DATA(c), *n * sizeof(int));
+	}
+	return 0;
 }
 
-void metering_peek_stats(struct metering *w, struct metering_stats *stats)
+int mailbox_take_fds(struct mailbox *m, int fds[MAILBOX_FDS], unsigned *n)
 {
-	pthread_mutex_lock(&w->mutex);
-	*stats = w->stats_copy;
-	atomic_fetch_add(&w->stats_wanted, 1);
-	pthread_mutex_unlock(&w->mutex);
-}
+	uint32_t mine = atomic_load_explicit(&m->box->answered, memory_order_relaxed), number;
 
-void metering_get_gaps(struct metering *w, unsigned i, struct metering_gaps *gaps)
-{
-	pthread_mutex_lock(&w->mutex);
-	*gaps = w->gaps[i];
-	pthread_mutex_unlock(&w->mutex);
-}
+	for (;;) {
+		int r = mailbox_receive_fds(m->receive_fd, &number, fds, n);
 
-/* ---- the metering thread's side */
-
-static void metering_capture_totals(struct metering *w)
-{
-	struct meter_stats *s = &w->stats.meter;
-
-	s->kernel_dropped = s->filtered_packets = s->filtered_octets = 0;
-	for (unsigned i = 0; i < w->n_captures; i++) {
-		struct capture_stats c = {0};
-
-		capture_get_stats(w->captures[i], &c);
-		s->kernel_dropped += c.kernel_dropped;
-		s->filtered_packets += c.filtered;
-		s->filtered_octets += c.filtered_octets;
+		if (r < 0 || (number == mine && *n))
+			return r;
+		for (unsigned i = 0; i < *n; i++) /* of a command that nobody took them for */
+			close(fds[i]);
 	}
 }
 
-void metering_assemble_stats(struct metering *w, struct metering_stats *out)
+/* ---- the process's side */
+
+void mailbox_run(struct mailbox *m, void *process)
 {
-	const struct flow_stats *t = flow_table_stats(w->table), *f = &w->stats.flows;
+	struct shared_mailbox *box = m->box;
+	uint32_t next = atomic_load_explicit(&box->answered, memory_order_relaxed);
+	uint32_t end = atomic_load_explicit(&box->asked, memory_order_acquire);
 
-	metering_capture_totals(w);
-	*out = w->stats;
-	out->flows = *t;
-	out->flows.fragments_tracked = f->fragments_tracked;
-	out->flows.fragments_joined = f->fragments_joined;
-	out->flows.fragments_evicted = f->fragments_evicted;
-}
-
-/* What other threads asked for, between two batches. */
-void metering_answer(struct metering *w)
-{
-	uint32_t wanted = atomic_load_explicit(&w->stats_wanted, memory_order_relaxed);
-
-	if (wanted == w->stats_done && !atomic_load_explicit(&w->own_changed, memory_order_relaxed) &&
-	    !atomic_load_explicit(&w->timeouts_changed, memory_order_relaxed))
+	if (next == end)
 		return;
-	pthread_mutex_lock(&w->mutex);
-	if (atomic_exchange(&w->own_changed, false))
-		w->own = w->own_next;
-	if (atomic_exchange(&w->timeouts_changed, false))
-		flow_table_set_timeouts(w->table, w->timeouts_next.active_ns, w->timeouts_next.inactive_ns,
-					w->timeouts_next.tcp_end_ns);
-	if (wanted != w->stats_done) {
-		metering_assemble_stats(w, &w->stats_copy);
-		w->stats_done = wanted;
-		pthread_cond_broadcast(&w->copied);
+	while (next != end) {
+		struct mailbox_slot *slot = &box->slots[next % MAILBOX_SLOTS];
+		struct mailbox_slot mine = *slot; /* others could change it while it is looked at */
+
+		if (mine.kind < COMMANDS && rows[mine.kind].role == m->role)
+			mine.result = rows[mine.kind].run(process, &mine.argument, &mine.reply);
+		else
+			mine.result = -ENOSYS;
+		slot->result = mine.result;
+		slot->reply = mine.reply;
+		atomic_store_explicit(&box->answered, ++next, memory_order_release);
 	}
-	pthread_mutex_unlock(&w->mutex);
+	gate_wake(&box->answer);
 }
 
-/* Here and not where somebody looks from time to time: a short gap is a gap, and so is each of several. */
-void metering_note_gap(struct metering *w, unsigned i, bool down)
-{
-	struct metering_gaps *g = &w->gaps[i];
-	uint64_t now_ns = clock_monotonic_ns();
+/* ---- control's side */
 
-	pthread_mutex_lock(&w->mutex);
-	if (down) {
-		g->begun++;
-		g->since_ns = now_ns;
-	} else {
-		g->last_ns = now_ns - g->since_ns;
-		g->total_ns += g->last_ns;
+/* Until command number was answered. */
+static int mailbox_wait(struct mailbox *m, uint32_t number)
+{
+	uint64_t end_ns = clock_monotonic_ns() + MAILBOX_ANSWER_NS, now_ns;
+
+	for (;;) {
+		bool gone = atomic_load(m->gone); /* before the last look */
+
+		gate_arm(&m->box->answer);
+		now_ns = clock_monotonic_ns();
+		if ((int32_t)(atomic_load_explicit(&m->box->answered, memory_order_acquire) - number) > 0) {
+			gate_disarm(&m->box->answer);
+			return 0;
+		}
+		if (gone || now_ns >= end_ns) {
+			gate_disarm(&m->box->answer);
+			return gone ? MAILBOX_E_GONE : MAILBOX_E_LATE;
+		}
+		gate_sleep(&m->box->answer, 10 * NS_PER_MSEC);
 	}
-	g->down = down;
-	pthread_mutex_unlock(&w->mutex);
+}
+
+int mailbox_tell(struct mailbox *m, enum command_kind kind, const void *argument, size_t size, const int *fds,
+		 unsigned n_fds)
+{
+	struct shared_mailbox *box = m->box;
+	uint32_t number = atomic_load_explicit(&box->asked, memory_order_relaxed);
+	struct mailbox_slot *slot = &box->slots[number % MAILBOX_SLOTS];
+	int r = 0;
+
+	if (atomic_load(m->gone))
+		return MAILBOX_E_GONE;
+	if (number - atomic_load_explicit(&box->answered, memory_order_acquire) >= MAILBOX_SLOTS)
+		r = mailbox_wait(m, number - MAILBOX_SLOTS);
+	if (r == 0 && n_fds) /* first: the command must find them there */
+		r = mailbox_send_fds(m->send_fd, number, fds, n_fds);
+	if (r)
+		return r;
+	*slot = (struct mailbox_slot){.kind = kind};
+	memcpy(&slot->argument, argument, size);
+	atomic_store_explicit(&box->asked, number + 1, memory_order_release);
+	if (m->wake)
+		gate_wake_sleeper(m->wake);
+	return 0;
+}
+
+int mailbox_ask(struct mailbox *m, enum command_kind kind, const void *argument, size_t size, void *reply,
+		size_t reply_size)
+{
+	uint32_t number = atomic_load_explicit(&m->box->asked, memory_order_relaxed);
+	const struct mailbox_slot *slot = &m->box->slots[number % MAILBOX_SLOTS];
+	int r = mailbox_tell(m, kind, argument, size, NULL, 0);
+
+	if (r == 0)
+		r = mailbox_wait(m, number);
+	if (r)
+		return r;
+	memcpy(reply, &slot->reply, reply_size);
+	return slot->result;
 }

@@ -30,27 +30,25 @@ static const uint64_t expire_every_ns = NS_PER_MSEC;
 
 static struct flow_record *metering_wait_for_room(struct metering *w)
 {
-	struct outlet *o = w->outlet;
-
 	for (;;) {
 		struct flow_record *slot;
 
-		ring_publish(&o->ring);
-		gate_wake(o->consumer);
-		gate_arm(&o->room);
-		slot = ring_reserve(&o->ring);
+		ring_publish(&w->records);
+		gate_wake(w->consumer);
+		gate_arm(&w->shared->room);
+		slot = ring_reserve(&w->records);
 		if (slot) {
-			gate_disarm(&o->room);
+			gate_disarm(&w->shared->room);
 			return slot;
 		}
-		gate_sleep(&o->room, NS_PER_MSEC);
+		gate_sleep(&w->shared->room, NS_PER_MSEC);
 	}
 }
 
 static void metering_on_record(void *ctx, const struct flow_record *record)
 {
 	struct metering *w = ctx;
-	struct flow_record *slot = ring_reserve(&w->outlet->ring);
+	struct flow_record *slot = ring_reserve(&w->records);
 
 	if (!slot && w->may_wait)
 		slot = metering_wait_for_room(w);
@@ -61,15 +59,15 @@ static void metering_on_record(void *ctx, const struct flow_record *record)
 	*slot = *record;
 }
 
+/* Numbers first: who sees a record sees what was counted with it. */
 static void metering_publish(struct metering *w)
 {
-	struct outlet *o = w->outlet;
-
-	if (atomic_load_explicit(&o->ring.head, memory_order_relaxed) == o->ring.filled)
+	metering_publish_numbers(w, false);
+	if (!ring_has_news(&w->records))
 		return;
-	ring_publish(&o->ring);
-	if (ring_pending(&o->ring, o->wake_at))
-		gate_wake(o->consumer);
+	ring_publish(&w->records);
+	if (ring_pending(&w->records, w->wake_at))
+		gate_wake(w->consumer);
 }
 
 /* ---- set-up */
@@ -101,18 +99,22 @@ int metering_new(struct metering **wp, const struct metering_config *config, str
 
 	if (!w)
 		return diag_set(diag, -ENOMEM, "metering process: out of memory");
-	*w = (struct metering){.config = *config, .window_min_ns = UINT64_MAX, .may_wait = !config->live};
-	pthread_mutex_init(&w->mutex, NULL);
-	pthread_cond_init(&w->copied, NULL);
+	*w = (struct metering){.config = *config,
+			       .window_min_ns = UINT64_MAX,
+			       .may_wait = !config->live,
+			       .shared = &config->shared->metering[config->number],
+			       .mailbox = config->shared->to_metering[config->number],
+			       .consumer = &config->shared->exporting->gate};
+	shared_write_records(config->shared, config->number, &w->records);
+	w->wake_at = ring_capacity(&w->records.at) / 8;
 	w->config.table.on_record = metering_on_record;
 	w->config.table.ctx = w;
 	w->config.table.first_id = config->first_id + ((uint64_t)config->number << 56);
 	w->config.table.host_clock = config->live;
 	w->captures = calloc(config->n_captures + 1, sizeof(struct capture *));
 	w->decoders = calloc(config->n_captures + 1, sizeof(struct decoder *));
-	w->offers = calloc(config->n_captures + 1, sizeof(*w->offers));
 	w->gaps = calloc(config->n_captures + 1, sizeof(*w->gaps));
-	if (!w->captures || !w->decoders || !w->offers || !w->gaps)
+	if (!w->captures || !w->decoders || !w->gaps)
 		r = diag_set(diag, -ENOMEM, "metering process: out of memory");
 	if (r == 0)
 		r = metering_open_captures(w, diag);
@@ -136,17 +138,12 @@ void metering_free(struct metering *w)
 	for (unsigned i = 0; i < w->n_captures; i++) {
 		capture_close(w->captures[i]);
 		decoder_free(w->decoders[i]);
-		if (atomic_load(&w->offered) >> (i % 64) & 1)
-			capture_descriptor_close(&w->offers[i]);
 	}
-	free(w->offers);
 	free(w->gaps);
 	free(w->captures);
 	free(w->decoders);
 	flow_table_free(w->table);
 	fragment_table_free(w->fragments);
-	pthread_mutex_destroy(&w->mutex);
-	pthread_cond_destroy(&w->copied);
 	free(w);
 }
 
@@ -204,14 +201,14 @@ static bool metering_holds_back(const struct metering *w)
 
 static void metering_expire(struct metering *w)
 {
-	struct ring *ring = &w->outlet->ring;
+	const struct ring_place *ring = &w->records.at;
 	uint64_t room;
 
 	if (w->elapsed_ns - w->expired_ns < expire_every_ns || metering_holds_back(w))
 		return;
 	w->expired_ns = w->elapsed_ns;
 	/* a record that the exporting process has no room for is better kept in the table than lost */
-	room = w->may_wait ? UINT64_MAX : ring->mask + 1 - ring_used(ring);
+	room = w->may_wait ? UINT64_MAX : ring_capacity(ring) - ring_used(ring);
 	flow_table_expire(w->table, w->elapsed_ns, w->now_ns, room);
 }
 
@@ -264,39 +261,17 @@ static int metering_read_feed(struct metering *w)
 	return 0;
 }
 
-/* Sleeps until an interface has frames. */
+/* Sleeps until an interface has frames, or a command has come with descriptors. */
 static void metering_wait(struct metering *w)
 {
-	struct pollfd fds[POLL_MAX];
+	struct pollfd fds[POLL_MAX + 1];
 	nfds_t n = 0;
 
 	for (unsigned i = 0; i < w->n_captures && n < POLL_MAX; i++)
 		if (w->captures[i]->fd >= 0)
 			fds[n++] = (struct pollfd){.fd = w->captures[i]->fd, .events = POLLIN};
+	fds[n++] = (struct pollfd){.fd = w->mailbox.receive_fd, .events = POLLIN};
 	poll(fds, n, WAIT_MS);
-}
-
-/* The old socket has nothing left to give. */
-static void metering_adopt(struct metering *w, unsigned i)
-{
-	uint64_t bit = UINT64_C(1) << i;
-	const struct capture *old = w->captures[i];
-	struct capture_descriptor socket;
-
-	if (!(atomic_load_explicit(&w->offered, memory_order_relaxed) & bit))
-		return;
-	pthread_mutex_lock(&w->mutex);
-	socket = w->offers[i];
-	atomic_fetch_and(&w->offered, ~bit);
-	pthread_mutex_unlock(&w->mutex);
-	if (capture_adopt(&w->captures[i], &socket, &w->why) < 0) {
-		log_error("%s", w->why.text);
-		return;
-	}
-	if (w->captures[i] != old)
-		log_info("interface %s: captured by %s from now on, instead of %s", old->name,
-			 w->captures[i]->ops->name, old->ops->name);
-	metering_note_gap(w, i, false);
 }
 
 static void metering_note_state(struct metering *w, unsigned i, int outcome)
@@ -305,8 +280,6 @@ static void metering_note_state(struct metering *w, unsigned i, int outcome)
 
 	if (down != w->gaps[i].down)
 		metering_note_gap(w, i, down);
-	if (down)
-		metering_adopt(w, i);
 }
 
 /* One batch from every interface. */
@@ -392,9 +365,9 @@ static void *metering_main(void *arg)
 	metering_bind(w);
 	r = sandbox_enter_metering(w->sandbox, metering_uses_libpcap(w), &w->why);
 
-	while (r == 0 && !atomic_load_explicit(&w->stop, memory_order_relaxed)) {
-		metering_answer(w);
-		atomic_fetch_add_explicit(&w->turns, 1, memory_order_relaxed);
+	while (r == 0 && !w->stop) {
+		mailbox_run(&w->mailbox, w);
+		atomic_fetch_add_explicit(&w->shared->turns, 1, memory_order_relaxed);
 		r = w->config.live ? metering_read_interfaces(w) : metering_read_feed(w);
 		metering_expire(w);
 		metering_publish(w);
@@ -403,32 +376,19 @@ static void *metering_main(void *arg)
 		r = metering_drain(w);
 	w->may_wait = true;
 	flow_table_flush(w->table, FLOW_END_FORCED);
-	ring_publish(&w->outlet->ring);
-	gate_wake(w->outlet->consumer);
+	metering_publish_numbers(w, true);
+	ring_publish(&w->records);
+	gate_wake(w->consumer);
 	w->result = r < 0 ? r : 0;
-	pthread_mutex_lock(&w->mutex);
-	metering_assemble_stats(w, &w->stats_copy);
-	atomic_store(&w->done, true);
-	pthread_cond_broadcast(&w->copied);
-	pthread_mutex_unlock(&w->mutex);
+	atomic_store(&w->shared->done, true);
 	if (write(w->config.done_fd, &(uint64_t){1}, sizeof(uint64_t)) < 0)
-		return NULL; /* whoever waits looks at metering_done() from time to time */
+		return NULL; /* whoever waits looks whether it is done from time to time */
 	return NULL;
-}
-
-void metering_set_outlet(struct metering *w, struct outlet *outlet)
-{
-	w->outlet = outlet;
 }
 
 void metering_set_sandbox(struct metering *w, const struct sandbox *sandbox)
 {
 	w->sandbox = sandbox;
-}
-
-uint64_t metering_turns(const struct metering *w)
-{
-	return atomic_load_explicit(&w->turns, memory_order_relaxed);
 }
 
 int metering_start(struct metering *w, struct diag *diag)
@@ -439,16 +399,6 @@ int metering_start(struct metering *w, struct diag *diag)
 		return diag_set(diag, -r, "metering process: cannot start its thread: %s", strerror(r));
 	w->started = true;
 	return 0;
-}
-
-void metering_stop(struct metering *w)
-{
-	atomic_store(&w->stop, true);
-}
-
-bool metering_done(const struct metering *w)
-{
-	return atomic_load(&w->done);
 }
 
 int metering_join(struct metering *w, struct diag *diag)

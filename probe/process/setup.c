@@ -84,7 +84,8 @@ static int setup_feed(struct control *r, const struct metering_config *w, struct
 				       .n_readers = r->n_workers,
 				       .decode = w->decode,
 				       .seed = w->table.seed,
-				       .key_size = w->table.key_size};
+				       .key_size = w->table.key_size,
+				       .shared = r->shared.files};
 	int ret = c->no_fragment_tracking ? 0
 					  : fragment_table_new(&f.fragments, c->max_fragments,
 							       c->fragment_timeout_ns, &f.seed, diag);
@@ -103,11 +104,25 @@ static unsigned setup_count_workers(const struct config *c)
 	return c->workers ? c->workers : online > 0 ? (unsigned)online : 1;
 }
 
+static int setup_shared(struct control *r, struct diag *diag)
+{
+	const struct config *c = r->config;
+	struct shared_config config = {
+		.n_metering = r->n_workers = setup_count_workers(c),
+		.n_captures = r->live ? r->n_captures : 0,
+		.ring_records = r->live ? c->queue_records : QUEUE_OFFLINE,
+		.record_size = sizeof(struct flow_record),
+	};
+
+	return shared_new(&r->shared, &config, diag);
+}
+
 static int setup_workers(struct control *r, struct diag *diag)
 {
 	const struct config *c = r->config;
-	unsigned n = r->n_workers = setup_count_workers(c);
+	unsigned n = r->n_workers;
 	struct metering_config w = {
+		.shared = &r->shared,
 		/* what an earlier run left in the spool has other ids */
 		.first_id = c->spool_dir ? r->start.realtime_ns / NS_PER_SEC << 24 & ((UINT64_C(1) << 56) - 1)
 					 : 0,
@@ -207,6 +222,7 @@ static int setup_exporter(struct control *r, struct diag *diag)
 		.flush_ns = c->flush_ns,
 		.group = (enum collector_group)c->collector_group,
 		.stop_ns = c->stop_ns,
+		.stop_by_ns = &r->shared.exporting->stop_by_ns,
 		.active_ns = c->active_ns,
 		.inactive_ns = c->inactive_ns,
 		.fields = c->fields,
@@ -220,16 +236,18 @@ static int setup_exporter(struct control *r, struct diag *diag)
 		.start_ns = r->start.realtime_ns,
 		.start_monotonic_ns = r->start.monotonic_ns,
 	};
+	/* a savefile's records do not depend on how fast it is read: no facts before the first statistics */
+	struct exporting_config x = {
+		.shared = &r->shared,
+		.mailbox = &r->shared.to_exporting,
+		.live = r->live,
+		.max_rate = c->max_export_rate,
+		.first_facts_ns = r->live ? 0 : clock_monotonic_ns() + c->stats_ns - NS_PER_SEC / 4,
+		.done_fd = r->done_fd,
+	};
 	int ret = exporter_new(&r->exporter, &e, diag);
 
-	if (ret == 0)
-		ret = exporting_new(&r->exporting, r->exporter, r->n_workers,
-				    r->live ? c->queue_records : QUEUE_OFFLINE, diag);
-	if (ret == 0)
-		exporting_set_rate(r->exporting, c->max_export_rate, r->live);
-	for (unsigned i = 0; ret == 0 && i < r->n_workers; i++)
-		metering_set_outlet(r->workers[i], exporting_outlet(r->exporting, i));
-	return ret;
+	return ret < 0 ? ret : exporting_new(&r->exporting, r->exporter, &x, diag);
 }
 
 /* --control, or a path of its own in the directory for that, where one may be made; "" for none. */
@@ -255,6 +273,7 @@ static int setup_control_socket(struct control *r, struct diag *diag)
 					  .ctx = r};
 	int ret;
 
+	r->max_rate = c->max_export_rate;
 	r->timeouts = (struct metering_timeouts){c->active_ns, c->inactive_ns, c->tcp_end_ns};
 	if (!s.path[0])
 		return 0;
@@ -284,6 +303,8 @@ int setup_open(struct control *r, struct diag *diag)
 	setup_choose_control(r);
 	if (ret == 0)
 		ret = confine_start_opener(&r->confine, c, r->captures, diag);
+	if (ret == 0)
+		ret = setup_shared(r, diag);
 	daemon_may_end(true); /* nothing was measured; the resolver's threads hear no signals */
 	if (ret == 0)
 		ret = setup_workers(r, diag);
@@ -297,7 +318,7 @@ int setup_open(struct control *r, struct diag *diag)
 	if (ret == 0)
 		ret = setup_control_socket(r, diag);
 	if (ret == 0 && r->live)
-		ret = interfaces_init(&r->interfaces, r->workers, r->n_workers, r->confine.opener, diag);
+		ret = interfaces_init(&r->interfaces, r->workers, &r->shared, r->confine.opener, diag);
 	if (ret == 0)
 		ret = confine_enter(&r->confine, c, diag);
 	return ret;

@@ -16,16 +16,18 @@
 enum { SLOTS = 4096, RECORDS = 4 << 20 };
 
 static struct ring ring;
+static struct ring_writer writer;
+static struct ring_reader reader;
 static struct flow_record record;
 
 static uint64_t take_all(uint64_t *sum)
 {
-	uint64_t n = ring_peek(&ring);
+	uint64_t n = ring_peek(&reader);
 
 	for (uint64_t i = 0; i < n; i++)
-		*sum += ((const struct flow_record *)ring_slot(&ring, i))->packets;
+		*sum += ((const struct flow_record *)ring_slot(&reader, i))->packets;
 	if (n)
-		ring_consume(&ring, n);
+		ring_consume(&reader, n);
 	return n;
 }
 
@@ -46,10 +48,10 @@ static void *consumer(void *arg)
 static void produce(unsigned together, uint64_t *drain)
 {
 	for (uint64_t done = 0; done < RECORDS;) {
-		struct flow_record *slot = ring_reserve(&ring);
+		struct flow_record *slot = ring_reserve(&writer);
 
 		if (!slot) {
-			ring_publish(&ring);
+			ring_publish(&writer);
 			if (drain)
 				take_all(drain);
 			else
@@ -60,7 +62,7 @@ static void produce(unsigned together, uint64_t *drain)
 		slot->packets = 1;
 		done++;
 		if (done % together == 0 || done == RECORDS)
-			ring_publish(&ring);
+			ring_publish(&writer);
 	}
 }
 
@@ -68,9 +70,13 @@ static void bench(unsigned together, bool threads)
 {
 	uint64_t sum = 0, begin_ns;
 	pthread_t thread;
+	void *memory = aligned_alloc(64, SLOTS * sizeof(struct flow_record));
 
-	if (ring_init(&ring, SLOTS, sizeof(struct flow_record)) < 0)
+	if (!memory)
 		exit(1);
+	ring = (struct ring){0};
+	ring_write_at(&writer, &ring, memory, SLOTS, sizeof(struct flow_record));
+	ring_read_at(&reader, &ring, memory, SLOTS, sizeof(struct flow_record));
 	begin_ns = clock_monotonic_ns();
 	if (threads && pthread_create(&thread, NULL, consumer, &sum) != 0)
 		exit(1);
@@ -87,7 +93,7 @@ static void bench(unsigned together, bool threads)
 		fprintf(stderr, "%llu records came out of %u\n", (unsigned long long)sum, RECORDS);
 		exit(1);
 	}
-	ring_deinit(&ring);
+	free(memory);
 }
 
 int main(void)

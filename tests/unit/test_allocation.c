@@ -13,7 +13,6 @@
 #include "pitot/decode.h"
 #include "pitot/flow_table.h"
 #include "pitot/fragment.h"
-#include "pitot/ring.h"
 
 /* One constructor: returns what it returned; on success it has freed again what it made. */
 typedef int attempt_fn(struct diag *diag);
@@ -63,18 +62,6 @@ static int attempt_fragment_table(struct diag *diag)
 	r = fragment_table_new(&t, 100, NS_PER_SEC, &seed, diag);
 	if (r == 0)
 		fragment_table_free(t);
-	return r;
-}
-
-static int attempt_ring(struct diag *diag)
-{
-	struct ring ring;
-	int r = ring_init(&ring, 16, 128);
-
-	if (r == 0)
-		ring_deinit(&ring);
-	else
-		diag_set(diag, r, "its callers say the sentence");
 	return r;
 }
 
@@ -142,12 +129,6 @@ static void test_fragment_table(void **state)
 	check(attempt_fragment_table, 2);
 }
 
-static void test_ring(void **state)
-{
-	(void)state;
-	check(attempt_ring, 1);
-}
-
 static void test_savefile(void **state)
 {
 	(void)state;
@@ -159,8 +140,9 @@ int main(void)
 {
 	const char *root = getenv("PITOT_SOURCE_ROOT");
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_decoder),	       cmocka_unit_test(test_flow_table),
-		cmocka_unit_test(test_fragment_table), cmocka_unit_test(test_ring),
+		cmocka_unit_test(test_decoder),
+		cmocka_unit_test(test_flow_table),
+		cmocka_unit_test(test_fragment_table),
 		cmocka_unit_test(test_savefile),
 	};
 

@@ -1,8 +1,8 @@
 /*
  * The metering process and the exporting process together, without a main: savefiles in, records out, and the
  * ledger that is reported over both.
- * Covers process/metering.c, process/mailbox.c, process/exporting.c, process/ledger.c, process/file_reader.c,
- * process/account.c, base/gate.c.
+ * Covers process/metering.c, process/metering_commands.c, process/exporting.c, process/ledger.c,
+ * process/file_reader.c, process/account.c, base/gate.c.
  */
 #include "cm.h"
 
@@ -23,9 +23,13 @@ static struct exporter *exporter; /* of the latest run: its report points into i
 static char paths[4][4096];
 static struct capture_config captures[4];
 
-static struct metering_config metering_config(void)
+static struct metering_config metering_config(struct shared *shared, unsigned workers, uint64_t ring)
 {
+	struct shared_config sc = {
+		.n_metering = workers, .ring_records = ring, .record_size = sizeof(struct flow_record)};
+	struct diag diag = {""};
 	struct metering_config config = {
+		.shared = shared,
 		.decode = {.max_layers = 32},
 		.table = {.max_flows = 1000,
 			  .active_ns = 1000000 * NS_PER_SEC,
@@ -36,6 +40,7 @@ static struct metering_config metering_config(void)
 		.done_fd = eventfd(0, EFD_CLOEXEC),
 	};
 
+	assert_int_equal(shared_new(shared, &sc, &diag), 0);
 	hash_seed_fixed(&config.table.seed, 1);
 	return config;
 }
@@ -49,7 +54,8 @@ static int file_reader_for(struct file_reader **f, const struct metering_config 
 					    .n_readers = readers,
 					    .decode = w->decode,
 					    .seed = w->table.seed,
-					    .key_size = w->table.key_size};
+					    .key_size = w->table.key_size,
+					    .shared = w->shared->files};
 	int r;
 
 	for (unsigned i = 0; i < n; i++) {
@@ -68,7 +74,12 @@ static struct report *run_with(unsigned workers, const char *const *names, unsig
 			       int *outcome)
 {
 	static struct report report;
-	struct metering_config config = metering_config();
+	struct shared shared;
+	struct metering_config config = metering_config(&shared, workers, ring);
+	struct exporting_config xc = {.shared = &shared,
+				      .mailbox = &shared.to_exporting,
+				      .first_facts_ns = UINT64_MAX,
+				      .done_fd = -1};
 	struct collector_config collector = {.format = FORMAT_JSON,
 					     .transport = TRANSPORT_FILE,
 					     .url = "json:/dev/null",
@@ -84,7 +95,6 @@ static struct report *run_with(unsigned workers, const char *const *names, unsig
 				     .start_monotonic_ns = now.monotonic_ns};
 	struct exporting *exporting = NULL;
 	struct metering *w[4] = {NULL};
-	struct metering_stats one;
 	struct diag diag = {""};
 
 	exporter_free(exporter);
@@ -93,33 +103,31 @@ static struct report *run_with(unsigned workers, const char *const *names, unsig
 	ec.transport.offline = true;
 	assert_int_equal(file_reader_for(&config.feed, &config, names, n, workers, &diag), 0);
 	assert_int_equal(exporter_new(&exporter, &ec, &diag), 0);
-	assert_int_equal(exporting_new(&exporting, exporter, workers, ring, &diag), 0);
+	assert_int_equal(exporting_new(&exporting, exporter, &xc, &diag), 0);
 	for (unsigned i = 0; i < workers; i++) {
 		config.number = i;
 		assert_int_equal(metering_new(&w[i], &config, &diag), 0);
-		metering_set_outlet(w[i], exporting_outlet(exporting, i));
 	}
 	assert_int_equal(exporting_start(exporting, &diag), 0);
 	for (unsigned i = 0; i < workers; i++)
 		assert_int_equal(metering_start(w[i], &diag), 0);
 	for (unsigned i = 0; i < workers; i++) {
 		*outcome = metering_join(w[i], &diag);
-		assert_true(metering_done(w[i]));
+		assert_true(atomic_load(&shared.metering[i].done));
 		if (*outcome < 0)
 			assert_true(diag.text[0] != '\0');
 	}
-	exporting_finish(exporting);
-	for (unsigned i = 0; i < workers; i++) {
-		metering_get_stats(w[i], &one);
-		ledger_add(&report.metering, &one);
+	assert_int_equal(command_tell_finish(&shared.to_exporting, &(struct command_none){0}), 0);
+	exporting_join(exporting);
+	assert_true(atomic_load(&shared.exporting->ended));
+	/* what was published outlives who counted it */
+	for (unsigned i = 0; i < workers; i++)
 		metering_free(w[i]);
-	}
-	one = (struct metering_stats){0};
-	file_reader_get_stats(config.feed, &one.meter, &one.flows);
-	ledger_add(&report.metering, &one);
-	exporting_get_stats(exporting, &report.exporting);
 	file_reader_free(config.feed);
 	exporting_free(exporting);
+	shared_sum_metering(&shared, &report.metering);
+	published_get(&shared.exporting->numbers, &report.exporting);
+	shared_free(&shared);
 	close(config.done_fd);
 	return &report;
 }
@@ -236,12 +244,14 @@ static void test_own_flows(void **state)
 static void test_missing_file(void **state)
 {
 	static const char *const names[] = {"web.pcap", "none.pcap"};
-	struct metering_config config = metering_config();
+	struct shared shared;
+	struct metering_config config = metering_config(&shared, 1, 64);
 	struct diag diag = {""};
 
 	(void)state;
 	assert_int_equal(file_reader_for(&config.feed, &config, names, 2, 1, &diag), -ENOENT);
 	assert_non_null(strstr(diag.text, "none.pcap"));
+	shared_free(&shared);
 	close(config.done_fd);
 }
 

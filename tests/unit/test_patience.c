@@ -5,6 +5,7 @@
 
 static struct sink *sinks[COLLECTORS];
 static struct exporter *e;
+static _Atomic uint64_t stop_by_ns = UINT64_MAX;
 static bool crowded[COLLECTORS], ended[COLLECTORS], finished[COLLECTORS];
 static unsigned ticks, progress_for; /* ticks of collector 0 with progress; then it has room */
 
@@ -54,6 +55,7 @@ static void open_busy(uint64_t stop_ns)
 
 	config.offline = true;
 	config.stop_ns = stop_ns;
+	config.stop_by_ns = &stop_by_ns;
 	busy_ops = sink_ops;
 	busy_ops.crowded = busy_crowded;
 	busy_ops.idle = busy_idle;
@@ -145,7 +147,7 @@ static void test_deadline(void **state)
 	(void)state;
 	open_busy(1000 * NS_PER_SEC);
 	crowded[0] = true;
-	exporter_stop_by(e, clock_monotonic_ns() + NS_PER_SEC / 10);
+	atomic_store(&stop_by_ns, clock_monotonic_ns() + NS_PER_SEC / 10);
 	put(1000);
 	exporter_finish(e, &now); /* a test that hangs has failed */
 	assert_true(finished[0]);

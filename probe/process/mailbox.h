@@ -1,0 +1,133 @@
+/*
+ * mailbox: carries commands (commands.def) from control to one other process, and the answers back.
+ *
+ * The process looks between two batches.  Control alone asks.  An answer is waited for MAILBOX_ANSWER_NS at
+ * most; until then, or if the process has ended meanwhile, that is a positive outcome: a command that was not
+ * answered may still be run later, one of a process that has ended is not, and the process that comes in its
+ * place starts with what is in force then.
+ *
+ * Descriptors go beside a command, over a socket, which the process may poll: a command that brings some is
+ * seen at once.
+ */
+#ifndef MAILBOX_H
+#define MAILBOX_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "account.h"
+#include "pitot/capture.h"
+#include "pitot/clock.h"
+#include "pitot/diag.h"
+#include "pitot/exporter.h"
+#include "pitot/gate.h"
+
+#define MAILBOX_ANSWER_NS NS_PER_SEC
+
+enum { MAILBOX_SLOTS = 16, MAILBOX_FDS = 3 };
+enum { MAILBOX_E_LATE = 1, MAILBOX_E_GONE = 2 };
+
+/* ---- arguments and replies: plain structs, no addresses */
+
+struct command_none {
+	uint32_t nothing;
+};
+struct metering_timeouts {
+	uint64_t active_ns, inactive_ns, tcp_end_ns;
+};
+struct command_adopt {
+	uint32_t capture;
+	struct capture_facts facts;
+};
+struct command_rate {
+	uint32_t records;
+};
+
+enum command_kind {
+#define COMMAND(NAME, name, process, argument, reply) COMMAND_##NAME,
+#include "commands.def"
+#undef COMMAND
+	COMMANDS
+};
+union command_argument {
+#define COMMAND(NAME, name, process, argument, reply) argument name;
+#include "commands.def"
+#undef COMMAND
+};
+union command_reply {
+#define COMMAND(NAME, name, process, argument, reply) reply name;
+#include "commands.def"
+#undef COMMAND
+};
+
+/* ---- the shared part */
+
+struct shared_mailbox {
+	struct gate answer;		     /* control sleeps here */
+	_Alignas(64) _Atomic uint32_t asked; /* control writes; slot n is that of command n */
+	_Alignas(64) _Atomic uint32_t answered;
+	struct mailbox_slot {
+		uint32_t kind;
+		int32_t result;
+		union command_argument argument;
+		union command_reply reply;
+	} slots[MAILBOX_SLOTS];
+};
+
+/* ---- an end: control's and the process's are two copies of this */
+
+enum mailbox_role { MAILBOX_metering, MAILBOX_exporting };
+
+struct mailbox {
+	struct shared_mailbox *box;
+	enum mailbox_role role;
+	struct gate *wake;	  /* where the process may sleep; NULL: it looks often enough */
+	const _Atomic bool *gone; /* the process has ended */
+	int send_fd, receive_fd;  /* a pair of sockets; -1: this process takes no descriptors */
+};
+
+int mailbox_new(struct mailbox *m, struct shared_mailbox *box, enum mailbox_role role, struct gate *wake,
+		const _Atomic bool *gone, struct diag *diag);
+void mailbox_close(struct mailbox *m);
+
+/* The process: runs what was asked since it last looked. */
+void mailbox_run(struct mailbox *m, void *process);
+/* Whether there is anything to run. */
+static inline bool mailbox_waiting(const struct mailbox *m)
+{
+	return atomic_load(&m->box->asked) != atomic_load_explicit(&m->box->answered, memory_order_relaxed);
+}
+/* The process, within a command: the descriptors that came with it, or -ENOENT. */
+int mailbox_take_fds(struct mailbox *m, int fds[MAILBOX_FDS], unsigned *n);
+
+/* Control, below the functions of the rows.  0, MAILBOX_E_GONE, MAILBOX_E_LATE, or negative errno. */
+int mailbox_tell(struct mailbox *m, enum command_kind kind, const void *argument, size_t size, const int *fds,
+		 unsigned n_fds);
+int mailbox_ask(struct mailbox *m, enum command_kind kind, const void *argument, size_t size, void *reply,
+		size_t reply_size);
+
+#define COMMAND(NAME, name, process, argument, reply)                                                        \
+	static inline int command_tell_##name(struct mailbox *m, const argument *a)                          \
+	{                                                                                                    \
+		return mailbox_tell(m, COMMAND_##NAME, a, sizeof(*a), NULL, 0);                              \
+	}                                                                                                    \
+	static inline int command_send_##name(struct mailbox *m, const argument *a, const int *fds,          \
+					      unsigned n_fds)                                                \
+	{                                                                                                    \
+		return mailbox_tell(m, COMMAND_##NAME, a, sizeof(*a), fds, n_fds);                           \
+	}                                                                                                    \
+	static inline int command_ask_##name(struct mailbox *m, const argument *a, reply *answer)            \
+	{                                                                                                    \
+		return mailbox_ask(m, COMMAND_##NAME, a, sizeof(*a), answer, sizeof(*answer));               \
+	}
+#include "commands.def"
+#undef COMMAND
+
+/* The functions that the processes have. */
+#define COMMAND(NAME, name, process, argument, reply)                                                        \
+	struct process;                                                                                      \
+	int process##_on_##name(struct process *p, const argument *a, reply *answer);
+#include "commands.def"
+#undef COMMAND
+
+#endif

@@ -1,0 +1,132 @@
+/* shared: see shared.h. */
+#include "shared.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "ledger.h"
+
+enum { LINE = 64 };
+
+/* Room for n of them, in lines of their own. */
+static size_t shared_place(size_t *size, size_t n, size_t each)
+{
+	size_t at = *size;
+
+	*size += (n * each + LINE - 1) / LINE * LINE;
+	return at;
+}
+
+/* Anonymous memory that can be mapped by descendants alone, and neither grows nor shrinks. */
+static int shared_map(struct shared *s)
+{
+	int fd = memfd_create("pitot", MFD_CLOEXEC | MFD_ALLOW_SEALING), r = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (ftruncate(fd, (off_t)s->size) < 0 ||
+	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+		r = -errno;
+	if (r == 0) {
+		s->memory = mmap(NULL, s->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		if (s->memory == MAP_FAILED) {
+			r = -errno;
+			s->memory = NULL;
+		}
+	}
+	close(fd);
+	return r;
+}
+
+static int shared_open_mailboxes(struct shared *s, struct diag *diag)
+{
+	unsigned n = s->config.n_metering;
+	int r = mailbox_new(&s->to_exporting, &s->exporting->mailbox, MAILBOX_exporting, &s->exporting->gate,
+			    &s->exporting->ended, diag);
+
+	s->to_metering = calloc(n, sizeof(*s->to_metering));
+	if (!s->to_metering)
+		return diag_set(diag, -ENOMEM, "out of memory");
+	for (unsigned i = 0; i < n; i++)
+		s->to_metering[i].send_fd = s->to_metering[i].receive_fd = -1;
+	for (unsigned i = 0; r == 0 && i < n; i++)
+		r = mailbox_new(&s->to_metering[i], &s->metering[i].mailbox, MAILBOX_metering, NULL,
+				&s->metering[i].done, diag);
+	return r;
+}
+
+int shared_new(struct shared *s, const struct shared_config *config, struct diag *diag)
+{
+	size_t n = config->n_metering, exporting, files, metering, gaps, slots;
+	int r;
+
+	*s = (struct shared){.config = *config};
+	s->config.ring_records = ring_round_up(config->ring_records);
+	exporting = shared_place(&s->size, 1, sizeof(*s->exporting));
+	files = shared_place(&s->size, 1, sizeof(*s->files));
+	metering = shared_place(&s->size, n, sizeof(*s->metering));
+	gaps = shared_place(&s->size, n * config->n_captures, sizeof(*s->gaps));
+	slots = shared_place(&s->size, n * s->config.ring_records, config->record_size);
+	r = shared_map(s);
+	if (r < 0)
+		return diag_set(diag, r, "no memory for the queues of records: %s", strerror(-r));
+	s->exporting = (void *)((uint8_t *)s->memory + exporting);
+	s->files = (void *)((uint8_t *)s->memory + files);
+	s->metering = (void *)((uint8_t *)s->memory + metering);
+	s->gaps = (void *)((uint8_t *)s->memory + gaps);
+	s->slots = (uint8_t *)s->memory + slots;
+	atomic_store(&s->exporting->stop_by_ns, UINT64_MAX);
+	r = shared_open_mailboxes(s, diag);
+	if (r < 0)
+		shared_free(s);
+	return r;
+}
+
+void shared_free(struct shared *s)
+{
+	for (unsigned i = 0; s->to_metering && i < s->config.n_metering; i++)
+		mailbox_close(&s->to_metering[i]);
+	free(s->to_metering);
+	if (s->memory)
+		munmap(s->memory, s->size);
+	*s = (struct shared){0};
+}
+
+static uint8_t *shared_slots(const struct shared *s, unsigned i)
+{
+	return s->slots + i * s->config.ring_records * s->config.record_size;
+}
+
+void shared_write_records(const struct shared *s, unsigned i, struct ring_writer *w)
+{
+	ring_write_at(w, &s->metering[i].records, shared_slots(s, i), s->config.ring_records,
+		      s->config.record_size);
+}
+
+void shared_read_records(const struct shared *s, unsigned i, struct ring_reader *r)
+{
+	ring_read_at(r, &s->metering[i].records, shared_slots(s, i), s->config.ring_records,
+		     s->config.record_size);
+}
+
+struct shared_gaps *shared_gaps_of(const struct shared *s, unsigned i, unsigned capture)
+{
+	return &s->gaps[i * s->config.n_captures + capture];
+}
+
+void shared_sum_metering(const struct shared *s, struct metering_stats *sum)
+{
+	struct metering_stats one;
+
+	*sum = (struct metering_stats){0};
+	published_get(&s->files->numbers, &one);
+	ledger_add(sum, &one);
+	for (unsigned i = 0; i < s->config.n_metering; i++) {
+		published_get(&s->metering[i].numbers, &one);
+		ledger_add(sum, &one);
+	}
+}

@@ -1,0 +1,111 @@
+/*
+ * shared: the memory that the processes share: rings of records, what each has counted, and its mailbox.
+ *
+ * It is made once, before they are forked, of one size that nobody can change, and all have it at the same
+ * address.  Nothing in it is an address: what a process that was taken over writes there can make others read
+ * wrong numbers, and nothing else.  Each part says who writes it; numbers outlive their writer.
+ */
+#ifndef SHARED_H
+#define SHARED_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "mailbox.h"
+#include "pitot/diag.h"
+#include "pitot/exporter.h"
+#include "pitot/gate.h"
+#include "pitot/published.h"
+#include "pitot/ring.h"
+#include "pitot/stats.h"
+
+#define EXPORTING_COLLECTORS_MAX 64
+
+struct exporting_stats {
+	struct exporter_stats exporter;
+	uint64_t n_collectors;
+	struct collector_stats collectors[EXPORTING_COLLECTORS_MAX];
+};
+
+/* The ends of the connections to collectors; family 0: none. */
+struct exporting_locals {
+	uint64_t n;
+	_Alignas(8) struct transport_local to[EXPORTING_COLLECTORS_MAX];
+};
+
+/* When a capture waited for its interface. */
+struct metering_gaps {
+	uint64_t down;	/* it does now, since since_ns (monotonic) */
+	uint64_t begun; /* how often */
+	uint64_t since_ns;
+	uint64_t last_ns;  /* how long the last one was that ended */
+	uint64_t total_ns; /* and all of these */
+};
+
+/* Of one metering thread, which writes all but the ring's tail. */
+struct shared_metering {
+	struct ring records;
+	struct gate room;		     /* it sleeps here when it may wait for room */
+	_Alignas(64) _Atomic uint64_t turns; /* grows while its loop turns */
+	_Atomic bool done;
+	struct shared_mailbox mailbox;
+	PUBLISHED(struct metering_stats) numbers; /* once a batch, before its records can be seen */
+};
+
+struct shared_gaps {
+	PUBLISHED(struct metering_gaps) gaps;
+};
+
+/* Of the reader of savefiles, which whoever reads writes. */
+struct shared_files {
+	PUBLISHED(struct metering_stats) numbers;
+};
+
+/* Of the exporting process, which writes all but the end of its waits. */
+struct shared_exporting {
+	struct gate gate; /* it sleeps here */
+	_Alignas(64) _Atomic bool ended;
+	/*
+	 * Control writes it when the program is to end: nothing is waited for beyond that instant of
+	 * clock_monotonic_ns(), and what is over the export rate then is dropped.  No command, for it must be
+	 * seen in the middle of a batch.  UINT64_MAX: open.
+	 */
+	_Atomic uint64_t stop_by_ns;
+	struct shared_mailbox mailbox;
+	PUBLISHED(struct exporting_stats) numbers; /* once a turn */
+	PUBLISHED(struct exporting_locals) locals;
+};
+
+struct shared_config {
+	unsigned n_metering;
+	unsigned n_captures; /* of each */
+	uint64_t ring_records;
+	size_t record_size;
+};
+
+/* Where the parts are, and the ends of the mailboxes: each process has its copy. */
+struct shared {
+	struct shared_config config;
+	void *memory;
+	size_t size;
+	struct shared_exporting *exporting;
+	struct shared_files *files;
+	struct shared_metering *metering; /* n_metering */
+	struct shared_gaps *gaps;	  /* n_captures of each */
+	uint8_t *slots;			  /* ring_records of each */
+	struct mailbox *to_metering;	  /* n_metering */
+	struct mailbox to_exporting;
+};
+
+/* All zero, all rings empty. */
+int shared_new(struct shared *s, const struct shared_config *config, struct diag *diag);
+void shared_free(struct shared *s); /* all zero is fine */
+
+void shared_write_records(const struct shared *s, unsigned i, struct ring_writer *w);
+void shared_read_records(const struct shared *s, unsigned i, struct ring_reader *r);
+struct shared_gaps *shared_gaps_of(const struct shared *s, unsigned i, unsigned capture);
+
+/* The sum of what the metering threads and the reader of savefiles have published. */
+void shared_sum_metering(const struct shared *s, struct metering_stats *sum);
+
+#endif
