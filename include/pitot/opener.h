@@ -8,7 +8,8 @@
  * are walked once, at its start (path.h).  It ends when its parent does.
  *
  * opener_rewrite() and the like take a NULL opener and then do it themselves, as far as the user may.  All
- * may be called from any thread but those that parse packets; they wait for the answer, 5 s at most.
+ * may be called from any thread but those that parse packets; they wait for the answer, 5 s at most.  One
+ * that comes later is thrown away, and until it has come further questions fail at once.
  */
 #ifndef PITOT_OPENER_H
 #define PITOT_OPENER_H
@@ -58,13 +59,19 @@ struct opener;
 int opener_start(struct opener **op, const struct opener_config *config, struct diag *diag);
 void opener_stop(struct opener *o); /* NULL is fine */
 int opener_pid(const struct opener *o);
+/*
+ * Answers are waited for only for a moment while urgent_fd (-1: none) is readable, and after until_ns
+ * (monotonic). NULL is fine.
+ */
+void opener_hurry(struct opener *o, int urgent_fd, uint64_t until_ns);
+bool opener_has_ended(struct opener *o);	    /* somebody killed it; NULL: no */
 const char *opener_missing(const struct opener *o); /* layers of the sandbox that it lacks; "" for none */
 
 /* Negative errno and the opener's sentence when it did not work. */
 int opener_capture(struct opener *o, unsigned index, struct opener_answer *answer, struct diag *diag);
 
 /* See path.h for what they do: path_rewrite(), path_finish_part(), path_remove(). */
-int opener_rewrite(struct opener *o, const char *path, struct diag *diag); /* a descriptor */
+int opener_rewrite(struct opener *o, const char *path, bool *part, struct diag *diag); /* a descriptor */
 int opener_finish(struct opener *o, const char *path, struct diag *diag);
 int opener_remove(struct opener *o, const char *path, struct diag *diag);
 

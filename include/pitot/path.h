@@ -47,8 +47,12 @@ int path_stat(const struct path_at *at, struct stat *st);
 int path_make_part(const struct path_at *at, struct diag *diag);
 /* From NAME.part to NAME. */
 int path_finish_part(const struct path_at *at, struct diag *diag);
-/* Emptied, or made.  A pipe that nobody reads is not waited for: -ENXIO.  A descriptor. */
-int path_rewrite(const struct path_at *at, struct diag *diag);
+/*
+ * To be written anew: NAME.part, which gets the name by path_finish_part() (*part), so that nobody reads a
+ * half of it, and has the mode of what is there.  What is no file is opened as it is, and a file where its
+ * directory takes no new one is emptied.  A pipe that nobody reads is not waited for: -ENXIO.  A descriptor.
+ */
+int path_rewrite(const struct path_at *at, bool *part, struct diag *diag);
 /* Whether that would work now; nothing is opened or made. */
 int path_may_rewrite(const struct path_at *at, struct diag *diag);
 /* Made, or opened to be read and written (a pid file): not emptied, and never a link.  A descriptor. */

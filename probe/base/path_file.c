@@ -151,11 +151,41 @@ int path_may_rewrite(const struct path_at *at, struct diag *diag)
 	return r;
 }
 
-int path_rewrite(const struct path_at *at, struct diag *diag)
+/* As whoever made the file wanted it, for those who read it. */
+static void path_take_after(int fd, const struct stat *old)
+{
+	(void)!fchmod(fd, old->st_mode & 0777);
+	if (geteuid() == 0)
+		(void)!fchown(fd, old->st_uid, old->st_gid);
+}
+
+/* -EACCES and the like: the directory takes no new file. */
+static int path_rewrite_part(const struct path_at *at, struct diag *diag)
 {
 	struct stat st;
-	int fd = path_open(at, O_WRONLY | O_NONBLOCK, diag);
+	int r = path_stat(at, &st), fd;
 
+	if (r < 0 && r != -ENOENT)
+		return path_error(at, r, diag);
+	if (r == 0 && (!S_ISREG(st.st_mode) || at->is_proc_link))
+		return -EACCES;
+	if (r == 0 && path_check(at, "", &st, diag) < 0)
+		return -EMLINK;
+	fd = path_make_part(at, diag);
+	if (fd >= 0 && r == 0)
+		path_take_after(fd, &st);
+	return fd;
+}
+
+int path_rewrite(const struct path_at *at, bool *part, struct diag *diag)
+{
+	struct stat st;
+	int fd = path_rewrite_part(at, diag);
+
+	*part = fd >= 0;
+	if (fd >= 0 || (fd != -EACCES && fd != -EPERM && fd != -EROFS && fd != -EMLINK))
+		return fd;
+	fd = path_open(at, O_WRONLY | O_NONBLOCK, diag);
 	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || ftruncate(fd, 0) == 0)
 		return fd;
 	close(fd);

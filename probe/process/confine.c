@@ -41,7 +41,7 @@ static int confine_list_files(struct confine *c, const struct config *config, st
 	if (!c->files)
 		return diag_set(diag, -ENOMEM, "out of memory");
 	if (config->stats_path && strcmp(config->stats_path, "-"))
-		confine_list_file(c, config->stats_path, "--stats", OPENER_REWRITES);
+		confine_list_file(c, config->stats_path, "--stats", OPENER_REWRITES | OPENER_FINISHES);
 	if (config->pidfile)
 		confine_list_file(c, config->pidfile, "--pidfile", OPENER_REMOVES);
 	if (c->control_path[0])
@@ -77,7 +77,6 @@ int confine_start_opener(struct confine *c, const struct config *config, struct 
 			 struct diag *diag)
 {
 	struct opener_config opener = {
-		.n_captures = config->n_interfaces,
 		.open_capture = interfaces_open_capture,
 		.ctx = captures,
 		.sandbox = config->sandbox != CONFIG_SANDBOX_OFF,
@@ -95,16 +94,21 @@ int confine_start_opener(struct confine *c, const struct config *config, struct 
 	c->user = user.uid;
 	opener.user = user.uid;
 	opener.group = user.gid;
+	opener.n_captures = config->n_interfaces;
+	if (opener.n_captures)
+		r = opener_start(&c->opener, &opener, diag);
+	opener.n_captures = 0;
 	opener.files = c->files;
 	opener.n_files = c->n_files;
-	if (!opener.n_captures && !opener.n_files)
-		return 0;
-	return opener_start(&c->opener, &opener, diag);
+	if (r == 0 && opener.n_files)
+		r = opener_start(&c->files_opener, &opener, diag);
+	return r;
 }
 
 static void confine_tell(const struct confine *c)
 {
-	const char *of_opener = c->opener ? opener_missing(c->opener) : "";
+	const struct opener *opener = c->opener ? c->opener : c->files_opener;
+	const char *of_opener = opener ? opener_missing(opener) : "";
 
 	log_debug("sandbox: %s", sandbox_report(c->sandbox));
 	if (sandbox_missing(c->sandbox)[0])
@@ -148,6 +152,7 @@ int confine_enter(struct confine *c, const struct config *config, struct diag *d
 void confine_deinit(struct confine *c)
 {
 	opener_stop(c->opener);
+	opener_stop(c->files_opener);
 	sandbox_free(c->sandbox);
 	free(c->files);
 	*c = (struct confine){0};

@@ -10,15 +10,21 @@
 #include "pitot/sandbox.h"
 
 struct confine {
-	struct opener *opener; /* NULL: nothing will have to be opened again */
+	/*
+	 * Two of them, so that a file system that hangs does not keep an interface from being opened again,
+	 * and neither has what the other needs.  NULL: there is nothing for it to do.
+	 */
+	struct opener *opener; /* of interfaces */
+	struct opener *files_opener;
 	struct sandbox *sandbox;
 	char control_path[4096];   /* of the control socket; "" none */
 	unsigned user;		   /* whom the process becomes */
-	struct opener_file *files; /* the opener's */
+	struct opener_file *files; /* the latter's */
 	unsigned n_files;
 };
 
-/* Forks the opener, if there is anything for it to do: before threads and before anything is secret. */
+/* Forks the openers, as far as there is anything for them to do: before threads and before anything is
+ * secret. */
 int confine_start_opener(struct confine *c, const struct config *config, struct capture_config *captures,
 			 struct diag *diag);
 /* Everything is open: gives up the rest, and logs what holds and what is missing. */

@@ -14,7 +14,9 @@
 #include "pitot/log.h"
 #include "announce.h"
 #include "daemon.h"
+#include "pidfile.h"
 #include "report.h"
+#include "statistics.h"
 
 enum { WAIT_MS = 200 };
 
@@ -49,34 +51,6 @@ static void control_own_flows(struct control *r)
 		r->own = own;
 }
 
-static FILE *control_open_stats(struct control *r, const char *path, struct diag *diag)
-{
-	int fd = opener_rewrite(r->confine.opener, path, diag);
-	FILE *out = fd < 0 ? NULL : fdopen(fd, "w");
-
-	if (fd >= 0 && !out) {
-		diag_set(diag, -errno, "%.400s: %s", path, strerror(errno));
-		close(fd);
-	}
-	return out;
-}
-
-/* On standard error; whoever reads it may take that long. */
-static void control_print(void (*report)(FILE *out, const struct ledger *l), const struct ledger *ledger,
-			  uint64_t wait_ns)
-{
-	char *text = NULL;
-	size_t size = 0;
-	FILE *out = open_memstream(&text, &size);
-
-	if (out) {
-		report(out, ledger);
-		fclose(out);
-		log_text(text, (unsigned)(wait_ns / NS_PER_MSEC));
-	}
-	free(text);
-}
-
 /*
  * All numbers at one moment.  Records that the exporting process has counted were counted by the metering
  * process before, but may not be published yet: it waits for room in the middle of a batch.
@@ -104,27 +78,19 @@ static int control_report(struct control *r, bool final)
 	struct report report;
 	struct ledger ledger;
 	struct diag diag = {""};
-	FILE *out;
 
 	control_take(r, &report, &ledger, final);
 	if (final && r->announced)
 		announce_stop(&ledger);
 	if (c->stats_path && !strcmp(c->stats_path, "-")) {
-		control_print(report_json, &ledger, wait_ns);
+		statistics_print(report_json, &ledger, wait_ns);
 	} else if (c->stats_path) {
-		out = control_open_stats(r, c->stats_path, &diag);
-		if (out)
-			report_json(out, &ledger);
-		if (out && fclose(out) != 0) {
-			diag_set(&diag, -errno, "%.400s: %s", c->stats_path, strerror(errno));
-			out = NULL;
-		}
-		if (!out) {
+		if (statistics_write(r->confine.files_opener, c->stats_path, &ledger, &diag) < 0) {
 			log_error("--stats %s", diag.text);
 			return 1;
 		}
 	} else if (!c->quiet) {
-		control_print(report_text, &ledger, wait_ns);
+		statistics_print(report_text, &ledger, wait_ns);
 	} else if (!final) {
 		log_info("SIGUSR1: --quiet leaves no summary, and there is no --stats");
 	}
@@ -133,8 +99,13 @@ static int control_report(struct control *r, bool final)
 
 static void control_stop_workers(struct control *r)
 {
-	atomic_store(&r->shared.exporting->stop_by_ns, clock_monotonic_ns() + r->config->stop_ns);
-	gate_wake(&r->shared.exporting->gate);
+	if (!r->stop_by_ns) {
+		r->stop_by_ns = clock_monotonic_ns() + r->config->stop_ns;
+		atomic_store(&r->shared.exporting->stop_by_ns, r->stop_by_ns);
+		gate_wake(&r->shared.exporting->gate);
+		opener_hurry(r->confine.opener, -1, r->stop_by_ns);
+		opener_hurry(r->confine.files_opener, -1, r->stop_by_ns);
+	}
 	for (unsigned i = 0; i < r->n_workers; i++)
 		command_tell_stop(&r->shared.to_metering[i], &(struct command_none){0});
 	if (r->feed)
@@ -232,7 +203,7 @@ static void control_remove_pidfile(const struct control *r)
 {
 	struct diag diag = {""};
 
-	if (r->pid_fd >= 0 && opener_remove(r->confine.opener, r->config->pidfile, &diag) < 0)
+	if (r->pid_fd >= 0 && opener_remove(r->confine.files_opener, r->config->pidfile, &diag) < 0)
 		log_warning("--pidfile %s", diag.text);
 }
 
@@ -244,6 +215,7 @@ void control_stop(struct control *r)
 		daemon_abandon(1);
 	}
 	r->stopping = true;
+	pidfile_end(r->pid_fd);
 	control_stop_workers(r);
 }
 
@@ -258,6 +230,23 @@ static void control_sleep(const struct control *r, unsigned n)
 	poll(fds, n + clients, WAIT_MS);
 }
 
+/* Killed by somebody: the user hears of it now, and not only when it would be needed. */
+static void control_check_openers(struct control *r)
+{
+	if (!r->opener_ended && opener_has_ended(r->confine.opener)) {
+		log_error(
+			"the process pitot-opener has ended: an interface that is made anew cannot be opened "
+			"again; start pitot again");
+		r->opener_ended = true;
+	}
+	if (!r->files_opener_ended && opener_has_ended(r->confine.files_opener)) {
+		log_error("the process pitot-files has ended: %s; start pitot again",
+			  r->config->stats_path ? "no statistics can be written, and output files stay .part"
+						: "output files stay .part, and the pid file stays");
+		r->files_opener_ended = true;
+	}
+}
+
 /* Until the metering processes have ended. */
 static void control_wait(struct control *r)
 {
@@ -270,6 +259,7 @@ static void control_wait(struct control *r)
 		interfaces_step(&r->interfaces, now_ns);
 		control_alive(r, now_ns);
 		log_tick(now_ns);
+		control_check_openers(r);
 		if (read(r->done_fd, &drained, sizeof(drained)) > 0)
 			control_check_workers(r);
 		control_own_flows(r);
@@ -367,6 +357,8 @@ static int control_measure(struct control *r, struct diag *diag)
 	}
 	if (ret < 0)
 		return ret;
+	opener_hurry(r->confine.opener, r->stop_fd, UINT64_MAX);
+	opener_hurry(r->confine.files_opener, r->stop_fd, UINT64_MAX);
 	daemon_ready();
 	if (r->config->daemon || r->config->log >= CONFIG_LOG_SYSLOG)
 		log_divert();
@@ -394,7 +386,7 @@ static void control_close_socket(struct control *r)
 	if (!r->socket)
 		return;
 	control_socket_close(r->socket);
-	if (opener_remove(r->confine.opener, r->confine.control_path, &diag) < 0)
+	if (opener_remove(r->confine.files_opener, r->confine.control_path, &diag) < 0)
 		log_debug("--control %s", diag.text); /* the next start replaces it */
 }
 
@@ -414,6 +406,8 @@ static void control_close(struct control *r)
 	confine_deinit(&r->confine);
 	if (r->signal_fd >= 0)
 		close(r->signal_fd);
+	if (r->stop_fd >= 0)
+		close(r->stop_fd);
 	if (r->done_fd >= 0)
 		close(r->done_fd);
 	shared_free(&r->shared);
@@ -441,6 +435,7 @@ int control_run(const struct config *config, int argc, char **argv)
 			    .announced = announce_is_wanted(config),
 			    .pid_fd = -1,
 			    .signal_fd = -1,
+			    .stop_fd = -1,
 			    .done_fd = -1,
 			    .service = {.fd = -1}};
 	struct diag diag = {""};
@@ -452,6 +447,7 @@ int control_run(const struct config *config, int argc, char **argv)
 	if (ret == 0) {
 		r.signal_fd = daemon_signals(&diag);
 		ret = r.signal_fd < 0 ? r.signal_fd : 0;
+		r.stop_fd = daemon_stop_fd();
 	}
 	if (ret == 0)
 		ret = control_open_log(config, &diag);

@@ -30,11 +30,13 @@ struct control {
 	struct exporter *exporter;
 	struct exporting *exporting;
 	struct own_flows own;
-	int signal_fd, done_fd;
-	int pid_fd;    /* of --pidfile, once it was written */
-	bool stopping; /* by TERM or INT */
+	int signal_fd, stop_fd, done_fd;
+	int pid_fd;	     /* of --pidfile, once it was written */
+	uint64_t stop_by_ns; /* when all has to be over; 0: nobody asked */
+	bool stopping;	     /* by TERM or INT */
 	struct reload reload;
 	struct confine confine;
+	bool opener_ended, files_opener_ended; /* that was told */
 	struct interfaces interfaces;
 	struct service service;
 	struct control_socket *socket;	   /* NULL: none */

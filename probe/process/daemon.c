@@ -13,8 +13,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "pitot/path.h"
-
 static int ready_fd = -1;
 
 int daemon_open_standard(void)
@@ -98,44 +96,6 @@ void daemon_ready(void)
 	ready_fd = -1;
 }
 
-/* The lock is the process's, which no child inherits, and goes with it however it ends. */
-static int lock_pidfile(int fd)
-{
-	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-
-	return fcntl(fd, F_SETLK, &lock) == 0 ? 0 : -errno;
-}
-
-static pid_t pidfile_holder(int fd)
-{
-	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-
-	return fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK ? lock.l_pid : 0;
-}
-
-int daemon_write_pidfile(const char *path, unsigned user, struct diag *diag)
-{
-	struct path_at at;
-	struct diag why;
-	int r = path_find(&at, path, user, &why), fd = r < 0 ? r : path_own(&at, &why);
-	char text[32];
-	int n = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
-
-	path_forget(&at);
-	if (fd < 0)
-		return diag_set(diag, fd, "--pidfile %.490s", why.text);
-	r = lock_pidfile(fd);
-	if (r == -EACCES || r == -EAGAIN)
-		diag_set(diag, r, "--pidfile %s: it is that of process %ld, which is running", path,
-			 (long)pidfile_holder(fd));
-	else if ((ftruncate(fd, 0) < 0 && errno != EINVAL /* a device */) || write(fd, text, (size_t)n) != n)
-		r = diag_set(diag, -errno, "--pidfile %s: %s", path, strerror(errno));
-	else
-		return fd;
-	close(fd);
-	return r;
-}
-
 void daemon_allow_files(uint64_t n)
 {
 	struct rlimit limit;
@@ -160,6 +120,16 @@ int daemon_signals(struct diag *diag)
 	signal(SIGPIPE, SIG_IGN);
 	fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
 	return fd < 0 ? diag_set(diag, -errno, "signals: %s", strerror(errno)) : fd;
+}
+
+int daemon_stop_fd(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	return signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
 }
 
 void daemon_may_end(bool may)

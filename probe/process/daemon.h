@@ -1,5 +1,5 @@
 /*
- * daemon: what makes a program a daemon: background, pid file, signals.
+ * daemon: what makes a program a daemon: background, signals.
  */
 #ifndef DAEMON_H
 #define DAEMON_H
@@ -25,18 +25,14 @@ int daemon_fork(struct diag *diag);
 /* Everything is open: the parent may leave, and the standard streams go to /dev/null. */
 void daemon_ready(void);
 
-/*
- * The descriptor, which stays open as long as the process does: it holds a lock, by which another process
- * sees that the file is in use.  user: whom the process becomes (path.h).  Or negative errno, -EACCES or
- * -EAGAIN when another process holds it.
- */
-int daemon_write_pidfile(const char *path, unsigned user, struct diag *diag);
-
 /* Lets the process have that many files open, as far as the system allows it; never fewer than before. */
 void daemon_allow_files(uint64_t n);
 
 /* Blocks the signals that the program answers and returns a descriptor to read them from. */
 int daemon_signals(struct diag *diag);
+/* A descriptor that can be polled, and is not read: TERM or INT waits to be read from the other one.  -1:
+ * none. */
+int daemon_stop_fd(void);
 /* Whether TERM and INT end the program by themselves: while it opens what may not be there, as a pipe's other
  * end. */
 void daemon_may_end(bool may);

@@ -11,6 +11,7 @@
 #include "pitot/netif.h"
 #include "control_requests.h"
 #include "daemon.h"
+#include "pidfile.h"
 #include "pitot/control_protocol.h"
 #include "pitot/log.h"
 
@@ -18,6 +19,8 @@ enum {
 	QUEUE_OFFLINE = 4096, /* records: stays in the cache; the metering process waits for room */
 	FILES_OF_OURS = 256,  /* descriptors besides those of savefiles and collectors */
 };
+
+static const uint64_t last_breath_ns = 3 * NS_PER_SEC; /* of a process that ends, beside --stop-timeout */
 
 static int setup_interfaces(struct control *r, struct diag *diag)
 {
@@ -213,7 +216,7 @@ static int setup_exporter(struct control *r, struct diag *diag)
 			      .replay_octets = c->replay_octets,
 			      .replay_ns = c->replay_ns,
 			      .offline = !r->live,
-			      .opener = r->confine.opener,
+			      .opener = r->confine.files_opener,
 			      .user = r->confine.user},
 		.domain = c->domain,
 		.template_ns = c->template_ns,
@@ -289,11 +292,42 @@ static int setup_control_socket(struct control *r, struct diag *diag)
 	return 0;
 }
 
+/* Before anything else: what an earlier process still writes to must not be touched while it does. */
+static int setup_pidfile(struct control *r, struct diag *diag)
+{
+	const struct config *c = r->config;
+	struct sandbox_user user;
+	int ret = c->pidfile ? sandbox_find_user(&user, c->user, c->stay_root, diag) : 0;
+
+	if (ret < 0 || !c->pidfile)
+		return ret;
+	r->pid_fd = pidfile_take(c->pidfile, user.uid, c->stop_ns + last_breath_ns, diag);
+	return r->pid_fd < 0 ? r->pid_fd : 0;
+}
+
+static int setup_write_pidfile(struct control *r, struct diag *diag)
+{
+	struct diag ignored;
+	int ret = r->config->pidfile ? pidfile_write(r->pid_fd, r->config->pidfile, diag) : 0;
+
+	if (ret < 0) { /* then it is nobody's */
+		(void)opener_remove(r->confine.files_opener, r->config->pidfile, &ignored);
+		close(r->pid_fd);
+		r->pid_fd = -1;
+	}
+	return ret;
+}
+
 int setup_open(struct control *r, struct diag *diag)
 {
 	const struct config *c = r->config;
-	int ret = r->live ? setup_interfaces(r, diag) : 0;
+	int ret;
 
+	/* nothing was measured, and paths and names may hang; the resolver's threads hear no signals */
+	daemon_may_end(true);
+	ret = setup_pidfile(r, diag);
+	if (ret == 0 && r->live)
+		ret = setup_interfaces(r, diag);
 	r->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (ret == 0 && r->done_fd < 0)
 		ret = diag_set(diag, -errno, "eventfd: %s", strerror(errno));
@@ -305,16 +339,13 @@ int setup_open(struct control *r, struct diag *diag)
 		ret = confine_start_opener(&r->confine, c, r->captures, diag);
 	if (ret == 0)
 		ret = setup_shared(r, diag);
-	daemon_may_end(true); /* nothing was measured; the resolver's threads hear no signals */
 	if (ret == 0)
 		ret = setup_workers(r, diag);
 	if (ret == 0)
 		ret = setup_exporter(r, diag);
 	daemon_may_end(false);
-	if (ret == 0 && c->pidfile) {
-		r->pid_fd = daemon_write_pidfile(c->pidfile, r->confine.user, diag);
-		ret = r->pid_fd < 0 ? r->pid_fd : 0;
-	}
+	if (ret == 0)
+		ret = setup_write_pidfile(r, diag);
 	if (ret == 0)
 		ret = setup_control_socket(r, diag);
 	if (ret == 0 && r->live)

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,12 +17,17 @@
 #include "sandbox/opener_internal.h"
 
 #define ANSWER_NS (5 * NS_PER_SEC)
+#define HURRY_NS  (100 * NS_PER_MSEC) /* when there is something more urgent, or the end is near */
+#define LEAVE_NS  (500 * NS_PER_MSEC) /* for the opener to end by itself */
 
 struct opener {
 	int fd;
 	pid_t pid;
 	pthread_mutex_t mutex; /* one question at a time */
 	uint32_t number;
+	uint32_t unanswered; /* number of the question that it is still at; 0 none */
+	_Atomic uint64_t until_ns;
+	_Atomic int urgent_fd;
 	const struct opener_file *files;
 	unsigned n_files;
 	char missing[256];
@@ -100,23 +106,48 @@ int opener_receive(int fd, struct opener_reply *reply, int *fds, unsigned *n_fds
 
 /* ---- start and end */
 
+/* When a question that is asked now is given up. */
+static uint64_t opener_patience(struct opener *o, uint64_t now_ns)
+{
+	uint64_t end_ns = now_ns + ANSWER_NS, until_ns = atomic_load(&o->until_ns);
+
+	if (end_ns > until_ns)
+		end_ns = until_ns;
+	return end_ns > now_ns + HURRY_NS ? end_ns : now_ns + HURRY_NS;
+}
+
+/* Until there is an answer: 0, or negative errno. */
+static int opener_poll(struct opener *o, uint64_t begun_ns, uint64_t end_ns)
+{
+	for (;;) {
+		struct pollfd fds[] = {{.fd = o->fd, .events = POLLIN},
+				       {.fd = atomic_load(&o->urgent_fd), .events = POLLIN}};
+		uint64_t now_ns = clock_monotonic_ns();
+		int n;
+
+		if (end_ns > begun_ns + HURRY_NS && poll(&fds[1], 1, 0) > 0)
+			end_ns = begun_ns + HURRY_NS;
+		n = poll(fds, end_ns > begun_ns + HURRY_NS ? 2 : 1,
+			 now_ns < end_ns ? (int)((end_ns - now_ns) / NS_PER_MSEC) + 1 : 0);
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (n > 0 && fds[0].revents)
+			return 0;
+		if (n == 0 && clock_monotonic_ns() >= end_ns)
+			return -ETIMEDOUT;
+	}
+}
+
 static int opener_wait(struct opener *o, uint32_t number, struct opener_reply *reply, int *fds,
 		       unsigned *n_fds)
 {
-	uint64_t end_ns = clock_monotonic_ns() + ANSWER_NS;
+	uint64_t begun_ns = clock_monotonic_ns(), end_ns = opener_patience(o, begun_ns);
 
 	for (;;) {
-		struct pollfd pfd = {.fd = o->fd, .events = POLLIN};
-		uint64_t now_ns = clock_monotonic_ns();
-		int n = now_ns < end_ns ? poll(&pfd, 1, (int)((end_ns - now_ns) / NS_PER_MSEC) + 1) : 0, r;
+		int r = opener_poll(o, begun_ns, end_ns);
 
-		if (n == 0)
-			return -ETIMEDOUT;
-		if (n < 0) {
-			if (errno == EINTR)
-				continue;
-			return -errno;
-		}
+		if (r < 0)
+			return r;
 		r = opener_receive(o->fd, reply, fds, n_fds);
 		if (r == 1)
 			return -EPIPE;
@@ -135,6 +166,8 @@ static int opener_started(struct opener *o, struct diag *diag)
 	unsigned n_fds;
 	int r = opener_wait(o, 0, &reply, fds, &n_fds);
 
+	if (r == -EPIPE)
+		return diag_set(diag, r, "the opener process did not start");
 	if (r < 0)
 		return diag_set(diag, r, "the opener process did not start: %s", strerror(-r));
 	if (reply.result < 0)
@@ -150,17 +183,20 @@ int opener_start(struct opener **op, const struct opener_config *config, struct 
 
 	if (!o)
 		return diag_set(diag, -ENOMEM, "the opener process: out of memory");
-	*o = (struct opener){.fd = -1, .pid = -1, .files = config->files, .n_files = config->n_files};
+	*o = (struct opener){.fd = -1,
+			     .pid = -1,
+			     .until_ns = UINT64_MAX,
+			     .urgent_fd = -1,
+			     .files = config->files,
+			     .n_files = config->n_files};
 	pthread_mutex_init(&o->mutex, NULL);
 	r = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0 ? -errno : 0;
 	if (r == 0) {
 		o->fd = fds[0];
 		o->pid = fork();
 		r = o->pid < 0 ? -errno : 0;
-		if (o->pid == 0) {
-			close(fds[0]);
+		if (o->pid == 0)
 			_exit(opener_serve(fds[1], config));
-		}
 		close(fds[1]);
 	}
 	r = r < 0 ? diag_set(diag, r, "the opener process: %s", strerror(-r)) : opener_started(o, diag);
@@ -172,6 +208,15 @@ int opener_start(struct opener **op, const struct opener_config *config, struct 
 	return 0;
 }
 
+/* One that hangs is not waited for: it finds this end closed when it goes on, and ends. */
+static void opener_reap(pid_t pid)
+{
+	uint64_t end_ns = clock_monotonic_ns() + LEAVE_NS;
+
+	while (waitpid(pid, NULL, WNOHANG) == 0 && clock_monotonic_ns() < end_ns)
+		poll(NULL, 0, 2);
+}
+
 void opener_stop(struct opener *o)
 {
 	if (!o)
@@ -180,8 +225,8 @@ void opener_stop(struct opener *o)
 		shutdown(o->fd, SHUT_RDWR); /* a child that was forked since may hold it, too */
 		close(o->fd);
 	}
-	while (o->pid > 0 && waitpid(o->pid, NULL, 0) < 0 && errno == EINTR)
-		;
+	if (o->pid > 0)
+		opener_reap(o->pid);
 	pthread_mutex_destroy(&o->mutex);
 	free(o);
 }
@@ -191,6 +236,21 @@ int opener_pid(const struct opener *o)
 	return o->pid;
 }
 
+void opener_hurry(struct opener *o, int urgent_fd, uint64_t until_ns)
+{
+	if (!o)
+		return;
+	atomic_store(&o->urgent_fd, urgent_fd);
+	atomic_store(&o->until_ns, until_ns);
+}
+
+bool opener_has_ended(struct opener *o)
+{
+	struct pollfd pfd = {.fd = o ? o->fd : -1};
+
+	return poll(&pfd, 1, 0) > 0 && pfd.revents & (POLLHUP | POLLERR);
+}
+
 const char *opener_missing(const struct opener *o)
 {
 	return o->missing;
@@ -198,24 +258,62 @@ const char *opener_missing(const struct opener *o)
 
 /* ---- questions */
 
+/* The answer to a question that was given up may have come by now; until then another one would wait behind
+ * it. */
+static int opener_catch_up(struct opener *o)
+{
+	struct opener_reply reply;
+	int fds[OPENER_FDS], r = 0;
+	unsigned n_fds;
+
+	while (o->unanswered && r == 0) {
+		struct pollfd pfd = {.fd = o->fd, .events = POLLIN};
+
+		if (poll(&pfd, 1, 0) <= 0)
+			return -EBUSY;
+		r = opener_receive(o->fd, &reply, fds, &n_fds);
+		opener_close_all(fds, n_fds);
+		if (r == 0 && reply.number == o->unanswered)
+			o->unanswered = 0;
+	}
+	return r == 1 ? -EPIPE : r;
+}
+
+static const char *opener_why(int r)
+{
+	switch (r) {
+	case -EPIPE:
+	case -ECONNRESET:
+		return "it has ended";
+	case -ETIMEDOUT:
+		return "it does not answer";
+	case -EBUSY:
+		return "it still does not answer";
+	default:
+		return strerror(-r);
+	}
+}
+
 static int opener_ask(struct opener *o, enum opener_kind kind, unsigned index, struct opener_reply *reply,
 		      int *fds, unsigned *n_fds)
 {
 	struct opener_request request = {.kind = (uint16_t)kind, .index = (uint16_t)index};
-	int r = 0;
+	int r;
 
 	*n_fds = 0;
 	*reply = (struct opener_reply){0};
 	pthread_mutex_lock(&o->mutex);
+	r = opener_catch_up(o);
 	request.number = ++o->number ? o->number : ++o->number;
-	if (send(o->fd, &request, sizeof(request), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+	if (r == 0 && send(o->fd, &request, sizeof(request), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
 		r = -errno;
 	if (r == 0)
 		r = opener_wait(o, request.number, reply, fds, n_fds);
+	if (r == -ETIMEDOUT)
+		o->unanswered = request.number;
 	pthread_mutex_unlock(&o->mutex);
 	if (r < 0)
-		snprintf(reply->text, sizeof(reply->text), "the opener process: %s",
-			 r == -EPIPE ? "it has ended" : strerror(-r));
+		snprintf(reply->text, sizeof(reply->text), "the opener process: %s", opener_why(r));
 	return r < 0 ? r : reply->result;
 }
 
@@ -235,18 +333,18 @@ int opener_capture(struct opener *o, unsigned index, struct opener_answer *answe
 }
 
 /* Without an opener, and for what it does not know: the caller does it. */
-static int opener_do_path(enum opener_kind kind, const char *path, int *fd, struct diag *diag)
+static int opener_do_path(enum opener_kind kind, const char *path, int *fd, bool *part, struct diag *diag)
 {
 	struct path_at at;
 	int r = path_find(&at, path, geteuid(), diag);
 
 	if (r == 0)
-		r = opener_do(kind, &at, fd, diag);
+		r = opener_do(kind, &at, fd, part, diag);
 	path_forget(&at);
 	return r;
 }
 
-static int opener_ask_file(struct opener *o, enum opener_kind kind, const char *path, int *fd,
+static int opener_ask_file(struct opener *o, enum opener_kind kind, const char *path, int *fd, bool *part,
 			   struct diag *diag)
 {
 	struct opener_reply reply;
@@ -257,10 +355,11 @@ static int opener_ask_file(struct opener *o, enum opener_kind kind, const char *
 	while (o && i < o->n_files && strcmp(o->files[i].path, path))
 		i++;
 	if (!o || i == o->n_files)
-		return opener_do_path(kind, path, fd, diag);
+		return opener_do_path(kind, path, fd, part, diag);
 	r = opener_ask(o, kind, i, &reply, fds, &n_fds);
 	if (r == 0 && n_fds != (kind == OPENER_REWRITE))
 		r = -EPROTO;
+	*part = reply.facts[0] != 0;
 	if (r == 0 && n_fds)
 		*fd = fds[0];
 	else
@@ -268,23 +367,25 @@ static int opener_ask_file(struct opener *o, enum opener_kind kind, const char *
 	return r < 0 ? diag_set(diag, r, "%.255s", reply.text[0] ? reply.text : strerror(-r)) : 0;
 }
 
-int opener_rewrite(struct opener *o, const char *path, struct diag *diag)
+int opener_rewrite(struct opener *o, const char *path, bool *part, struct diag *diag)
 {
-	int fd, r = opener_ask_file(o, OPENER_REWRITE, path, &fd, diag);
+	int fd, r = opener_ask_file(o, OPENER_REWRITE, path, &fd, part, diag);
 
 	return r < 0 ? r : fd;
 }
 
 int opener_finish(struct opener *o, const char *path, struct diag *diag)
 {
+	bool part;
 	int fd;
 
-	return opener_ask_file(o, OPENER_FINISH, path, &fd, diag);
+	return opener_ask_file(o, OPENER_FINISH, path, &fd, &part, diag);
 }
 
 int opener_remove(struct opener *o, const char *path, struct diag *diag)
 {
+	bool part;
 	int fd;
 
-	return opener_ask_file(o, OPENER_REMOVE, path, &fd, diag);
+	return opener_ask_file(o, OPENER_REMOVE, path, &fd, &part, diag);
 }

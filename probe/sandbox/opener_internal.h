@@ -29,8 +29,10 @@ int opener_receive(int fd, struct opener_reply *reply, int *fds, unsigned *n_fds
 /* The opener's life; returns its exit status. */
 int opener_serve(int fd, const struct opener_config *config);
 
-/* What is asked, done: by the opener, and by the caller itself when there is none.  *fd is -1 but for
- * REWRITE. */
-int opener_do(enum opener_kind kind, const struct path_at *at, int *fd, struct diag *diag);
+/*
+ * What is asked, done: by the opener, and by the caller itself when there is none.  *fd is -1 but for
+ * REWRITE, whose *part says which file that is (path.h).
+ */
+int opener_do(enum opener_kind kind, const struct path_at *at, int *fd, bool *part, struct diag *diag);
 
 #endif

@@ -7,7 +7,9 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/capability.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,12 +31,13 @@ struct serve {
 
 /* ---- files */
 
-int opener_do(enum opener_kind kind, const struct path_at *at, int *fd, struct diag *diag)
+int opener_do(enum opener_kind kind, const struct path_at *at, int *fd, bool *part, struct diag *diag)
 {
 	*fd = -1;
+	*part = false;
 	switch (kind) {
 	case OPENER_REWRITE:
-		*fd = path_rewrite(at, diag);
+		*fd = path_rewrite(at, part, diag);
 		return *fd < 0 ? *fd : 0;
 	case OPENER_FINISH:
 		return path_finish_part(at, diag);
@@ -120,7 +123,7 @@ static int serve_drop(const struct serve *s, struct diag *diag)
 	int r;
 
 	setrlimit(RLIMIT_CORE, &none);
-	(void)prctl(PR_SET_NAME, "pitot-opener");
+	(void)prctl(PR_SET_NAME, s->config->n_captures ? "pitot-opener" : "pitot-files");
 	sandbox_drop_bounding(more);
 	r = serve_become_user(s, diag);
 	if (r < 0)
@@ -216,12 +219,14 @@ static int serve_file(const struct serve *s, const struct opener_request *reques
 		      int *fds, unsigned *n_fds)
 {
 	struct diag diag = {""};
+	bool part = false;
 	int r, fd = -1;
 
 	if (request->index >= s->config->n_files ||
 	    !serve_permits(&s->config->files[request->index], request->kind))
 		return -EBADRQC;
-	r = opener_do((enum opener_kind)request->kind, &s->files[request->index], &fd, &diag);
+	r = opener_do((enum opener_kind)request->kind, &s->files[request->index], &fd, &part, &diag);
+	reply->facts[0] = part;
 	snprintf(reply->text, sizeof(reply->text), "%.255s", diag.text);
 	if (fd >= 0)
 		fds[(*n_fds)++] = fd;
@@ -247,6 +252,21 @@ static int serve_one(int fd, const struct serve *s, const struct opener_request 
 	return r;
 }
 
+/*
+ * It lives as long as its parent needs it: signals to the whole group of processes (of a terminal, of a
+ * service) are the parent's.  What the parent has open is not its business.
+ */
+static void serve_begin(int fd)
+{
+	sigset_t all;
+
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL);
+	if (fd > 3)
+		close_range(3, (unsigned)fd - 1, 0);
+	close_range((unsigned)fd + 1, UINT_MAX, 0);
+}
+
 static int serve_set_up(struct serve *s, struct opener_reply *reply, struct diag *diag)
 {
 	int r = s->config->n_files > FILES_MAX
@@ -266,6 +286,7 @@ int opener_serve(int fd, const struct opener_config *config)
 	int r;
 
 	s.config = config;
+	serve_begin(fd);
 	if (config->detach)
 		serve_leave_terminal();
 	r = serve_set_up(&s, &reply, &diag);

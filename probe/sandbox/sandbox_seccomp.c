@@ -228,7 +228,7 @@ static const char *const names_process[] = {
 static const char *const names_libpcap[] = {"getsockname", "newfstatat", "statx", NULL};
 
 static const char *const names_opener[] = {
-	"bind",	     "faccessat", "faccessat2",	 "fchown",     "fchown32", "fcntl",	 "fcntl64",
+	"bind",	     "faccessat", "faccessat2",	 "fchmod",     "fchown",     "fchown32", "fcntl",	 "fcntl64",
 	"fstatat64", "ftruncate", "getsockname", "getsockopt", "ioctl",	   "newfstatat", "open",
 	"openat",    "recv",	  "recvfrom",	 "recvmsg",    "rename",   "renameat",	 "renameat2",
 	"sendmsg",   "sendto",	  "setsockopt",	 "statx",      "unlink",   "unlinkat",	 NULL,

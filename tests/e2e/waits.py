@@ -5,6 +5,7 @@
 """
 import os
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -150,8 +151,112 @@ def part_silent_pipe():
             hear(f"a silent pipe, magic {magic:x}", p, stats)
 
 
+# ---- files and processes that hang
+
+
+def children(pid):
+    """{name: pid} of the processes that it has forked."""
+    found = {}
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            found[Path(f"/proc/{child}/comm").read_text().strip()] = int(child)
+    return found
+
+
+def is_gone(pid):
+    """Also when nobody collects orphans here."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+class Piped(Running):
+    """pitot, which measures a pipe that the test holds open: it goes on until it is told to stop."""
+
+    def __init__(self, directory, *args, **how):
+        super().__init__(directory, "-q", "-r", "-", *args, stdin=subprocess.PIPE, **how)
+        self.process.stdin.write(WEB.read_bytes())
+        self.process.stdin.flush()
+        self.started()
+
+
+def part_statistics_pipe():
+    """--stats is a pipe: nobody reads it, or somebody who does not read."""
+    for reader in (False, True):
+        with e.workdir() as d:
+            os.mkfifo(f"{d}/stats")
+            hold = os.open(f"{d}/stats", os.O_RDWR | os.O_NONBLOCK) if reader else None
+            while reader:
+                try:
+                    os.write(hold, bytes(4096))
+                except BlockingIOError:
+                    break
+            p = Piped(d, "-n", f"json:{d}/out", "--stats", f"{d}/stats")
+            p.process.send_signal(signal.SIGUSR1)
+            words = "does not read" if reader else "No such device"
+            e.wait(lambda: words in p.said(), lambda: f"--stats to a pipe: no '{words}': {p.said()}", PATIENCE_S)
+            e.check(p.term() == 1 and p.said().count(words) == 2, f"--stats to a pipe: {p.said()}")
+            if reader:
+                os.close(hold)
+
+
+def part_statistics_whole():
+    """Whoever opens the statistics has all of them, and their mode stays."""
+    with e.workdir() as d:
+        stats = Path(d) / "stats"
+        stats.write_text("old")
+        stats.chmod(0o644)
+        p = Piped(d, "-n", f"json:{d}/out", "--stats", stats)
+        with open(stats, encoding="ascii") as old:
+            s = statistics_of(p, stats)
+            e.check(s and s["packets"]["received"] == 76, f"statistics: {s}")
+            e.check(old.read() == "old", "the file was changed under its reader")
+        e.check(stats.stat().st_mode & 0o777 == 0o644, f"the mode is {stats.stat().st_mode:o}")
+        p.process.stdin.close()
+        e.check(p.end() == 0 and e.statistics(stats)["final"], f"final: {p.said()}")
+        e.check(sorted(os.listdir(d)) == ["out", "stats", "stderr"], f"left: {os.listdir(d)}")
+
+
+def part_helpers():
+    """The process that opens files is stopped, or killed."""
+    for how, words in ((signal.SIGSTOP, "does not answer"), (signal.SIGKILL, "has ended")):
+        with e.workdir() as d:
+            p = Piped(d, "-n", f"json:{d}/out", "--stats", f"{d}/stats", "-p", f"{d}/pid", "--stop-timeout", "1")
+            helper = children(p.process.pid)["pitot-files"]
+            os.kill(helper, how)
+            p.process.send_signal(signal.SIGUSR1)
+            if how == signal.SIGKILL:
+                e.wait(lambda: words in p.said(), lambda: f"{how}: not told: {p.said()}", PATIENCE_S)
+            status = p.term()
+            e.check(status not in (None, 0) and words in p.said(), f"{how.name}: {status} {p.said()}")
+            if how == signal.SIGSTOP:
+                os.kill(helper, signal.SIGCONT)
+            e.wait(lambda: is_gone(helper), f"{how.name}: the process stays behind")
+
+
+def part_restart():
+    """The new one starts while the old one still ends: it waits for it.  One that is at work is not waited for."""
+    with e.workdir() as d, e.workdir() as d2, socket.socket() as collector:
+        collector.bind(("127.0.0.1", 0))
+        collector.listen()  # and nobody accepts, or reads
+        pidfile = Path(d) / "pid"
+        old = Piped(d, "-n", f"ipfix+tcp://127.0.0.1:{collector.getsockname()[1]}", "-p", pidfile, "--stop-timeout", "3")
+        e.wait(lambda: pidfile.read_text() == f"{old.process.pid}\n", "no pid file")
+        got = e.run("-q", "-r", WEB, "-n", f"json:{d2}/none", "-p", pidfile)
+        e.check(got.returncode == 1 and f"process {old.process.pid}, which is running".encode() in got.stderr, f"{got}")
+        os.kill(old.process.pid, signal.SIGTERM)
+        new = Running(d2, "-q", "-r", "-", "-n", f"json:{d2}/out", "-p", pidfile, stdin=subprocess.PIPE)
+        new.process.stdin.write(WEB.read_bytes())
+        new.process.stdin.close()
+        e.check(new.end() == 0 and f"process {old.process.pid} is ending" in new.said(), f"the new one: {new.said()}")
+        e.check(old.end() is not None, f"the old one: {old.said()}")
+        e.check(not pidfile.exists(), "the pid file stays behind")
+
+
 def main():
-    parts = [part_closed_descriptors, part_huge_file, part_silent_pipe]
+    parts = [part_closed_descriptors, part_huge_file, part_silent_pipe, part_statistics_pipe, part_statistics_whole,
+             part_helpers, part_restart]
     for part in parts:
         if len(sys.argv) > 3 and sys.argv[3] not in part.__name__:
             continue

@@ -14,6 +14,8 @@ EXCEPTIONS = {
     "process/control.c": "end to end: tests/e2e",
     "process/setup.c": "end to end: tests/e2e",
     "process/daemon.c": "end to end: tests/e2e",
+    "process/pidfile.c": "end to end: tests/e2e/waits.py",
+    "process/statistics.c": "end to end: tests/e2e/waits.py",
     "process/announce.c": "end to end: tests/e2e/messages.py",
     "ctl/client.c": "end to end: tests/e2e/control.py",
     "ctl/pitotctl.c": "end to end: tests/e2e/control.py",

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,9 +21,10 @@
 #include "pitot/sandbox.h"
 #include "sandbox/opener_internal.h"
 
-static char directory[64], stats[128], output[128], part[128], pid_file[128], other[128];
+static bool is_part;
+static char directory[64], stats[128], stats_part[140], output[128], part[128], pid_file[128], other[128];
 static const struct opener_file files[] = {
-	{stats, "--stats", OPENER_REWRITES},
+	{stats, "--stats", OPENER_REWRITES | OPENER_FINISHES},
 	{output, "--collector", OPENER_FINISHES},
 	{pid_file, "--pidfile", OPENER_REMOVES},
 };
@@ -66,6 +68,7 @@ static int set_up(void **state)
 	if (!mkdtemp(directory))
 		return -1;
 	snprintf(stats, sizeof(stats), "%s/stats", directory);
+	snprintf(stats_part, sizeof(stats_part), "%s.part", stats);
 	snprintf(output, sizeof(output), "%s/output", directory);
 	snprintf(part, sizeof(part), "%s/output.part", directory);
 	snprintf(other, sizeof(other), "%s/other", directory);
@@ -77,6 +80,7 @@ static int tear_down(void **state)
 {
 	(void)state;
 	unlink(stats);
+	unlink(stats_part);
 	unlink(output);
 	unlink(part);
 	unlink(other);
@@ -102,13 +106,22 @@ static void test_files(void **state)
 
 	(void)state;
 	touch(stats);
-	fd = opener_rewrite(o, stats, &diag);
+	fd = opener_rewrite(o, stats, &is_part, &diag);
 	assert_true(fd >= 0);
 	assert_int_equal(write(fd, "x", 1), 1);
 	assert_int_equal(fstat(fd, &st), 0);
 	assert_int_equal(st.st_size, 1);
 	assert_int_not_equal(fcntl(fd, F_GETFD) & FD_CLOEXEC, 0);
+	assert_int_equal(st.st_mode & 0777, 0600); /* as the old one was */
 	close(fd);
+	/* whoever reads it has the old one until the new one is complete */
+	assert_true(is_part);
+	assert_int_equal(stat(stats, &st), 0);
+	assert_int_equal(st.st_size, 8);
+	assert_int_equal(opener_finish(o, stats, &diag), 0);
+	assert_int_equal(stat(stats, &st), 0);
+	assert_int_equal(st.st_size, 1);
+	assert_int_equal(access(stats_part, F_OK), -1);
 	touch(part);
 	assert_int_equal(opener_finish(o, output, &diag), 0);
 	assert_int_equal(access(part, F_OK), -1);
@@ -141,11 +154,13 @@ static void test_files_after_the_sandbox(void **state)
 			_exit(1);
 		if (open(stats, O_WRONLY | O_CREAT, 0600) >= 0 && !strstr(sandbox_missing(s), "Landlock"))
 			_exit(2);
-		if (opener_rewrite(o, stats, &diag) < 0)
+		if (opener_rewrite(o, stats, &is_part, &diag) < 0)
 			_exit(3);
 		if (opener_finish(o, output, &diag) < 0)
 			_exit(4);
-		_exit(opener_rewrite(o, other, &diag) < 0 || strstr(sandbox_missing(s), "Landlock") ? 0 : 5);
+		_exit(opener_rewrite(o, other, &is_part, &diag) < 0 || strstr(sandbox_missing(s), "Landlock")
+			      ? 0
+			      : 5);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);
@@ -155,7 +170,7 @@ static void test_files_after_the_sandbox(void **state)
 static void test_without_opener(void **state)
 {
 	struct diag diag;
-	int fd = opener_rewrite(NULL, stats, &diag);
+	int fd = opener_rewrite(NULL, stats, &is_part, &diag);
 
 	(void)state;
 	assert_true(fd >= 0);
@@ -180,8 +195,8 @@ static void test_rights(void **state)
 		touch(paths[i]);
 		touch(part);
 		if (i != 0)
-			assert_int_equal(opener_rewrite(o, paths[i], &diag), -EBADRQC);
-		if (i != 1)
+			assert_int_equal(opener_rewrite(o, paths[i], &is_part, &diag), -EBADRQC);
+		if (i == 2)
 			assert_int_equal(opener_finish(o, paths[i], &diag), -EBADRQC);
 		if (i != 2)
 			assert_int_equal(opener_remove(o, paths[i], &diag), -EBADRQC);
@@ -354,10 +369,8 @@ static void test_garbage(void **state)
 		fflush(stdout);
 		pid = fork();
 		if (pid == 0) {
-			int r;
+			int r = opener_serve(fds[1], &config);
 
-			close(fds[0]);
-			r = opener_serve(fds[1], &config);
 			if (config.sandbox)
 				_exit(r);
 			exit(r); /* where coverage is counted, this is what writes it */
@@ -410,6 +423,61 @@ static void test_orphan(void **state)
 	}
 }
 
+/* One that hangs is not waited for longer than that, and in time of need hardly at all. */
+static void test_stopped(void **state)
+{
+	struct opener *o = start(0, true);
+	uint64_t begun_ns = clock_monotonic_ns();
+	struct diag diag;
+	int fds[2], pid = opener_pid(o);
+
+	(void)state;
+	assert_false(opener_has_ended(o));
+	assert_int_equal(kill(pid, SIGSTOP), 0);
+	assert_int_equal(pipe(fds), 0);
+	assert_int_equal(write(fds[1], "x", 1), 1);
+	opener_hurry(o, fds[0], UINT64_MAX); /* it can be read: a signal, in pitot */
+	assert_int_equal(opener_rewrite(o, stats, &is_part, &diag), -ETIMEDOUT);
+	assert_non_null(strstr(diag.text, "does not answer"));
+	assert_int_equal(opener_rewrite(o, stats, &is_part, &diag), -EBUSY);
+	opener_hurry(o, -1, begun_ns);
+	assert_int_equal(opener_finish(o, stats, &diag), -EBUSY);
+	assert_true(clock_monotonic_ns() - begun_ns < 5 * NS_PER_SEC);
+	/* when it goes on its late answer is not taken for another one's */
+	assert_int_equal(kill(pid, SIGCONT), 0);
+	opener_hurry(o, -1, UINT64_MAX);
+	touch(part);
+	while (opener_finish(o, output, &diag) == -EBUSY)
+		poll(NULL, 0, 1);
+	assert_int_equal(access(output, F_OK), 0);
+	assert_int_equal(kill(pid, SIGSTOP), 0);
+	opener_stop(o); /* comes back */
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+static void test_killed(void **state)
+{
+	struct opener *o = start(1, true);
+	struct opener_answer answer;
+	struct diag diag;
+
+	(void)state;
+	assert_int_equal(kill(opener_pid(o), SIGTERM), 0); /* the parent's business */
+	assert_int_equal(opener_capture(o, 0, &answer, &diag), 0);
+	close(answer.fds[0]);
+	close(answer.fds[1]);
+	assert_int_equal(kill(opener_pid(o), SIGKILL), 0);
+	while (!opener_has_ended(o))
+		poll(NULL, 0, 1);
+	assert_true(opener_capture(o, 0, &answer, &diag) < 0);
+	assert_non_null(strstr(diag.text, "it has ended"));
+	opener_stop(o);
+	assert_false(opener_has_ended(NULL));
+	opener_hurry(NULL, -1, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -423,6 +491,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_subverted, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_garbage, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_orphan, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_stopped, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_killed, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

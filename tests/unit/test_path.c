@@ -90,6 +90,7 @@ enum operation { MAKE_PART, FINISH_PART, REWRITE, OWN, READ, REMOVE };
 static int operate(enum operation o, const char *path, struct diag *diag)
 {
 	struct path_at at;
+	bool is_part = false;
 	int r;
 
 	*diag = (struct diag){""};
@@ -100,7 +101,7 @@ static int operate(enum operation o, const char *path, struct diag *diag)
 		if (r == 0)
 			r = o == MAKE_PART     ? path_make_part(&at, diag)
 			    : o == FINISH_PART ? path_finish_part(&at, diag)
-			    : o == REWRITE     ? path_rewrite(&at, diag)
+			    : o == REWRITE     ? path_rewrite(&at, &is_part, diag)
 			    : o == OWN	       ? path_own(&at, diag)
 					       : path_remove(&at, diag);
 		path_forget(&at);
@@ -112,6 +113,8 @@ static int operate(enum operation o, const char *path, struct diag *diag)
 		(void)!write(r, "new", 3);
 		close(r);
 	}
+	if (r > 0 && is_part && operate(FINISH_PART, path, diag) < 0)
+		fail_msg("%s", diag->text);
 	return r < 0 ? r : 0;
 }
 
@@ -209,6 +212,7 @@ static void test_links_of_others(void **state)
 /* Between the walk and the use. */
 static void test_planted_meanwhile(void **state)
 {
+	bool is_part;
 	struct path_at at;
 	struct diag diag;
 
@@ -218,7 +222,7 @@ static void test_planted_meanwhile(void **state)
 	make("other", "secret", geteuid());
 	assert_int_equal(path_find(&at, at_root("d/file"), OURS, &diag), 0);
 	make_link(at_root("victim"), "d/file", geteuid());
-	assert_int_equal(path_rewrite(&at, &diag), -ELOOP);
+	assert_int_equal(path_rewrite(&at, &is_part, &diag), -ELOOP);
 	assert_int_equal(path_own(&at, &diag), -ELOOP);
 	assert_int_equal(path_may_rewrite(&at, &diag), -ELOOP);
 	assert_true(path_open_special(&at, &diag) < 0);
@@ -230,7 +234,7 @@ static void test_planted_meanwhile(void **state)
 	unlink(at_root("d/file.part"));
 	unlink(at_root("d/file"));
 	assert_int_equal(link(at_root("other"), at_root("d/file")), 0);
-	assert_int_equal(path_rewrite(&at, &diag), -EMLINK);
+	assert_int_equal(path_rewrite(&at, &is_part, &diag), -EMLINK);
 	assert_int_equal(path_own(&at, &diag), -EMLINK);
 	assert_int_equal(link(at_root("other"), at_root("d/file.part")), 0);
 	assert_int_equal(path_make_part(&at, &diag), -EMLINK);
