@@ -50,8 +50,9 @@ struct capture_config {
 struct capture_stats {
 	uint64_t kernel_dropped; /* frames that the kernel had no room for */
 	uint64_t interface_dropped;
-	uint64_t filtered; /* savefiles, XDP: frames that the filter rejected (packets, octets on the wire) */
+	uint64_t filtered; /* frames that the filter rejected here (packets, octets on the wire) */
 	uint64_t filtered_octets;
+	bool filtered_unknown; /* it runs in the kernel, which does not count them */
 };
 
 /*

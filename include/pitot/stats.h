@@ -24,8 +24,9 @@ struct meter_stats {
 	uint64_t metered_link_octets; /* of the same packets, as received_octets counts */
 	uint64_t ignored[PACKET_VERDICTS];
 	uint64_t ignored_octets;
-	uint64_t filtered_packets; /* savefiles, XDP: rejected by the filter before they were received */
+	uint64_t filtered_packets; /* rejected by the filter before they were received */
 	uint64_t filtered_octets;
+	uint64_t uncounted_filters; /* captures whose filter is run by the kernel, which does not count */
 	uint64_t unselected_packets;
 	uint64_t unselected_octets;
 	uint64_t kernel_dropped;

@@ -118,6 +118,7 @@ int capture_get_stats(struct capture *c, struct capture_stats *stats)
 	stats->interface_dropped += c->before.interface_dropped;
 	stats->filtered += c->before.filtered;
 	stats->filtered_octets += c->before.filtered_octets;
+	stats->filtered_unknown |= c->before.filtered_unknown;
 	return 0;
 }
 

@@ -40,6 +40,7 @@ struct afpacket {
 	struct capture capture;
 	struct capture_descriptor socket;
 	struct capture_filter filter; /* stays: a socket that is adopted needs it, too */
+	bool has_filter;
 	struct capture_interface_drops interface_drops;
 	uint8_t *ring;
 	size_t ring_octets;
@@ -114,7 +115,7 @@ static int afpacket_compile(struct afpacket *a, const struct capture_config *con
 {
 	const struct capture_filter_config filter_config = {
 		.expression = config->filter,
-		.interface = a->socket.facts.name,
+		.place = FILTER_SOCKET,
 		.link_type = a->capture.link_type,
 		.snap_len = config->snap_len,
 		/* loopback shows each frame twice */
@@ -123,7 +124,11 @@ static int afpacket_compile(struct afpacket *a, const struct capture_config *con
 				     : config->direction,
 	};
 
-	return capture_filter_compile(&a->filter, &filter_config, diag);
+	int r = capture_filter_compile(&a->filter, &filter_config, diag);
+
+	a->has_filter = config->filter && *config->filter;
+	/* libpcap's back end can run it itself */
+	return r == CAPTURE_FILTER_E_KERNEL ? -EPROTONOSUPPORT : r;
 }
 
 static int afpacket_begin(struct afpacket *a, struct diag *diag)
@@ -430,6 +435,7 @@ static int afpacket_get_stats(struct capture *c, struct capture_stats *stats)
 	*stats = (struct capture_stats){
 		.kernel_dropped = a->kernel_dropped,
 		.interface_dropped = capture_interface_drops_read(&a->interface_drops),
+		.filtered_unknown = a->has_filter,
 	};
 	return 0;
 }

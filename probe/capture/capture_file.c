@@ -2,11 +2,11 @@
  * capture_file: ordinary pcap files, walked in place.
  */
 #include <errno.h>
-#include <pcap/pcap.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "capture/capture_filter.h"
 #include "capture/capture_walk.h"
 #include "pitot/clock.h"
 
@@ -16,7 +16,7 @@ struct capture_file {
 	struct capture_walk walk;
 	bool swapped;
 	uint32_t fraction_ns; /* 1 or 1000 */
-	struct bpf_program filter;
+	struct capture_filter filter;
 	bool has_filter;
 };
 
@@ -32,8 +32,7 @@ static void capture_file_close(struct capture *c)
 {
 	struct capture_file *f = (struct capture_file *)c;
 
-	if (f->has_filter)
-		pcap_freecode(&f->filter);
+	capture_filter_deinit(&f->filter);
 	capture_walk_deinit(&f->walk);
 	free(f);
 }
@@ -59,7 +58,8 @@ static int capture_file_walk(struct capture_walk *w, struct frame_batch *b, stru
 		if ((size_t)(end - p) < RECORD_HEADER + (size_t)cap_len)
 			break;
 		w->packet++;
-		if (f->has_filter && !bpf_filter(f->filter.bf_insns, p + RECORD_HEADER, wire_len, cap_len)) {
+		if (f->has_filter &&
+		    !capture_filter_passes(&f->filter, p + RECORD_HEADER, wire_len, cap_len)) {
 			w->stats.filtered++;
 			w->stats.filtered_octets += wire_len;
 		} else {
@@ -109,7 +109,7 @@ int capture_file_open(struct capture **cp, struct capture_source *s, const struc
 	f->fraction_ns = capture_source_fraction_ns(s);
 	r = capture_source_link_type(s, &f->walk.base.link_type, diag);
 	if (r == 0 && config->filter && config->filter[0]) {
-		r = capture_source_filter(&f->filter, f->walk.base.link_type, config->filter, diag);
+		r = capture_filter_compile_frames(&f->filter, config->filter, f->walk.base.link_type, diag);
 		f->has_filter = r == 0;
 	}
 	if (r < 0) {

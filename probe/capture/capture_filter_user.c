@@ -1,98 +1,67 @@
 /*
- * capture_filter_user: see capture_filter_user.h.
+ * capture_filter_user: programs of capture_filter.h run on frames that we have.
  *
- * libpcap's interpreter does not know the loads from "ancillary data" that a program for a packet socket has
- * in place of reading the tag out of the frame.  They become loads from the two highest words of the scratch
- * memory, and four instructions in front fill these from constants, which are set before each run.
+ * Which tags a frame has is found here, and told to the program by constants at its front.
+ *
+ * Cooked captures have two ways to show tags: as in a frame, with the first one's EtherType in the header,
+ * and as pitot/cooked.h says.
  */
-#include "capture/capture_filter_user.h"
-
 #include <assert.h>
-#include <errno.h>
 #include <pcap/pcap.h>
 #include <stddef.h>
-#include <stdlib.h>
-#include <string.h>
 
-enum {
-	PREFIX = 4, /* load present, store it, load tci, store it */
-	WORD_PRESENT = BPF_MEMWORDS - 2,
-	WORD_TCI = BPF_MEMWORDS - 1,
-};
+#include "capture/capture_filter_internal.h"
+#include "pitot/cooked.h"
 
 static_assert(sizeof(struct sock_filter) == sizeof(struct bpf_insn) &&
 		      offsetof(struct sock_filter, jt) == offsetof(struct bpf_insn, jt) &&
 		      offsetof(struct sock_filter, k) == offsetof(struct bpf_insn, k),
 	      "the kernel's instructions are libpcap's");
 
-static bool filter_is_absolute_load(const struct sock_filter *f)
-{
-	return BPF_CLASS(f->code) == BPF_LD && BPF_MODE(f->code) == BPF_ABS;
-}
+struct filter_tags {
+	uint32_t octets; /* between the header and the packet */
+	uint16_t type;
+};
 
-static bool filter_uses_our_words(const struct sock_filter *f)
+static struct filter_tags filter_find_tags(enum filter_layout layout, const uint8_t *data, uint32_t cap_len,
+					   uint32_t wire_len)
 {
-	switch (BPF_CLASS(f->code)) {
-	case BPF_ST:
-	case BPF_STX:
-		return f->k >= WORD_PRESENT;
-	case BPF_LD:
-	case BPF_LDX:
-		return BPF_MODE(f->code) == BPF_MEM && f->k >= WORD_PRESENT;
-	default:
-		return false;
+	static const uint8_t types[] = {[FILTER_ETHERNET] = 12, [FILTER_SLL] = 14, [FILTER_SLL2] = 0};
+	static const uint8_t headers[] = {[FILTER_ETHERNET] = 14, [FILTER_SLL] = 16, [FILTER_SLL2] = 20};
+	uint32_t header = headers[layout];
+	struct filter_tags t = {0};
+
+	if (cap_len < header)
+		return t;
+	t.type = cooked_u16(data + types[layout]);
+	while (filter_is_tag(t.type) && t.octets < 4 * FILTER_TAGS_MAX && cap_len >= header + t.octets + 4) {
+		t.type = cooked_u16(data + header + t.octets + 2);
+		t.octets += 4;
 	}
+	if (layout != FILTER_ETHERNET && wire_len >= cap_len)
+		t.octets += cooked_rest_of_tags(t.type, data + header + t.octets, cap_len - header - t.octets,
+						wire_len - header - t.octets);
+	return t;
 }
 
-/* false: only the kernel knows. */
-static bool filter_localize_one(struct sock_filter *f)
+static bool filter_run(const struct sock_filter *insns, const uint8_t *data, uint32_t wire_len,
+		       uint32_t cap_len)
 {
-	if (filter_uses_our_words(f))
-		return false;
-	if (!filter_is_absolute_load(f) || f->k < (uint32_t)SKF_LL_OFF)
-		return true;
-	switch (f->k) {
-	case (uint32_t)(SKF_AD_OFF + SKF_AD_VLAN_TAG_PRESENT):
-		*f = (struct sock_filter)BPF_STMT(BPF_LD | BPF_MEM, WORD_PRESENT);
-		return true;
-	case (uint32_t)(SKF_AD_OFF + SKF_AD_VLAN_TAG):
-		*f = (struct sock_filter)BPF_STMT(BPF_LD | BPF_MEM, WORD_TCI);
-		return true;
-	case (uint32_t)(SKF_AD_OFF + SKF_AD_PKTTYPE): /* "inbound": every frame came in */
-		*f = (struct sock_filter)BPF_STMT(BPF_LD | BPF_IMM, 0);
-		return true;
-	default:
-		return false;
-	}
+	return bpf_filter((const struct bpf_insn *)insns, data, wire_len, cap_len) != 0;
 }
 
-int capture_filter_localize(struct capture_filter *f, const char *expression, struct diag *diag)
+bool capture_filter_passes(struct capture_filter *f, const uint8_t *data, uint32_t wire_len, uint32_t cap_len)
 {
-	struct sock_filter *insns = calloc(f->n + PREFIX, sizeof(*insns));
+	struct filter_tags tags = {0};
+	uint32_t less = f->header_extra;
 
-	if (!insns)
-		return diag_set(diag, -ENOMEM, "filter: out of memory");
-	insns[0] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_IMM, 0);
-	insns[1] = (struct sock_filter)BPF_STMT(BPF_ST, WORD_PRESENT);
-	insns[2] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_IMM, 0);
-	insns[3] = (struct sock_filter)BPF_STMT(BPF_ST, WORD_TCI);
-	for (unsigned i = 0; i < f->n; i++) {
-		insns[PREFIX + i] = f->insns[i];
-		if (filter_localize_one(&insns[PREFIX + i]))
-			continue;
-		free(insns);
-		return diag_set(diag, -EOPNOTSUPP, "--filter \"%s\": only a packet socket can do this",
-				expression);
-	}
-	free(f->insns);
-	*f = (struct capture_filter){.insns = insns, .n = f->n + PREFIX};
-	return 0;
-}
-
-bool capture_filter_passes(struct capture_filter *f, const uint8_t *data, uint32_t wire_len, uint32_t cap_len,
-			   bool has_tag, uint16_t tci)
-{
-	f->insns[0].k = has_tag;
-	f->insns[2].k = tci;
-	return bpf_filter((const struct bpf_insn *)f->insns, data, wire_len, cap_len) != 0;
+	if (f->tagged)
+		tags = filter_find_tags(f->layout, data, cap_len, wire_len);
+	less += tags.octets;
+	less = less < wire_len ? wire_len - less : 0;
+	if (tags.octets == 0)
+		return filter_run(f->insns, data, less, cap_len);
+	f->tagged[FILTER_CONSTANT_SHIFT].k = tags.octets + f->shift_extra;
+	f->tagged[FILTER_CONSTANT_TYPE].k = tags.type;
+	return filter_run(f->tagged, data, less, cap_len);
 }

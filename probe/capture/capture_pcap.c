@@ -19,10 +19,12 @@
 #include "capture/capture_interface.h"
 #include "pitot/clock.h"
 
-#define TIMEOUT_MS    10 /* as long may a frame wait in libpcap's ring: see capture_afpacket.c */
-#define STOP_QUIET_NS (3 * TIMEOUT_MS * NS_PER_MSEC)
-#define STOP_MAX_NS   (1 * NS_PER_SEC) /* where the entrance cannot be shut */
-#define LINKTYPE_RAW  101
+#define TIMEOUT_MS	  10 /* as long may a frame wait in libpcap's ring: see capture_afpacket.c */
+#define STOP_QUIET_NS	  (3 * TIMEOUT_MS * NS_PER_MSEC)
+#define DRAIN_QUIET_MS	  (3 * TIMEOUT_MS)
+#define STOP_MAX_NS	  (1 * NS_PER_SEC) /* where the entrance cannot be shut */
+#define LINKTYPE_ETHERNET 1
+#define LINKTYPE_RAW	  101
 
 struct pcap_live {
 	struct capture capture;
@@ -33,6 +35,10 @@ struct pcap_live {
 	size_t stride;
 	uint16_t point;
 	uint16_t flags;
+	bool has_filter;
+	bool runs_filter; /* the kernel does not */
+	struct capture_filter filter;
+	uint64_t filtered, filtered_octets;
 	bool stopping;
 	bool shut;
 	uint64_t stop_ns;  /* stopping: since when */
@@ -104,13 +110,54 @@ static int pcap_live_fail(struct pcap_live *p, int err, const char *what, struct
 	return diag_set(diag, err, "%s: libpcap: %s: %s", p->interface.name, what, pcap_geterr(p->pcap));
 }
 
-static int pcap_live_set_filter(struct pcap_live *p, const char *filter, struct diag *diag)
+/* ---- the filter */
+
+static void pcap_live_ignore(u_char *user, const struct pcap_pkthdr *h, const u_char *data)
+{
+	(void)user;
+	(void)h;
+	(void)data;
+}
+
+/* Until nothing is left of what came in before the entrance was shut. */
+static int pcap_live_drain(struct pcap_live *p, struct diag *diag)
+{
+	struct pollfd pfd = {.fd = pcap_fileno(p->pcap), .events = POLLIN};
+	struct pcap_stat ps = {0};
+	int n;
+
+	do {
+		n = pcap_dispatch(p->pcap, -1, pcap_live_ignore, NULL);
+		if (n < 0)
+			return pcap_live_fail(p, -EIO, "capture", diag);
+	} while (n > 0 || poll(&pfd, 1, DRAIN_QUIET_MS) > 0);
+	if (pcap_stats(p->pcap, &ps) == 0) {
+		p->last_drop = ps.ps_drop;
+		p->last_ifdrop = ps.ps_ifdrop;
+	}
+	return 0;
+}
+
+static int pcap_live_attach(struct pcap_live *p, struct diag *diag)
+{
+	int fd = pcap_fileno(p->pcap), r = capture_filter_attach_closed(fd);
+
+	if (r == 0)
+		r = pcap_live_drain(p, diag);
+	else
+		r = diag_set(diag, r, "%s: SO_ATTACH_FILTER: %s", p->interface.name, strerror(-r));
+	if (r < 0)
+		return r;
+	r = capture_filter_attach(fd, &p->filter);
+	return r < 0 ? diag_set(diag, r, "%s: SO_ATTACH_FILTER: %s", p->interface.name, strerror(-r)) : 0;
+}
+
+/* Link layers that only libpcap knows, without VLAN tags. */
+static int pcap_live_set_own_filter(struct pcap_live *p, const char *filter, struct diag *diag)
 {
 	struct bpf_program program;
 	int r;
 
-	if (!filter || !*filter)
-		return 0;
 	if (pcap_compile(p->pcap, &program, filter, 1, PCAP_NETMASK_UNKNOWN) < 0)
 		return diag_set(diag, -EINVAL, "--filter \"%s\": %s", filter, pcap_geterr(p->pcap));
 	r = pcap_setfilter(p->pcap, &program);
@@ -118,17 +165,44 @@ static int pcap_live_set_filter(struct pcap_live *p, const char *filter, struct 
 	return r < 0 ? pcap_live_fail(p, -EIO, "filter", diag) : 0;
 }
 
+/*
+ * libpcap's socket gets our program, because libpcap's own means another thing where a tag is stored in
+ * another place.  What the kernel cannot run is run here.
+ */
+static int pcap_live_set_filter(struct pcap_live *p, const struct capture_config *config, struct diag *diag)
+{
+	struct capture_filter_config c = {
+		.expression = config->filter,
+		.place = p->has_interface ? FILTER_SOCKET : FILTER_COOKED,
+		.link_type = p->capture.link_type,
+		.snap_len = config->snap_len,
+		.direction = config->direction,
+	};
+	int r;
+
+	if (!config->filter || !*config->filter)
+		return 0;
+	p->has_filter = true;
+	if (p->has_interface && c.link_type != LINKTYPE_ETHERNET && c.link_type != LINKTYPE_RAW)
+		return pcap_live_set_own_filter(p, config->filter, diag);
+	r = capture_filter_compile(&p->filter, &c, diag);
+	if (r == 0)
+		return pcap_live_attach(p, diag);
+	if (r != CAPTURE_FILTER_E_KERNEL)
+		return r;
+	c.place = FILTER_FRAMES;
+	r = capture_filter_compile(&p->filter, &c, diag);
+	p->runs_filter = r == 0;
+	return r;
+}
+
 static int pcap_live_set_up(struct pcap_live *p, const struct capture_config *config, struct diag *diag)
 {
 	char errbuf[PCAP_ERRBUF_SIZE];
-	int r;
 
 	/* SLL2 has the interface of each frame; it is offered for "any" and not the default */
 	if (!p->has_interface)
 		(void)pcap_set_datalink(p->pcap, DLT_LINUX_SLL2);
-	r = pcap_live_set_filter(p, config->filter, diag);
-	if (r < 0)
-		return r;
 	if (config->direction != CAPTURE_BOTH &&
 	    pcap_setdirection(p->pcap, config->direction == CAPTURE_IN ? PCAP_D_IN : PCAP_D_OUT) < 0)
 		return pcap_live_fail(p, -EOPNOTSUPP, "--direction", diag);
@@ -142,7 +216,7 @@ static int pcap_live_set_up(struct pcap_live *p, const struct capture_config *co
 	if (!p->buffer)
 		return diag_set(diag, -ENOMEM, "%s: out of memory for %d frames of --snaplen %u",
 				p->interface.name, BATCH_MAX, config->snap_len);
-	return 0;
+	return pcap_live_set_filter(p, config, diag);
 }
 
 static void pcap_live_close(struct capture *c)
@@ -151,6 +225,7 @@ static void pcap_live_close(struct capture *c)
 
 	if (p->pcap)
 		pcap_close(p->pcap);
+	capture_filter_deinit(&p->filter);
 	free(p->buffer);
 	free(p);
 }
@@ -203,10 +278,16 @@ static void pcap_live_on_frame(u_char *user, const struct pcap_pkthdr *h, const 
 {
 	struct pcap_live_fill *fill = (struct pcap_live_fill *)user;
 	struct pcap_live *p = fill->p;
-	unsigned i = fill->b->n++;
+	unsigned i = fill->b->n;
 	uint8_t *copy = p->buffer + i * p->stride;
 	size_t cap_len = h->caplen < p->stride ? h->caplen : p->stride;
 
+	if (p->runs_filter && !capture_filter_passes(&p->filter, data, h->len, h->caplen)) {
+		p->filtered++;
+		p->filtered_octets += h->len;
+		return;
+	}
+	fill->b->n++;
 	memcpy(copy, data, cap_len);
 	fill->b->frames[i] = (struct frame){
 		.data = copy,
@@ -317,6 +398,9 @@ static int pcap_live_get_stats(struct capture *c, struct capture_stats *stats)
 	*stats = (struct capture_stats){
 		.kernel_dropped = p->dropped,
 		.interface_dropped = p->interface_dropped,
+		.filtered = p->filtered,
+		.filtered_octets = p->filtered_octets,
+		.filtered_unknown = p->has_filter && !p->runs_filter,
 	};
 	return 0;
 }

@@ -288,7 +288,7 @@ static inline int pcapng_lend(struct capture_pcapng *f, const struct block *k, s
 			      struct diag *diag)
 {
 	struct capture_walk *w = &f->walk;
-	const struct pcapng_filter *filter;
+	struct pcapng_filter *filter;
 	struct pcapng_packet p = {0};
 	int r = pcapng_read_packet(f, k, &p, diag);
 
@@ -299,7 +299,7 @@ static inline int pcapng_lend(struct capture_pcapng *f, const struct block *k, s
 		*diag = filter->why;
 		return -EINVAL;
 	}
-	if (filter && !bpf_filter(filter->program.bf_insns, p.data, p.wire_len, p.cap_len)) {
+	if (filter && !capture_filter_passes(&filter->program, p.data, p.wire_len, p.cap_len)) {
 		w->stats.filtered++;
 		w->stats.filtered_octets += p.wire_len;
 	} else {

@@ -81,7 +81,7 @@ static int interfaces_compile(struct pcapng_interfaces *s, int link_type, struct
 	f->link_type = link_type;
 	f->next = s->filters;
 	s->filters = f;
-	r = capture_source_filter(&f->program, link_type, s->config->filter, &f->why);
+	r = capture_filter_compile_frames(&f->program, s->config->filter, link_type, &f->why);
 	f->compiled = r == 0;
 	if (r == -ENOMEM)
 		*diag = f->why;
@@ -122,8 +122,7 @@ void pcapng_interfaces_deinit(struct pcapng_interfaces *s)
 		struct pcapng_filter *f = s->filters;
 
 		s->filters = f->next;
-		if (f->compiled)
-			pcap_freecode(&f->program);
+		capture_filter_deinit(&f->program);
 		free(f);
 	}
 	free(s->all);

@@ -4,8 +4,7 @@
 #ifndef CAPTURE_PCAPNG_INTERFACE_H
 #define CAPTURE_PCAPNG_INTERFACE_H
 
-#include <pcap/pcap.h>
-
+#include "capture/capture_filter.h"
 #include "pitot/capture.h"
 
 /* The filter for one link type.  It may be that it has no meaning there, and `why` says so. */
@@ -13,16 +12,16 @@ struct pcapng_filter {
 	struct pcapng_filter *next;
 	int link_type;
 	bool compiled;
-	struct bpf_program program;
+	struct capture_filter program;
 	struct diag why;
 };
 
 struct pcapng_interface {
 	/* ticks below plain_end are multiply ns each, and that is all of the time */
 	uint64_t multiply, plain_end;
-	int64_t offset_s;		    /* if_tsoffset */
-	const struct pcapng_filter *filter; /* NULL: every frame passes */
-	uint32_t snap_len;		    /* 0: no limit */
+	int64_t offset_s;	      /* if_tsoffset */
+	struct pcapng_filter *filter; /* NULL: every frame passes */
+	uint32_t snap_len;	      /* 0: no limit */
 	uint16_t link_type;
 	uint8_t resolution; /* if_tsresol: a power of 10 in a second, or of 2 with the upper bit */
 };

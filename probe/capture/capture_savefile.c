@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "capture/capture_filter.h"
 #include "capture/capture_source.h"
 #include "pitot/clock.h"
 
@@ -29,7 +30,7 @@ struct capture_savefile {
 	size_t head_read;
 	pcap_t *pcap;
 	uint32_t fraction_ns; /* 1 or 1000 */
-	struct bpf_program filter;
+	struct capture_filter filter;
 	bool has_filter;
 	uint64_t packet;
 	_Atomic bool stopped; /* by any thread: a pipe that is waited for has ended */
@@ -85,8 +86,7 @@ static void capture_savefile_close(struct capture *c)
 {
 	struct capture_savefile *f = (struct capture_savefile *)c;
 
-	if (f->has_filter)
-		pcap_freecode(&f->filter);
+	capture_filter_deinit(&f->filter);
 	if (f->pcap)
 		pcap_close(f->pcap); /* closes the FILE, and that the descriptor */
 	free(f->arena);
@@ -144,7 +144,7 @@ int capture_savefile_open(struct capture **cp, struct capture_source *s, const s
 			r = diag_set(diag, -ENOMEM, "--read %s: out of memory", s->path);
 	}
 	if (r == 0 && config->filter && config->filter[0]) {
-		r = capture_source_filter(&f->filter, f->base.link_type, config->filter, diag);
+		r = capture_filter_compile_frames(&f->filter, config->filter, f->base.link_type, diag);
 		f->has_filter = r == 0;
 	}
 	if (r < 0) {
@@ -217,7 +217,8 @@ static int capture_savefile_recv(struct capture *c, struct frame_batch *b, int w
 		if (!f->kept) {
 			if (!savefile_next(f))
 				break;
-			if (f->has_filter && !pcap_offline_filter(&f->filter, f->kept, f->kept_data)) {
+			if (f->has_filter &&
+			    !capture_filter_passes(&f->filter, f->kept_data, f->kept->len, f->kept->caplen)) {
 				f->stats.filtered++;
 				f->stats.filtered_octets += f->kept->len;
 				f->kept = NULL;

@@ -175,22 +175,3 @@ fail:
 	close(s->fd);
 	return r;
 }
-
-/* Raw IP has two numbers in files; libpcap's compiler knows the one of the system. */
-static int source_dlt(int link_type)
-{
-	return link_type == 101 || link_type == 14 ? DLT_RAW : link_type;
-}
-
-int capture_source_filter(struct bpf_program *program, int link_type, const char *filter, struct diag *diag)
-{
-	pcap_t *dead = pcap_open_dead(source_dlt(link_type), 262144);
-	int r = 0;
-
-	if (!dead)
-		return diag_set(diag, -ENOMEM, "--filter \"%s\": out of memory", filter);
-	if (pcap_compile(dead, program, filter, 1, PCAP_NETMASK_UNKNOWN) < 0)
-		r = diag_set(diag, -EINVAL, "--filter \"%s\": %s", filter, pcap_geterr(dead));
-	pcap_close(dead);
-	return r;
-}

@@ -38,8 +38,4 @@ int capture_pcapng_open(struct capture **cp, struct capture_source *s, const str
 int capture_savefile_open(struct capture **cp, struct capture_source *s, const struct capture_config *config,
 			  struct diag *diag);
 
-/* A filter expression for frames that this process reads itself. */
-struct bpf_program;
-int capture_source_filter(struct bpf_program *program, int link_type, const char *filter, struct diag *diag);
-
 #endif

@@ -22,9 +22,7 @@
 #include "capture_xdp_internal.h"
 
 #include <errno.h>
-#include <linux/if_ether.h>
 #include <poll.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -35,42 +33,13 @@
 #define STOP_WAIT_MS  10
 #define STOP_QUIET_NS (30 * NS_PER_MSEC)
 
-/*
- * A filter sees frames as on a packet socket, where the outermost tag is beside the frame: the addresses move
- * over the tag.  The place is ours until it is given back.
- */
-static void xdp_take_tag(struct frame *f)
+static bool xdp_passes(struct xdp *x, const struct frame *f)
 {
-	uint8_t *at = (uint8_t *)(uintptr_t)f->data;
-	uint16_t tpid;
-
-	if (f->cap_len < ETH_HLEN + 4)
-		return;
-	tpid = (uint16_t)(at[12] << 8 | at[13]);
-	if (tpid != ETH_P_8021Q && tpid != ETH_P_8021AD)
-		return;
-	f->flags |= FRAME_VLAN;
-	f->vlan_tpid = tpid;
-	f->vlan_tci = (uint16_t)(at[14] << 8 | at[15]);
-	memmove(at + 4, at, 2 * ETH_ALEN);
-	f->data += 4;
-	f->cap_len -= 4;
-	f->wire_len -= 4;
-}
-
-static bool xdp_passes(struct xdp *x, struct frame *f)
-{
-	uint32_t wire_len = f->wire_len;
-
-	f->cap_len = wire_len; /* what the filter tests may be beyond the snap length */
-	xdp_take_tag(f);
-	if (capture_filter_passes(&x->filter, f->data, f->wire_len, f->cap_len, f->flags & FRAME_VLAN,
-				  f->vlan_tci)) {
-		f->cap_len = f->wire_len < x->snap_len ? f->wire_len : x->snap_len;
+	/* what the filter tests may be beyond the snap length */
+	if (capture_filter_passes(&x->filter, f->data, f->wire_len, f->wire_len))
 		return true;
-	}
 	x->filtered++;
-	x->filtered_octets += wire_len;
+	x->filtered_octets += f->wire_len;
 	return false;
 }
 

@@ -6,7 +6,7 @@
 
 #include <xdp/xsk.h>
 
-#include "capture/capture_filter_user.h"
+#include "capture/capture_filter.h"
 #include "capture/capture_interface.h"
 #include "capture/capture_xdp_program.h"
 #include "pitot/capture.h"

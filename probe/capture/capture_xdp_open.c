@@ -106,18 +106,15 @@ static int xdp_compile(struct xdp *x, const struct capture_config *config, struc
 {
 	const struct capture_filter_config filter_config = {
 		.expression = config->filter,
-		.interface = x->interface.name,
+		.place = FILTER_FRAMES,
 		.link_type = LINKTYPE_ETHERNET,
-		.snap_len = config->snap_len,
-		.direction = CAPTURE_BOTH,
+		.direction = CAPTURE_IN, /* all of them */
 	};
 	int r;
 
 	if (!config->filter || !*config->filter)
 		return 0;
 	r = capture_filter_compile(&x->filter, &filter_config, diag);
-	if (r == 0)
-		r = capture_filter_localize(&x->filter, config->filter, diag);
 	x->has_filter = r == 0;
 	return r;
 }

@@ -3,6 +3,7 @@
  * bridging, service headers and port extender tags.
  */
 #include "decode/decode_hot.h"
+#include "pitot/cooked.h"
 
 enum { ETHERTYPE_MIN = 0x600 }; /* IEEE 802.3 §3.2.6: below it is a length */
 
@@ -45,6 +46,8 @@ enum decode_layer decode_ethertype(struct cursor *c)
 
 enum decode_layer decode_vlan(struct cursor *c)
 {
+	uint16_t type;
+
 	if (cursor_left(c) < 4)
 		return decode_stop(c, PACKET_CUT_LINK);
 	if (!c->outermost_vlan_seen) {
@@ -52,7 +55,10 @@ enum decode_layer decode_vlan(struct cursor *c)
 		c->outermost_vlan_seen = true;
 	}
 	c->at += 4;
-	return decode_to_ethertype(c, load16(c->at - 2));
+	type = load16(c->at - 2);
+	if (c->cooked)
+		c->at += cooked_rest_of_tags(type, c->at, cursor_left(c), cursor_wire_left(c));
+	return decode_to_ethertype(c, type);
 }
 
 /* IEEE 802.2; SNAP with the OUI of Ethernet types (RFC 1042) or of Cisco's bridging (0000f8) */

@@ -24,6 +24,7 @@ struct cursor {
 	uint64_t wire_end; /* octets of the frame that were on the wire; inside an IP packet: up to its end */
 	uint16_t type;	   /* LAYER_ETHERTYPE */
 	bool outermost_vlan_seen;
+	bool cooked; /* pitot/cooked.h */
 };
 
 /* A row of tunnels.def that was chosen. */

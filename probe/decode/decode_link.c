@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "decode/decode_internal.h"
+#include "pitot/cooked.h"
 
 enum { ARPHRD_ETHERNET = 1, ARPHRD_NETLINK = 824 };
 
@@ -13,8 +14,11 @@ static enum decode_layer cooked_type(struct cursor *c, uint16_t arphrd, uint16_t
 {
 	if (arphrd == ARPHRD_NETLINK)
 		return decode_stop(c, PACKET_NOT_IP);
-	if (type >= 0x600)
+	c->cooked = true;
+	if (type >= 0x600) {
+		c->at += cooked_rest_of_tags(type, c->at, cursor_left(c), cursor_wire_left(c));
 		return decode_to_ethertype(c, type);
+	}
 	return type == 4 ? LAYER_LLC : decode_stop(c, PACKET_NOT_IP);
 }
 

@@ -21,6 +21,8 @@ struct report {
 	bool final;	       /* everything was flushed: nothing may be under way */
 };
 
+#define LEDGER_UNKNOWN UINT64_MAX
+
 enum ledger_kind { LEDGER_COUNTER, LEDGER_GAUGE };
 enum ledger_unit { LEDGER_PACKETS, LEDGER_OCTETS, LEDGER_FLOWS, LEDGER_NUMBER, LEDGER_SECONDS };
 

@@ -76,7 +76,7 @@ static void metering_capture_totals(struct metering *w)
 {
 	struct meter_stats *s = &w->stats.meter;
 
-	s->kernel_dropped = s->filtered_packets = s->filtered_octets = 0;
+	s->kernel_dropped = s->filtered_packets = s->filtered_octets = s->uncounted_filters = 0;
 	for (unsigned i = 0; i < w->n_captures; i++) {
 		struct capture_stats c = {0};
 
@@ -84,6 +84,7 @@ static void metering_capture_totals(struct metering *w)
 		s->kernel_dropped += c.kernel_dropped;
 		s->filtered_packets += c.filtered;
 		s->filtered_octets += c.filtered_octets;
+		s->uncounted_filters += c.filtered_unknown;
 	}
 }
 

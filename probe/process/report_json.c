@@ -39,7 +39,9 @@ static void json_seconds(FILE *out, uint64_t ns)
 static void json_value(FILE *out, const struct ledger_row *row, uint64_t value)
 {
 	json_name(out, row->name);
-	if (row->unit == LEDGER_SECONDS)
+	if (value == LEDGER_UNKNOWN)
+		fputs("null", out);
+	else if (row->unit == LEDGER_SECONDS)
 		json_seconds(out, value);
 	else
 		fprintf(out, "%" PRIu64, value);

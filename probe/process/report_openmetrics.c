@@ -83,6 +83,8 @@ static void metrics_numbers(FILE *out, const struct ledger *l)
 		if (strcmp(row->metric, last) != 0)
 			metrics_head(out, "", row, metrics_help(row));
 		last = row->metric;
+		if (l->values[i] == LEDGER_UNKNOWN)
+			continue;
 		metrics_name(out, "", row);
 		metrics_label(out, row);
 		metrics_value(out, row, l->values[i]);

@@ -44,7 +44,9 @@ static void text_packets(FILE *out, const struct ledger *l)
 		N(packets, received), N(packets, metered), ledger_family(l, "packets", "ignored"));
 	if (N(packets, unselected))
 		fprintf(out, " + %" PRIu64 " unselected", N(packets, unselected));
-	if (N(packets, filtered))
+	if (N(packets, filtered) == LEDGER_UNKNOWN)
+		fputs("; the kernel filtered, and does not count", out);
+	else if (N(packets, filtered))
 		fprintf(out, "; %" PRIu64 " filtered", N(packets, filtered));
 	if (N(packets, dropped_by_kernel))
 		fprintf(out, "; %" PRIu64 " DROPPED by the kernel", N(packets, dropped_by_kernel));

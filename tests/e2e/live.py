@@ -475,8 +475,8 @@ def send_until_told(counter, name, frames):
 def filters(program, method):
     cases = (
         ("vlan 5", lambda f: f.vlan == 5),
-        ("not port 53", lambda f: f.vlan == 9),  # behind two tags there is no port where it would be
-        ("ip6", lambda f: ":" in f.src),  # the kernel took the tag out
+        ("not port 53", lambda f: False),
+        ("ip6", lambda f: ":" in f.src),
         ("udp and host 10.1.0.1", lambda f: "10.1.0.1" in (f.src, f.dst)),
     )
     with links(("pt0", "pt0p")):
@@ -488,7 +488,8 @@ def filters(program, method):
                 want = {k: v for k, v in expected.items() if passes(k)}
                 got = sums(p.rows())
                 check(got == want, f"filter {text!r}: {difference(got, want)}")
-                filtered = 4000 - sum(packets for packets, _ in want.values()) if method == "xdp" else 0
+                # the kernel does not count what it rejects
+                filtered = 4000 - sum(packets for packets, _ in want.values()) if method == "xdp" else None
                 check(stats["packets"]["filtered"] == filtered, f"filter {text!r}: not {filtered} filtered: {stats}")
 
 

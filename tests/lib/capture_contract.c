@@ -439,8 +439,10 @@ static void contract_filters(void **state)
 	} cases[] = {
 		{"", 0x3f},
 		{"ip6", 0x04},
-		{"not port 22", 0x1d}, /* one that is double tagged has no port where it would be */
+		{"not port 22", 0x1d},
 		{"tcp port 22", 0x02},
+		{"udp port 22", 0x20},
+		{"udp port 53", 0x1d},
 		{"vlan", 0x38},
 		{"vlan 5", 0x30},
 		{"vlan 6 and udp", 0x08},
@@ -448,7 +450,7 @@ static void contract_filters(void **state)
 		{"not vlan", 0x07},
 		{"vlan 5 and vlan 7 and udp port 53", 0x10},
 		{"host 192.0.2.77", 0},
-		{"udp or (vlan 5)", 0x3d},
+		{"udp or (vlan 5)", 0x35}, /* what names vlan sees the tags: UDP is behind one */
 	};
 	const struct contract *k = *state;
 	int tx = netns_sender(CONTRACT_B);

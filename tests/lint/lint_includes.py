@@ -11,12 +11,13 @@ from lintlib import code, error, finish, line_of, name, root
 
 BASE = {"clock.h", "diag.h", "gate.h", "hash.h", "log.h", "path.h", "published.h", "ring.h", "totals.h"}
 PACKET = {"packet.h", "flow_key.h", "flow_record.h", "ignored.def", "notes.def"}
+FRAME = {"cooked.h"}  # what frames look like that both a filter and a decoder look into
 
 STAGES = {
     "base": set(),
     "config": {"config.h", "collector.h", "options.def", "tunnel.h", "tunnels.def"},
-    "capture": {"capture.h"} | PACKET,
-    "decode": {"decode.h", "tunnel.h", "tunnels.def"} | PACKET,
+    "capture": {"capture.h"} | PACKET | FRAME,
+    "decode": {"decode.h", "tunnel.h", "tunnels.def"} | PACKET | FRAME,
     "flow": {"flow_table.h", "fragment.h", "stats.h"} | PACKET,
     "sample": {"sampler.h", "packet_sample.h", "stats.h"} | PACKET,
     "export": {"exporter.h", "flow_record.h", "flow_key.h", "packet_sample.h", "ie.h", "ie.def", "fields.def",

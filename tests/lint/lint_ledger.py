@@ -13,9 +13,9 @@ from lintlib import error, finish, root
 
 TAG = "@ROW@"
 DEFINES = f"""
-#define LEDGER(group, name, kind, unit, value, metric, help) {TAG} #group | "" | #name | #kind | #unit | metric | help {TAG}
-#define LEDGER_OF(group, family, label, name, kind, unit, value, metric, help) {TAG} #group | #family | #name | #kind | #unit | metric | help {TAG}
-#define COLLECTOR(family, name, kind, unit, value, metric, help) {TAG} "collectors" | #family | #name | #kind | #unit | metric | help {TAG}
+#define LEDGER(group, name, kind, unit, value, metric, help) {TAG} #group | "" | #name | #kind | #unit | metric | help | #value {TAG}
+#define LEDGER_OF(group, family, label, name, kind, unit, value, metric, help) {TAG} #group | #family | #name | #kind | #unit | metric | help | #value {TAG}
+#define COLLECTOR(family, name, kind, unit, value, metric, help) {TAG} "collectors" | #family | #name | #kind | #unit | metric | help | #value {TAG}
 #define BALANCE(text, left, right)
 #include "ledger.def"
 """
@@ -23,6 +23,7 @@ BEGIN, END = '.\\" The rows of ledger.def, by tests/lint/lint_ledger.py --write:
 # What stands beside the rows in the JSON object.
 COUNT = {"type": "integer", "minimum": 0}
 SECONDS = {"type": "number", "minimum": 0}
+UNKNOWN = {"type": ["integer", "null"], "minimum": 0}
 
 
 def strings(text):
@@ -32,12 +33,14 @@ def strings(text):
 def rows():
     # #group works inside a macro only: stringify by an inner macro
     source = DEFINES.replace("#group", "S(group)").replace("#family", "S(family)").replace("#name", "S(name)")
-    source = source.replace("#kind", "S(kind)").replace("#unit", "S(unit)")
+    source = source.replace("#kind", "S(kind)").replace("#unit", "S(unit)").replace("#value", "S(value)")
     source = "#define S(...) #__VA_ARGS__\n" + source
     out = subprocess.run(["cc", "-E", "-P", "-I", str(root() / "probe/process"), "-I", str(root() / "include"), "-"],
                          input=source, capture_output=True, text=True, check=True).stdout
     for row in out.split(TAG)[1::2]:
-        group, family, name, kind, unit, metric, text = [strings(part) for part in row.split("|")]
+        group, family, name, kind, unit, metric, text, value = [strings(part) for part in row.split("|", 7)]
+        if "LEDGER_UNKNOWN" in value:
+            unit = "UNKNOWN"
         yield group, family, name.lower(), kind, unit, metric, text
 
 
@@ -58,7 +61,7 @@ def schema(all_rows):
     collector = {"url": {"type": "string"}, "state": {"enum": ["connecting", "up", "failed"]}}
 
     def put(into, name, text, unit):
-        into[name] = dict(SECONDS if unit == "SECONDS" else COUNT, description=text)
+        into[name] = dict({"SECONDS": SECONDS, "UNKNOWN": UNKNOWN}.get(unit, COUNT), description=text)
 
     def within(into, name):
         child = into.setdefault(name, {"type": "object", "additionalProperties": False, "properties": {}})

@@ -80,6 +80,8 @@ static const struct header headers[] = {
 	{"SLL, netlink", 113, "0000 0338 0000 0000000000000000 0800", 0, PACKET_NOT_IP},
 	{"SLL2", 276, "0800 0000 00000007 0001 00 06 0200000000010000", 4, PACKET_METERED},
 	{"SLL2, outgoing", 276, "86dd 0000 00000007 0304 04 00 0000000000000000", 6, PACKET_METERED},
+	{"SLL2, a tag", 276, "88a8 0000 00000007 0001 00 06 0200000000010000 0005 8100 000a 0800", 4,
+	 PACKET_METERED},
 	{"NULL", 0, "02000000", 4, PACKET_METERED},
 	{"NULL, the other order", 0, "00000002", 4, PACKET_METERED},
 	{"NULL, IPv6 of FreeBSD", 0, "1c000000", 6, PACKET_METERED},
@@ -120,6 +122,20 @@ static const struct header headers[] = {
 	 4, PACKET_METERED},
 	{"radiotap, too short", 127, "0000 0700 00000000", 0, PACKET_BAD_LINK},
 	{"radiotap, longer than the frame", 127, "0000 ff00 00000000", 0, PACKET_CUT_LINK},
+};
+
+/* What a tag's rest is is told from what follows it, so these cannot be cut anywhere. */
+static const struct header rests[] = {
+	{"SLL2, the packet's type and the rest of a tag", 276,
+	 "0800 0000 00000007 0001 00 06 0200000000010000 000a 0800", 4, PACKET_METERED},
+	{"SLL2, the rest of two tags", 276,
+	 "86dd 0000 00000007 0001 00 06 0200000000010000 0004 8100 4500 86dd", 6, PACKET_METERED},
+	{"SLL2, a tag's value like a header", 276, "0800 0000 00000007 0001 00 06 0200000000010000 4501 0800",
+	 4, PACKET_METERED},
+	{"SLL, a tag put back and the rest of another", 113,
+	 "0000 0001 0006 020000000001 0000 88a8 0005 0800 000a 0800", 4, PACKET_METERED},
+	{"SLL2, no tag but nonsense", 276, "0800 0000 00000007 0001 00 06 0200000000010000 000a 86dd", 0,
+	 PACKET_BAD_VERSION},
 };
 
 static size_t add_octets(uint8_t *out, const char *text)
@@ -170,6 +186,36 @@ static void check_cuts(const struct header *h, const uint8_t *data, size_t size,
 		if (h->verdict == PACKET_METERED && n < header && p.verdict != PACKET_CUT_LINK &&
 		    p.verdict != PACKET_CUT_IP && p.verdict != PACKET_NOT_IP && p.verdict != PACKET_BAD_LINK)
 			fail_msg("%s: verdict %u after %zu octets", h->name, p.verdict, n);
+	}
+}
+
+static void test_rests(void **state)
+{
+	static struct fb b;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rests) / sizeof(rests[0]); i++) {
+		const struct header *h = &rests[i];
+		uint8_t data[512] = {0};
+		size_t header = add_octets(data, h->octets);
+
+		fb_init(&b);
+		fb_udp(&b, 1000, 53);
+		if (h->behind == 6)
+			fb_ip6(&b, "2001:db8::1", "2001:db8::2");
+		else
+			fb_ip4(&b, "10.0.0.1", "10.0.0.2");
+		memcpy(data + header, b.at, b.len);
+		for (size_t n = 0; n <= header + b.len; n++) {
+			struct packet p = decode(h->link_type, data, n, header + b.len);
+
+			if (n == header + b.len && p.verdict != h->verdict)
+				fail_msg("%s: verdict %u instead of %d", h->name, p.verdict, h->verdict);
+			if (p.verdict == PACKET_METERED && h->behind == 4)
+				assert_int_equal(p.key.ip_version, 4);
+			if (n == header + b.len && h->verdict == PACKET_METERED)
+				assert_int_equal(p.key.dst_port, 53);
+		}
 	}
 }
 
@@ -232,6 +278,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_headers),
+		cmocka_unit_test(test_rests),
 		cmocka_unit_test(test_directions),
 	};
 

@@ -1,0 +1,43 @@
+/*
+ * capture_filter_internal: what the files of capture_filter share.
+ */
+#ifndef PITOT_CAPTURE_FILTER_INTERNAL_H
+#define PITOT_CAPTURE_FILTER_INTERNAL_H
+
+#include <pcap/pcap.h>
+
+#include "capture/capture_filter.h"
+#include "capture/capture_filter_code.h"
+
+/* Of frames with tags that we have: the constants in front of the program that capture_filter_passes() sets
+ */
+enum {
+	FILTER_CONSTANT_SHIFT = 0, /* 4 for each tag; stored by the next instruction */
+	FILTER_CONSTANT_TYPE = 2,  /* the EtherType behind them; likewise */
+};
+
+/* 802.1Q, 802.1ad, and what was in use before that */
+enum { FILTER_TAG_TYPES = 4 };
+static const uint16_t filter_tag_types[FILTER_TAG_TYPES] = {0x8100, 0x88a8, 0x9100, 0x9200};
+
+static inline bool filter_is_tag(uint16_t type)
+{
+	for (unsigned i = 0; i < FILTER_TAG_TYPES; i++)
+		if (type == filter_tag_types[i])
+			return true;
+	return false;
+}
+
+/* capture_filter_socket.c: all of a program for a packet socket, behind what tests the direction.  0 or
+ * FILTER_VIEW_E_*. */
+int filter_put_ethernet_socket(struct filter_code *c, const struct bpf_program *program, bool names_vlan);
+/* The program is for SLL2, or for Ethernet, which it has to be when it names vlan. */
+int filter_put_cooked_socket(struct filter_code *c, const struct bpf_program *program, bool names_vlan,
+			     bool as_ethernet);
+
+/* capture_filter_error.c: -EINVAL, and the sentence about what libpcap refused. */
+int filter_explain(struct diag *diag, const char *expression, pcap_t *p);
+/* Whether the word is in the expression, as a word of its language. */
+bool filter_names(const char *expression, const char *word);
+
+#endif
