@@ -13,6 +13,9 @@
  * second (sync_file_range) and only spool_close() waits for it.  So a power cut may cost what the kernel had
  * not written yet; a crash of the process costs nothing.
  *
+ * Files that somebody else removes while they are used are noticed within a second or so, and at the end:
+ * what memory still has of them is written again, the rest is dropped.
+ *
  * A segment is an IPFIX file (RFC 5655): a template message, the preamble if there is one, and before each
  * message a message of one data record (an enterprise-specific octetArray) that holds number, sizes and
  * CRC-32C.  Damaged blocks are skipped and counted, a torn tail is cut and counted, the rest is sent.
@@ -61,14 +64,16 @@ struct spool_stats {
 	struct spool_totals acked;     /* each time */
 	struct spool_totals done;      /* acked and forgotten */
 	struct spool_totals dropped;   /* left for want of room, or unreadable, and not known to be read */
-	struct spool_totals held;      /* now in the queue: unsent, and in the window */
-	struct spool_totals unsent;    /* now: of held, those that wait to be sent */
-	uint64_t memory_octets;	       /* used now */
-	uint64_t disk_octets;	       /* used now: segment files */
-	uint64_t disk_errors;	       /* failed system calls on the directory */
-	int last_error;		       /* of them; errno, 0 none */
-	bool degraded;		       /* dir is set, but new messages are kept in memory only */
-	uint64_t torn_octets;	       /* cut or skipped in files of an earlier run */
+	struct spool_totals missing;   /* of those dropped: unsent in files that somebody else removed */
+	uint64_t missing_files;
+	struct spool_totals held;   /* now in the queue: unsent, and in the window */
+	struct spool_totals unsent; /* now: of held, those that wait to be sent */
+	uint64_t memory_octets;	    /* used now */
+	uint64_t disk_octets;	    /* used now: segment files */
+	uint64_t disk_errors;	    /* failed system calls on the directory */
+	int last_error;		    /* of them; errno, 0 none */
+	bool degraded;		    /* dir is set, but new messages are kept in memory only */
+	uint64_t torn_octets;	    /* cut or skipped in files of an earlier run */
 	uint64_t head; /* messages with numbers below are forgotten or lost, but for one that is lent */
 	uint64_t tail; /* the number that the next message gets */
 };
@@ -136,6 +141,8 @@ void spool_rewind(struct spool *s, bool clean);
  * Every 100 ms or so.
  */
 void spool_tick(struct spool *s, uint64_t now_ns);
+/* Looks at once whether somebody else has removed files; spool_close() does, too. */
+void spool_check(struct spool *s);
 /*
  * With dir everything not forgotten stays there for the next run, without it is gone.  A session that ended
  * in good order is told by spool_rewind(s, true) before.  NULL is fine.

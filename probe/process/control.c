@@ -314,35 +314,37 @@ static bool control_refused(const struct collector_stats *c)
 	return true;
 }
 
-/* What a person must hear of collectors at the end of a savefile: 1 when one got nothing, or not all. */
+/* What became of one collector's records; true: some were not sent. */
+static bool control_tell_rest(const struct collector_stats *c)
+{
+	if (c->pending_records)
+		log_warning(
+			"--collector %s: %s: left in the spool for the next run: %llu of %llu flow record%s",
+			c->url, collector_cause(c), (unsigned long long)c->pending_records,
+			(unsigned long long)c->taken_records, log_plural(c->taken_records));
+	if (c->lost.records)
+		log_error("--collector %s: %s: %llu of %llu flow record%s not sent (%llu error%s)", c->url,
+			  collector_cause(c), (unsigned long long)c->lost.records,
+			  (unsigned long long)c->taken_records, log_plural(c->taken_records),
+			  (unsigned long long)c->errors, log_plural(c->errors));
+	return c->lost.records > 0;
+}
+
+/* What a person must hear of collectors at the end: 1 when one got nothing of a savefile, or not all. */
 static int control_verdict(struct control *r)
 {
 	struct exporting_stats stats;
 	int status = 0;
 
-	if (r->live)
-		return 0;
 	published_get(&r->shared.exporting->numbers, &stats);
 	for (unsigned i = 0; i < stats.n_collectors; i++) {
 		const struct collector_stats *c = &stats.collectors[i];
 
-		if (c->pending_records)
-			log_warning(
-				"--collector %s: %s: left in the spool for the next run: %llu flow record%s",
-				c->url, collector_cause(c), (unsigned long long)c->pending_records,
-				log_plural(c->pending_records));
-		if (!c->lost.records) {
-			status |= control_refused(c);
+		if (r->live && !c->reliable) /* was told when it happened */
 			continue;
-		}
-		log_error("--collector %s: %s: %llu of %llu flow record%s not sent (%llu error%s)", c->url,
-			  collector_cause(c), (unsigned long long)c->lost.records,
-			  (unsigned long long)(c->records + c->lost.records),
-			  log_plural(c->records + c->lost.records), (unsigned long long)c->errors,
-			  log_plural(c->errors));
-		status = 1;
+		status |= control_tell_rest(c) || control_refused(c);
 	}
-	return status;
+	return r->live ? 0 : status;
 }
 
 static int control_measure(struct control *r, struct diag *diag)

@@ -18,84 +18,6 @@
 
 #define SYNC_NS NS_PER_SEC
 
-/* ---- dropping */
-
-void spool_tell_lost(struct spool *s, uint64_t first, uint64_t last)
-{
-	if (s->lost && first <= last)
-		s->lost(s->context, first, last);
-}
-
-void spool_lose_unsent(struct spool *s, uint64_t first, uint64_t last, struct spool_totals lost)
-{
-	if (first < s->next)
-		first = s->next; /* what is not readable before it was told of */
-	spool_totals_sub(&s->stats.unsent, &lost);
-	if (s->is_lent && !s->orphan && !s->lent.preamble && s->lent.number >= first &&
-	    s->lent.number <= last) {
-		struct spool_totals lent = spool_lent_totals(s);
-
-		s->orphan = true;
-		spool_totals_sub(&lost, &lent);
-	}
-	spool_totals_add(&s->stats.dropped, &lost);
-	spool_tell_lost(s, s->orphan && s->lent.number == first ? first + 1 : first, last);
-	if (s->next >= first && s->next <= last)
-		s->next = last + 1;
-}
-
-/* Messages of the window with numbers in [first, last] cannot be sent again. */
-static void mark_gone(struct spool *s, uint64_t first, uint64_t last)
-{
-	uint64_t low = s->w_first, high = s->w_end;
-
-	while (low < high) {
-		uint64_t middle = low + (high - low) / 2;
-
-		if (spool_sent_at(s, middle)->number < first)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	for (; low < s->w_end && spool_sent_at(s, low)->number <= last; low++)
-		spool_sent_at(s, low)->gone = true;
-}
-
-/* The oldest message leaves the memory, and is lost if it is nowhere else. */
-static void evict(struct spool *s)
-{
-	uint64_t at = s->ring.head;
-	const struct spool_ring_block *b = spool_ring_at(&s->ring, &at);
-	uint64_t number = b->block.number;
-
-	if (b->segment) {
-		if (number == s->next) {
-			s->cursor_segment = b->segment;
-			s->cursor_offset = b->offset;
-		}
-	} else if (number >= s->next) {
-		spool_lose_unsent(s, number, number, spool_block_totals(&b->block));
-	} else {
-		mark_gone(s, number, number);
-	}
-	spool_ring_drop(&s->ring);
-}
-
-/* The oldest segment leaves the disk, and what is in it the memory too. */
-static void drop_segment(struct spool *s)
-{
-	struct spool_segment segment = s->disk.segments[0];
-
-	s->read_failures = 0;
-	while (!spool_ring_empty(&s->ring) && s->ring.first <= segment.last)
-		spool_ring_drop(&s->ring);
-	mark_gone(s, segment.first, segment.last);
-	spool_lose_unsent(s, segment.first, segment.last, segment.unsent);
-	if (s->next < segment.first) /* the gap before it had nothing */
-		s->next = segment.last + 1;
-	spool_disk_remove(&s->disk, 0);
-}
-
 /* ---- to the disk */
 
 static void make_disk_room(struct spool *s, size_t size)
@@ -108,7 +30,7 @@ static void make_disk_room(struct spool *s, size_t size)
 
 		if (d->octets + need <= d->max_octets && (!new_segment || d->n_segments < d->segments_most))
 			break;
-		drop_segment(s);
+		spool_drop_segment(s);
 	}
 }
 
@@ -155,21 +77,6 @@ static void persist(struct spool *s)
 	s->ring_persist = at;
 }
 
-void spool_trim(struct spool *s)
-{
-	struct spool_disk *d = &s->disk;
-	uint64_t head = spool_head_number(s);
-
-	while (!spool_ring_empty(&s->ring) && s->ring.first < head)
-		spool_ring_drop(&s->ring);
-	while (d->n_segments && d->segments[0].last < head && (d->n_segments > 1 || d->writing < 0))
-		spool_disk_remove(d, 0);
-	if (d->dir >= 0 && (s->position.head != head || s->position.sent != s->may_be_sent)) {
-		s->position = (struct spool_position){.head = head, .sent = s->may_be_sent};
-		spool_disk_put_position(d, &s->position);
-	}
-}
-
 /* ---- opening and closing */
 
 static int open_disk(struct spool *s, const struct spool_config *c, struct diag *diag)
@@ -200,7 +107,7 @@ static int open_disk(struct spool *s, const struct spool_config *c, struct diag 
 	if (!known)
 		s->position.head = 0; /* differs from any: it will be written */
 	while (d->octets > d->max_octets && d->n_segments)
-		drop_segment(s);
+		spool_drop_segment(s);
 	s->degraded = d->read_only;
 	if (d->errors)
 		diag_set(diag, 0,
@@ -283,6 +190,12 @@ static void lose_memory(struct spool *s)
 		spool_tell_lost(s, first, s->ring.end - 1);
 }
 
+void spool_check(struct spool *s)
+{
+	if (s->disk.dir >= 0 && !s->disk.read_only && spool_find_missing(s))
+		persist(s);
+}
+
 void spool_close(struct spool *s)
 {
 	if (!s)
@@ -290,6 +203,7 @@ void spool_close(struct spool *s)
 	if (s->disk.dir >= 0) {
 		struct spool_disk *d = &s->disk;
 
+		spool_check(s);
 		persist(s);
 		spool_trim(s);
 		if (d->writing >= 0 && d->n_segments == 1 && d->segments[0].last < spool_head_number(s))
@@ -310,12 +224,12 @@ static void make_room(struct spool *s)
 
 	if (s->degraded && s->full && !s->futile && s->disk.n_segments &&
 	    spool_ring_at(&s->ring, &at)->segment == 0) {
-		drop_segment(s);
+		spool_drop_segment(s);
 		s->futile = true; /* unless something is written now */
 		persist(s);
 	}
 	if (!spool_ring_empty(&s->ring))
-		evict(s);
+		spool_evict(s);
 }
 
 int spool_append(struct spool *s, const void *message, size_t size, uint32_t records, uint64_t packets,
@@ -352,6 +266,8 @@ void spool_tick(struct spool *s, uint64_t now_ns)
 	spool_trim(s);
 	if (s->disk.dir < 0)
 		return;
+	if (spool_disk_has_changed(&s->disk, now_ns))
+		spool_check(s);
 	if (s->degraded && now_ns >= s->retry_ns)
 		persist(s);
 	if (now_ns - s->sync_ns >= SYNC_NS) {

@@ -19,6 +19,7 @@
 #include "pitot/wire.h"
 #include "spool/spool_internal.h"
 
+#define LOOK_NS	       NS_PER_SEC
 #define POSITION_FILE  "position"
 #define POSITION_SIZE  32u
 #define POSITION_MAGIC "pitotpos"
@@ -344,6 +345,49 @@ void spool_disk_remove(struct spool_disk *d, unsigned index)
 	d->octets -= s->size;
 	d->n_segments--;
 	memmove(s, s + 1, (d->n_segments - index) * sizeof(*s));
+}
+
+/* ---- what others do in the directory */
+
+bool spool_disk_has_changed(struct spool_disk *d, uint64_t now_ns)
+{
+	struct stat st;
+
+	if (d->read_only || now_ns - d->looked_ns < LOOK_NS)
+		return false;
+	d->looked_ns = now_ns;
+	if (fstat(d->dir, &st) != 0)
+		return false;
+	if (st.st_nlink > 0 && st.st_ctim.tv_sec == d->changed.tv_sec &&
+	    st.st_ctim.tv_nsec == d->changed.tv_nsec)
+		return false;
+	d->changed = st.st_ctim;
+	return true;
+}
+
+bool spool_disk_is_whole(struct spool_disk *d, const struct spool_segment *s)
+{
+	struct stat st;
+	char name[40];
+
+	spool_disk_name(name, sizeof(name), s->name);
+	if (fstatat(d->dir, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+		return errno != ENOENT; /* another error says nothing */
+	return S_ISREG(st.st_mode) && (uint64_t)st.st_size >= s->size;
+}
+
+bool spool_disk_renew_position(struct spool_disk *d)
+{
+	struct stat st;
+
+	if (d->position < 0 || d->read_only || fstat(d->position, &st) != 0 || st.st_nlink > 0)
+		return false;
+	close(d->position);
+	d->position = openat(d->dir, POSITION_FILE,
+			     O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0600);
+	if (d->position < 0)
+		spool_disk_error(d, -errno);
+	return d->position >= 0;
 }
 
 /* ---- reading */

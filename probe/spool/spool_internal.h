@@ -1,9 +1,13 @@
 /*
  * spool, inside: blocks (spool_block.c), the ring of memory (spool_ring.c), the directory of segment files
- * (spool_file.c, spool_scan.c) and the queue that is made of them (spool.c; spool_out.c: what is sent).
+ * (spool_file.c, spool_scan.c), and the queue that is made of them: spool.c is what comes in, and time;
+ * spool_out.c what is sent, and comes back; spool_drop.c what leaves it.  Each uses those before it alone,
+ * but for spool.c, which uses all.
  */
 #ifndef PITOT_SPOOL_INTERNAL_H
 #define PITOT_SPOOL_INTERNAL_H
+
+#include <time.h>
 
 #include "pitot/clock.h"
 #include "pitot/spool.h"
@@ -120,6 +124,8 @@ struct spool_disk {
 	uint8_t *buffer; /* octets [buffer_at, + buffer_size) of segment buffer_name */
 	uint64_t buffer_name, buffer_at;
 	size_t buffer_size;
+	uint64_t looked_ns;
+	struct timespec changed; /* the directory's, at the last look */
 	const struct spool_crc *crc;
 	const uint8_t *preamble;
 	uint32_t preamble_size, preamble_crc;
@@ -162,6 +168,12 @@ const uint8_t *spool_disk_peek(struct spool_disk *d, const struct spool_segment 
 			       size_t size);
 const uint8_t *spool_disk_read_preamble(struct spool_disk *d, const struct spool_segment *s);
 void spool_disk_sync(struct spool_disk *d);
+/* Has the directory changed since the last look?  Looks once a second. */
+bool spool_disk_has_changed(struct spool_disk *d, uint64_t now_ns);
+/* Is the segment's file there, and not shorter than it was? */
+bool spool_disk_is_whole(struct spool_disk *d, const struct spool_segment *s);
+/* Makes the file of the position again when somebody removed it: true. */
+bool spool_disk_renew_position(struct spool_disk *d);
 
 /* ---- the queue: see spool.c */
 
@@ -244,8 +256,17 @@ static inline struct spool_segment *spool_segment_of(struct spool *s, uint64_t n
 void spool_tell_lost(struct spool *s, uint64_t first, uint64_t last);
 /* Unsent messages with numbers in [first, last] are lost; one that is lent may still make it. */
 void spool_lose_unsent(struct spool *s, uint64_t first, uint64_t last, struct spool_totals lost);
+/* The oldest message leaves the memory, and is lost if it is nowhere else. */
+void spool_evict(struct spool *s);
+/* The oldest segment leaves the disk, and what is in it the memory too. */
+void spool_drop_segment(struct spool *s);
 /* Lets go of what is forgotten. */
 void spool_trim(struct spool *s);
+/*
+ * Files that somebody else removed or cut: what memory still has is to be written again, the rest is lost.
+ * Whether there were any.
+ */
+bool spool_find_missing(struct spool *s);
 /* Of the window's acked ones, those that the replay window has passed over. */
 void spool_forget_passed(struct spool *s);
 

@@ -144,7 +144,8 @@ struct session {
 	uint64_t answered_ns;
 
 	struct spool *spool;
-	bool spool_degraded;
+	bool spool_degraded;	       /* as it was told */
+	uint64_t spool_missing;	       /* files */
 	struct session_entry *entries; /* of this run's messages: [first_entry, appended) */
 	size_t entries_size;	       /* a power of two */
 	uint64_t first_entry, appended;

@@ -404,9 +404,33 @@ void session_queue_end(struct session *s, bool clean)
 	s->out_size = s->out_done = 0;
 }
 
+/* Once each: files that are missing, a directory that cannot be written, one that can be again. */
+static void tell_of_spool(struct session *s)
+{
+	const char *memory_only = "; new records are kept in memory only";
+	struct spool_stats stats;
+
+	spool_get_stats(s->spool, &stats);
+	if (stats.missing_files != s->spool_missing)
+		snprintf(s->t.notice, sizeof(s->t.notice),
+			 "--spool: files for %.100s were removed by somebody else: %llu flow records in them "
+			 "are "
+			 "lost%s",
+			 s->collector.url, (unsigned long long)stats.missing.records,
+			 stats.degraded ? memory_only : "");
+	else if (stats.degraded != s->spool_degraded)
+		snprintf(s->t.notice, sizeof(s->t.notice), "--spool: %s%s",
+			 stats.degraded ? strerror(stats.last_error) : "the directory can be written again",
+			 stats.degraded ? memory_only : "");
+	else
+		return;
+	s->spool_degraded = stats.degraded;
+	s->spool_missing = stats.missing_files;
+	s->t.notices++;
+}
+
 void session_queue_tick(struct session *s)
 {
-	struct spool_stats stats;
 	uint64_t passed = s->now_ns - s->paced_ns;
 
 	spool_tick(s->spool, s->now_ns);
@@ -418,14 +442,7 @@ void session_queue_tick(struct session *s)
 		if (s->credit_octets > PACE_BURST)
 			s->credit_octets = PACE_BURST;
 	}
-	spool_get_stats(s->spool, &stats);
-	if (stats.degraded == s->spool_degraded)
-		return;
-	s->spool_degraded = stats.degraded;
-	snprintf(s->t.notice, sizeof(s->t.notice), "--spool: %s%s",
-		 stats.degraded ? strerror(stats.last_error) : "the directory can be written again",
-		 stats.degraded ? "; new records are kept in memory only" : "");
-	s->t.notices++;
+	tell_of_spool(s);
 }
 
 bool session_queue_is_empty(const struct session *s)
@@ -455,7 +472,10 @@ void session_queue_close(struct session *s)
 
 	drop_direct(s);
 	if (s->spool) {
+		spool_check(s->spool);
 		spool_get_stats(s->spool, &stats);
+		if (stats.missing_files != s->spool_missing)
+			session_because(s, 0, "--spool: files were removed by somebody else");
 		spool_close(
 			s->spool); /* which tells what is lost, sent in a session that ended badly or not */
 		keep_for_next_run(s, stats.head);

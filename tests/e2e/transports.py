@@ -3,6 +3,7 @@
 prove his name."""
 import collections
 import os
+import shutil
 import signal
 import socket
 import ssl
@@ -116,6 +117,43 @@ def spooled():
         e.check(got.returncode == 1 and s["collectors"][0]["not_sent"]["records"] == 5000 and
                 s["flows"]["not_sent"] == 5000, f"nobody: {got} {s['flows']}")
         e.check_ledger("nobody", s)
+
+
+def spool_octets(folder):
+    return sum(f.stat().st_size for f in Path(folder).rglob("*.ipfix")) if os.path.exists(folder) else 0
+
+
+def removed():
+    """Somebody removes the spool while it is used: nothing is left, so nothing is said to be."""
+    with e.workdir() as d:
+        os.chmod(d, 0o755)
+        write_pcap(f"{d}/p", FLOWS)
+        p = subprocess.Popen([e.PITOT, "-r", "-", "-t", "tcp-end=off,active=1000000,inactive=1", "--spool", f"{d}/spool",
+                              "--stats", f"{d}/s", "-n", f"ipfix+tcp://127.0.0.1:{e.free_port()}"], stdin=subprocess.PIPE,
+                             stderr=subprocess.PIPE)
+        p.stdin.write(Path(f"{d}/p").read_bytes())
+        p.stdin.flush()
+        e.wait(lambda: spool_octets(f"{d}/spool") > 1000000, "removed: nothing comes into the spool")
+        shutil.rmtree(f"{d}/spool")
+        err = finish("removed", p, status=1)
+        c = e.statistics(f"{d}/s")["collectors"][0]
+        e.check(c["not_sent"]["records"] == FLOWS and c["pending"] == 0, f"removed: {c}")
+        e.check(b"left in the spool" not in err and b"removed by somebody else" in err, f"removed: {err!r}")
+        e.check_ledger("removed", e.statistics(f"{d}/s"))
+
+
+def full():
+    """A spool that is full: what it says adds up to what was taken."""
+    with e.workdir() as d:
+        os.chmod(d, 0o755)
+        write_pcap(f"{d}/p", FLOWS)
+        err = finish("full", start("-r", f"{d}/p", *e.NO_AGEING, "--spool", f"{d}/spool", "--spool-size", "1M", "--stats",
+                                   f"{d}/s", "--stop-timeout", 1, "-n", f"ipfix+tcp://127.0.0.1:{e.free_port()}"), status=1)
+        c = e.statistics(f"{d}/s")["collectors"][0]
+        lost, left = c["not_sent"]["records"], c["pending"]
+        e.check(lost > 0 and left > 0 and lost + left == FLOWS, f"full: {c}")
+        e.check(f"{lost} of {FLOWS} flow records not sent".encode() in err and
+                f"next run: {left} of {FLOWS} flow records".encode() in err, f"full: {err!r}")
 
 
 def unwritable():
@@ -343,6 +381,8 @@ def sctp():
 restarts()
 killed()
 spooled()
+removed()
+full()
 unwritable()
 stalled()
 schedule()

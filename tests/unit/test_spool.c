@@ -1,6 +1,6 @@
 /*
  * The spool: order, bounds, the replay window, restarts, kill -9, damage, disks that take nothing.  Covers
- * spool/spool.c, spool/spool_out.c, spool/spool_block.c, spool/spool_file.c,
+ * spool/spool.c, spool/spool_drop.c, spool/spool_out.c, spool/spool_block.c, spool/spool_file.c,
  * spool/spool_ring.c and spool/spool_scan.c.
  */
 #include "cm.h"
@@ -1170,6 +1170,133 @@ static void test_anything(void **state)
 	}
 }
 
+#define REMOVED_MOST 6000u
+
+static bool told_lost[REMOVED_MOST + 1];
+
+static void on_told_lost(void *context, uint64_t first, uint64_t last)
+{
+	(void)context;
+	for (uint64_t number = first; number <= last && number <= REMOVED_MOST; number++)
+		told_lost[number] = true;
+}
+
+/* Removes some of the segments, or all, or cuts them; returns how many. */
+static unsigned spoil_segments(uint64_t *random, unsigned of_eight)
+{
+	DIR *dir = opendir(spool_path);
+	struct dirent *e;
+	unsigned n = 0;
+
+	assert_non_null(dir);
+	while ((e = readdir(dir))) {
+		char path[400];
+
+		if (!strstr(e->d_name, ".ipfix") || test_random(random) % 8 >= of_eight)
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", spool_path, e->d_name);
+		assert_int_equal(test_random(random) % 4 ? unlink(path) : truncate(path, 100), 0);
+		n++;
+	}
+	closedir(dir);
+	return n;
+}
+
+/* Of n messages each came, or was told of as lost; those that came in a session that ended badly may be both.
+ */
+static void check_removed(struct spool *s, unsigned n, unsigned forgotten)
+{
+	static bool came[REMOVED_MOST + 1];
+	uint64_t offset = 0;
+	const struct spool_message *m;
+
+	memset(came, 0, sizeof(came));
+	while ((m = spool_next(s))) {
+		came[message_id(m)] = true;
+		offset += m->size;
+		spool_mark_sent(s, offset, 1);
+	}
+	for (unsigned id = forgotten + 1; id <= n; id++)
+		if (came[id] == told_lost[id])
+			fail_msg("message %u of %u came: %d, told of as lost: %d", id, n, came[id],
+				 told_lost[id]);
+	spool_acked(s, offset);
+	spool_rewind(s, true);
+	assert_int_equal(stats_of(s).held.messages, 0);
+}
+
+/* Somebody removes files while they are used: what memory has is written again, the rest is told as lost. */
+static void test_removed(void **state)
+{
+	uint64_t random = 7;
+
+	(void)state;
+	for (unsigned round = 0; round < 60; round++) {
+		struct spool_config config = on_disk();
+		uint64_t offset = 0, count, now = NS_PER_SEC;
+		unsigned n = 1 + (unsigned)(test_random(&random) % 3000), removed;
+		struct spool *s;
+
+		memset(told_lost, 0, sizeof(told_lost));
+		config.max_octets = 8 * MIB;
+		config.memory_octets = MIB;
+		config.replay_octets = 64 * MIB;
+		config.replay_ns = UINT64_MAX;
+		config.lost = on_told_lost;
+		s = open_spool(config);
+		for (unsigned id = 1; id <= n; id++)
+			append(s, id);
+		send_some(s, test_random(&random) % (n + 1), &offset, now, &count);
+		spool_acked(s, offset / 2);
+		if (round & 1)
+			(void)spool_next(s); /* one is lent */
+		removed = spoil_segments(&random, round % 3 ? 3 : 8);
+		if (round % 4 == 3)
+			spool_check(s);
+		now += 2 * NS_PER_SEC;
+		spool_tick(s, now);
+		if (removed) /* a change within the tick of the file system's clock is seen at the end */
+			spool_check(s);
+		assert_int_equal(stats_of(s).missing_files > 0, removed > 0);
+		for (unsigned id = n + 1; id <= n + 500; id++)
+			append(s, id);
+		check_identity(s);
+		spool_rewind(s, false);
+		check_removed(s, n + 500, 0);
+		spool_close(s);
+		s = open_spool(config);
+		assert_int_equal(stats_of(s).recovered.messages, 0);
+		spool_close(s);
+		remove_files(spool_path);
+	}
+}
+
+/* The same at the very end, and the directory with them: nothing is left, and nothing is said to be. */
+static void test_removed_at_the_end(void **state)
+{
+	(void)state;
+	for (unsigned way = 0; way < 2; way++) {
+		struct spool_config config = on_disk();
+		struct spool *s;
+
+		memset(told_lost, 0, sizeof(told_lost));
+		config.lost = on_told_lost;
+		s = open_spool(config);
+		for (unsigned id = 1; id <= 5000; id++)
+			append(s, id);
+		remove_files(spool_path);
+		if (way)
+			assert_int_equal(rmdir(spool_path), 0);
+		spool_close(s);
+		s = open_spool(config);
+		for (unsigned id = 1; id + stats_of(s).recovered.messages <= 5000; id++)
+			assert_true(told_lost[id]);
+		assert_int_equal(stats_of(s).recovered.messages > 0, !way); /* what memory still had */
+		spool_close(s);
+		remove_files(spool_path);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1194,6 +1321,8 @@ int main(void)
 		cmocka_unit_test_setup(test_allocations, set_up),
 		cmocka_unit_test_setup(test_spoilt, set_up),
 		cmocka_unit_test_setup(test_anything, set_up),
+		cmocka_unit_test_setup(test_removed, set_up),
+		cmocka_unit_test_setup(test_removed_at_the_end, set_up),
 	};
 	char path[80];
 	int r;
