@@ -3,17 +3,22 @@
  *
  * The collector's certificate must come from an authority of --tls-ca (or the system's) and bear the name of
  * the URL or --tls-name (RFC 7011 §11.3: DNS-ID, or the address itself); nothing turns that off.  TLS 1.2 is
- * the least. Certificates and keys are read once, at the start, before privileges are given up.
+ * the least.  Of the chain, each certificate is looked for in the CRL of its authority, where --tls-ca has
+ * one. Certificates, CRLs and keys are read once, at the start, before privileges are given up; of a
+ * directory, those that a chain needs, when it does.
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "tls_internal.h"
 
@@ -40,19 +45,63 @@ static int no_password(char *out, int size, int writing, void *context)
 	return 0; /* nobody is there to be asked */
 }
 
-/* Whoever can read the key can be us. */
-static int check_key_mode(const char *option, const char *path, struct diag *diag)
+/* Whoever can read the key can be us, and whoever can write it can make us somebody else. */
+static int check_key(const struct stat *st, unsigned user, const char *option, const char *path,
+		     struct diag *diag)
 {
-	struct stat st;
-
-	if (stat(path, &st))
-		return diag_set(diag, -errno, "%s %.300s: %s", option, path, strerror(errno));
-	if ((st.st_mode & S_IRWXO) || (st.st_mode & S_IWGRP))
+	if (!S_ISREG(st->st_mode))
+		return diag_set(diag, -EPERM, "%s %.300s: not a file; the key must be in one", option, path);
+	if (st->st_uid != 0 && st->st_uid != geteuid() && st->st_uid != user)
+		return diag_set(
+			diag, -EPERM,
+			"%s %.300s: this key belongs to user %u, who could exchange it; give it to root "
+			"or to the user that pitot runs as: chown",
+			option, path, (unsigned)st->st_uid);
+	if (st->st_mode & (S_IRWXG | S_IRWXO))
 		return diag_set(diag, -EPERM,
-				"%s %.300s: others may read or change this key; allow it to its owner only: "
-				"chmod 600",
+				"%s %.300s: its group or others may read or change this key; allow it to its "
+				"owner only: chmod 600",
 				option, path);
 	return 0;
+}
+
+/* The key, from the file that was looked at. */
+static int load_key(struct session *s, const char *option, const char *path, struct diag *diag)
+{
+	SSL_CTX *ctx = ((struct tls *)s->own)->ctx;
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), r = 0;
+	EVP_PKEY *key = NULL;
+	struct stat st;
+	FILE *f = NULL;
+
+	if (fd < 0 || fstat(fd, &st))
+		r = diag_set(diag, -errno, "%s %.300s: %s", option, path, strerror(errno));
+	if (r == 0)
+		r = check_key(&st, s->config.user, option, path, diag);
+	if (r == 0)
+		f = fdopen(fd, "r");
+	if (f)
+		key = PEM_read_PrivateKey(f, NULL, no_password, NULL);
+	if (f)
+		fclose(f);
+	else if (fd >= 0)
+		close(fd);
+	if (r == 0 && (!key || SSL_CTX_use_PrivateKey(ctx, key) != 1))
+		r = diag_set(diag, -EINVAL,
+			     "%s %.300s: not the key of the certificate, in PEM format and without a "
+			     "password (%s)",
+			     option, path, why());
+	EVP_PKEY_free(key);
+	return r;
+}
+
+/* Certificates are looked for in the CRLs that there are: an authority need not have one. */
+static int on_verify(int good, X509_STORE_CTX *verified)
+{
+	if (good || X509_STORE_CTX_get_error(verified) != X509_V_ERR_UNABLE_TO_GET_CRL)
+		return good;
+	X509_STORE_CTX_set_error(verified, X509_V_OK);
+	return 1;
 }
 
 static int load_authorities(SSL_CTX *ctx, const char *path, struct diag *diag)
@@ -72,6 +121,8 @@ static int load_authorities(SSL_CTX *ctx, const char *path, struct diag *diag)
 	if (SSL_CTX_load_verify_locations(ctx, folder ? NULL : path, folder ? path : NULL) != 1)
 		return diag_set(diag, -EINVAL, "--tls-ca %.300s: no certificates in PEM format (%s)", path,
 				why());
+	X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ctx),
+				    X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
 	return 0;
 }
 
@@ -107,14 +158,9 @@ static int load_own(struct session *s, struct diag *diag)
 	if (SSL_CTX_use_certificate_chain_file(ctx, c->tls_cert) != 1)
 		return diag_set(diag, -EINVAL, "--tls-cert %.300s: not a certificate in PEM format (%s)",
 				c->tls_cert, why());
-	r = check_key_mode(option, key, diag);
+	r = load_key(s, option, key, diag);
 	if (r)
 		return r;
-	if (SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) != 1)
-		return diag_set(diag, -EINVAL,
-				"%s %.300s: not the key of the certificate, in PEM format and without a "
-				"password (%s)",
-				option, key, why());
 	if (SSL_CTX_check_private_key(ctx) != 1)
 		return diag_set(diag, -EINVAL, "%s %.200s: not the key of --tls-cert %.200s", option, key,
 				c->tls_cert);
@@ -149,7 +195,7 @@ int tls_setup(struct session *s, const SSL_METHOD *method, int least_version, st
 	SSL_CTX_set_min_proto_version(tls->ctx, least_version);
 	SSL_CTX_set_options(tls->ctx, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_QUERY_MTU);
 	SSL_CTX_set_mode(tls->ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-	SSL_CTX_set_verify(tls->ctx, SSL_VERIFY_PEER, NULL);
+	SSL_CTX_set_verify(tls->ctx, SSL_VERIFY_PEER, on_verify);
 	SSL_CTX_set_default_passwd_cb(tls->ctx, no_password);
 	SSL_CTX_set_client_cert_cb(tls->ctx, on_asked);
 	r = load_authorities(tls->ctx, s->config.tls_ca, diag);
@@ -236,6 +282,15 @@ static int refused_certificate(struct session *s, long result)
 		return session_because(s, -EACCES,
 				       "%s: the collector's certificate is not from an authority in %s", name,
 				       ca);
+	case X509_V_ERR_CERT_REVOKED:
+		return session_because(
+			s, -EACCES, "%s: the collector's certificate was revoked, by a CRL in %s", name, ca);
+	case X509_V_ERR_CRL_HAS_EXPIRED:
+		return session_because(
+			s, -EACCES,
+			"%s: a CRL in %s has expired, so nobody knows what was revoked since; put a "
+			"newer one there and start pitot again",
+			name, ca);
 	default:
 		return session_because(s, -EACCES, "%s: the collector's certificate is refused: %.100s", name,
 				       X509_verify_cert_error_string(result));

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import e2elib as e
 import ipfixlib as ipfix
-from transportlib import finish, make_certificates, start, write_pcap
+from transportlib import finish, make_certificates, openssl, start, write_pcap
 
 FLOWS = 30000
 WEB = e.DATA / "web.pcap"
@@ -258,8 +258,8 @@ def tls_server(d, certificate, client=True, version=None):
     return ipfix.Collector("read", wrap=lambda c: context.wrap_socket(c, server_side=True))
 
 
-def tls_run(d, port, *arguments, kind="tls", host="127.0.0.1"):
-    return e.run("-r", WEB, *e.NO_AGEING, "--stop-timeout", 3, "--tls-ca", f"{d}/ca.pem", *arguments, "--stats",
+def tls_run(d, port, *arguments, kind="tls", host="127.0.0.1", authorities="ca.pem"):
+    return e.run("-r", WEB, *e.NO_AGEING, "--stop-timeout", 3, "--tls-ca", f"{d}/{authorities}", *arguments, "--stats",
                  f"{d}/s", "-n", f"ipfix+{kind}://{host}:{port}")
 
 
@@ -301,10 +301,52 @@ def tls_files(d, own):
         got = tls_run(d, 9, *arguments)
         e.check(got.returncode == 1 and word in got.stderr and len(got.stderr.splitlines()) == 1,
                 f"TLS: {arguments}: {got.stderr!r}")
-    os.chmod(f"{d}/client.key", 0o644)
-    got = tls_run(d, 9, *own)
-    e.check(got.returncode == 1 and b"chmod" in got.stderr, f"TLS: a key for everybody: {got.stderr!r}")
+    for mode in (0o644, 0o640, 0o620, 0o602):
+        os.chmod(f"{d}/client.key", mode)
+        got = tls_run(d, 9, *own)
+        e.check(got.returncode == 1 and b"chmod 600" in got.stderr, f"TLS: a key of mode {mode:o}: {got.stderr!r}")
     os.chmod(f"{d}/client.key", 0o600)
+    if os.geteuid() != 0:
+        e.skip_part("a key of somebody else needs root")
+        return
+    for owner, user, good in ((12345, [], False), (12345, ["--user", "12345"], True), (0, ["--user", "12345"], True)):
+        os.chown(f"{d}/client.key", owner, 0)
+        got = tls_run(d, e.free_port(), *own, *user)
+        e.check((b"belongs to user" in got.stderr and b"chown" in got.stderr) != good,
+                f"TLS: a key of user {owner}, {user}: {got.stderr!r}")
+    os.chown(f"{d}/client.key", 0, 0)
+
+
+def make_crl(d, name, *revoked, arguments=("-crldays", "2")):
+    """A list of the authority ca's in name.pem, behind its certificate."""
+    Path(f"{d}/{name}.cnf").write_text(
+        f"[ca]\ndefault_ca = c\n[c]\ndatabase = {d}/{name}.index\ncertificate = {d}/ca.pem\nprivate_key = {d}/ca.key\n"
+        f"default_md = sha256\n")
+    Path(f"{d}/{name}.index").touch()
+    for certificate in revoked:
+        openssl("ca", "-config", f"{name}.cnf", "-revoke", f"{certificate}.pem", cwd=d)
+    openssl("ca", "-config", f"{name}.cnf", "-gencrl", *arguments, "-out", f"{name}.crl", cwd=d)
+    Path(f"{d}/{name}.pem").write_bytes(Path(f"{d}/ca.pem").read_bytes() + Path(f"{d}/{name}.crl").read_bytes())
+
+
+def tls_revoked(d, own):
+    """Lists in --tls-ca are looked at, as far as there are any."""
+    make_crl(d, "revoked", "good")
+    make_crl(d, "clear", "wrong")
+    make_crl(d, "old", arguments=("-crl_lastupdate", "200101000000Z", "-crl_nextupdate", "200102000000Z"))
+    os.mkdir(f"{d}/folder")
+    for name, source in (("ca.pem", "ca.pem"), ("crl.pem", "revoked.crl")):
+        shutil.copy(f"{d}/{source}", f"{d}/folder/{name}")
+    openssl("rehash", f"{d}/folder", cwd=d)
+    os.chmod(d, 0o755)
+    for ca, word in (("revoked.pem", b"revoked"), ("old.pem", b"expired"), ("folder", b"revoked"), ("clear.pem", None)):
+        collector = tls_server(d, "good")
+        got = tls_run(d, collector.port, *own, authorities=ca)
+        records = [r for s in collector.stop() for r in s.records]
+        if word:
+            e.check(got.returncode == 1 and word in got.stderr and not records, f"TLS: {ca}: {len(records)}, {got}")
+        else:
+            e.check(got.returncode == 0 and len(records) == 27, f"TLS: {ca}: {len(records)}, {got}")
 
 
 def s_server(d, own, expected):
@@ -341,6 +383,7 @@ def tls():
         tls_good(d, 27, own)
         tls_refused(d, own)
         tls_files(d, own)
+        tls_revoked(d, own)
         s_server(d, own, 27)
 
 
