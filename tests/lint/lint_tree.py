@@ -13,7 +13,7 @@ BINARY = {".pcap", ".pcapng", ".bin", ".ipfix"}
 MARKS = re.compile(r"\b(TO" r"DO|FIX" r"ME|X" r"XX|HA" r"CK)\b")
 PATHS = re.compile(r"/(home|root|work)/\w|/tmp/(brief|issue|build-)")
 TOP = {"probe", "include", "tests", "scripts", "man", "meson.build", "README.md", "meson_options.txt", "LICENSE",
-       "CHANGELOG.md", ".clang-format", ".editorconfig", ".gitignore", ".ci"}
+       "CHANGELOG.md", "SECURITY.md", "CONTRIBUTING.md", ".clang-format", ".editorconfig", ".gitignore", ".ci"}
 LONG = 500
 WIDE = 110
 

@@ -1,0 +1,147 @@
+#!/usr/bin/env python3
+"""Completions of the command line, from the rows of options: generate.py bash|zsh|fish OPTIONS.DEF
+
+What a value can be follows from its placeholder: words between bars are the choices, FILE and DIR are paths, and an
+interface is one of /sys/class/net.
+"""
+import re
+import sys
+
+
+class Option:
+    def __init__(self, name, letter, argument, flags, help_text):
+        self.name, self.letter, self.argument, self.help = name, letter, argument, help_text
+        self.many = flags.startswith("MANY")
+
+    @property
+    def kind(self):
+        """none, interface, file, directory, collector, user, choices or any."""
+        if not self.argument:
+            return "none"
+        if self.name in ("interface", "bind-device"):
+            return "interface"
+        if self.argument == "FILE":
+            return "file"
+        if self.argument == "DIR":
+            return "directory"
+        if self.name == "collector":
+            return "collector"
+        if self.argument.startswith("USER"):
+            return "user"
+        return "choices" if self.choices else "any"
+
+    @property
+    def choices(self):
+        """Those that are words to be typed: lower case and numbers."""
+        return [w for w in self.argument.split("|") if re.fullmatch(r"[a-z0-9-]+", w)] if "|" in self.argument else []
+
+
+COLLECTORS = ["ipfix://", "ipfix+tcp://", "ipfix+tls://", "ipfix+dtls://", "ipfix+sctp://", "netflow9://",
+              "netflow5://", "json:", "text:", "ipfix+file:"]
+
+
+def read(path):
+    text = re.sub(r"/\*.*?\*/", "", open(path, encoding="utf-8").read(), flags=re.S)
+    row = re.compile(r'OPTION\("([^"]+)", (0|\'.\'), "([^"]*)",(.*?)((?:\s*"(?:[^"\\]|\\.)*")+)\)', re.S)
+    options = []
+    for name, letter, argument, middle, texts in row.findall(text):
+        help_text = "".join(re.findall(r'"((?:[^"\\]|\\.)*)"', texts))
+        options.append(Option(name, "" if letter == "0" else letter[1], argument, middle.split(",")[-2].strip(),
+                              help_text))
+    if len(options) != len(re.findall(r"^OPTION\(", text, re.M)):
+        sys.exit(f"{path}: only {len(options)} of its rows can be read")
+    return options
+
+
+def names(o):
+    return ([f"-{o.letter}"] if o.letter else []) + [f"--{o.name}"]
+
+
+def bash(options):
+    by_kind = {}
+    for o in options:
+        by_kind.setdefault(o.kind, []).append(o)
+
+    def pattern(kind):
+        return "|".join(n for o in by_kind.get(kind, ()) for n in names(o))
+    cases = [f"    {pattern('interface')})\n        words=\"$(command ls /sys/class/net) any\" ;;",
+             f"    {pattern('file')})\n        COMPREPLY=($(compgen -f -- \"$cur\")); compopt -o filenames 2>/dev/null; return ;;",
+             f"    {pattern('directory')})\n        COMPREPLY=($(compgen -d -- \"$cur\")); compopt -o filenames 2>/dev/null; return ;;",
+             f"    {pattern('collector')})\n        words=\"{' '.join(COLLECTORS)}\"; compopt -o nospace 2>/dev/null ;;",
+             f"    {pattern('user')})\n        COMPREPLY=($(compgen -u -- \"$cur\")); return ;;"]
+    cases += [f"    {'|'.join(names(o))})\n        words=\"{' '.join(o.choices)}\" ;;" for o in by_kind["choices"]]
+    cases.append(f"    {pattern('any')})\n        return ;;")
+    every = " ".join(n for o in options for n in names(o))
+    body = "\n".join(cases)
+    return f"""# bash completion for pitot, made from options.def
+_pitot()
+{{
+    local cur=${{COMP_WORDS[COMP_CWORD]}} prev=${{COMP_WORDS[COMP_CWORD-1]}} words
+    # --name=value comes as three words, and URLs are split at their colons
+    if [[ $cur == = ]]; then
+        cur=
+    elif [[ $prev == = ]]; then
+        prev=${{COMP_WORDS[COMP_CWORD-2]}}
+    elif [[ $cur == : || $prev == : ]]; then
+        return # behind a URL's colon: a file, if anything
+    fi
+    case $prev in
+{body}
+    *)
+        words="{every}" ;;
+    esac
+    COMPREPLY=($(compgen -W "$words" -- "$cur"))
+}}
+complete -o bashdefault -o default -F _pitot pitot
+"""
+
+
+def zsh(options):
+    def quote(text):
+        return text.replace("'", "'\\''").replace("[", "\\[").replace("]", "\\]").replace(":", "\\:")
+
+    def action(o):
+        return {"interface": "_net_interfaces", "file": "_files", "directory": "_files -/", "user": "_users",
+                "collector": f"({' '.join(c.replace(':', chr(92) + ':') for c in COLLECTORS)})",
+                "choices": f"({' '.join(o.choices)})"}.get(o.kind, " ")
+    lines = []
+    for o in options:
+        value = f":{quote(o.argument)}:{action(o)}" if o.argument else ""
+        repeat = "*" if o.many else ""
+        if o.letter:
+            group = repeat or f"(-{o.letter} --{o.name})"
+            spec = f"'{group}'{{-{o.letter},--{o.name}{'=' if o.argument else ''}}}'[{quote(o.help)}]{value}'"
+        else:
+            spec = f"'{repeat}--{o.name}{'=' if o.argument else ''}[{quote(o.help)}]{value}'"
+        lines.append(f"    {spec} \\")
+    body = "\n".join(lines)
+    return f"""#compdef pitot
+# zsh completion for pitot, made from options.def
+_arguments -s -S \\
+{body}
+    '*:filter expression: '
+"""
+
+
+def fish(options):
+    def quote(text):
+        return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    lines = ["# fish completion for pitot, made from options.def", "complete -c pitot -f"]
+    for o in options:
+        words = ["complete -c pitot", f"-l {o.name}"] + ([f"-s {o.letter}"] if o.letter else [])
+        words += {"none": [], "file": ["-r", "-F"], "directory": ["-x", "-a", "'(__fish_complete_directories)'"],
+                  "interface": ["-x", "-a", "'(command ls /sys/class/net) any'"],
+                  "user": ["-x", "-a", "'(__fish_complete_users)'"],
+                  "collector": ["-x", "-a", quote(" ".join(COLLECTORS))],
+                  "choices": ["-x", "-a", quote(" ".join(o.choices))]}.get(o.kind, ["-x"])
+        lines.append(" ".join(words + ["-d", quote(o.help)]))
+    return "\n".join(lines) + "\n"
+
+
+def main():
+    if len(sys.argv) != 3 or sys.argv[1] not in ("bash", "zsh", "fish"):
+        sys.exit(__doc__.splitlines()[0])
+    sys.stdout.write({"bash": bash, "zsh": zsh, "fish": fish}[sys.argv[1]](read(sys.argv[2])))
+
+
+main()
