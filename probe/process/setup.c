@@ -120,15 +120,31 @@ static int setup_shared(struct control *r, struct diag *diag)
 	return shared_new(&r->shared, &config, diag);
 }
 
+/*
+ * Where the ids of records begin, of 56 bits.  Where a record may be sent twice they tell which one it is,
+ * also from what an earlier run left and from what another one sends meanwhile: drawn, as two runs can begin
+ * at the same instant.  With room behind it for more records than a run has.  Elsewhere results stay the
+ * same.
+ */
+static int setup_first_id(const struct config *c, uint64_t *id)
+{
+	struct hash_seed drawn = {0};
+	bool replays = false;
+	int r;
+
+	for (unsigned i = 0; i < c->n_collectors; i++)
+		replays |= transport_replays(c->collectors[i].transport);
+	r = replays ? hash_seed_random(&drawn) : 0;
+	*id = drawn.k[0] & ((UINT64_C(1) << 55) - 1);
+	return r;
+}
+
 static int setup_workers(struct control *r, struct diag *diag)
 {
 	const struct config *c = r->config;
 	unsigned n = r->n_workers;
 	struct metering_config w = {
 		.shared = &r->shared,
-		/* what an earlier run left in the spool has other ids */
-		.first_id = c->spool_dir ? r->start.realtime_ns / NS_PER_SEC << 24 & ((UINT64_C(1) << 56) - 1)
-					 : 0,
 		.live = r->live,
 		.captures = r->live ? r->captures : NULL,
 		.n_captures = r->live ? r->n_captures : 0,
@@ -148,6 +164,8 @@ static int setup_workers(struct control *r, struct diag *diag)
 	};
 	int ret = hash_seed_random(&w.table.seed);
 
+	if (ret == 0)
+		ret = setup_first_id(c, &w.first_id);
 	static_assert(sizeof(w.decode.tunnel_ports) == sizeof(c->tunnel_ports), "of the same tunnels");
 	memcpy(w.decode.tunnel_ports, c->tunnel_ports, sizeof(w.decode.tunnel_ports));
 

@@ -66,6 +66,20 @@ def restarts():
             e.check(c["records"] == FLOWS and c["not_sent"]["records"] == 0 and c["pending"] == 0, f"{what}: {c}")
 
 
+def ids():
+    """Runs that begin at the same time, with a spool or without, have other flowIds: who gets both can tell."""
+    with e.workdir() as d:
+        os.chmod(d, 0o755)
+        write_pcap(f"{d}/p", 1000)
+        collector = ipfix.Collector("read")
+        for i in range(3):
+            spool = ["--spool", f"{d}/spool"] if i < 2 else []
+            finish("ids", start("-q", "-r", f"{d}/p", *e.NO_AGEING, *spool, "-n", f"ipfix+tcp://127.0.0.1:{collector.port}"))
+        streams = collector.stop()
+        found = {r[148] for s in streams for r in s.records}
+        e.check(len(found) == 3000, f"{len(found)} flowIds in three runs of 1000 flows")
+
+
 def killed():
     """pitot itself is killed: what was in the spool is sent by the next one, before its own."""
     with e.workdir() as d:
@@ -422,6 +436,7 @@ def sctp():
 
 
 restarts()
+ids()
 killed()
 spooled()
 removed()
