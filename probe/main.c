@@ -20,14 +20,26 @@ static void main_print(void *ctx, const char *line)
 	fprintf(ctx, "%s\n", line);
 }
 
-/* What can be said of the options without opening anything. */
-static int main_check(const struct config *c, struct diag *diag)
+static void main_mistake(const char *sentence)
 {
-	if (c->fields && exporter_check_fields(c->fields, diag) < 0)
-		return -1;
-	if (c->filter && capture_check_filter(c->filter, diag) < 0)
-		return -1;
-	return 0;
+	log_error("%s", sentence);
+}
+
+/* What can be said of the options without opening anything. */
+static unsigned main_check(const struct config *c, void (*mistake)(const char *sentence))
+{
+	struct diag diag;
+	unsigned n = 0;
+
+	if (c->fields && exporter_check_fields(c->fields, &diag) < 0) {
+		mistake(diag.text);
+		n++;
+	}
+	if (c->filter && capture_check_filter(c->filter, &diag) < 0) {
+		mistake(diag.text);
+		n++;
+	}
+	return n;
 }
 
 static int main_print_template(const struct config *c, struct diag *diag)
@@ -59,10 +71,6 @@ static int main_act(const struct config *c, int argc, char **argv, struct diag *
 	default:
 		break;
 	}
-	if (main_check(c, diag) < 0) {
-		log_error("%s", diag->text);
-		return 2;
-	}
 	switch (c->action) {
 	case CONFIG_PRINT_TEMPLATE:
 		if (main_print_template(c, diag) == 0)
@@ -78,15 +86,17 @@ static int main_act(const struct config *c, int argc, char **argv, struct diag *
 
 int main(int argc, char **argv)
 {
+	static const struct config_listener listener = {.mistake = main_mistake, .check = main_check};
 	struct config config;
 	struct diag diag = {""};
 	int status, r = daemon_open_standard();
 
 	if (r < 0)
 		exit(1); /* and nowhere to say it */
-	r = config_parse(&config, argc, argv, &diag);
+	r = config_parse_all(&config, argc, argv, &listener, &diag);
 	if (r) {
-		log_error("%s", diag.text);
+		if (r < 0)
+			log_error("%s", diag.text);
 		exit(r == CONFIG_E_USAGE ? 2 : 1);
 	}
 	if (PITOT_TEST_HOOKS && getenv("PITOT_TEST_CLOCK") && clock_plan(getenv("PITOT_TEST_CLOCK")) < 0) {

@@ -125,6 +125,16 @@ enum { CONFIG_E_USAGE = 1 };
  * is not 0 nothing is left to free.  With action CONFIG_HELP or CONFIG_VERSION nothing else is looked at.
  */
 int config_parse(struct config *c, int argc, char **argv, struct diag *diag);
+/*
+ * The same, with all mistakes instead of the first one: mistake() gets the sentence of each.  check() may
+ * look for more in what was understood, which it hands to the same; how many it found.
+ */
+struct config_listener {
+	void (*mistake)(const char *sentence);
+	unsigned (*check)(const struct config *c, void (*mistake)(const char *sentence));
+};
+int config_parse_all(struct config *c, int argc, char **argv, const struct config_listener *listener,
+		     struct diag *diag);
 /* The same from the text of a configuration file alone; name is for the sentences. */
 int config_parse_text(struct config *c, const char *name, const char *text, size_t size, struct diag *diag);
 void config_deinit(struct config *c);

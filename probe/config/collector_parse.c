@@ -189,6 +189,15 @@ static int url_parse_host(struct collector_config *c, const char *text, const ch
 	return 0;
 }
 
+/* "csv:-": more likely a format that there is not than a host and its port. */
+static bool url_looks_like_format(const char *host, const char *port)
+{
+	size_t n = strspn(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ");
+
+	return n && (!host[n] || !host[n + strspn(host + n, "0123456789")]) &&
+	       !(*port >= '0' && *port <= '9') && *port;
+}
+
 static int url_parse_address(struct collector_config *c, const char *text, struct diag *diag)
 {
 	const char *rest = NULL, *open, *close;
@@ -201,6 +210,12 @@ static int url_parse_address(struct collector_config *c, const char *text, struc
 	if (c->transport == TRANSPORT_TLS || c->transport == TRANSPORT_DTLS)
 		c->port = 4740;
 	if (rest[0] == ':') {
+		if (url_looks_like_format(c->host, rest + 1))
+			return diag_set(
+				diag, -EINVAL,
+				"'%.40s' is not a format, and '%.80s' is not a port from 1 to 65535; there "
+				"are netflow5, netflow9 and ipfix for hosts, json and text for files",
+				c->host, rest + 1);
 		r = url_parse_port(c, rest + 1, diag);
 		if (r)
 			return r;
@@ -214,6 +229,14 @@ static int url_parse_address(struct collector_config *c, const char *text, struc
 	return 0;
 }
 
+static bool url_is_format(const char *text)
+{
+	for (unsigned f = 0; f < FORMAT_COUNT; f++)
+		if (url_is(text, strlen(text), url_formats[f].name))
+			return true;
+	return false;
+}
+
 int collector_parse(struct collector_config *c, const char *text, enum export_format default_format,
 		    struct diag *diag)
 {
@@ -222,6 +245,18 @@ int collector_parse(struct collector_config *c, const char *text, enum export_fo
 	int r;
 
 	*c = (struct collector_config){.format = default_format, .transport = TRANSPORT_UDP};
+	if (!rest && (url_is(text, scheme, "json") || url_is(text, scheme, "text")))
+		return diag_set(
+			diag, -EINVAL,
+			"'%s' is a format, and the file is missing: %s:FILE, or %s:- for standard output; a "
+			"host of that name is ipfix://%s",
+			text, text, text, text);
+	if (!rest && url_is_format(text))
+		return diag_set(
+			diag, -EINVAL,
+			"'%s' is a format, and the host is missing: %s://HOST:PORT; a host of that name is "
+			"ipfix://%s",
+			text, text, text);
 	if (!rest || text[0] == '[')
 		return url_parse_address(c, text, diag);
 	if (strncmp(rest, "//", 2) != 0 && !memchr(text, '+', scheme) && !url_is(text, scheme, "json") &&

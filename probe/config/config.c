@@ -34,6 +34,16 @@ static int config_add_word(struct config_build *b, const char *word, struct diag
 	return 0;
 }
 
+enum { MISTAKES_MAX = 20 };
+
+int config_mistake(struct config_build *b, int r, struct diag *diag)
+{
+	if (r != CONFIG_E_USAGE || !b->listener)
+		return r;
+	b->listener->mistake(diag->text);
+	return ++b->n_mistakes < MISTAKES_MAX ? 0 : r;
+}
+
 /* First a look for what comes before everything else: --help, --version, the configuration file. */
 static int config_scan(struct config_build *b, int argc, char **argv, struct diag *diag)
 {
@@ -41,14 +51,18 @@ static int config_scan(struct config_build *b, int argc, char **argv, struct dia
 	struct config_arg arg;
 	int r;
 
-	while ((r = config_args_next(&args, &arg, diag)) == 0 && !b->help) {
+	while (!b->help && (r = config_args_next(&args, &arg, diag)) != -ENOENT) {
+		if (r == CONFIG_E_USAGE) /* said when its turn comes */
+			continue;
+		if (r < 0)
+			return r;
 		if (arg.row && (arg.row->kind == KIND_HELP || arg.row->kind == KIND_VERSION ||
 				arg.row->kind == KIND_CONFIG_FILE))
 			r = config_set(b, arg.row, arg.value, arg.label, diag);
 		if (r)
 			return r;
 	}
-	return b->help || r == -ENOENT ? 0 : r;
+	return 0;
 }
 
 static int config_apply(struct config_build *b, int argc, char **argv, struct diag *diag)
@@ -58,21 +72,27 @@ static int config_apply(struct config_build *b, int argc, char **argv, struct di
 	int r;
 
 	b->command_line = true;
-	while ((r = config_args_next(&args, &arg, diag)) == 0) {
-		if (arg.row)
+	while ((r = config_args_next(&args, &arg, diag)) != -ENOENT) {
+		if (r == 0 && arg.row)
 			r = config_set(b, arg.row, arg.value, arg.label, diag);
-		else
+		else if (r == 0)
 			r = config_add_word(b, arg.value, diag);
+		r = config_mistake(b, r, diag);
 		if (r)
 			return r;
 	}
-	return r == -ENOENT ? 0 : r;
+	return 0;
 }
 
 static int config_finish_build(struct config_build *b, int r, struct diag *diag)
 {
-	if (!r && !b->help)
+	if (!r && !b->help) {
 		r = config_finish(b, diag);
+		if (!r && b->listener && b->listener->check)
+			b->n_mistakes += b->listener->check(b->c, b->listener->mistake);
+	}
+	if (!r && b->n_mistakes)
+		r = CONFIG_E_USAGE;
 	while (b->n_urls)
 		free(b->urls[--b->n_urls].text);
 	free(b->urls);
@@ -84,7 +104,13 @@ static int config_finish_build(struct config_build *b, int r, struct diag *diag)
 
 int config_parse(struct config *c, int argc, char **argv, struct diag *diag)
 {
-	struct config_build b = {.c = c};
+	return config_parse_all(c, argc, argv, NULL, diag);
+}
+
+int config_parse_all(struct config *c, int argc, char **argv, const struct config_listener *listener,
+		     struct diag *diag)
+{
+	struct config_build b = {.c = c, .listener = listener};
 	int r;
 
 	*c = (struct config){.action = CONFIG_RUN};

@@ -10,33 +10,51 @@
 
 #include "config/config_internal.h"
 
-/* Letters that softflowd knows and pitot does not: what to do instead. */
-static const struct {
+/*
+ * Letters that softflowd knows and pitot does not.  What means here what it means there is taken: with the
+ * values named, or as another option; of all else, what to do instead.
+ */
+static const struct softflowd_letter {
 	char letter;
-	const char *instead;
+	bool has_value;
+	const char *same; /* values that ask for what pitot does anyway, separated by spaces */
+	const char *row;  /* the option and the value that it stands for */
+	const char *value;
+	const char *instead; /* of any other value; NULL: it takes none and is fine */
 } args_softflowd[] = {
-	{'6', "IPv6 is always measured; leave it out"},
-	{'a', "packets of a file are always measured by their own time; leave it out"},
-	{'A', "times are exported in milliseconds; --fields takes other elements"},
-	{'b', "pitot exports each direction as a flow of its own"},
-	{'l', "every collector gets every record"},
-	{'P', "the collector's URL names the transport: -n FORMAT+TRANSPORT://HOST:PORT"},
-	{'R', "pitot does not receive PSAMP"},
-	{'s', "pitot measures every packet and does not sample"},
-	{'S', "use --bind-device DEV, or --source ADDR"},
-	{'x', "MPLS labels are among the elements of --list-fields, if at all"},
+	{'6', false, NULL, NULL, NULL, NULL}, /* IPv6 is always measured */
+	{'a', false, NULL, NULL, NULL, NULL}, /* packets of a file have their own time */
+	{'A', true, "milli", NULL, NULL,
+	 "name the elements with --fields, flowStartSeconds, flowStartMicroseconds or flowStartNanoseconds "
+	 "and "
+	 "their ends; without it times are in milliseconds"},
+	{'b', false, NULL, NULL, NULL,
+	 "flows of both directions in one record come later; each direction is a flow of its own: leave it "
+	 "out"},
+	{'l', false, NULL, "collector-group", "hash", NULL},
+	{'P', true, "udp", NULL, NULL, "the collector's URL names the transport: -n ipfix+tcp://HOST:PORT"},
+	{'R', true, NULL, NULL, NULL, "pitot does not receive PSAMP"},
+	{'s', true, "1 0", NULL, NULL, "sampling comes later; pitot measures every packet: leave it out"},
+	{'S', true, NULL, NULL, NULL, "use --bind-device DEV, or --source ADDR"},
+	{'x', true, NULL, NULL, NULL, "MPLS labels in records come later: leave it out"},
 };
 
-static int args_unknown_letter(char letter, struct diag *diag)
+static const struct softflowd_letter *args_find_softflowd(char letter)
 {
-	char text[2] = {letter, '\0'};
-
-	for (unsigned i = 0; i < sizeof(args_softflowd) / sizeof(args_softflowd[0]); i++) {
+	for (unsigned i = 0; i < sizeof(args_softflowd) / sizeof(args_softflowd[0]); i++)
 		if (args_softflowd[i].letter == letter)
-			return diag_set(diag, CONFIG_E_USAGE, "-%c is softflowd's: %s", letter,
-					args_softflowd[i].instead);
-	}
-	return diag_set(diag, CONFIG_E_USAGE, "-%s is not an option; --help lists them", text);
+			return &args_softflowd[i];
+	return NULL;
+}
+
+static bool args_is_same(const char *list, const char *value)
+{
+	size_t n = strlen(value);
+
+	for (const char *p = list; p && *p; p += strcspn(p, " "), p += *p == ' ')
+		if (strcspn(p, " ") == n && !memcmp(p, value, n))
+			return true;
+	return false;
 }
 
 static void args_label(struct config_arg *arg)
@@ -81,11 +99,39 @@ static int args_long(struct config_args *a, struct config_arg *arg, const char *
 	return 0;
 }
 
+/* One that is not pitot's.  0: arg has what it stands for, or is empty when it changes nothing. */
+static int args_foreign(struct config_args *a, struct config_arg *arg, struct diag *diag)
+{
+	char letter = *a->cluster++;
+	const struct softflowd_letter *l = args_find_softflowd(letter);
+	const char *value = "";
+
+	if (!l) {
+		a->cluster = NULL; /* what follows may be its value */
+		return diag_set(diag, CONFIG_E_USAGE, "-%c is not an option; --help lists them", letter);
+	}
+	if (l->has_value) {
+		if (!*a->cluster && a->i >= a->argc)
+			return diag_set(diag, CONFIG_E_USAGE, "-%c is softflowd's: %s", letter, l->instead);
+		value = *a->cluster ? a->cluster : a->argv[a->i++];
+		a->cluster = NULL;
+	}
+	if (l->instead && !args_is_same(l->same, value))
+		return diag_set(diag, CONFIG_E_USAGE, "-%c is softflowd's: %s", letter, l->instead);
+	if (l->row) {
+		arg->row = config_row_by_name(l->row, strlen(l->row));
+		arg->value = l->value;
+		snprintf(arg->label, sizeof(arg->label), "-%c", letter);
+		return 0;
+	}
+	return config_args_next(a, arg, diag);
+}
+
 static int args_short(struct config_args *a, struct config_arg *arg, struct diag *diag)
 {
 	arg->row = config_row_by_letter(*a->cluster);
 	if (!arg->row)
-		return args_unknown_letter(*a->cluster, diag);
+		return args_foreign(a, arg, diag);
 	args_label(arg);
 	a->cluster++;
 	if (config_row_is_switch(arg->row))

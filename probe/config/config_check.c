@@ -18,11 +18,26 @@ static bool check_same_collector(const struct collector_config *a, const struct 
 	return a->format == b->format && a->port == b->port && strcasecmp(a->host, b->host) == 0;
 }
 
+/* The i-th URL becomes the next collector. */
+static int check_collector(struct config_build *b, unsigned i, struct diag *diag)
+{
+	struct config *c = b->c;
+	struct collector_config *to = &c->collectors[c->n_collectors];
+	struct diag why;
+
+	if (collector_parse(to, b->urls[i].text, c->format, &why))
+		return diag_set(diag, CONFIG_E_USAGE, "%s: %s", b->urls[i].label, why.text);
+	for (unsigned j = 0; j < c->n_collectors; j++)
+		if (check_same_collector(to, &c->collectors[j]))
+			return diag_set(diag, CONFIG_E_USAGE, "%s: %s and %s are the same destination",
+					b->urls[i].label, c->collectors[j].url, b->urls[i].text);
+	return 0;
+}
+
 static int check_collectors(struct config_build *b, struct diag *diag)
 {
 	struct config *c = b->c;
 	unsigned n = b->n_urls ? b->n_urls : 1;
-	struct diag why;
 
 	c->collectors = calloc(n, sizeof(*c->collectors));
 	if (!c->collectors)
@@ -32,15 +47,15 @@ static int check_collectors(struct config_build *b, struct diag *diag)
 		return collector_parse(&c->collectors[0],
 				       c->action == CONFIG_PRINT_TEMPLATE ? "localhost" : "text:-", c->format,
 				       diag);
+	c->n_collectors = 0; /* those that are understood */
 	for (unsigned i = 0; i < n; i++) {
-		if (collector_parse(&c->collectors[i], b->urls[i].text, c->format, &why))
-			return diag_set(diag, CONFIG_E_USAGE, "%s: %s", b->urls[i].label, why.text);
-		for (unsigned j = 0; j < i; j++) {
-			if (check_same_collector(&c->collectors[i], &c->collectors[j]))
-				return diag_set(diag, CONFIG_E_USAGE,
-						"%s: %s and %s are the same destination", b->urls[i].label,
-						b->urls[j].text, b->urls[i].text);
-		}
+		int r = check_collector(b, i, diag);
+
+		if (r == 0)
+			c->n_collectors++;
+		r = config_mistake(b, r, diag);
+		if (r)
+			return r;
 	}
 	return 0;
 }
@@ -188,18 +203,19 @@ static int check_files(const struct config *c, struct diag *diag)
 
 int config_finish(struct config_build *b, struct diag *diag)
 {
-	int r;
+	/* what options were not understood is not to be missed */
+	bool complete = !b->n_mistakes;
+	int r = config_mistake(b, check_filter(b, diag), diag);
 
-	r = check_filter(b, diag);
-	if (!r)
-		r = check_input(b->c, diag);
+	if (!r && complete)
+		r = config_mistake(b, check_input(b->c, diag), diag);
 	if (!r)
 		r = check_collectors(b, diag);
 	if (!r)
-		r = check_daemon(b->c, diag);
+		r = config_mistake(b, check_daemon(b->c, diag), diag);
 	if (!r)
-		r = check_user(b->c, diag);
+		r = config_mistake(b, check_user(b->c, diag), diag);
 	if (!r)
-		r = check_files(b->c, diag);
+		r = config_mistake(b, check_files(b->c, diag), diag);
 	return r;
 }

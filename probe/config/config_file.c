@@ -137,7 +137,7 @@ int config_file_apply(struct config_build *b, const char *name, const char *text
 					l.number);
 		memcpy(line, text, len);
 		line[len] = '\0';
-		r = file_apply_line(b, &l, line, seen, diag);
+		r = config_mistake(b, file_apply_line(b, &l, line, seen, diag), diag);
 		if (r)
 			return r;
 		text += len + 1;

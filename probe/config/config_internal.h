@@ -88,9 +88,17 @@ struct config_build {
 	bool inputs_replaced; /* the command line's lists replace those of the file */
 	bool urls_replaced;
 	bool filter_replaced;
-	char *words; /* the trailing words */
-	bool help;   /* --help or --version: nothing else matters */
+	char *words;				/* the trailing words */
+	bool help;				/* --help or --version: nothing else matters */
+	const struct config_listener *listener; /* NULL: the first mistake ends it */
+	unsigned n_mistakes;
 };
+
+/*
+ * What to go on with after r: with a listener a mistake is told and counted, and 0 comes back, until there
+ * are too many to be of use.
+ */
+int config_mistake(struct config_build *b, int r, struct diag *diag);
 
 /* One setting; label begins the sentence about it.  value is NULL for a switch without one. */
 int config_set(struct config_build *b, const struct config_row *row, const char *value, const char *label,

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "config/config_internal.h"
 #include "pitot/clock.h"
@@ -128,7 +129,7 @@ int config_add_interface(struct config_build *b, const char *value, const char *
 	return 0;
 }
 
-int config_add_url(struct config_build *b, const char *value, const char *label, struct diag *diag)
+static int list_add_url(struct config_build *b, const char *value, const char *label, struct diag *diag)
 {
 	struct config_text *urls;
 	int r;
@@ -149,6 +150,37 @@ int config_add_url(struct config_build *b, const char *value, const char *label,
 	snprintf(b->urls[b->n_urls].label, sizeof(b->urls->label), "%s", label);
 	b->n_urls++;
 	return 0;
+}
+
+/* A file may have a comma in its name. */
+static bool list_is_file(const char *url)
+{
+	size_t scheme = strcspn(url, ":,");
+
+	return url[scheme] == ':' &&
+	       ((scheme == 4 && (!strncasecmp(url, "json", 4) || !strncasecmp(url, "text", 4))) ||
+		(scheme > 5 && !strncasecmp(url + scheme - 5, "+file", 5)));
+}
+
+/* Several hosts may stand together, HOST:PORT,HOST:PORT, as softflowd has them. */
+int config_add_url(struct config_build *b, const char *value, const char *label, struct diag *diag)
+{
+	char *list __attribute__((cleanup(config_free_text))) = NULL;
+	int r = config_copy(&list, value, diag);
+
+	if (r || list_is_file(value) || !strchr(value, ','))
+		return r ? r : list_add_url(b, value, label, diag);
+	for (char *part = list, *comma; part && r == 0; part = comma ? comma + 1 : NULL) {
+		comma = strchr(part, ',');
+		if (comma)
+			*comma = '\0';
+		if (!*part)
+			return diag_set(diag, CONFIG_E_USAGE,
+					"%s: '%.80s' has an empty part; write HOST:PORT[,HOST:PORT...]",
+					label, value);
+		r = list_add_url(b, part, label, diag);
+	}
+	return r;
 }
 
 /* Names of time-outs, softflowd's among them; those without a member say what to do instead. */
@@ -230,18 +262,22 @@ int config_set_flow_key(struct config *c, const char *value, const char *label, 
 	static const struct {
 		const char *name;
 		uint32_t bits;
-	} keys[] = {{"none", 0}, {"tos", CONFIG_KEY_TOS}, {"vlan", CONFIG_KEY_VLAN}, {"mac", CONFIG_KEY_MAC}};
+	} keys[] = {{"none", 0},
+		    {"full", 0},
+		    /* softflowd's */ {"tos", CONFIG_KEY_TOS},
+		    {"vlan", CONFIG_KEY_VLAN},
+		    {"mac", CONFIG_KEY_MAC}};
 	uint32_t bits = 0;
 
 	for (const char *p = value;; p++) {
 		size_t len = strcspn(p, ",");
 		unsigned i;
 
-		for (i = 0; i < 4; i++) {
+		for (i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
 			if (strlen(keys[i].name) == len && memcmp(keys[i].name, p, len) == 0)
 				break;
 		}
-		if (i == 4)
+		if (i == sizeof(keys) / sizeof(keys[0]))
 			return diag_set(diag, CONFIG_E_USAGE,
 					"%s: '%.*s' cannot be added to the flow key; tos, vlan and mac can%s",
 					label, (int)(len < 80 ? len : 80), p,

@@ -67,6 +67,22 @@ bool sandbox_has_capabilities(uint64_t except)
 	       (d[1].effective | d[1].permitted | d[1].inheritable) & ~(uint32_t)(except >> 32);
 }
 
+const char *sandbox_user_lacks(void)
+{
+	static const struct {
+		unsigned capability;
+		const char *name;
+	} wanted[] = {{CAP_SETUID, "CAP_SETUID"}, {CAP_SETGID, "CAP_SETGID"}};
+	struct __user_cap_data_struct have[2];
+
+	if (capabilities_get(have) < 0)
+		return NULL;
+	for (unsigned i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
+		if (!(have[0].effective >> wanted[i].capability & 1))
+			return wanted[i].name;
+	return NULL;
+}
+
 int sandbox_keep_capabilities(uint64_t mask, struct diag *diag)
 {
 	int r;

@@ -43,6 +43,16 @@ __attribute__((format(printf, 3, 4))) static void sandbox_add(char *text, size_t
 #define sandbox_say(s, ...)  sandbox_add((s)->report, sizeof((s)->report), __VA_ARGS__)
 #define sandbox_lack(s, ...) sandbox_add((s)->missing, sizeof((s)->missing), __VA_ARGS__)
 
+static void sandbox_lack_user(struct sandbox *s, const struct sandbox_user *user)
+{
+	const char *capability = sandbox_user_lacks();
+
+	if (capability)
+		sandbox_lack(s, "another user than root (%s is missing)", capability);
+	else
+		sandbox_lack(s, "another user than root (this user namespace has no user %s)", user->name);
+}
+
 /* A user that nobody asked for may be one that this user namespace does not have: container root then stays.
  */
 static int sandbox_change_user(struct sandbox *s, const struct sandbox_config *config, struct diag *diag)
@@ -62,7 +72,7 @@ static int sandbox_change_user(struct sandbox *s, const struct sandbox_config *c
 	if (r < 0 && (config->user || (r != -EINVAL && r != -EPERM)))
 		return diag_set(diag, r, "--user %s: cannot become this user: %s", user.name, strerror(-r));
 	if (r < 0)
-		sandbox_lack(s, "another user than root (this user namespace has no user %s)", user.name);
+		sandbox_lack_user(s, &user);
 	sandbox_say(s, r < 0 ? "uid 0" : "user %s", user.name);
 	if (r == 0 && user.uid != 0 && setuid(0) == 0)
 		return diag_set(diag, -EPERM, "--user %s: root can be had back", user.name);

@@ -13,6 +13,8 @@ enum { SANDBOX_E_MISSING = 1 };
 
 /* Sets the user; -EINVAL and -EPERM may mean that this user namespace has no other. */
 int sandbox_set_user(const struct sandbox_user *user);
+/* The capability for that which this thread does not have; NULL: it has them. */
+const char *sandbox_user_lacks(void);
 
 /* Empties the bounding set as far as that is allowed: before the user is changed. */
 void sandbox_drop_bounding(uint64_t keep);

@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import struct
@@ -19,7 +20,7 @@ import sys
 import time
 from pathlib import Path
 
-from e2elib import PITOT, Sink, check, check_ledger, finish, run, sanitizer, skip, skip_part, statistics, workdir
+from e2elib import DATA, PITOT, Sink, check, check_ledger, finish, run, sanitizer, skip, skip_part, statistics, workdir
 import live
 
 A, B = "psa0", "psb0"
@@ -189,6 +190,19 @@ def check_opener(where, p, allowed):
         check(s["NoNewPrivs"] == ["1"], f"{where}: opener: NoNewPrivs")
         check(TSAN or s["Threads"] == ["1"], f"{where}: opener: Threads {s['Threads']}")
         check(not SECCOMP or s["Seccomp"] == ["2"], f"{where}: opener: Seccomp {s['Seccomp']}")
+
+
+def part_no_capabilities():
+    """Root without any capability cannot become another user: which one is missing is said."""
+    if not ROOT or not shutil.which("setpriv"):
+        skip_part("no root with setpriv to take capabilities from")
+        return
+    with workdir() as d:
+        for lacks, drop in (("CAP_SETUID", "-all"), ("CAP_SETUID", "-setuid"), ("CAP_SETGID", "-setgid")):
+            done = subprocess.run(["setpriv", "--bounding-set", drop, "--inh-caps", drop, PITOT, "-r",
+                                   DATA / "web.pcap", "-n", f"json:{d}/{drop}"], capture_output=True, check=False)
+            check(done.returncode == 0 and f"{lacks} is missing".encode() in done.stderr,
+                  f"{drop}: {done.returncode}, {done.stderr.decode(errors='replace')}")
 
 
 def part_modes():
@@ -481,8 +495,8 @@ def main():
         skip(f"no network namespace: {why}")
     if not SECCOMP:
         skip_part("no seccomp in this kernel or this build")
-    parts = [part_privileges, part_modes, part_daemon, part_savefile, part_subverted, part_names, part_spool, part_recovery,
-             part_successor, part_other_interfaces, part_killed, part_notify]
+    parts = [part_privileges, part_no_capabilities, part_modes, part_daemon, part_savefile, part_subverted,
+             part_names, part_spool, part_recovery, part_successor, part_other_interfaces, part_killed, part_notify]
     for part in parts:
         if len(sys.argv) > 3 and sys.argv[3] not in part.__name__:
             continue

@@ -348,6 +348,104 @@ static void test_mistakes(void **state)
 	bad("-r a -Z", "-Z", "--help");
 	bad("-r a -s 100", "-s", "softflowd");
 	bad("-r a -P tcp", "-P", "URL");
+	bad("-r a -A micro", "-A", "flowStartMicroseconds");
+	bad("-r a -b", "-b", "come later");
+	bad("-r a -x 1", "-x", "come later");
+	bad("-r a -s", "-s", "softflowd");
+	bad("-r a -n a:1,,b:2", "--collector (-n)", "empty part");
+	bad("-r a -n a:1,b:x", "--collector (-n)", "'x' is not a port");
+}
+
+/* A command line of softflowd does what it says where pitot has the same. */
+static void test_softflowd(void **state)
+{
+	(void)state;
+	good("-6a -r a -P udp -A milli -s 1 -T full -n a:1,b:2 -v 9 -t maxlife=120");
+	assert_int_equal(config.n_collectors, 2);
+	assert_string_equal(config.collectors[0].url, "netflow9://a:1");
+	assert_string_equal(config.collectors[1].url, "netflow9://b:2");
+	assert_int_equal(config.flow_key, 0);
+	assert_int_equal(config.n_files, 1);
+	assert_null(config.filter);
+	assert_int_equal(config.collector_group, CONFIG_GROUP_REPLICATE);
+	config_deinit(&config);
+	good("-r a -Pudp -s1 -l -n a,b udp port 53");
+	assert_int_equal(config.collector_group, CONFIG_GROUP_HASH);
+	assert_string_equal(config.filter, "udp port 53");
+	config_deinit(&config);
+	good("-r a -n json:x,y -n ipfix+file:v,w");
+	assert_int_equal(config.n_collectors, 2);
+	assert_string_equal(config.collectors[0].path, "x,y");
+	config_deinit(&config);
+}
+
+#define N_OF(a) (sizeof(a) / sizeof((a)[0]))
+
+static char mistakes[64][512];
+static unsigned n_mistakes;
+
+static void test_on_mistake(const char *sentence)
+{
+	if (n_mistakes < N_OF(mistakes))
+		snprintf(mistakes[n_mistakes++], sizeof(mistakes[0]), "%s", sentence);
+}
+
+static unsigned test_on_check(const struct config *c, void (*mistake)(const char *sentence))
+{
+	mistake(c->filter ? c->filter : "no filter");
+	return 1;
+}
+
+static int parse_all(int argc, const char *const *words, bool check)
+{
+	static char copies[64][64];
+	char *argv[65] = {0};
+	const struct config_listener listener = {.mistake = test_on_mistake,
+						 .check = check ? test_on_check : NULL};
+
+	for (int i = 0; i < argc; i++) {
+		snprintf(copies[i], sizeof(copies[i]), "%s", words[i]);
+		argv[i] = copies[i];
+	}
+	n_mistakes = 0;
+	return config_parse_all(&config, argc, argv, &listener, &diag);
+}
+
+/* All mistakes are told, in their order, each once; and what else is wrong with what was understood. */
+static void test_all_mistakes(void **state)
+{
+	static const char *const words[] = {"pitot", "-t",    "foo=1", "-Q",	  "-w", "0",   "--zork",
+					    "-n",    "csv:-", "-n",    "h:1,h:1", "-P", "tcp", "udp"};
+	static const char *const says[] = {
+		"'foo'", "-Q", "'0'", "--zork", "softflowd", "csv", "same destination", "udp"};
+	static const char *const none[] = {"pitot", "-r", "a", "--filter", "udp", "-n", "h"};
+	static const char *const help[] = {"pitot", "-Q", "--help"};
+
+	(void)state;
+	assert_int_equal(parse_all(N_OF(words), words, true), CONFIG_E_USAGE);
+	assert_int_equal(n_mistakes, N_OF(says));
+	for (unsigned i = 0; i < n_mistakes; i++)
+		if (!strstr(mistakes[i], says[i]))
+			fail_msg("%u: %s", i, mistakes[i]);
+	assert_int_equal(parse_all(N_OF(none), none, false), 0);
+	assert_int_equal(n_mistakes, 0);
+	config_deinit(&config);
+	assert_int_equal(parse_all(N_OF(none), none, true), CONFIG_E_USAGE);
+	assert_int_equal(parse_all(N_OF(help), help, false), 0);
+	assert_int_equal(config.action, CONFIG_HELP);
+	config_deinit(&config);
+}
+
+/* A file that is none has no end of them. */
+static void test_too_many_mistakes(void **state)
+{
+	const char *words[60] = {"pitot"};
+
+	(void)state;
+	for (unsigned i = 1; i < N_OF(words); i++)
+		words[i] = "-Q";
+	assert_int_equal(parse_all(N_OF(words), words, true), CONFIG_E_USAGE);
+	assert_int_equal(n_mistakes, 20);
 }
 
 static void test_file(void **state)
@@ -632,13 +730,23 @@ static void test_decapsulate(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_decapsulate),   cmocka_unit_test(test_defaults),
-		cmocka_unit_test(test_every_option),  cmocka_unit_test(test_ways_to_write),
-		cmocka_unit_test(test_actions),	      cmocka_unit_test(test_cpus),
-		cmocka_unit_test(test_timeouts),      cmocka_unit_test(test_mistakes),
-		cmocka_unit_test(test_file),	      cmocka_unit_test(test_command_line_wins),
-		cmocka_unit_test(test_presets_parse), cmocka_unit_test(test_help),
-		cmocka_unit_test(test_needs_restart), cmocka_unit_test(test_failing_allocations),
+		cmocka_unit_test(test_decapsulate),
+		cmocka_unit_test(test_defaults),
+		cmocka_unit_test(test_every_option),
+		cmocka_unit_test(test_ways_to_write),
+		cmocka_unit_test(test_actions),
+		cmocka_unit_test(test_cpus),
+		cmocka_unit_test(test_timeouts),
+		cmocka_unit_test(test_mistakes),
+		cmocka_unit_test(test_softflowd),
+		cmocka_unit_test(test_all_mistakes),
+		cmocka_unit_test(test_too_many_mistakes),
+		cmocka_unit_test(test_file),
+		cmocka_unit_test(test_command_line_wins),
+		cmocka_unit_test(test_presets_parse),
+		cmocka_unit_test(test_help),
+		cmocka_unit_test(test_needs_restart),
+		cmocka_unit_test(test_failing_allocations),
 	};
 
 	return cmocka_run_group_tests_name("config", tests, NULL, NULL);
