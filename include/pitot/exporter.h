@@ -24,6 +24,7 @@ struct export_interface {
 	uint32_t ifindex;
 	char name[64];
 	char description[128]; /* alias, or the name */
+	bool gone;	       /* the name of what records may still tell; not announced */
 };
 
 /* Which collectors of those that are hosts get a record. */
@@ -122,6 +123,8 @@ void exporter_drop(struct exporter *e, const struct flow_record *r, const struct
 void exporter_tick(struct exporter *e, const struct clock_time *now);
 /* SIGHUP: templates again, names resolved again. */
 void exporter_refresh(struct exporter *e, const struct clock_time *now);
+/* The interfaces are these now; collectors are told.  0, or -ENOMEM: as before. */
+int exporter_set_interfaces(struct exporter *e, const struct export_interface *interfaces, unsigned n);
 /* Links, addresses or routes of this host have changed. */
 void exporter_network_changed(struct exporter *e);
 /* What of the configuration may change at any time. */

@@ -24,6 +24,11 @@ struct netif {
 /* -ENODEV with a sentence that lists what there is when no interface has the name. */
 int netif_get(struct netif *n, const char *name, struct diag *diag);
 
+/* The same by its index, which it keeps when it is renamed; -ENODEV. */
+int netif_get_index(struct netif *n, uint32_t index, struct diag *diag);
+/* All there are now. */
+int netif_each(void (*take)(void *ctx, const struct netif *n), void *ctx, struct diag *diag);
+
 /* Positive outcome of netif_watch_read(): events were lost, ask netif_get() for what matters. */
 enum { NETIF_E_LOST = 1 };
 
@@ -36,6 +41,12 @@ int netif_watch_open(struct netif_watch **wp, struct diag *diag);
 int netif_watch_fd(const struct netif_watch *w);
 int netif_watch_read(struct netif_watch *w, void (*on_link)(void *ctx, const struct netif *n, bool gone),
 		     void *ctx);
+/*
+ * Has anything changed that routes depend on (links, addresses, routes, rules), since the last call?  As of
+ * the last netif_watch_read(): addresses and routes do not make the descriptor readable, because a router may
+ * have thousands of changes a second.
+ */
+bool netif_watch_changed(struct netif_watch *w);
 void netif_watch_close(struct netif_watch *w);
 
 #endif

@@ -47,23 +47,30 @@ static void copy_utf8(char *out, size_t size, const char *in)
 	out[n] = '\0';
 }
 
+static struct export_interface *copy_interfaces(const struct export_interface *from, unsigned n)
+{
+	struct export_interface *to = calloc(n ? n : 1, sizeof(*to));
+
+	for (unsigned i = 0; to && i < n; i++) {
+		to[i].ifindex = from[i].ifindex;
+		to[i].gone = from[i].gone;
+		copy_utf8(to[i].name, sizeof(to[i].name), from[i].name);
+		copy_utf8(to[i].description, sizeof(to[i].description), from[i].description);
+	}
+	return to;
+}
+
 static int copy_config(struct exporter *e, const struct exporter_config *config, struct diag *diag)
 {
 	e->config = *config;
 	e->collectors = calloc(config->n_collectors ? config->n_collectors : 1, sizeof(*e->collectors));
-	e->interfaces = calloc(config->n_interfaces ? config->n_interfaces : 1, sizeof(*e->interfaces));
+	e->interfaces = copy_interfaces(config->interfaces, config->n_interfaces);
 	if (config->fields) {
 		e->fields = strdup(config->fields);
 		e->config.fields = e->fields;
 	}
 	if (!e->collectors || !e->interfaces || (config->fields && !e->fields))
 		return diag_set(diag, -ENOMEM, "exporter: out of memory");
-	for (unsigned i = 0; i < config->n_interfaces; i++) {
-		e->interfaces[i].ifindex = config->interfaces[i].ifindex;
-		copy_utf8(e->interfaces[i].name, sizeof(e->interfaces[i].name), config->interfaces[i].name);
-		copy_utf8(e->interfaces[i].description, sizeof(e->interfaces[i].description),
-			  config->interfaces[i].description);
-	}
 	e->config.interfaces = e->interfaces;
 	e->config.collectors = NULL;
 	return 0;
@@ -249,6 +256,27 @@ void exporter_refresh(struct exporter *e, const struct clock_time *now)
 			c->format->refresh(c);
 	}
 	exporter_tick(e, now);
+}
+
+int exporter_set_interfaces(struct exporter *e, const struct export_interface *interfaces, unsigned n)
+{
+	struct export_interface *copy = copy_interfaces(interfaces, n);
+
+	if (!copy)
+		return -ENOMEM;
+	free(e->interfaces);
+	e->interfaces = copy;
+	e->config.interfaces = copy;
+	e->config.n_interfaces = n;
+	for (unsigned i = 0; i < e->n_collectors; i++) {
+		struct collector *c = &e->collectors[i];
+
+		c->context.interfaces = copy;
+		c->context.n_interfaces = n;
+		if (c->format->refresh)
+			c->format->refresh(c);
+	}
+	return 0;
 }
 
 void exporter_network_changed(struct exporter *e)

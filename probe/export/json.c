@@ -90,14 +90,6 @@ static void put_time(struct wire *w, const struct ie *ie, uint64_t ns)
 	}
 }
 
-static const char *name_of(const struct collector *c, uint32_t ifindex)
-{
-	for (unsigned i = 0; ifindex && i < c->context.n_interfaces; i++)
-		if (c->context.interfaces[i].ifindex == ifindex)
-			return c->context.interfaces[i].name;
-	return "";
-}
-
 static void put_value(const struct collector *c, struct wire *w, const struct template_field *f,
 		      const struct flow_record *r)
 {
@@ -117,7 +109,7 @@ static void put_value(const struct collector *c, struct wire *w, const struct te
 		put_time(w, ie, ie_load_uint(p, 8));
 		return;
 	case IE_ENCODE_INTERFACE:
-		put_string(w, name_of(c, r->ingress));
+		put_string(w, template_interface_name(&c->context, r));
 		return;
 	case IE_ENCODE_DURATION:
 		put_number(w, r->last_ns / NS_PER_MSEC - r->first_ns / NS_PER_MSEC, 1);

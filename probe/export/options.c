@@ -64,8 +64,8 @@ static const struct option_row option_rows[OPTION_SETS] = {
 
 static bool wanted(enum option_index i, const struct exporter_config *config)
 {
-	if (i == OPTION_INTERFACES)
-		return config->n_interfaces > 0;
+	if (i == OPTION_INTERFACES) /* live there may be some later */
+		return config->n_interfaces > 0 || !config->offline;
 	if (i == OPTION_EXPORTER) /* a savefile's time has no system that was started */
 		return !config->offline;
 	return true;

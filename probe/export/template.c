@@ -239,8 +239,10 @@ static uint8_t *put_string(const struct template_op *op, const char *s, unsigned
 	return at + n;
 }
 
-static const char *interface_name(const struct template_context *ctx, uint32_t ifindex)
+const char *template_interface_name(const struct template_context *ctx, const struct flow_record *r)
 {
+	uint32_t ifindex = r->ingress ? r->ingress : r->egress;
+
 	for (unsigned i = 0; ifindex && i < ctx->n_interfaces; i++)
 		if (ctx->interfaces[i].ifindex == ifindex)
 			return ctx->interfaces[i].name;
@@ -283,7 +285,7 @@ static uint8_t *put_other(const struct template_op *op, const uint8_t *base, str
 	case OP_STRING:
 		return put_string(op, (const char *)p, op->size, at);
 	case OP_INTERFACE:
-		return put_string(op, interface_name(ctx, (uint32_t)ie_load_uint(p, 4)), 64, at);
+		return put_string(op, template_interface_name(ctx, r), 64, at);
 	default:
 		return put_reduced(op, p, ctx, at);
 	}

@@ -72,6 +72,10 @@ bool template_has(const struct template *t, const struct ie *ie);
 uint8_t *template_encode(const struct template *t, const void *record, struct template_context *ctx,
 			 uint8_t *at);
 
+struct flow_record;
+/* interfaceName: of the interface that received the packets, else of the one that sent them; "" unknown. */
+const char *template_interface_name(const struct template_context *ctx, const struct flow_record *r);
+
 /* Octets of src, at most size, that do not end inside a UTF-8 sequence. */
 unsigned template_utf8_fit(const char *src, unsigned size);
 

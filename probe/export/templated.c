@@ -144,7 +144,7 @@ static void put_interfaces(struct collector *c, struct export_facts *facts)
 	for (unsigned i = 0; i < config->n_interfaces; i++) {
 		const struct export_interface *n = &config->interfaces[i];
 
-		if (!n->ifindex || !n->name[0])
+		if (!n->ifindex || !n->name[0] || n->gone)
 			continue;
 		facts->ifindex = n->ifindex;
 		memcpy(facts->ifname, n->name, sizeof(facts->ifname));

@@ -127,18 +127,28 @@ static int netif_set_missing(struct nl_sock *sk, const char *name, struct diag *
 			list[0] ? list : "none");
 }
 
-int netif_get(struct netif *n, const char *name, struct diag *diag)
+static int netif_connect(struct nl_sock **sk, struct diag *diag)
 {
-	__attribute__((cleanup(netif_close_socket))) struct nl_sock *sk = nl_socket_alloc();
-	__attribute__((cleanup(netif_put_link))) struct rtnl_link *link = NULL;
 	int r;
 
-	*n = (struct netif){0};
-	if (!sk)
+	*sk = nl_socket_alloc();
+	if (!*sk)
 		return diag_set(diag, -ENOMEM, "rtnetlink: out of memory");
-	r = nl_connect(sk, NETLINK_ROUTE);
+	r = nl_connect(*sk, NETLINK_ROUTE);
 	if (r < 0)
 		return diag_set(diag, netif_errno(r), "rtnetlink: %s", nl_geterror(r));
+	return 0;
+}
+
+int netif_get(struct netif *n, const char *name, struct diag *diag)
+{
+	__attribute__((cleanup(netif_close_socket))) struct nl_sock *sk = NULL;
+	__attribute__((cleanup(netif_put_link))) struct rtnl_link *link = NULL;
+	int r = netif_connect(&sk, diag);
+
+	*n = (struct netif){0};
+	if (r < 0)
+		return r;
 	if (!*name || strlen(name) >= IFNAMSIZ)
 		return netif_set_missing(sk, name, diag);
 	r = rtnl_link_get_kernel(sk, 0, name, &link);
@@ -147,5 +157,41 @@ int netif_get(struct netif *n, const char *name, struct diag *diag)
 	if (r < 0)
 		return diag_set(diag, netif_errno(r), "%s: rtnetlink: %s", name, nl_geterror(r));
 	netif_fill(n, link);
+	return 0;
+}
+
+int netif_get_index(struct netif *n, uint32_t index, struct diag *diag)
+{
+	__attribute__((cleanup(netif_close_socket))) struct nl_sock *sk = NULL;
+	__attribute__((cleanup(netif_put_link))) struct rtnl_link *link = NULL;
+	int r = netif_connect(&sk, diag);
+
+	*n = (struct netif){0};
+	if (r < 0)
+		return r;
+	r = rtnl_link_get_kernel(sk, (int)index, NULL, &link);
+	if (r < 0)
+		return diag_set(diag, netif_errno(r), "interface %u: rtnetlink: %s", index, nl_geterror(r));
+	netif_fill(n, link);
+	return 0;
+}
+
+int netif_each(void (*take)(void *ctx, const struct netif *n), void *ctx, struct diag *diag)
+{
+	__attribute__((cleanup(netif_close_socket))) struct nl_sock *sk = NULL;
+	__attribute__((cleanup(netif_free_cache))) struct nl_cache *cache = NULL;
+	int r = netif_connect(&sk, diag);
+
+	if (r < 0)
+		return r;
+	r = rtnl_link_alloc_cache(sk, AF_UNSPEC, &cache);
+	if (r < 0)
+		return diag_set(diag, netif_errno(r), "rtnetlink: %s", nl_geterror(r));
+	for (struct nl_object *o = nl_cache_get_first(cache); o; o = nl_cache_get_next(o)) {
+		struct netif n;
+
+		netif_fill(&n, (struct rtnl_link *)o);
+		take(ctx, &n);
+	}
 	return 0;
 }

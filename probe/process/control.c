@@ -162,8 +162,30 @@ void control_set_rate(struct control *r, uint32_t records)
 	command_tell_rate(&r->shared.to_exporting, &(struct command_rate){records});
 }
 
+/* Links, addresses or routes: what was remembered of them may not be so any more. */
+static void control_follow_network(struct control *r)
+{
+	struct exporting_interfaces *now;
+
+	if (!r->live)
+		return;
+	command_tell_network(&r->shared.to_exporting, &(struct command_none){0});
+	if (!names_look(&r->names) && !r->names_untold)
+		return;
+	r->names_untold = true;
+	now = calloc(1, sizeof(*now));
+	if (!now)
+		return; /* they are called as before until there is memory */
+	now->n = r->names.n_list;
+	memcpy(now->list, r->names.list, now->n * sizeof(*now->list));
+	published_put(&r->shared.exporting->interfaces, now);
+	free(now);
+	r->names_untold = command_tell_interfaces(&r->shared.to_exporting, &(struct command_none){0}) != 0;
+}
+
 void control_refresh(struct control *r)
 {
+	control_follow_network(r);
 	command_tell_refresh(&r->shared.to_exporting, &(struct command_none){0});
 }
 
@@ -184,6 +206,7 @@ int control_reload(struct control *r, struct diag *diag)
 		log_error("reload: %s; nothing was changed", diag->text);
 		return ret < 0 ? ret : -EINVAL;
 	}
+	control_follow_network(r);
 	c = r->config;
 	log_set_level(c->debug ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
 	control_set_timeouts(r, &(struct metering_timeouts){c->active_ns, c->inactive_ns, c->tcp_end_ns});
@@ -257,6 +280,8 @@ static void control_wait(struct control *r)
 		control_sleep(r, 3);
 		now_ns = clock_monotonic_ns();
 		interfaces_step(&r->interfaces, now_ns);
+		if (interfaces_network_changed(&r->interfaces) || r->names_untold)
+			control_follow_network(r);
 		control_alive(r, now_ns);
 		log_tick(now_ns);
 		control_check_openers(r);
@@ -415,7 +440,7 @@ static void control_close(struct control *r)
 	shared_free(&r->shared);
 	free(r->workers);
 	free(r->captures);
-	free(r->interface_names);
+	names_deinit(&r->names);
 	reload_deinit(&r->reload);
 }
 

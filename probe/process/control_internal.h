@@ -10,6 +10,7 @@
 #include "reload.h"
 #include "control.h"
 #include "metering.h"
+#include "names.h"
 #include "control_socket.h"
 #include "ledger.h"
 #include "shared.h"
@@ -23,8 +24,8 @@ struct control {
 	unsigned n_captures;
 	struct shared shared;
 	struct file_reader *feed;
-	struct export_interface *interface_names;
-	unsigned n_interface_names;
+	struct names names; /* of interfaces, for collectors */
+	bool names_untold;  /* the exporting process was not told of them yet */
 	struct metering **workers;
 	unsigned n_workers;
 	struct exporter *exporter;

@@ -105,9 +105,12 @@ static json_t *control_request_interfaces(struct control *r, const json_t *reque
 
 	(void)request;
 	(void)diag;
-	for (unsigned i = 0; i < r->n_interface_names; i++) {
-		const struct export_interface *e = &r->interface_names[i];
+	for (unsigned i = 0; i < r->names.n_list; i++) {
+		const struct export_interface *e = &r->names.list[i];
 		char name[256], description[512];
+
+		if (e->gone)
+			continue;
 
 		log_escape(name, sizeof(name), e->name);
 		log_escape(description, sizeof(description), e->description);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -16,6 +17,7 @@
 enum { DRAIN_MAX = 512 };
 
 static const uint64_t tick_ns = 20 * NS_PER_MSEC;
+static const uint64_t same_ns = 60 * NS_PER_SEC, other_ns = 5 * NS_PER_SEC; /* between lines about errors */
 static const uint64_t facts_every_ns = 250 * NS_PER_MSEC;
 
 struct exporting {
@@ -36,8 +38,9 @@ struct exporting {
 	struct exporting_stats stats;
 	struct exporting_locals locals;
 	int last_state[EXPORTING_COLLECTORS_MAX];
-	struct log_gate error_gates[EXPORTING_COLLECTORS_MAX];
 	uint64_t last_errors[EXPORTING_COLLECTORS_MAX];
+	uint64_t told_ns[EXPORTING_COLLECTORS_MAX]; /* of the last line about errors; 0 none */
+	char told[EXPORTING_COLLECTORS_MAX][64];    /* what it said, as far as that tells it from others */
 	unsigned notices[EXPORTING_COLLECTORS_MAX];
 };
 
@@ -209,7 +212,29 @@ static void exporting_pass_on(struct exporting *e, unsigned i)
 	log_warning("%s", t->notice);
 }
 
-/* One line when a collector begins to fail, not more than one a minute, and one when it is well again. */
+/* One line when it begins to fail, soon one for another error, and for the same one not more than one a
+ * minute. */
+static void exporting_tell_errors(struct exporting *e, unsigned i, const struct collector_stats *c,
+				  uint64_t now_ns)
+{
+	bool begins = c->state == TRANSPORT_STATE_FAILED && e->last_state[i] != TRANSPORT_STATE_FAILED;
+	bool other = strncmp(collector_cause(c), e->told[i], sizeof(e->told[i]) - 1) != 0;
+	uint64_t least_ns = begins ? 0 : other ? other_ns : same_ns;
+
+	if ((c->errors == e->last_errors[i] && !begins) ||
+	    (e->told_ns[i] && now_ns - e->told_ns[i] < least_ns))
+		return;
+	e->told_ns[i] = now_ns;
+	e->last_errors[i] = c->errors;
+	snprintf(e->told[i], sizeof(e->told[i]), "%s", collector_cause(c));
+	if (c->errors == 0)
+		log_warning("--collector %s: cannot be reached; it is tried again", c->url);
+	else
+		log_warning("--collector %s: %s (%llu error%s, %llu flow record%s not sent so far)", c->url,
+			    collector_cause(c), (unsigned long long)c->errors, log_plural(c->errors),
+			    (unsigned long long)c->lost.records, log_plural(c->lost.records));
+}
+
 static void exporting_tell(struct exporting *e, const struct clock_time *now)
 {
 	/* a short savefile is over before anybody could do anything: the sentence at its end is enough */
@@ -222,20 +247,11 @@ static void exporting_tell(struct exporting *e, const struct clock_time *now)
 		if (early)
 			continue;
 		exporter_get_collector_stats(e->exporter, i, &c);
-		if (c.errors != e->last_errors[i] &&
-		    log_gate_open(&e->error_gates[i], now->monotonic_ns, 60 * NS_PER_SEC)) {
-			log_warning("--collector %s: %s (%llu error%s, %llu flow record%s not sent so far)",
-				    c.url, collector_cause(&c), (unsigned long long)c.errors,
-				    log_plural(c.errors), (unsigned long long)c.lost.records,
-				    log_plural(c.lost.records));
-			e->last_errors[i] = c.errors;
-		}
-		if (c.state == TRANSPORT_STATE_FAILED && e->last_state[i] != TRANSPORT_STATE_FAILED &&
-		    c.errors == 0)
-			log_warning("--collector %s: cannot be reached; it is tried again", c.url);
+		exporting_tell_errors(e, i, &c, now->monotonic_ns);
 		if (c.state == TRANSPORT_STATE_UP && e->last_state[i] == TRANSPORT_STATE_FAILED)
 			log_info("collector %s: reached again", c.url);
-		e->last_state[i] = (int)c.state;
+		if (c.state != TRANSPORT_STATE_CONNECTING) /* an attempt is no news */
+			e->last_state[i] = (int)c.state;
 	}
 }
 
@@ -284,6 +300,31 @@ int exporting_on_rate(struct exporting *e, const struct command_rate *a, struct 
 	(void)reply;
 	e->rate = a->records;
 	return 0;
+}
+
+int exporting_on_network(struct exporting *e, const struct command_none *a, struct command_none *reply)
+{
+	(void)a;
+	(void)reply;
+	exporter_network_changed(e->exporter);
+	return 0;
+}
+
+int exporting_on_interfaces(struct exporting *e, const struct command_none *a, struct command_none *reply)
+{
+	struct exporting_interfaces *now = calloc(1, sizeof(*now));
+	int r = -ENOMEM;
+
+	(void)a;
+	(void)reply;
+	if (now) {
+		published_get(&e->shared->interfaces, now);
+		r = exporter_set_interfaces(e->exporter, now->list,
+					    now->n < EXPORTING_INTERFACES_MAX ? (unsigned)now->n
+									      : EXPORTING_INTERFACES_MAX);
+	}
+	free(now);
+	return r;
 }
 
 int exporting_on_finish(struct exporting *e, const struct command_none *a, struct command_none *reply)

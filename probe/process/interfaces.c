@@ -129,13 +129,13 @@ static void interfaces_look(struct interfaces *r, unsigned w, unsigned i, struct
 		interfaces_reopen(r, w, i, c);
 }
 
-/* An event tells only that it is worth looking now. */
+/* An event tells only that it is worth looking now, and what an index does not mean any more. */
 static void interfaces_on_link(void *ctx, const struct netif *n, bool gone)
 {
 	struct interfaces *r = ctx;
 
-	(void)n;
-	(void)gone;
+	if (gone && r->names)
+		names_forget(r->names, n->index);
 	r->next_ns = 0;
 }
 
@@ -163,4 +163,9 @@ void interfaces_step(struct interfaces *r, uint64_t now_ns)
 	for (unsigned w = 0; w < r->n_workers; w++)
 		for (unsigned i = 0; i < r->n_captures; i++)
 			interfaces_look(r, w, i, &r->captures[w * r->n_captures + i]);
+}
+
+bool interfaces_network_changed(struct interfaces *r)
+{
+	return r->watch && netif_watch_changed(r->watch);
 }

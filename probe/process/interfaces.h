@@ -15,6 +15,7 @@
 #include "pitot/netif.h"
 #include "pitot/opener.h"
 #include "metering.h"
+#include "names.h"
 
 /* A worker's capture: the interface that it has, or was last given. */
 struct interfaces_capture {
@@ -29,6 +30,7 @@ struct interfaces_capture {
 struct interfaces {
 	struct opener *opener; /* NULL: nothing can be opened again */
 	struct netif_watch *watch;
+	struct names *names; /* forgets interfaces that are deleted; NULL: nobody */
 	const struct shared *shared;
 	unsigned n_workers, n_captures;
 	struct interfaces_capture *captures; /* n_captures of each worker */
@@ -42,6 +44,8 @@ void interfaces_deinit(struct interfaces *r);
 
 int interfaces_fd(const struct interfaces *r); /* readable when links change; -1 none */
 void interfaces_step(struct interfaces *r, uint64_t now_ns);
+/* Did links, addresses or routes change since the last call, as of the last step? */
+bool interfaces_network_changed(struct interfaces *r);
 /* Interfaces that were not measured for a while, and how long in sum, up to now. */
 void interfaces_get_gaps(const struct interfaces *r, uint64_t now_ns, uint64_t *gaps, uint64_t *gap_ns);
 

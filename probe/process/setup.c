@@ -26,28 +26,19 @@ static int setup_interfaces(struct control *r, struct diag *diag)
 {
 	const struct config *c = r->config;
 
-	r->interface_names = calloc(c->n_interfaces ? c->n_interfaces : 1, sizeof(*r->interface_names));
-	if (!r->interface_names)
+	if (names_init(&r->names, c->n_interfaces, EXPORTING_INTERFACES_MAX) < 0)
 		return diag_set(diag, -ENOMEM, "out of memory");
 	for (unsigned i = 0; i < c->n_interfaces; i++) {
-		struct export_interface *e = &r->interface_names[r->n_interface_names];
+		const char *name = c->interfaces[i].name;
+		struct diag why;
 		struct netif n;
-		int ret;
+		int ret = strcmp(name, "any") ? netif_get(&n, name, &why) : 0;
 
-		if (!strcmp(c->interfaces[i].name, "any"))
-			continue; /* each packet tells its own */
-		ret = netif_get(&n, c->interfaces[i].name, diag);
-		if (ret < 0) {
-			struct diag why = *diag;
-
-			return diag_set(diag, ret, "--interface %s: %.440s", c->interfaces[i].name, why.text);
-		}
-		e->ifindex = c->interfaces[i].ifindex ? c->interfaces[i].ifindex : n.index;
-		memcpy(e->name, n.name, sizeof(e->name));
-		memcpy(e->description, n.alias[0] ? n.alias : n.name,
-		       n.alias[0] ? sizeof(n.alias) : sizeof(n.name));
-		r->n_interface_names++;
+		if (ret < 0)
+			return diag_set(diag, ret, "--interface %s: %.440s", name, why.text);
+		names_add(&r->names, name, c->interfaces[i].ifindex);
 	}
+	(void)names_look(&r->names);
 	return 0;
 }
 
@@ -252,8 +243,8 @@ static int setup_exporter(struct control *r, struct diag *diag)
 		.has_ethernet = setup_has_ethernet(r),
 		.has_direction = setup_tells_direction(r),
 		.offline = !r->live,
-		.interfaces = r->interface_names,
-		.n_interfaces = r->n_interface_names,
+		.interfaces = r->names.list,
+		.n_interfaces = r->names.n_list,
 		.start_ns = r->start.realtime_ns,
 		.start_monotonic_ns = r->start.monotonic_ns,
 	};
@@ -368,6 +359,7 @@ int setup_open(struct control *r, struct diag *diag)
 		ret = setup_control_socket(r, diag);
 	if (ret == 0 && r->live)
 		ret = interfaces_init(&r->interfaces, r->workers, &r->shared, r->confine.opener, diag);
+	r->interfaces.names = &r->names;
 	if (ret == 0)
 		ret = confine_enter(&r->confine, c, diag);
 	return ret;

@@ -33,6 +33,13 @@ struct exporting_locals {
 	_Alignas(8) struct transport_local to[EXPORTING_COLLECTORS_MAX];
 };
 
+/* The interfaces that collectors are told of: names.h. */
+#define EXPORTING_INTERFACES_MAX 1024
+struct exporting_interfaces {
+	uint64_t n;
+	_Alignas(8) struct export_interface list[EXPORTING_INTERFACES_MAX];
+};
+
 /* When a capture waited for its interface. */
 struct metering_gaps {
 	uint64_t down;	/* it does now, since since_ns (monotonic) */
@@ -61,7 +68,7 @@ struct shared_files {
 	PUBLISHED(struct metering_stats) numbers;
 };
 
-/* Of the exporting process, which writes all but the end of its waits. */
+/* Of the exporting process, which writes all but the end of its waits and the interfaces. */
 struct shared_exporting {
 	struct gate gate; /* it sleeps here */
 	_Alignas(64) _Atomic bool ended;
@@ -74,6 +81,7 @@ struct shared_exporting {
 	struct shared_mailbox mailbox;
 	PUBLISHED(struct exporting_stats) numbers; /* once a turn */
 	PUBLISHED(struct exporting_locals) locals;
+	PUBLISHED(struct exporting_interfaces) interfaces; /* by control: COMMAND_INTERFACES */
 };
 
 struct shared_config {

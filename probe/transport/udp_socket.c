@@ -17,6 +17,7 @@
 #endif
 
 #define MTU_UNKNOWN 512u /* RFC 7011 §10.3.3 */
+#define MTU_LEAST   300	 /* of --mtu, too */
 #define HEADERS6    48u
 #define SEND_BUFFER (4 << 20)
 
@@ -78,6 +79,8 @@ void udp_read_mtu(struct udp *u)
 
 	if (u->t.fd < 0 ||
 	    getsockopt(u->t.fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_MTU : IP_MTU, &mtu, &size))
+		mtu = 0;
+	if (mtu < MTU_LEAST) /* 68: a device that is gone */
 		mtu = 0;
 	limit = u->config.mtu ? u->config.mtu : mtu > 0 ? UDP_MTU_MOST : MTU_UNKNOWN;
 	if (mtu > 0 && (size_t)mtu < limit)
@@ -315,7 +318,7 @@ bool udp_is_about_others(struct udp *u, int error, size_t size)
 
 int udp_check_config(const struct transport_config *config, struct diag *diag)
 {
-	if (config->mtu && (config->mtu < 300 || config->mtu > 65535))
+	if (config->mtu && (config->mtu < MTU_LEAST || config->mtu > 65535))
 		return diag_set(diag, -EINVAL, "--mtu %u: out of range, 300 to 65535", config->mtu);
 	return resolve_check_source(config, diag);
 }

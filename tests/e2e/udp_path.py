@@ -1,8 +1,12 @@
 #!/usr/bin/env python3
-"""Collectors on UDP while the path to them changes: the host's own address, and what the path takes."""
+"""Collectors on UDP while the path to them changes: the host's own address, the device, the route; and what they are told
+of interfaces that change their names and numbers."""
+import contextlib
 import ctypes
 import os
+import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -29,37 +33,219 @@ def heard(path):
     return [line.split() for line in Path(path).read_text().splitlines() if line.count(" ") == 2]
 
 
+@contextlib.contextmanager
+def neighbour(path, *links):
+    """A host in a namespace of its own with a collector on 10.9.9.9, which writes what it hears to path; links are
+    (ours, theirs, our address or None, their address)."""
+    there = subprocess.Popen([sys.executable, "-c", SINK, path], preexec_fn=lambda: ctypes.CDLL(None).unshare(0x40000000))
+
+    def theirs(*commands):
+        for command in commands:
+            subprocess.run([e.find("nsenter"), "-n", "-t", str(there.pid), *command.split()], check=True)
+
+    def link(ours, peer, address, peer_address):
+        ip("link", "add", ours, "type", "veth", "peer", "name", peer, "netns", str(there.pid))
+        theirs(f"ip addr add {peer_address} dev {peer}", f"ip link set {peer} up")
+        if address:
+            ip("addr", "add", address, "dev", ours)
+        ip("link", "set", ours, "up")
+
+    try:
+        e.wait(lambda: os.path.exists(path), "no sink")
+        ip("link", "set", "lo", "up")
+        theirs("ip link set lo up", "ip addr add 10.9.9.9/32 dev lo")
+        for words in links:
+            link(*words)
+        yield theirs, link
+    finally:
+        there.kill()
+        there.wait()
+        for ours, *_ in links:
+            subprocess.run([e.find("ip"), "link", "del", ours], check=False, capture_output=True)
+
+
+@contextlib.contextmanager
+def pitot(d, *args, captured="lo"):
+    """Runs live; .stop() gives what it said and its statistics."""
+    p = subprocess.Popen([e.PITOT, *(["-i", captured] if captured else []), "--stats", f"{d}/s", "--stay-root", *args],
+                         stderr=open(f"{d}/err", "wb"))
+
+    def stop():
+        p.send_signal(signal.SIGTERM)
+        p.wait(30)
+        err = Path(f"{d}/err").read_text()
+        e.check(p.returncode in (0, 1) and not e.sanitizer(err.encode()), f"{p.returncode} {err}")
+        s = e.statistics(f"{d}/s")
+        e.check_ledger("path", s)
+        return err, s
+    p.stop = stop
+    try:
+        yield p
+    finally:
+        p.kill()
+        p.wait()
+
+
+def begins_anew(messages):
+    """Sequence number 0, templates."""
+    return bool(messages) and messages[0][8:12] == bytes(4) and messages[0][16:18] == b"\0\2"
+
+
 def address_changes(d):
     """The host gets another address: the socket that sent from the old one is given up, and a session begins."""
-    there = subprocess.Popen([sys.executable, "-c", SINK, f"{d}/heard"],
-                             preexec_fn=lambda: ctypes.CDLL(None).unshare(0x40000000))
-    try:
-        e.wait(lambda: os.path.exists(f"{d}/heard"), "no sink")
-        ip("link", "add", "here", "type", "veth", "peer", "name", "there", "netns", str(there.pid))
-        subprocess.run([e.find("nsenter"), "-n", "-t", str(there.pid), "sh", "-c",
-                        "ip addr add 10.9.0.2/24 dev there && ip link set there up"], check=True)
-        ip("addr", "add", "10.9.0.1/24", "dev", "here")
-        ip("link", "set", "here", "up")
-        ip("link", "set", "lo", "up")
-        p = subprocess.Popen([e.PITOT, "-i", "lo", "-n", "10.9.0.2:4739", "--template-refresh", "1", "--stats",
-                              f"{d}/s", "--stay-root"], stderr=subprocess.PIPE)
+    with neighbour(f"{d}/heard", ("here", "there", "10.9.0.1/24", "10.9.0.2/24")), \
+            pitot(d, "-n", "10.9.0.2:4739", "--template-refresh", "1") as p:
         e.wait(lambda: len(heard(f"{d}/heard")) > 2, "nothing came to begin with")
         ip("addr", "add", "10.9.0.3/24", "dev", "here")
         ip("addr", "del", "10.9.0.1/24", "dev", "here")
         ip("addr", "replace", "10.9.0.3/24", "dev", "here")  # which went with the first one
         e.wait(lambda: any(h[0] == "10.9.0.3" for h in heard(f"{d}/heard")), "nothing came from the new address")
-        time.sleep(1.5)
-        p.terminate()
-        _, err = p.communicate(timeout=30)
-        e.check(p.returncode in (0, 1) and not e.sanitizer(err), f"address changes: {p.returncode} {err!r}")
-    finally:
-        there.kill()
-        there.wait()
+        _, s = p.stop()
     messages = [bytes.fromhex(h[2]) for h in heard(f"{d}/heard") if h[0] == "10.9.0.3"]
-    e.check(messages and messages[0][8:12] == bytes(4) and messages[0][16:18] == b"\0\2",
-            f"the session from the new address does not begin with templates and 0: {messages[:1]}")
-    e.check(e.statistics(f"{d}/s")["collectors"][0]["sessions"] == 2, "not a session for each address")
-    e.check_ledger("address changes", e.statistics(f"{d}/s"))
+    e.check(begins_anew(messages), f"the session from the new address does not begin with templates and 0: {messages[:1]}")
+    e.check(s["collectors"][0]["sessions"] == 2, "not a session for each address")
+
+
+def uplink_goes(d):
+    """Two uplinks; the better one goes, and its address with it.  Nothing fails: only the route tells.  --source stays."""
+    for source in ([], ["--source", "10.9.1.1"]):
+        path = f"{d}/heard-{len(source)}"
+        with neighbour(path, ("up1", "t1", "10.9.1.1/24", "10.9.1.2/24"), ("up2", "t2", "10.9.2.1/24", "10.9.2.2/24")) as (theirs, _), \
+                pitot(d, "-n", "10.9.9.9:4739", "--template-refresh", "1", *source) as p:
+            # whatever has the first address comes to both: only its source tells
+            theirs("ip route add 10.9.1.1/32 via 10.9.2.1 metric 20")
+            ip("route", "add", "default", "via", "10.9.1.2", "metric", "10")
+            ip("route", "add", "default", "via", "10.9.2.2", "metric", "20")
+            e.wait(lambda: any(h[0] == "10.9.1.1" for h in heard(path)), "nothing came by the first uplink")
+            ip("route", "del", "default", "via", "10.9.1.2", "metric", "10")
+            ip("link", "set", "up1", "down")
+            first = len(heard(path))
+            if not source:
+                e.wait(lambda: any(h[0] == "10.9.2.1" for h in heard(path)), "the first uplink's address is kept")
+            else:
+                e.wait(lambda: len(heard(path)) > first + 2, "nothing comes from --source by the second uplink")
+            p.stop()
+        messages = [bytes.fromhex(h[2]) for h in heard(path) if h[0] == "10.9.2.1"]
+        e.check(not messages if source else begins_anew(messages), f"from the second address: {messages[:1]}")
+        ports = {h[1] for h in heard(path)}
+        e.check(len(ports) == (1 if source else 2), f"source ports {ports}")
+
+
+def route_comes(d):
+    """No route at the start: the collector is reached as soon as there is one."""
+    with neighbour(f"{d}/heard") as (_, link), pitot(d, "-n", "10.9.9.9:4739") as p:
+        e.wait(lambda: "Network is unreachable" in Path(f"{d}/err").read_text(), "a missing route is not told")
+        began = time.monotonic()
+        link("vx", "vt", "10.9.3.1/24", "10.9.3.2/24")
+        ip("route", "add", "10.9.9.9/32", "via", "10.9.3.2")
+        e.wait(lambda: heard(f"{d}/heard"), "nothing came although there is a route")
+        e.check(time.monotonic() - began < 20, "the route's event did not do it")
+        p.stop()
+    ip("link", "del", "vx")
+
+
+def device_comes(d):
+    """No device and no source address at the start; then there is one, and it is made anew."""
+    with neighbour(f"{d}/heard") as (_, link), \
+            pitot(d, "-n", "10.9.9.9:4739", "--bind-device", "vx", "--source", "10.9.3.1", "--template-refresh", "1") as p:
+        e.wait(lambda: "--bind-device vx: no such interface" in Path(f"{d}/err").read_text(), "a missing device is not told")
+        link("vx", "vt", None, "10.9.3.2/24")
+        e.wait(lambda: "--source 10.9.3.1: not an address" in Path(f"{d}/err").read_text(), "a missing address is not told")
+        ip("addr", "add", "10.9.3.1/24", "dev", "vx")
+        ip("route", "add", "10.9.9.9/32", "via", "10.9.3.2")
+        e.wait(lambda: heard(f"{d}/heard"), "nothing came although all is there")
+        device_made_anew(d, p, link)
+    ip("link", "del", "vx")
+
+
+def device_made_anew(d, p, link):
+    for made_anew in range(2):
+        told = Path(f"{d}/err").read_text().count("vx: no such interface")
+        sessions = {h[1] for h in heard(f"{d}/heard")}
+        ip("link", "del", "vx")
+        e.wait(lambda: Path(f"{d}/err").read_text().count("vx: no such interface") > told, "a device that went is not told")
+        link("vx", f"vt{made_anew}", "10.9.3.1/24", "10.9.3.2/24")
+        ip("route", "add", "10.9.9.9/32", "via", "10.9.3.2")
+        e.wait(lambda: {h[1] for h in heard(f"{d}/heard")} - sessions, "nothing comes by the device that was made anew")
+    err, s = p.stop()
+    c = s["collectors"][0]
+    e.check(c["state"] == "up" and c["errors"] < 60, f"errors are not paced: {c}")
+    e.check(err.count("reached again") >= 3, f"the device's return is not told:\n{err}")
+
+
+def last_names(path):
+    """{index: name} as the interface options of the latest messages say."""
+    found, template = {}, None
+    for h in heard(path):
+        message, at = bytes.fromhex(h[2]), 16
+        sets, fresh = [], False
+        while at + 4 <= len(message):
+            set_id, size = struct.unpack_from("!HH", message, at)
+            sets.append((set_id, message[at + 4:at + size]))
+            at += size
+        for set_id, body in sets:
+            if set_id == 3 and struct.unpack_from("!H", body, 6)[0] == 10:
+                template = struct.unpack_from("!H", body)[0]
+            elif set_id == template:
+                if not fresh:
+                    found, fresh = {}, True
+                while len(body) > 5:
+                    index, n = struct.unpack_from("!IB", body)
+                    found[index] = body[5:5 + n].decode()
+                    body = body[5 + n + 1 + body[5 + n]:]
+    return found
+
+
+def index_of(name):
+    return socket.if_nametoindex(name)
+
+
+def names_follow(d):
+    """An interface is renamed, and another deleted and made anew: collectors are told, and records have the names."""
+    def make(a, b, peer):
+        ip("link", "add", a, "type", "veth", "peer", "name", b)
+        for name in (a, b):
+            Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6").write_text("1")
+            ip("link", "set", name, "up")
+        ip("addr", "add", f"10.8.{peer}.1/24", "dev", a)
+        ip("neigh", "add", f"10.8.{peer}.2", "lladdr", "02:00:00:00:00:02", "dev", a)
+
+    def talk(peer):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            s.sendto(b"x", (f"10.8.{peer}.2", 9))
+
+    make("na", "nb", 1)
+    make("nc", "nd", 2)
+    with neighbour(f"{d}/heard", ("here", "there", "10.9.0.1/24", "10.9.0.2/24")), \
+            pitot(d, "-i", "na", "-i", "nc", "-n", "10.9.0.2:4739", "-n", f"json:{d}/j", "-t", "active=1,inactive=1",
+                  "--template-refresh", "3600", "--fields", "standard,interfaceName", captured=None) as p:
+        was = index_of("nc")
+        e.wait(lambda: last_names(f"{d}/heard") == {index_of("na"): "na", was: "nc"}, "names at the start")
+        ip("link", "set", "na", "down")  # a name may be changed at rest only
+        ip("link", "set", "na", "name", "lan0")
+        ip("link", "set", "lan0", "up")
+        e.wait(lambda: last_names(f"{d}/heard") == {index_of("lan0"): "lan0", was: "nc"},
+               lambda: f"the new name is not told: {last_names(f'{d}/heard')}")
+        ip("link", "del", "nc")
+        ip("link", "add", "between", "type", "veth", "peer", "name", "between1")  # takes the next numbers
+        make("nc", "nd", 2)
+        e.check(index_of("nc") != was, "this test needs another number")
+        e.wait(lambda: last_names(f"{d}/heard") == {index_of("lan0"): "lan0", index_of("nc"): "nc"},
+               lambda: f"the new number is not told: {last_names(f'{d}/heard')}")
+        now = index_of("nc")
+        ip("neigh", "replace", "10.8.1.2", "lladdr", "02:00:00:00:00:02", "dev", "lan0")
+
+        def exported():
+            talk(1)
+            talk(2)
+            rows = [line for line in (Path(f"{d}/j.part").read_text() if os.path.exists(f"{d}/j.part") else "").splitlines()
+                    if line.endswith("}")]
+            return {(r["egressInterface"], r["interfaceName"]) for r in map(e.json.loads, rows)} >= {
+                (index_of("lan0"), "lan0"), (now, "nc")}
+        e.wait(exported, "records of packets that were sent do not have the interface's name")
+        p.stop()
+    for name in ("lan0", "nc", "between"):
+        ip("link", "del", name)
 
 
 def collector_moves(d):
@@ -99,6 +285,7 @@ if not e.have("ip", "nsenter"):
 if ctypes.CDLL(None).unshare(0x40000000) != 0:  # CLONE_NEWNET
     e.skip("needs root")
 with e.workdir() as work:
-    address_changes(work)
-    collector_moves(work)
+    for part in (address_changes, uplink_goes, route_comes, device_comes, names_follow, collector_moves):
+        os.mkdir(f"{work}/{part.__name__}")
+        part(f"{work}/{part.__name__}")
 e.finish()

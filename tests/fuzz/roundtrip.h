@@ -402,7 +402,8 @@ static void check_value(const struct given *g, uint16_t id, const uint8_t *value
 		check_uptime(g, (uint32_t)reader_uint(value, 4), r->first_ns);
 		return;
 	case 82:
-		check_name(value, size, run.format == FORMAT_NETFLOW9, name_of(r->ingress));
+		check_name(value, size, run.format == FORMAT_NETFLOW9,
+			   name_of(r->ingress ? r->ingress : r->egress));
 		return;
 	case 154:
 	case 155:

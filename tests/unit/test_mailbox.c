@@ -88,6 +88,8 @@ int exporting_on_rate(struct exporting *p, const struct command_rate *a, struct 
 	}
 UNUSED_ROW(refresh, struct command_none)
 UNUSED_ROW(periods, struct exporter_periods)
+UNUSED_ROW(network, struct command_none)
+UNUSED_ROW(interfaces, struct command_none)
 UNUSED_ROW(finish, struct command_none)
 
 static void open_shared(struct shared *s)

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -108,12 +109,39 @@ static void watch_tells_that_it_lost(void **state)
 	netns_delete("pwa");
 }
 
+/* Addresses and routes change without a word about links. */
+static void watch_tells_of_addresses(void **state)
+{
+	struct netif_watch *w = open_watch();
+	struct heard heard = {0};
+
+	(void)state;
+	netns_veth("pwa", "pwb");
+	hear(w);
+	assert_true(netif_watch_changed(w));
+	assert_false(netif_watch_changed(w));
+	for (unsigned i = 0; i < 3; i++) {
+		static const char *const commands[] = {
+			"ip addr add 192.0.2.1/24 dev pwa",
+			"ip route add 198.51.100.0/24 via 192.0.2.2",
+			"ip addr del 192.0.2.1/24 dev pwa",
+		};
+
+		assert_int_equal(system(commands[i]), 0);
+		assert_int_equal(netif_watch_read(w, on_link, &heard), 0);
+		assert_true(netif_watch_changed(w));
+	}
+	netif_watch_close(w);
+	netns_delete("pwa");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(watch_tells),
 		cmocka_unit_test(watch_read_does_not_wait),
 		cmocka_unit_test(watch_tells_that_it_lost),
+		cmocka_unit_test(watch_tells_of_addresses),
 	};
 	int r = netns_enter();
 

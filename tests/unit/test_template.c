@@ -391,6 +391,20 @@ static void test_strings(void **state)
 	assert_int_equal(t.max_size, 129);
 }
 
+/* A packet that was sent has the name of the interface that it left by. */
+static void test_name_of_egress(void **state)
+{
+	struct template_context ctx = {.interfaces = sink_config().interfaces, .n_interfaces = 2};
+	struct flow_record r = {.egress = 2};
+
+	(void)state;
+	assert_string_equal(template_interface_name(&ctx, &r), "eth1");
+	r.ingress = 1;
+	assert_string_equal(template_interface_name(&ctx, &r), "eth0");
+	r.ingress = 9;
+	assert_string_equal(template_interface_name(&ctx, &r), "");
+}
+
 static void test_flow_keys(void **state)
 {
 	struct exporter_config config = sink_config();
@@ -436,17 +450,12 @@ static void test_lists_for_people(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_standard),
-		cmocka_unit_test(test_groups),
-		cmocka_unit_test(test_lists),
-		cmocka_unit_test(test_counterparts),
-		cmocka_unit_test(test_bad_lists),
-		cmocka_unit_test(test_saturation),
-		cmocka_unit_test(test_uptime_bounds),
-		cmocka_unit_test(test_microseconds),
-		cmocka_unit_test(test_strings),
-		cmocka_unit_test(test_flow_keys),
-		cmocka_unit_test(test_lists_for_people),
+		cmocka_unit_test(test_standard),      cmocka_unit_test(test_groups),
+		cmocka_unit_test(test_lists),	      cmocka_unit_test(test_counterparts),
+		cmocka_unit_test(test_bad_lists),     cmocka_unit_test(test_saturation),
+		cmocka_unit_test(test_uptime_bounds), cmocka_unit_test(test_microseconds),
+		cmocka_unit_test(test_strings),	      cmocka_unit_test(test_name_of_egress),
+		cmocka_unit_test(test_flow_keys),     cmocka_unit_test(test_lists_for_people),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -409,6 +409,37 @@ static void test_interfaces(void **state)
 	}
 }
 
+/* Other interfaces: told at once, over a reliable transport too; what is gone is told no more. */
+static void test_interfaces_change(void **state)
+{
+	static const struct export_interface now[] = {{.ifindex = 3, .name = "eth3", .description = "eth3"},
+						      {.ifindex = 1, .name = "eth0", .gone = true}};
+
+	(void)state;
+	for (unsigned f = 0; f < 4; f++) {
+		struct exporter_config config = sink_config();
+		struct clock_time time = sink_time(0);
+		unsigned begun, options = 0;
+
+		config.template_ns = 3600 * NS_PER_SEC;
+		config.stats_ns = 3600 * NS_PER_SEC;
+		open_exporter(both[f % 2], config, 1472, f >= 2);
+		exporter_tick(e, &time);
+		begun = sink->n;
+		assert_int_equal(exporter_set_interfaces(e, now, 2), 0);
+		time.monotonic_ns += NS_PER_SEC / 50;
+		exporter_tick(e, &time);
+		for (unsigned i = 0; i < sink->n; i++) {
+			reader_message(&reader, sink->messages[i].data, sink->messages[i].size);
+			if (i >= begun)
+				options += reader.option_records;
+		}
+		/* sampling, one interface; with the templates flow keys and the selector, v9 the exporter */
+		assert_int_equal(options, f == 0 ? 3 : f == 1 ? 2 + 1 + 1 + 1 + 1 : 2);
+		close_exporter();
+	}
+}
+
 /* The wall clock steps: a new line, and templates with it (V9-11). */
 static void test_clock_step(void **state)
 {
@@ -485,13 +516,21 @@ static void test_odd_records(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_stream),		 cmocka_unit_test(test_start),
-		cmocka_unit_test(test_refresh_by_count), cmocka_unit_test(test_refresh_when_idle),
-		cmocka_unit_test(test_reliable),	 cmocka_unit_test(test_sequence_wrap),
-		cmocka_unit_test(test_lost_messages),	 cmocka_unit_test(test_statistics),
-		cmocka_unit_test(test_offline),		 cmocka_unit_test(test_flush_and_refresh),
-		cmocka_unit_test(test_interfaces),	 cmocka_unit_test(test_clock_step),
-		cmocka_unit_test(test_odd_records),	 cmocka_unit_test(test_step_between_sessions),
+		cmocka_unit_test(test_stream),
+		cmocka_unit_test(test_start),
+		cmocka_unit_test(test_refresh_by_count),
+		cmocka_unit_test(test_refresh_when_idle),
+		cmocka_unit_test(test_reliable),
+		cmocka_unit_test(test_sequence_wrap),
+		cmocka_unit_test(test_lost_messages),
+		cmocka_unit_test(test_statistics),
+		cmocka_unit_test(test_offline),
+		cmocka_unit_test(test_flush_and_refresh),
+		cmocka_unit_test(test_interfaces),
+		cmocka_unit_test(test_interfaces_change),
+		cmocka_unit_test(test_clock_step),
+		cmocka_unit_test(test_odd_records),
+		cmocka_unit_test(test_step_between_sessions),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
