@@ -65,7 +65,8 @@ static void step(struct exporter *e, struct clock_time *now, const struct clock_
 	for (unsigned i = 0; i < e->n_collectors && n < FDS_MOST; i++)
 		if (e->collectors[i].transport->limits.spooled)
 			fds[n++] = (struct pollfd){.fd = e->collectors[i].transport->fd, .events = POLLIN};
-	poll(fds, n, STEP_MS);
+	if (poll(fds, n, STEP_MS) > 0) /* of a peer that has closed for as long as it is looked at */
+		poll(NULL, 0, 1);
 	passed_ns = clock_monotonic_ns() - begun_ns;
 	*now = (struct clock_time){begun->realtime_ns + passed_ns, begun->monotonic_ns + passed_ns};
 }
