@@ -17,6 +17,7 @@ struct decode_config {
 	unsigned max_layers; /* headers before the first IP header; beyond: PACKET_TOO_DEEP; inside tunnels:
 				all */
 	uint32_t tunnels;    /* 1 << enum tunnel: those to open; 0: the first IP header is the flow's */
+	struct record_layout layout;	     /* of the packets; all zero: the core alone */
 	uint16_t tunnel_ports[TUNNEL_COUNT]; /* UDP ports that are not the registered ones; 0: that one */
 };
 

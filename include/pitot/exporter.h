@@ -52,9 +52,11 @@ struct exporter_config {
 	uint64_t active_ns;	    /* announced with the sampling option */
 	uint64_t inactive_ns;
 
-	const char *fields; /* --fields; NULL: the standard list of fields.def */
-	uint32_t flow_key;  /* enum flow_key_extra bits, for the flow keys option */
+	struct record_layout layout; /* of the records; all zero: the core alone */
+	const char *fields;	     /* --fields; NULL: the standard list of fields.def */
+	uint32_t flow_key;	     /* enum flow_key_extra bits, for the flow keys option */
 	bool key_interface; /* likewise: several interfaces are captured, and records are apart by them */
+	bool opens_tunnels; /* elements of the outer packet may be known */
 	bool has_ethernet;  /* MAC and VLAN are known: they are in the standard list */
 	bool has_direction; /* flowDirection is known */
 	bool offline;	    /* clocks follow the records: see export_clock */
@@ -65,7 +67,7 @@ struct exporter_config {
 	uint64_t start_monotonic_ns;
 };
 
-enum flow_key_extra { FLOW_KEY_TOS = 1, FLOW_KEY_VLAN = 2, FLOW_KEY_MAC = 4 };
+enum flow_key_extra { FLOW_KEY_TOS = 1, FLOW_KEY_VLAN = 2, FLOW_KEY_MAC = 4, FLOW_KEY_TUNNEL = 8 };
 
 /*
  * One collector's ledger: each record of the exporter that is meant for it counts once here.
@@ -155,6 +157,8 @@ const struct transport *exporter_transport(const struct exporter *e, unsigned i)
 void exporter_list_fields(void (*print)(void *ctx, const char *line), void *ctx);
 int exporter_print_templates(const struct exporter_config *config, void (*print)(void *ctx, const char *line),
 			     void *ctx, struct diag *diag);
+/* The blocks of records (1 << enum record_block) that the fields of the collectors are in. */
+uint32_t exporter_blocks(const struct exporter_config *config);
 /* 0, or -EINVAL with a sentence naming the unknown element. */
 int exporter_check_fields(const char *fields, struct diag *diag);
 

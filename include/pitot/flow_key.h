@@ -4,8 +4,7 @@
  * One shape for IPv4 and IPv6.  It is hashed and compared as memory, so every octet that a key does not use
  * is zero: an IPv4 address takes the first 4 octets of 16.  Numbers are in host byte order.
  *
- * The MAC addresses stand last because they are in the key only with --flow-key mac: the table then compares
- * FLOW_KEY_SIZE_MAC octets, else FLOW_KEY_SIZE.  They are always stored, as those of the first packet.
+ * --flow-key can make blocks of the record part of the key, too: record_layout.key_blocks.
  */
 #ifndef PITOT_FLOW_KEY_H
 #define PITOT_FLOW_KEY_H
@@ -25,14 +24,8 @@ struct flow_key {
 	uint8_t zero;
 	uint16_t vlan;	/* outermost VLAN id; 0 unless --flow-key vlan */
 	uint16_t point; /* observation point: index of the interface; 0 when there is one */
-	uint8_t src_mac[6];
-	uint8_t dst_mac[6];
 };
 
-#define FLOW_KEY_SIZE	  offsetof(struct flow_key, src_mac)
-#define FLOW_KEY_SIZE_MAC sizeof(struct flow_key)
-
-static_assert(FLOW_KEY_SIZE == 44, "hashed and compared as memory: no implicit padding");
-static_assert(FLOW_KEY_SIZE_MAC == 56, "hashed and compared as memory: no implicit padding");
+static_assert(sizeof(struct flow_key) == 44, "hashed and compared as memory: no implicit padding");
 
 #endif

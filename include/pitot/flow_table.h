@@ -29,24 +29,37 @@ struct flow_table_config {
 	uint64_t active_ns;   /* at least 1 */
 	uint64_t inactive_ns; /* at least 1 */
 	uint64_t tcp_end_ns;  /* UINT64_MAX: off */
-	size_t key_size;      /* FLOW_KEY_SIZE or FLOW_KEY_SIZE_MAC */
+	struct record_layout layout;
 	bool host_clock; /* packet times are this host's clock (live): a record that is from the future and
 			    stays silent was left behind by a step back of the clock, and ends as idle */
 	struct hash_seed seed;
 	uint64_t first_id; /* record ids count from here: worker number << 56 */
-	/* Receives every ended record, in a copy or in place: valid during the call only. */
+	/* Receives every ended record, in a copy or in place, of layout.record_size: valid during the call
+	 * only. */
 	void (*on_record)(void *ctx, const struct flow_record *record);
 	void *ctx;
 };
 
 struct flow_table;
 
-static inline uint64_t flow_key_hash(const struct hash_seed *seed, const struct flow_key *key,
-				     size_t key_size)
+/* Of a key and of the blocks that belong to it, which stand at these places from base on. */
+static inline uint64_t flow_hash(const struct hash_seed *seed, const struct record_layout *layout,
+				 const struct flow_key *key, const void *base, const uint16_t at[BLOCKS])
 {
-	if (key_size == FLOW_KEY_SIZE) /* a constant: the loop unrolls */
-		return hash_memory(seed, key, FLOW_KEY_SIZE);
-	return hash_memory(seed, key, FLOW_KEY_SIZE_MAC);
+	uint64_t h = hash_memory(seed, key, sizeof(*key));
+
+	for (uint32_t left = layout->key_blocks; left; left &= left - 1) {
+		unsigned i = (unsigned)__builtin_ctz(left);
+		uint64_t b = hash_memory(seed, (const uint8_t *)base + at[i], block_sizes[i]);
+
+		h = hash_fold(h ^ seed->k[i], b | 1);
+	}
+	return h;
+}
+static inline uint64_t flow_packet_hash(const struct hash_seed *seed, const struct record_layout *layout,
+					const struct packet *p)
+{
+	return flow_hash(seed, layout, &p->key, p, layout->packet_at);
 }
 
 /* -ENOMEM with a sentence when the memory cannot be reserved. */
@@ -55,7 +68,7 @@ void flow_table_free(struct flow_table *t);
 
 /* packets: those with verdict PACKET_METERED only; n <= BATCH_MAX. */
 void flow_table_prefetch(struct flow_table *t, struct packet *packets, unsigned n);
-/* The same where packets have their hash already: flow_key_hash() with the table's seed and key size. */
+/* The same where packets have their hash already: flow_packet_hash() with the table's seed and layout. */
 void flow_table_prefetch_hashed(struct flow_table *t, const struct packet *packets, unsigned n);
 void flow_table_update(struct flow_table *t, struct packet *packets, unsigned n);
 

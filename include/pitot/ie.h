@@ -16,6 +16,8 @@ enum ie_protocol { P5 = 1, P9 = 2, PX = 4 };
 /* A length that stands before each value (RFC 7011 §7). */
 #define IE_VARIABLE 65535
 
+#define IE_CORE 255 /* block */
+
 enum ie_encode {
 	IE_ENCODE_UINT,	     /* big-endian; saturates and is counted where the width is too small */
 	IE_ENCODE_INDEX,     /* likewise, but 0 (unknown) where it does not fit: never another interface */
@@ -41,14 +43,19 @@ enum ie_group {
 	IE_GROUP_IP6 = 4,
 	IE_GROUP_ETHERNET = 8,
 	IE_GROUP_DIRECTION = 16,
+	IE_GROUP_TUNNEL = 32, /* in any */
+	IE_GROUP_OUTER4 = 64, /* over IPv4 */
+	IE_GROUP_OUTER6 = 128,
 };
 
 struct ie {
 	const char *name;
 	uint32_t pen;
 	uint16_t id;
+	uint16_t id9;	   /* NetFlow v9 */
 	uint16_t length;   /* IPFIX; IE_VARIABLE */
 	uint16_t length9;  /* NetFlow v9 */
+	uint8_t block;	   /* enum record_block; IE_CORE: of the record itself */
 	uint16_t offset;   /* of the member in its struct */
 	uint16_t size;	   /* of the member */
 	uint8_t encode;	   /* enum ie_encode */
@@ -142,8 +149,4 @@ extern const struct ie ie_facts[FACT_COUNT];
 const struct ie *ie_find(const char *text, unsigned length);
 /* The row that says the same where this one cannot be; NULL if there is none. */
 const struct ie *ie_counterpart(const struct ie *ie);
-/* Field length and number in the templates of a format. */
-uint16_t ie_wire_length(const struct ie *ie, enum ie_protocol protocol);
-uint16_t ie_wire_id(const struct ie *ie, enum ie_protocol protocol);
-
 #endif

@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "pitot/flow_key.h"
 #include "pitot/flow_record.h"
@@ -56,12 +57,12 @@ enum packet_fragment {
 
 struct packet {
 	_Alignas(64) struct flow_key key;
+	uint32_t ingress;
 	uint64_t time_ns;
+	uint64_t octets; /* IP total length (semantics: pitot(8), MEASUREMENT) */
 	/* ---- 64 */
-	uint64_t octets;      /* IP total length (semantics: pitot(8), MEASUREMENT) */
 	uint64_t hash;	      /* of key, by the flow table */
 	uint64_t link_octets; /* octets on the wire, link layer included, without FCS */
-	uint32_t ingress;
 	uint32_t egress;
 	uint32_t flow_label;
 	uint32_t fragment_id;
@@ -75,7 +76,26 @@ struct packet {
 	uint8_t fragment;  /* enum packet_fragment */
 	uint8_t layers;	   /* headers that were peeled */
 	uint16_t notes;	   /* enum packet_notes */
+	uint8_t spare[8];
+	uint8_t blocks[12]; /* and more behind it: record_layout */
 };
+
+/* Packet i of several, which are of one size: record_layout.packet_size. */
+static inline struct packet *packet_of(struct packet *packets, size_t size, unsigned i)
+{
+	return (struct packet *)(void *)((uint8_t *)packets + i * size);
+}
+static inline const struct packet *packet_of_const(const struct packet *packets, size_t size, unsigned i)
+{
+	return (const struct packet *)(const void *)((const uint8_t *)packets + i * size);
+}
+/* Line by line, for both are whole ones. */
+static inline void packet_copy(struct packet *to, const struct packet *from, size_t size)
+{
+	memcpy(to, from, sizeof(*to));
+	for (size_t at = sizeof(*to); at < size; at += 64)
+		memcpy((uint8_t *)to + at, (const uint8_t *)from + at, 64);
+}
 
 /* Oddities of a packet that is metered all the same; each has a counter. */
 enum packet_note_bit {
@@ -92,8 +112,8 @@ static_assert(PACKET_NOTES <= 16, "a bit of 16 for each");
 static_assert(sizeof(struct packet) == 128, "two cache lines");
 
 /*
- * All zero.  By vectors: for an object of this size compilers take a string instruction whose start alone
- * costs as much as decoding a packet.
+ * All zero but blocks behind the core, which whoever fills them clears.  By vectors: for an object of this
+ * size compilers take a string instruction whose start alone costs as much as decoding a packet.
  */
 typedef uint64_t packet_pair __attribute__((vector_size(16), may_alias));
 

@@ -90,6 +90,14 @@ static int check_user(const struct config *c, struct diag *diag)
 	return 0;
 }
 
+static int check_tunnels(const struct config *c, struct diag *diag)
+{
+	if ((c->flow_key & CONFIG_KEY_TUNNEL) && !c->decapsulate)
+		return diag_set(diag, CONFIG_E_USAGE,
+				"--flow-key (-T) tunnel: no tunnel is opened; say which with --decapsulate");
+	return 0;
+}
+
 static int check_daemon(const struct config *c, struct diag *diag)
 {
 	if (!c->daemon || c->action != CONFIG_RUN)
@@ -211,6 +219,8 @@ int config_finish(struct config_build *b, struct diag *diag)
 		r = config_mistake(b, check_input(b->c, diag), diag);
 	if (!r)
 		r = check_collectors(b, diag);
+	if (!r)
+		r = config_mistake(b, check_tunnels(b->c, diag), diag);
 	if (!r)
 		r = config_mistake(b, check_daemon(b->c, diag), diag);
 	if (!r)

@@ -266,7 +266,8 @@ int config_set_flow_key(struct config *c, const char *value, const char *label, 
 		    {"full", 0},
 		    /* softflowd's */ {"tos", CONFIG_KEY_TOS},
 		    {"vlan", CONFIG_KEY_VLAN},
-		    {"mac", CONFIG_KEY_MAC}};
+		    {"mac", CONFIG_KEY_MAC},
+		    {"tunnel", CONFIG_KEY_TUNNEL}};
 	uint32_t bits = 0;
 
 	for (const char *p = value;; p++) {
@@ -278,12 +279,12 @@ int config_set_flow_key(struct config *c, const char *value, const char *label, 
 				break;
 		}
 		if (i == sizeof(keys) / sizeof(keys[0]))
-			return diag_set(diag, CONFIG_E_USAGE,
-					"%s: '%.*s' cannot be added to the flow key; tos, vlan and mac can%s",
-					label, (int)(len < 80 ? len : 80), p,
-					len == 5 && memcmp(p, "ether", 5) == 0
-						? " (softflowd's ether is vlan,mac)"
-						: "");
+			return diag_set(
+				diag, CONFIG_E_USAGE,
+				"%s: '%.*s' cannot be added to the flow key; tos, vlan, mac and tunnel can%s",
+				label, (int)(len < 80 ? len : 80), p,
+				len == 5 && memcmp(p, "ether", 5) == 0 ? " (softflowd's ether is vlan,mac)"
+								       : "");
 		bits |= keys[i].bits;
 		p += len;
 		if (!*p)

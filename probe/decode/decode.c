@@ -71,8 +71,13 @@ static int decoder_make(struct decoder **dp, enum decode_layer first, const stru
 	*d = (struct decoder){.first = first,
 			      .key_tos_mask = config->key_tos ? 0xff : 0,
 			      .key_vlan_mask = config->key_vlan ? 0xffff : 0,
+			      .link_at = config->layout.packet_at[BLOCK_LINK],
+			      .tunnel_at = config->layout.packet_at[BLOCK_TUNNEL],
+			      .packet_size = config->layout.packet_size ? config->layout.packet_size
+									: sizeof(struct packet),
 			      .max_layers = config->max_layers};
 	decode_tunnel_choose(d, config);
+	d->opens_tunnels = d->tunnels || d->tunnel_at;
 	*dp = d;
 	return 0;
 }
@@ -124,18 +129,22 @@ __attribute__((noinline)) static void decode_layers(struct cursor c, enum decode
 		decode_tunnels(&c);
 }
 
-static inline void decode_one(const struct decoder *restrict d, const struct frame *restrict f,
-			      struct packet *restrict p)
+static inline __attribute__((always_inline)) void decode_one(const struct decoder *restrict d,
+							     const struct frame *restrict f,
+							     struct packet *restrict p, bool opens_tunnels)
 {
 	struct cursor c = {.at = f->data,
 			   .end = f->data + f->cap_len,
 			   .frame = f,
 			   .decoder = d,
+			   .opens_tunnels = opens_tunnels,
 			   .packet = p,
 			   .wire_end = f->wire_len};
 	enum decode_layer layer = d->first;
 
 	packet_clear(p);
+	if (opens_tunnels && d->tunnel_at)
+		decode_tunnel_clear(d, p);
 	p->time_ns = f->time_ns;
 	p->link_octets = f->wire_len;
 	p->key.point = f->point;
@@ -173,16 +182,27 @@ static inline void decode_one(const struct decoder *restrict d, const struct fra
 
 void decode_frame(const struct decoder *d, const struct frame *f, struct packet *p)
 {
-	decode_one(d, f, p);
+	decode_one(d, f, p, d->opens_tunnels);
 }
 
-void decode_batch(const struct decoder *d, const struct frame_batch *b, struct packet *packets)
+static inline __attribute__((always_inline)) void decode_frames(const struct decoder *d,
+								const struct frame_batch *b,
+								struct packet *packets, bool opens_tunnels)
 {
 	for (unsigned i = 0; i < b->n; i++) {
 		if (i + 4 < b->n) {
 			__builtin_prefetch(b->frames[i + 4].data);
 			__builtin_prefetch(b->frames[i + 4].data + 64);
 		}
-		decode_one(d, &b->frames[i], &packets[i]);
+		decode_one(d, &b->frames[i], packet_of(packets, d->packet_size, i), opens_tunnels);
 	}
+}
+
+void decode_batch(const struct decoder *d, const struct frame_batch *b, struct packet *packets)
+{
+	/* two loops, so that who opens no tunnels does not ask for them at every packet */
+	if (d->opens_tunnels)
+		decode_frames(d, b, packets, true);
+	else
+		decode_frames(d, b, packets, false);
 }

@@ -34,6 +34,7 @@ enum decode_layer decode_gtp_u(struct cursor *c)
 		return decode_stop(c, PACKET_BAD_LINK);
 	if (c->at[1] != GTP_G_PDU)
 		return decode_stop(c, PACKET_NOT_IP);
+	c->segment = decode_segment(SEGMENT_OTHER, load32(c->at + 4)); /* the tunnel endpoint identifier */
 	c->at += GTP_HEADER;
 	if (flags &
 	    0x07) { /* sequence number, N-PDU number and extension stand there when one of them does */

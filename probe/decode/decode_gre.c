@@ -68,7 +68,9 @@ static enum decode_layer gre_payload(struct cursor *c, uint16_t flags, uint16_t 
 		return flags & GRE_SEQUENCE ? LAYER_ERSPAN2 : LAYER_ETHERNET;
 	case 0x22eb:
 		return LAYER_ERSPAN3;
-	case 0x6558: /* transparent Ethernet bridging */
+	case 0x6558: /* transparent Ethernet bridging; with a key it may be NVGRE, RFC 7637 §3.2 */
+		if (flags & GRE_KEY)
+			c->segment = decode_segment(SEGMENT_NVGRE, c->gre_key >> 8);
 		return LAYER_ETHERNET;
 	case 0x880b:
 		return LAYER_PPP_HDLC;
@@ -99,6 +101,8 @@ enum decode_layer decode_gre(struct cursor *c)
 	length += flags & GRE_SEQUENCE ? 4 : 0;
 	if (cursor_left(c) < length)
 		return decode_stop(c, PACKET_CUT_LINK);
+	if (flags & GRE_KEY)
+		c->gre_key = load32(c->at + (flags & (GRE_CHECKSUM | GRE_ROUTING) ? 8 : 4));
 	c->at += length;
 	if ((flags & GRE_ROUTING) && !gre_skip_routes(c))
 		return decode_stop(c, PACKET_CUT_LINK);
@@ -111,6 +115,7 @@ enum decode_layer decode_erspan2(struct cursor *c)
 		return decode_stop(c, PACKET_CUT_LINK);
 	if (c->at[0] >> 4 != 1)
 		return decode_stop(c, PACKET_BAD_LINK);
+	c->segment = decode_segment(SEGMENT_OTHER, load16(c->at + 2) & 0x3ff); /* the session */
 	c->at += ERSPAN2_HEADER;
 	return LAYER_ETHERNET;
 }
@@ -124,6 +129,7 @@ enum decode_layer decode_erspan3(struct cursor *c)
 		return decode_stop(c, PACKET_CUT_LINK);
 	if (c->at[0] >> 4 != 2)
 		return decode_stop(c, PACKET_BAD_LINK);
+	c->segment = decode_segment(SEGMENT_OTHER, load16(c->at + 2) & 0x3ff);
 	frame_type = c->at[10] >> 2 & 0x1f;
 	length += c->at[11] & 1 ? ERSPAN3_SUBHEADER : 0;
 	if (cursor_left(c) < length)

@@ -61,9 +61,11 @@ static inline enum decode_layer decode_ethernet_header(struct cursor *c)
 
 	if (cursor_left(c) < ETHERNET_HEADER)
 		return decode_stop(c, PACKET_CUT_LINK);
-	if (p->layers == 1) { /* those of the frame, not of one that it carries */
-		memcpy(p->key.dst_mac, c->at, 6);
-		memcpy(p->key.src_mac, c->at + 6, 6);
+	if (c->decoder->link_at && p->layers == 1) { /* those of the frame, not of one that it carries */
+		struct block_link *link = decode_link_block(c->decoder, p);
+
+		memcpy(link->dst_mac, c->at, 6);
+		memcpy(link->src_mac, c->at + 6, 6);
 	}
 	type = load16(c->at + 12);
 	c->at += ETHERNET_HEADER;
@@ -83,7 +85,7 @@ static inline enum decode_layer decode_ip_end(struct cursor *c, const uint8_t *p
 {
 	uint64_t wire_end;
 
-	if (!c->decoder->tunnels)
+	if (!c->opens_tunnels)
 		return LAYER_DONE;
 	if (!payload) {
 		decode_tunnel_fragment(c->decoder, c->packet);

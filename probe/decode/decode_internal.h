@@ -22,9 +22,12 @@ struct cursor {
 	const struct decoder *decoder;
 	struct packet *packet;
 	uint64_t wire_end; /* octets of the frame that were on the wire; inside an IP packet: up to its end */
-	uint16_t type;	   /* LAYER_ETHERTYPE */
+	uint64_t segment;  /* of the tunnel that is walked, as in struct block_tunnel */
+	uint32_t gre_key;
+	uint16_t type; /* LAYER_ETHERTYPE */
 	bool outermost_vlan_seen;
-	bool cooked; /* pitot/cooked.h */
+	bool cooked;	    /* pitot/cooked.h */
+	bool opens_tunnels; /* a constant where it matters */
 };
 
 /* A row of tunnels.def that was chosen. */
@@ -44,7 +47,10 @@ struct decoder {
 	enum decode_layer first;
 	uint8_t key_tos_mask;
 	uint16_t key_vlan_mask;
+	uint16_t link_at, tunnel_at; /* of these blocks in a packet; 0: nobody asked for them */
+	uint16_t packet_size;
 	unsigned max_layers;
+	bool opens_tunnels;
 	uint32_t tunnels; /* 1 << enum tunnel, those to open */
 	unsigned n_ports;
 	struct port_edge ports[PORT_EDGES_MAX];
@@ -55,6 +61,27 @@ typedef enum decode_layer decode_fn(struct cursor *c);
 
 #define LAYER(name, function) decode_fn decode_##function;
 #include "decode/layers.def"
+
+/* layer2SegmentId (IANA): the kind of network, then the number.  Geneve has no kind there. */
+enum decode_segment { SEGMENT_OTHER = 0, SEGMENT_VXLAN = 1, SEGMENT_NVGRE = 2 };
+
+static inline uint64_t decode_segment(enum decode_segment kind, uint32_t number)
+{
+	return (uint64_t)kind << 56 | number;
+}
+
+static inline struct block_link *decode_link_block(const struct decoder *d, struct packet *p)
+{
+	return (struct block_link *)(void *)((uint8_t *)p + d->link_at);
+}
+static inline struct block_tunnel *decode_tunnel_block(const struct decoder *d, struct packet *p)
+{
+	return (struct block_tunnel *)(void *)((uint8_t *)p + d->tunnel_at);
+}
+static inline void decode_tunnel_clear(const struct decoder *d, struct packet *p)
+{
+	*decode_tunnel_block(d, p) = (struct block_tunnel){.ip_version = 0};
+}
 
 /* Which tunnels d opens. */
 void decode_tunnel_choose(struct decoder *d, const struct decode_config *config);

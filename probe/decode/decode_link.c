@@ -22,6 +22,12 @@ static enum decode_layer cooked_type(struct cursor *c, uint16_t arphrd, uint16_t
 	return type == 4 ? LAYER_LLC : decode_stop(c, PACKET_NOT_IP);
 }
 
+static void cooked_source(struct cursor *c, const uint8_t mac[6])
+{
+	if (c->decoder->link_at)
+		memcpy(decode_link_block(c->decoder, c->packet)->src_mac, mac, 6);
+}
+
 static void cooked_direction(struct cursor *c, uint8_t packet_type, uint32_t ifindex)
 {
 	struct packet *p = c->packet;
@@ -47,7 +53,7 @@ enum decode_layer decode_sll(struct cursor *c)
 	if (cursor_left(c) < 16)
 		return decode_stop(c, PACKET_CUT_LINK);
 	if (load16(p + 2) == ARPHRD_ETHERNET && load16(p + 4) == 6)
-		memcpy(c->packet->key.src_mac, p + 6, 6);
+		cooked_source(c, p + 6);
 	cooked_direction(c, load16(p) > 255 ? 255 : (uint8_t)load16(p), 0);
 	c->at += 16;
 	return cooked_type(c, load16(p + 2), load16(p + 14));
@@ -61,7 +67,7 @@ enum decode_layer decode_sll2(struct cursor *c)
 	if (cursor_left(c) < 20)
 		return decode_stop(c, PACKET_CUT_LINK);
 	if (load16(p + 8) == ARPHRD_ETHERNET && p[11] == 6)
-		memcpy(c->packet->key.src_mac, p + 12, 6);
+		cooked_source(c, p + 12);
 	cooked_direction(c, p[10], load32(p + 4));
 	c->at += 20;
 	return cooked_type(c, load16(p + 8), load16(p));

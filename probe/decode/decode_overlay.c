@@ -12,6 +12,7 @@ enum decode_layer decode_vxlan(struct cursor *c)
 		return decode_stop(c, PACKET_CUT_LINK);
 	if (!(c->at[0] & 0x08)) /* the network identifier is there */
 		return decode_stop(c, PACKET_BAD_LINK);
+	c->segment = decode_segment(SEGMENT_VXLAN, load32(c->at + 4) >> 8);
 	c->at += OVERLAY_HEADER;
 	return LAYER_ETHERNET;
 }
@@ -26,6 +27,8 @@ enum decode_layer decode_vxlan_gpe(struct cursor *c)
 		return decode_stop(c, PACKET_BAD_LINK);
 	if (c->at[0] & 0x04)
 		next = c->at[3];
+	if (c->at[0] & 0x08)
+		c->segment = decode_segment(SEGMENT_VXLAN, load32(c->at + 4) >> 8);
 	c->at += OVERLAY_HEADER;
 	switch (next) {
 	case 1:
@@ -56,6 +59,7 @@ enum decode_layer decode_geneve(struct cursor *c)
 	type = load16(c->at + 2);
 	if (cursor_left(c) < length)
 		return decode_stop(c, PACKET_CUT_LINK);
+	c->segment = decode_segment(SEGMENT_OTHER, load32(c->at + 4) >> 8);
 	c->at += length;
 	return type == 0x6558 ? LAYER_ETHERNET : decode_to_ethertype(c, type);
 }

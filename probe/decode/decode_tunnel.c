@@ -119,6 +119,25 @@ static uint16_t tunnel_note(uint8_t verdict)
 	}
 }
 
+/* Of several tunnels one in the other the outermost; numbers are those of the first that has one. */
+static void tunnel_tell(const struct cursor *c, const struct packet *outer)
+{
+	struct block_tunnel *t = decode_tunnel_block(c->decoder, c->packet);
+
+	if (!t->ip_version) {
+		memcpy(t->src, outer->key.src, sizeof(t->src));
+		memcpy(t->dst, outer->key.dst, sizeof(t->dst));
+		t->src_port = outer->key.src_port;
+		t->dst_port = outer->key.dst_port;
+		t->protocol = outer->key.protocol;
+		t->ip_version = outer->key.ip_version;
+	}
+	if (!t->segment)
+		t->segment = c->segment;
+	if (!t->gre_key)
+		t->gre_key = c->gre_key;
+}
+
 void decode_tunnels(struct cursor *c)
 {
 	struct packet *p = c->packet;
@@ -131,9 +150,13 @@ void decode_tunnels(struct cursor *c)
 		if (layer == LAYER_DONE)
 			return;
 		tunnel_forget(p);
+		c->segment = 0;
+		c->gre_key = 0;
 		layer = decode_walk(c, layer, true);
 		if (p->verdict == PACKET_METERED) {
 			p->notes |= outer.notes | PACKET_NOTE_DECAPSULATED;
+			if (c->decoder->tunnel_at)
+				tunnel_tell(c, &outer);
 			continue;
 		}
 		outer.notes |= tunnel_note(p->verdict);

@@ -63,6 +63,7 @@ static struct export_interface *copy_interfaces(const struct export_interface *f
 static int copy_config(struct exporter *e, const struct exporter_config *config, struct diag *diag)
 {
 	e->config = *config;
+	record_layout_complete(&e->config.layout);
 	e->collectors = calloc(config->n_collectors ? config->n_collectors : 1, sizeof(*e->collectors));
 	e->interfaces = copy_interfaces(config->interfaces, config->n_interfaces);
 	if (config->fields) {
@@ -371,6 +372,9 @@ static void print_template(const struct template *t, const char *what,
 int exporter_print_templates(const struct exporter_config *config, void (*print)(void *ctx, const char *line),
 			     void *ctx, struct diag *diag)
 {
+	struct exporter_config own = *config;
+
+	record_layout_init(&own.layout, exporter_blocks(config), 0);
 	for (unsigned i = 0; i < config->n_collectors; i++) {
 		const struct format_ops *format = collector_format(config->collectors[i].format);
 		struct template v4, v6;
@@ -381,7 +385,7 @@ int exporter_print_templates(const struct exporter_config *config, void (*print)
 			print(ctx, "  a fixed layout without templates");
 			continue;
 		}
-		r = fields_templates(&v4, &v6, format->protocol, config, diag);
+		r = fields_templates(&v4, &v6, format->protocol, &own, diag);
 		if (r == 0 && transport_replays(config->collectors[i].transport))
 			r = fields_add_id(&v4, &v6, diag);
 		if (r)

@@ -36,30 +36,25 @@ static const struct ie *placed(const struct ie *ie, unsigned groups, enum ie_pro
 	return ie && (ie->group & groups) && (ie->protocols & protocol) ? ie : NULL;
 }
 
-static int add_field(struct template *t, const struct ie *ie, unsigned groups, struct diag *diag)
-{
-	ie = placed(ie, groups, (enum ie_protocol)t->protocol);
-	if (!ie || template_has(t, ie))
-		return 0;
-	if (template_add(t, ie, 0))
-		return diag_set(diag, -EINVAL, "--fields: more than %d elements; name fewer",
-				TEMPLATE_FIELDS);
-	return 0;
-}
+/* A list is walked element by element; "standard" stands for those of fields.def. */
+typedef int field_fn(void *ctx, const struct ie *ie, bool by_default, struct diag *diag);
 
-static int add_standard(struct template *t, unsigned groups, struct diag *diag)
+static int each_standard(field_fn *each, void *ctx, enum ie_protocol protocol, struct diag *diag)
 {
 	int r = 0;
 
-	/* each row stands by itself here: both families and formats are in the list */
 	for (unsigned i = 0; i < STANDARD && r == 0; i++)
-		if ((standard[i].protocols & t->protocol) && (standard[i].ie->group & groups))
-			r = add_field(t, standard[i].ie, groups, diag);
+		if (standard[i].protocols & protocol)
+			r = each(ctx, standard[i].ie, true, diag);
 	return r;
 }
 
-static int add_list(struct template *t, unsigned groups, const char *list, struct diag *diag)
+/* list NULL: the standard one. */
+static int each_field(const char *list, field_fn *each, void *ctx, enum ie_protocol protocol,
+		      struct diag *diag)
 {
+	if (!list)
+		return each_standard(each, ctx, protocol, diag);
 	for (const char *at = list; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL) {
 		const struct ie *ie;
 		unsigned n;
@@ -67,23 +62,68 @@ static int add_list(struct template *t, unsigned groups, const char *list, struc
 
 		at += strspn(at, " \t");
 		n = (unsigned)strcspn(at, ", \t");
-		if (n == 8 && strncmp(at, "standard", 8) == 0) {
-			r = add_standard(t, groups, diag);
-		} else {
-			if (n == 0)
-				return diag_set(diag, -EINVAL,
-						"--fields: an element is missing before or after a comma");
-			ie = ie_find(at, n);
-			if (!ie)
-				return diag_set(diag, -EINVAL,
-						"--fields: no element is called \"%.*s\"; see --list-fields",
-						(int)n, at);
-			r = add_field(t, ie, groups, diag);
-		}
+		if (n == 0)
+			return diag_set(diag, -EINVAL,
+					"--fields: an element is missing before or after a comma");
+		ie = ie_find(at, n);
+		if (n == 8 && strncmp(at, "standard", 8) == 0)
+			r = each_standard(each, ctx, protocol, diag);
+		else if (ie)
+			r = each(ctx, ie, false, diag);
+		else
+			r = diag_set(diag, -EINVAL,
+				     "--fields: no element is called \"%.*s\"; see --list-fields", (int)n,
+				     at);
 		if (r)
 			return r;
 	}
 	return 0;
+}
+
+struct adding {
+	struct template *t;
+	unsigned groups; /* that are known of the template's flows */
+};
+
+static int add_field(void *ctx, const struct ie *ie, bool by_default, struct diag *diag)
+{
+	struct adding *a = ctx;
+
+	/* in the standard list each row stands by itself: both families and formats are in it */
+	if (by_default && !(ie->group & a->groups))
+		return 0;
+	ie = placed(ie, a->groups, (enum ie_protocol)a->t->protocol);
+	if (!ie || template_has(a->t, ie))
+		return 0;
+	if (template_add(a->t, ie, 0) == TEMPLATE_E_FULL)
+		return diag_set(diag, -EINVAL, "--fields: more than %d elements; name fewer",
+				TEMPLATE_FIELDS);
+	return 0; /* or records have not its block */
+}
+
+static int add_block(void *ctx, const struct ie *ie, bool by_default, struct diag *diag)
+{
+	uint32_t *blocks = ctx;
+
+	(void)by_default;
+	(void)diag;
+	if (ie->block != IE_CORE)
+		*blocks |= UINT32_C(1) << ie->block;
+	return 0;
+}
+
+uint32_t exporter_blocks(const struct exporter_config *config)
+{
+	struct diag none;
+	uint32_t blocks = 0;
+
+	for (unsigned i = 0; i < config->n_collectors; i++) {
+		const struct format_ops *format = collector_format(config->collectors[i].format);
+
+		if (format->has_fields)
+			(void)each_field(config->fields, add_block, &blocks, P9 | PX, &none);
+	}
+	return blocks;
 }
 
 int fields_templates(struct template *v4, struct template *v6, enum ie_protocol protocol,
@@ -93,12 +133,12 @@ int fields_templates(struct template *v4, struct template *v6, enum ie_protocol 
 			 (config->has_direction ? IE_GROUP_DIRECTION : 0);
 	struct template *both[] = {v4, v6};
 
-	template_init(v4, FLOW4_ID, protocol);
-	template_init(v6, FLOW6_ID, protocol);
+	template_init(v4, FLOW4_ID, protocol, &config->layout);
+	template_init(v6, FLOW6_ID, protocol, &config->layout);
 	for (unsigned i = 0; i < 2; i++) {
 		unsigned groups = known | (i ? IE_GROUP_IP6 : IE_GROUP_IP4);
-		int r = config->fields ? add_list(both[i], groups, config->fields, diag)
-				       : add_standard(both[i], groups, diag);
+		int r = each_field(config->fields, add_field, &(struct adding){both[i], groups}, protocol,
+				   diag);
 
 		if (r)
 			return r;
@@ -112,9 +152,9 @@ int fields_templates(struct template *v4, struct template *v6, enum ie_protocol 
 
 int fields_add_id(struct template *v4, struct template *v6, struct diag *diag)
 {
-	int r = add_field(v4, &ie_table[IE_flowId], IE_GROUP_BASE, diag);
+	int r = add_field(&(struct adding){v4, IE_GROUP_BASE}, &ie_table[IE_flowId], false, diag);
 
-	return r ? r : add_field(v6, &ie_table[IE_flowId], IE_GROUP_BASE, diag);
+	return r ? r : add_field(&(struct adding){v6, IE_GROUP_BASE}, &ie_table[IE_flowId], false, diag);
 }
 
 int exporter_check_fields(const char *fields, struct diag *diag)
@@ -122,6 +162,7 @@ int exporter_check_fields(const char *fields, struct diag *diag)
 	struct exporter_config config = {.fields = fields, .has_ethernet = true, .has_direction = true};
 	struct template v4, v6;
 
+	record_layout_init(&config.layout, (UINT32_C(1) << BLOCKS) - 1, 0);
 	return fields_templates(&v4, &v6, PX, &config, diag);
 }
 

@@ -25,6 +25,7 @@ struct format_ops {
 	const char *name;
 	enum ie_protocol protocol;
 	enum export_clock_kind clock;
+	bool has_fields; /* --fields says what it carries */
 	int (*setup)(struct collector *c, struct diag *diag);
 	bool (*fits)(const struct flow_record *r); /* can the format carry it at all?  NULL: yes */
 	void (*record)(struct collector *c, const struct flow_record *r, const struct clock_time *now);

@@ -12,24 +12,34 @@
 #define VARIABLE	 IE_VARIABLE
 #define SIZE_OF(type, m) sizeof(((const type *)0)->m)
 
+/* What rows have members of; declared for their types alone. */
+enum { BLOCK_CORE = IE_CORE };
+extern const struct flow_record ie_of_CORE;
+#define BLOCK(name, record, facts, start, count) extern const record ie_of_##name;
+#include "pitot/blocks.def"
+
 const struct ie ie_table[IE_COUNT] = {
-#define IE(n, p, i, len, len9, enc, m, g, proto)                                                             \
+#define IE(n, p, i, i9, len, l9, enc, b, m, g, proto)                                                        \
 	[IE_##n] = {.name = #n,                                                                              \
 		    .pen = p,                                                                                \
 		    .id = i,                                                                                 \
+		    .id9 = i9,                                                                               \
 		    .length = len,                                                                           \
-		    .length9 = len9,                                                                         \
-		    .offset = offsetof(struct flow_record, m),                                               \
-		    .size = SIZE_OF(struct flow_record, m),                                                  \
+		    .length9 = l9,                                                                           \
+		    .block = BLOCK_##b,                                                                      \
+		    .offset = offsetof(__typeof__(ie_of_##b), m),                                            \
+		    .size = sizeof(ie_of_##b.m),                                                             \
 		    .encode = IE_ENCODE_##enc,                                                               \
 		    .group = IE_GROUP_##g,                                                                   \
 		    .protocols = proto},
-#define IE_CONST(n, p, i, len, len9, value, g, proto)                                                        \
+#define IE_CONST(n, p, i, len, l9, value, g, proto)                                                          \
 	[IE_##n] = {.name = #n,                                                                              \
 		    .pen = p,                                                                                \
 		    .id = i,                                                                                 \
+		    .id9 = i,                                                                                \
 		    .length = len,                                                                           \
-		    .length9 = len9,                                                                         \
+		    .length9 = l9,                                                                           \
+		    .block = IE_CORE,                                                                        \
 		    .encode = IE_ENCODE_CONST,                                                               \
 		    .group = IE_GROUP_##g,                                                                   \
 		    .protocols = proto,                                                                      \
@@ -46,6 +56,8 @@ const struct ie ie_facts[FACT_COUNT] = {
 	[FACT_##m] = {.name = #n,                                                                            \
 		      .pen = p,                                                                              \
 		      .id = i,                                                                               \
+		      .id9 = i,                                                                              \
+		      .block = IE_CORE,                                                                      \
 		      .length = len,                                                                         \
 		      .length9 = len9,                                                                       \
 		      .offset = offsetof(struct export_facts, m),                                            \
@@ -95,17 +107,4 @@ const struct ie *ie_counterpart(const struct ie *ie)
 			return &ie_table[ie_pairs[i][0]];
 	}
 	return NULL;
-}
-
-uint16_t ie_wire_length(const struct ie *ie, enum ie_protocol protocol)
-{
-	return protocol == PX ? ie->length : ie->length9;
-}
-
-uint16_t ie_wire_id(const struct ie *ie, enum ie_protocol protocol)
-{
-	/* v9 collectors (nfdump, goflow2) take ICMP type and code of both families from 32 only */
-	if (protocol == P9 && ie == &ie_table[IE_icmpTypeCodeIPv6])
-		return ie_table[IE_icmpTypeCodeIPv4].id;
-	return ie->id;
 }

@@ -59,6 +59,7 @@ const struct format_ops ipfix_ops = {
 	.name = "ipfix",
 	.protocol = PX,
 	.clock = EXPORT_CLOCK_SECONDS,
+	.has_fields = true,
 	.setup = templated_setup,
 	.record = templated_record,
 	.header = ipfix_header,

@@ -94,7 +94,7 @@ static void put_value(const struct collector *c, struct wire *w, const struct te
 		      const struct flow_record *r)
 {
 	const struct ie *ie = f->ie;
-	const uint8_t *p = (const uint8_t *)r + ie->offset;
+	const uint8_t *p = (const uint8_t *)r + f->offset;
 
 	switch ((enum ie_encode)ie->encode) {
 	case IE_ENCODE_BYTES:
@@ -173,6 +173,7 @@ static void json_record(struct collector *c, const struct flow_record *r, const 
 const struct format_ops json_ops = {
 	.name = "json",
 	.clock = EXPORT_CLOCK_SECONDS,
+	.has_fields = true,
 	.setup = json_setup,
 	.record = json_record,
 };

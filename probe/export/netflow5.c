@@ -31,7 +31,7 @@ static int netflow5_setup(struct collector *c, struct diag *diag)
 	c->plain = calloc(1, sizeof(*c->plain));
 	if (!c->plain)
 		return diag_set(diag, -ENOMEM, "%s: no memory for a template", c->config.url);
-	template_init(c->plain, 0, P5);
+	template_init(c->plain, 0, P5, NULL);
 	for (unsigned i = 0; i < sizeof(netflow5_fields) / sizeof(netflow5_fields[0]); i++)
 		template_add(c->plain, &ie_table[netflow5_fields[i].ie], netflow5_fields[i].length);
 	return 0;

@@ -39,6 +39,7 @@ const struct format_ops netflow9_ops = {
 	.name = "netflow9",
 	.protocol = P9,
 	.clock = EXPORT_CLOCK_UPTIME_SECONDS,
+	.has_fields = true,
 	.setup = templated_setup,
 	.record = templated_record,
 	.header = netflow9_header,

@@ -80,7 +80,7 @@ void options_init(struct option_set sets[OPTION_SETS], enum ie_protocol protocol
 
 		sets[i].used = (row->protocols & protocol) && wanted((enum option_index)i, config);
 		sets[i].when = row->when;
-		template_init(t, (uint16_t)(OPTION_FIRST_ID + i), protocol);
+		template_init(t, (uint16_t)(OPTION_FIRST_ID + i), protocol, NULL);
 		template_add_scope(t, &ie_facts[row->scope], row->scope9);
 		for (unsigned f = 0; f < row->n; f++)
 			template_add(t, &ie_facts[row->fields[f]], 0);

@@ -43,9 +43,10 @@ enum template_code {
 
 static_assert(OP_CODES == TEMPLATE_CODES, "the plan has an end for each");
 
-void template_init(struct template *t, uint16_t id, enum ie_protocol protocol)
+void template_init(struct template *t, uint16_t id, enum ie_protocol protocol,
+		   const struct record_layout *layout)
 {
-	*t = (struct template){.id = id, .protocol = (uint8_t)protocol};
+	*t = (struct template){.id = id, .protocol = (uint8_t)protocol, .layout = layout};
 }
 
 static enum template_code uint_code(unsigned size, unsigned length)
@@ -121,17 +122,25 @@ int template_add(struct template *t, const struct ie *ie, uint16_t length)
 	unsigned i = t->n_fields;
 	struct template_op op;
 
+	uint16_t base = 0;
+
 	if (i == TEMPLATE_FIELDS)
 		return TEMPLATE_E_FULL;
+	if (ie->block != IE_CORE) {
+		base = t->layout ? t->layout->record_at[ie->block] : 0;
+		if (!base)
+			return TEMPLATE_E_ABSENT;
+	}
 	if (length == 0)
-		length = ie_wire_length(ie, (enum ie_protocol)t->protocol);
+		length = t->protocol == PX ? ie->length : ie->length9;
 	t->fields[i] = (struct template_field){.ie = ie,
 					       .pen = ie->pen,
-					       .id = ie_wire_id(ie, (enum ie_protocol)t->protocol),
-					       .length = length};
+					       .id = t->protocol == P9 ? ie->id9 : ie->id,
+					       .length = length,
+					       .offset = (uint16_t)(base + ie->offset)};
 	op = (struct template_op){.op = (uint8_t)code_of(ie, length),
 				  .size = (uint8_t)ie->size,
-				  .offset = ie->offset,
+				  .offset = t->fields[i].offset,
 				  .length = length,
 				  .at = t->fixed_size,
 				  .constant = ie->constant};

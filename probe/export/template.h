@@ -20,6 +20,7 @@ struct template_field {
 	uint32_t pen;
 	uint16_t id;	 /* on the wire; a scope type in NetFlow v9 */
 	uint16_t length; /* on the wire; IE_VARIABLE */
+	uint16_t offset; /* of the member in the record, its block included */
 };
 
 struct template_op {
@@ -35,6 +36,7 @@ struct template
 {
 	uint16_t id;
 	uint8_t protocol; /* enum ie_protocol */
+	const struct record_layout *layout;
 	uint16_t n_fields;
 	uint16_t n_scope;    /* the first fields are the scope; 0: flow records */
 	uint16_t min_size;   /* octets of the shortest record */
@@ -56,10 +58,15 @@ struct template_context {
 	uint64_t saturated; /* counts values that did not fit */
 };
 
-enum { TEMPLATE_E_FULL = 1 };
+enum { TEMPLATE_E_FULL = 1, TEMPLATE_E_ABSENT };
 
-void template_init(struct template *t, uint16_t id, enum ie_protocol protocol);
-/* length 0: the row's own in this protocol. */
+/* layout: of the records, kept; NULL: there are no blocks, or it is export_facts that are encoded. */
+void template_init(struct template *t, uint16_t id, enum ie_protocol protocol,
+		   const struct record_layout *layout);
+/*
+ * length 0: the row's own in this protocol.  TEMPLATE_E_FULL, or TEMPLATE_E_ABSENT when records have not the
+ * block.
+ */
 int template_add(struct template *t, const struct ie *ie, uint16_t length);
 /* A scope field; scope9 is its scope type in NetFlow v9 (RFC 3954 §6.1). */
 int template_add_scope(struct template *t, const struct ie *ie, uint16_t scope9);

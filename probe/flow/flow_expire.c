@@ -10,7 +10,7 @@
 enum { EXPIRE_BATCH = 32, EXPIRE_BUDGET = 8192 };
 
 struct expiring {
-	struct flow_record *entry;
+	uint32_t entry;
 	uint64_t hash;
 	enum flow_end_reason reason;
 };
@@ -48,11 +48,11 @@ static unsigned flow_expire_batch(struct flow_table *t, struct wheel *w, uint8_t
 	unsigned n = wheel_take(w, numbers, EXPIRE_BATCH), n_ending = 0;
 
 	for (unsigned i = 0; i < n; i++)
-		flow_fetch(t, numbers[i]);
+		flow_fetch(t, numbers[i], false);
 	for (unsigned i = 0; i < n; i++)
-		flow_touch(t, numbers[i]);
+		flow_touch(t, numbers[i], false);
 	for (unsigned i = 0; i < n; i++) {
-		struct flow_record *e = &t->entries[numbers[i]];
+		struct flow_record *e = flow_entry(t, numbers[i]);
 		enum flow_end_reason reason;
 
 		e->state &= (uint8_t)~in_wheel;
@@ -62,10 +62,10 @@ static unsigned flow_expire_batch(struct flow_table *t, struct wheel *w, uint8_t
 			continue;
 		reason = flow_expired(t, e, now_ns);
 		if (reason != FLOW_END_NONE) {
-			uint64_t hash = flow_hash(t, &e->key);
+			uint64_t hash = flow_entry_hash(t, e);
 
 			__builtin_prefetch(flow_bucket(t, hash), 1);
-			ending[n_ending++] = (struct expiring){e, hash, reason};
+			ending[n_ending++] = (struct expiring){numbers[i], hash, reason};
 		} else if (w == &t->ended) {
 			e->state |= ENTRY_IN_END;
 			wheel_insert(w, numbers[i], flow_next_look(t, e, now_ns));
@@ -74,7 +74,7 @@ static unsigned flow_expire_batch(struct flow_table *t, struct wheel *w, uint8_t
 		}
 	}
 	for (unsigned i = 0; i < n_ending; i++) {
-		flow_end(t, ending[i].entry, ending[i].reason);
+		flow_end(t, flow_entry(t, ending[i].entry), ending[i].reason);
 		flow_remove(t, ending[i].entry, ending[i].hash);
 	}
 	return n;

@@ -5,6 +5,7 @@
 #ifndef FLOW_INTERNAL_H
 #define FLOW_INTERNAL_H
 
+#include "flow/flow_blocks.h"
 #include "flow/flow_bucket.h"
 #include "flow/flow_wheel.h"
 #include "pitot/flow_table.h"
@@ -20,10 +21,20 @@ enum entry_state {
 	ENTRY_OF_FLOW = ENTRY_LIVE | ENTRY_ENDED | ENTRY_FUTURE, /* what goes with the flow */
 };
 
+/* What a packet does to a block of its record. */
+struct flow_block {
+	block_fn *act; /* NULL: size octets are copied */
+	uint16_t record_at, packet_at, size;
+};
+
 struct flow_table {
 	struct flow_table_config config;
 	struct bucket *buckets;
-	struct flow_record *entries;
+	uint8_t *entries; /* of stride octets each: flow_entry() */
+	size_t stride, packet_stride;
+	bool core_only; /* nothing stands behind the core, blocks are no part of the key, and none counts */
+	unsigned n_starts, n_counts;
+	struct flow_block starts[BLOCKS], counts[BLOCKS];
 	/*
 	 * The index begins small and doubles, so that few flows touch little memory.  A key's bucket is given
 	 * by the lowest bits of its hash and, from BASE_BITS on, by bits of its tag: buckets split without a
@@ -65,41 +76,74 @@ static inline struct bucket *flow_bucket_other(struct flow_table *t, struct buck
 
 	return &t->buckets[i ^ (((uint64_t)tag * 0x9e3779b1u | 1) & t->base_mask)];
 }
-static inline uint64_t flow_hash(const struct flow_table *t, const struct flow_key *key)
+static inline struct flow_record *flow_entry(const struct flow_table *t, uint32_t entry)
 {
-	return flow_key_hash(&t->config.seed, key, t->config.key_size);
+	return (struct flow_record *)(void *)(t->entries + entry * t->stride);
 }
-static inline bool flow_key_equal(const struct flow_table *t, const struct flow_key *a,
-				  const struct flow_key *b)
+
+/* The same where core_only is a constant. */
+static inline struct flow_record *flow_entry_of(const struct flow_table *t, uint32_t entry, bool core_only)
 {
-	const uint8_t *x = (const uint8_t *)a, *y = (const uint8_t *)b;
+	return (struct flow_record *)(void *)(t->entries +
+					      entry * (core_only ? sizeof(struct flow_record) : t->stride));
+}
+static inline struct packet *flow_packet_of(const struct flow_table *t, struct packet *packets, unsigned i,
+					    bool core_only)
+{
+	return packet_of(packets, core_only ? sizeof(struct packet) : t->packet_stride, i);
+}
+
+static inline bool flow_key_equal(const struct flow_table *t, const struct flow_record *e,
+				  const struct packet *p, bool core_only)
+{
+	const uint8_t *x = (const uint8_t *)&e->key, *y = (const uint8_t *)&p->key;
+	const struct record_layout *l = &t->config.layout;
 	uint64_t d = 0;
 
 	for (size_t i = 0; i < 40; i += 8)
 		d |= hash_word(x + i) ^ hash_word(y + i);
-	d |= hash_word(x + FLOW_KEY_SIZE - 8) ^ hash_word(y + FLOW_KEY_SIZE - 8);
-	if (t->config.key_size == FLOW_KEY_SIZE_MAC)
-		d |= (hash_word(x + 40) ^ hash_word(y + 40)) | (hash_word(x + 48) ^ hash_word(y + 48));
-	return d == 0;
+	d |= hash_word(x + sizeof(e->key) - 8) ^ hash_word(y + sizeof(e->key) - 8);
+	if (d)
+		return false;
+	for (uint32_t left = core_only ? 0 : l->key_blocks; left; left &= left - 1) {
+		unsigned i = (unsigned)__builtin_ctz(left);
+
+		if (memcmp((const uint8_t *)e + l->record_at[i], (const uint8_t *)p + l->packet_at[i],
+			   block_sizes[i]) != 0)
+			return false;
+	}
+	return true;
 }
 
-/* Both lines of an entry that will be used soon. */
-static inline void flow_fetch(const struct flow_table *t, uint32_t entry)
+/* Of the key that an entry has. */
+static inline uint64_t flow_entry_hash(const struct flow_table *t, const struct flow_record *e)
 {
-	const uint8_t *line = (const uint8_t *)&t->entries[entry];
+	const struct record_layout *l = &t->config.layout;
+
+	return flow_hash(&t->config.seed, l, &e->key, e, l->record_at);
+}
+
+/* All lines of an entry that will be used soon. */
+static inline void flow_fetch(const struct flow_table *t, uint32_t entry, bool core_only)
+{
+	const uint8_t *line = (const uint8_t *)flow_entry_of(t, entry, core_only);
 
 	__builtin_prefetch(line);
 	__builtin_prefetch(line + 64);
+	for (size_t at = 128; !core_only && at < t->stride; at += 64)
+		__builtin_prefetch(line + at);
 }
 
 /*
  * Loads them for real, once all of a batch were fetched: a prefetch that misses the TLB is slow or dropped,
  * most of all in a virtual machine, while loads that nothing waits for overlap.
  */
-static inline void flow_touch(const struct flow_table *t, uint32_t entry)
+static inline void flow_touch(const struct flow_table *t, uint32_t entry, bool core_only)
 {
-	(void)*(const volatile uint64_t *)&t->entries[entry].id;
-	(void)*(const volatile uint64_t *)&t->entries[entry].packets;
+	const struct flow_record *e = flow_entry_of(t, entry, core_only);
+
+	(void)*(const volatile uint64_t *)&e->id;
+	(void)*(const volatile uint64_t *)&e->packets;
 }
 
 /* The moment, in packet time, after which the entry's record may end by time. */
@@ -134,9 +178,9 @@ static inline enum flow_end_reason flow_aged(const struct flow_table *t, const s
 /* Hands the entry's record on; the entry itself stays as it is. */
 void flow_end(struct flow_table *t, struct flow_record *e, enum flow_end_reason reason);
 /* Takes a live entry out of the index and gives it back. */
-void flow_remove(struct flow_table *t, struct flow_record *e, uint64_t hash);
+void flow_remove(struct flow_table *t, uint32_t entry, uint64_t hash);
 /* An entry in the index for a key that has none, ending another flow when there is no room. */
-struct flow_record *flow_insert(struct flow_table *t, const struct packet *p);
+uint32_t flow_insert(struct flow_table *t, const struct packet *p);
 /* Puts a live entry that is in no wheel into the one it belongs to. */
 void flow_schedule(struct flow_table *t, uint32_t entry, uint64_t due_ns);
 

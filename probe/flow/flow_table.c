@@ -34,6 +34,35 @@ static uint64_t table_horizon(const struct flow_table_config *c)
 	return c->active_ns < c->inactive_ns ? c->active_ns : c->inactive_ns;
 }
 
+static void table_add_block(struct flow_table *t, enum record_block i)
+{
+	const struct record_layout *l = &t->config.layout;
+	struct flow_block b = {block_rows[i].start, l->record_at[i], l->packet_at[i],
+			       block_rows[i].record_size};
+
+	if (!(l->blocks >> i & 1))
+		return;
+	/* what both have in the core is copied with it */
+	if (b.act || b.record_at >= sizeof(struct flow_record) || b.record_at != b.packet_at)
+		t->starts[t->n_starts++] = b;
+	b.act = block_rows[i].count;
+	if (b.act)
+		t->counts[t->n_counts++] = b;
+}
+
+static void table_lay_out(struct flow_table *t)
+{
+	const struct record_layout *l = &t->config.layout;
+
+	record_layout_complete(&t->config.layout);
+	t->stride = l->record_size;
+	t->packet_stride = l->packet_size;
+	for (unsigned i = 0; i < BLOCKS; i++)
+		table_add_block(t, (enum record_block)i);
+	t->core_only = t->stride == sizeof(struct flow_record) && t->packet_stride == sizeof(struct packet) &&
+		       !l->key_blocks && !t->n_starts && !t->n_counts;
+}
+
 int flow_table_new(struct flow_table **tp, const struct flow_table_config *config, struct diag *diag)
 {
 	struct flow_table *t = calloc(1, sizeof(*t));
@@ -43,6 +72,7 @@ int flow_table_new(struct flow_table **tp, const struct flow_table_config *confi
 	if (!t)
 		return diag_set(diag, -ENOMEM, "flow table: out of memory");
 	t->config = *config;
+	table_lay_out(t);
 	t->free = ENTRY_NONE;
 	t->next_id = config->first_id;
 	for (t->base_bits = 1; n_buckets * BUCKET_SLOTS < 2 * (uint64_t)config->max_flows; n_buckets *= 2)
@@ -52,7 +82,7 @@ int flow_table_new(struct flow_table **tp, const struct flow_table_config *confi
 	t->base_mask = t->n_buckets - 1;
 	t->grow_at = t->n_buckets * BUCKET_SLOTS / 2;
 	t->buckets_mapped = (size_t)n_buckets * sizeof(struct bucket);
-	t->entries_mapped = (size_t)config->max_flows * sizeof(struct flow_record);
+	t->entries_mapped = (size_t)config->max_flows * t->stride;
 	t->buckets = table_map(t->buckets_mapped);
 	t->entries = table_map(t->entries_mapped);
 	r = t->buckets && t->entries ? 0 : -ENOMEM;
@@ -98,9 +128,9 @@ void flow_end(struct flow_table *t, struct flow_record *e, enum flow_end_reason 
 	t->config.on_record(t->config.ctx, e);
 }
 
-void flow_remove(struct flow_table *t, struct flow_record *e, uint64_t hash)
+void flow_remove(struct flow_table *t, uint32_t entry, uint64_t hash)
 {
-	uint32_t entry = (uint32_t)(e - t->entries);
+	struct flow_record *e = flow_entry(t, entry);
 	uint16_t tag = flow_tag(hash);
 	struct bucket *home = flow_bucket(t, hash), *b = home;
 
@@ -128,16 +158,18 @@ void flow_remove(struct flow_table *t, struct flow_record *e, uint64_t hash)
 
 void flow_schedule(struct flow_table *t, uint32_t entry, uint64_t due_ns)
 {
-	struct flow_record *e = &t->entries[entry];
+	struct flow_record *e = flow_entry(t, entry);
 
 	wheel_insert(e->packets > 1 ? &t->established : &t->single, entry, due_ns);
 	e->state |= ENTRY_IN_WHEEL;
 }
 
-static void flow_evict(struct flow_table *t, struct flow_record *e)
+static void flow_evict(struct flow_table *t, uint32_t entry)
 {
+	struct flow_record *e = flow_entry(t, entry);
+
 	flow_end(t, e, FLOW_END_RESOURCES);
-	flow_remove(t, e, flow_hash(t, &e->key));
+	flow_remove(t, entry, flow_entry_hash(t, e));
 }
 
 /* Of two flows the one to give up: single-packet ones first, then the one nearer to its time-out. */
@@ -152,39 +184,39 @@ static bool flow_worth_less(const struct flow_table *t, const struct flow_record
 /* Puts an entry that was taken out of a wheel early where it belongs. */
 static void flow_put_back(struct flow_table *t, uint32_t entry, uint64_t now_ns)
 {
-	uint64_t deadline = flow_deadline(t, &t->entries[entry]);
+	uint64_t deadline = flow_deadline(t, flow_entry(t, entry));
 
 	flow_schedule(t, entry, t->elapsed_ns + (deadline > now_ns ? deadline - now_ns : 0));
 }
 
 /*
- * The single-packet flow nearest to its time-out, or NULL.  Flows that have become established since they
- * were put into the wheel move to the other one on the way, each once in its life.
+ * The single-packet flow nearest to its time-out, or ENTRY_NONE.  Flows that have become established since
+ * they were put into the wheel move to the other one on the way, each once in its life.
  */
-static struct flow_record *flow_oldest_single(struct flow_table *t, uint64_t now_ns)
+static uint32_t flow_oldest_single(struct flow_table *t, uint64_t now_ns)
 {
 	uint32_t entry;
 
 	while ((entry = wheel_take_earliest(&t->single)) != WHEEL_NONE) {
-		struct flow_record *e = &t->entries[entry];
+		struct flow_record *e = flow_entry(t, entry);
 
 		e->state &= (uint8_t)~ENTRY_IN_WHEEL;
 		if (!(e->state & ENTRY_LIVE))
 			continue;
 		if (e->packets == 1)
-			return e;
+			return entry;
 		flow_put_back(t, entry, now_ns);
 	}
-	return NULL;
+	return ENTRY_NONE;
 }
 
 /*
  * The established flow nearest to its time-out.  The wheel is lazy: an entry at its front may have lived on
  * and is then put where it belongs.  Of EVICT_TRIES of those the best has to go.
  */
-static struct flow_record *flow_oldest_established(struct flow_table *t, uint64_t now_ns)
+static uint32_t flow_oldest_established(struct flow_table *t, uint64_t now_ns)
 {
-	struct flow_record *best = NULL;
+	uint32_t best = ENTRY_NONE;
 
 	for (unsigned i = 0; i < EVICT_TRIES; i++) {
 		uint32_t entry = wheel_take_earliest(&t->established);
@@ -192,22 +224,22 @@ static struct flow_record *flow_oldest_established(struct flow_table *t, uint64_
 
 		if (entry == WHEEL_NONE)
 			break;
-		e = &t->entries[entry];
+		e = flow_entry(t, entry);
 		e->state &= (uint8_t)~ENTRY_IN_WHEEL;
 		if (!(e->state & ENTRY_LIVE))
 			continue;
 		flow_put_back(t, entry, now_ns);
-		if (!best || flow_worth_less(t, e, best))
-			best = e;
+		if (best == ENTRY_NONE || flow_worth_less(t, e, flow_entry(t, best)))
+			best = entry;
 	}
-	return best ? best : &t->entries[0]; /* every live flow is in a wheel: the latter is not reached */
+	return best != ENTRY_NONE ? best : 0; /* every live flow is in a wheel: the latter is not reached */
 }
 
 static void flow_evict_one(struct flow_table *t, uint64_t now_ns)
 {
-	struct flow_record *e = flow_oldest_single(t, now_ns);
+	uint32_t entry = flow_oldest_single(t, now_ns);
 
-	flow_evict(t, e ? e : flow_oldest_established(t, now_ns));
+	flow_evict(t, entry != ENTRY_NONE ? entry : flow_oldest_established(t, now_ns));
 }
 
 /* Moves a flow of a full bucket to its other one, if that has room; true when the slot is free now. */
@@ -219,7 +251,7 @@ static bool flow_move(struct flow_table *t, struct bucket *b, unsigned slot)
 
 	if (!match)
 		return false;
-	home = flow_bucket(t, flow_hash(t, &t->entries[b->entries[slot]].key));
+	home = flow_bucket(t, flow_entry_hash(t, flow_entry(t, b->entries[slot])));
 	at = bucket_next(&match);
 	to->tags[at] = tag;
 	to->entries[at] = b->entries[slot];
@@ -271,19 +303,19 @@ static struct bucket *flow_make_slot(struct flow_table *t, struct bucket *home, 
 {
 	struct bucket *const buckets[2] = {home, other};
 	struct bucket *worst = NULL;
-	struct flow_record *worst_entry = NULL;
+	uint32_t worst_entry = ENTRY_NONE;
 
 	for (unsigned i = 0; i < 2 * BUCKET_SLOTS; i++) {
 		struct bucket *b = buckets[i / BUCKET_SLOTS];
-		struct flow_record *e = &t->entries[b->entries[i % BUCKET_SLOTS]];
+		uint32_t entry = b->entries[i % BUCKET_SLOTS];
 
 		if (flow_move(t, b, i % BUCKET_SLOTS)) {
 			*slot = i % BUCKET_SLOTS;
 			return b;
 		}
-		if (!worst || flow_worth_less(t, e, worst_entry)) {
+		if (!worst || flow_worth_less(t, flow_entry(t, entry), flow_entry(t, worst_entry))) {
 			worst = b;
-			worst_entry = e;
+			worst_entry = entry;
 			*slot = i % BUCKET_SLOTS;
 		}
 	}
@@ -291,11 +323,12 @@ static struct bucket *flow_make_slot(struct flow_table *t, struct bucket *home, 
 	return worst;
 }
 
-struct flow_record *flow_insert(struct flow_table *t, const struct packet *p)
+uint32_t flow_insert(struct flow_table *t, const struct packet *p)
 {
 	uint16_t tag = flow_tag(p->hash);
 	struct bucket *home, *b;
 	struct flow_record *e;
+	uint32_t entry;
 	unsigned match, slot = 0;
 
 	if (t->free == ENTRY_NONE && t->used == t->config.max_flows)
@@ -312,21 +345,19 @@ struct flow_record *flow_insert(struct flow_table *t, const struct packet *p)
 		slot = bucket_next(&match);
 	else
 		b = flow_make_slot(t, home, b, &slot);
-	if (t->free != ENTRY_NONE) {
-		e = &t->entries[t->free];
+	entry = t->free != ENTRY_NONE ? t->free : t->used++;
+	e = flow_entry(t, entry);
+	if (entry == t->free)
 		t->free = (uint32_t)e->id;
-	} else {
-		e = &t->entries[t->used++];
-	}
 	b->tags[slot] = tag;
-	b->entries[slot] = (uint32_t)(e - t->entries);
+	b->entries[slot] = entry;
 	if (b != home) {
 		b->away |= (uint8_t)(1u << slot);
 		home->overflow++;
 	}
 	e->state = (uint8_t)((e->state & (ENTRY_IN_WHEEL | ENTRY_IN_END)) | ENTRY_LIVE);
 	t->stats.in_table.records++;
-	return e;
+	return entry;
 }
 
 /* All end, so nothing is looked up: index and entries begin anew; what waits in a wheel stays there. */
@@ -335,10 +366,10 @@ void flow_table_flush(struct flow_table *t, enum flow_end_reason reason)
 	size_t index_octets = t->n_buckets * sizeof(*t->buckets);
 
 	for (uint32_t i = 0; i < t->used; i++) {
-		struct flow_record *e = &t->entries[i];
+		struct flow_record *e = flow_entry(t, i);
 
 		if (i + FLUSH_AHEAD < t->used)
-			flow_fetch(t, i + FLUSH_AHEAD);
+			flow_fetch(t, i + FLUSH_AHEAD, false);
 		if (!(e->state & ENTRY_LIVE))
 			continue;
 		flow_end(t, e, reason);

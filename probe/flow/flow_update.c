@@ -5,18 +5,35 @@
 
 enum { TCP_FIN = 0x01, TCP_RST = 0x04 };
 
-void flow_table_prefetch(struct flow_table *t, struct packet *packets, unsigned n)
+/*
+ * Most tables have records of the core alone: for these the phases are compiled apart, with core_only a
+ * constant, so that blocks that nobody asked for cost no instruction.
+ */
+#define FLOW_PHASE static inline __attribute__((always_inline))
+
+FLOW_PHASE void flow_hash_batch(struct flow_table *t, struct packet *packets, unsigned n, bool core_only)
 {
 	for (unsigned i = 0; i < n; i++) {
-		packets[i].hash = flow_hash(t, &packets[i].key);
-		__builtin_prefetch(flow_bucket(t, packets[i].hash));
+		struct packet *p = flow_packet_of(t, packets, i, core_only);
+
+		p->hash = core_only ? hash_memory(&t->config.seed, &p->key, sizeof(p->key))
+				    : flow_packet_hash(&t->config.seed, &t->config.layout, p);
+		__builtin_prefetch(flow_bucket(t, p->hash));
 	}
+}
+
+void flow_table_prefetch(struct flow_table *t, struct packet *packets, unsigned n)
+{
+	if (t->core_only)
+		flow_hash_batch(t, packets, n, true);
+	else
+		flow_hash_batch(t, packets, n, false);
 }
 
 void flow_table_prefetch_hashed(struct flow_table *t, const struct packet *packets, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++)
-		__builtin_prefetch(flow_bucket(t, packets[i].hash));
+		__builtin_prefetch(flow_bucket(t, packet_of_const(packets, t->packet_stride, i)->hash));
 }
 
 /* The first entry whose tag fits, or ENTRY_NONE; the compare of keys comes later. */
@@ -34,7 +51,7 @@ static inline uint32_t flow_candidate(struct flow_table *t, uint64_t hash)
 }
 
 /* All entries whose tag fits are compared: for what the candidate was not. */
-static struct flow_record *flow_find(struct flow_table *t, const struct packet *p)
+FLOW_PHASE uint32_t flow_find(struct flow_table *t, const struct packet *p, bool core_only)
 {
 	struct bucket *home = flow_bucket(t, p->hash), *b = home;
 	uint16_t tag = flow_tag(p->hash);
@@ -43,16 +60,16 @@ static struct flow_record *flow_find(struct flow_table *t, const struct packet *
 		unsigned match = bucket_match(b, tag);
 
 		while (match) {
-			struct flow_record *e = &t->entries[b->entries[bucket_next(&match)]];
+			uint32_t entry = b->entries[bucket_next(&match)];
 
-			if (flow_key_equal(t, &e->key, &p->key))
-				return e;
+			if (flow_key_equal(t, flow_entry_of(t, entry, core_only), p, core_only))
+				return entry;
 		}
 		if (!home->overflow)
 			break;
 		b = flow_bucket_other(t, home, tag);
 	}
-	return NULL;
+	return ENTRY_NONE;
 }
 
 static inline uint32_t saturate32(uint64_t v)
@@ -60,8 +77,23 @@ static inline uint32_t saturate32(uint64_t v)
 	return v > UINT32_MAX ? UINT32_MAX : (uint32_t)v;
 }
 
+static void flow_blocks(const struct flow_block *blocks, unsigned n, struct flow_record *e,
+			const struct packet *p)
+{
+	for (unsigned i = 0; i < n; i++) {
+		uint8_t *block = (uint8_t *)e + blocks[i].record_at;
+		const uint8_t *facts = (const uint8_t *)p + blocks[i].packet_at;
+
+		if (blocks[i].act)
+			blocks[i].act(block, p, facts);
+		else
+			memcpy(block, facts, blocks[i].size);
+	}
+}
+
 /* A new record begins with this packet; what the entry has of wheels stays. */
-static void flow_start(struct flow_table *t, struct flow_record *e, const struct packet *p)
+FLOW_PHASE void flow_start(struct flow_table *t, struct flow_record *e, const struct packet *p,
+			   bool core_only)
 {
 	/* every member: a literal would clear the entry first */
 	e->key = p->key;
@@ -84,10 +116,14 @@ static void flow_start(struct flow_table *t, struct flow_record *e, const struct
 	e->end_reason = 0;
 	e->state = (uint8_t)((e->state & (ENTRY_IN_WHEEL | ENTRY_IN_END)) | ENTRY_LIVE);
 	e->spare = 0;
+	memcpy(e->blocks, p->blocks, sizeof(e->blocks));
+	if (!core_only)
+		flow_blocks(t->starts, t->n_starts, e, p);
 	t->stats.created++;
 }
 
-static inline void flow_count(struct flow_record *e, const struct packet *p)
+FLOW_PHASE void flow_count(const struct flow_table *t, struct flow_record *e, const struct packet *p,
+			   bool core_only)
 {
 	uint32_t octets = saturate32(p->octets);
 
@@ -106,34 +142,43 @@ static inline void flow_count(struct flow_record *e, const struct packet *p)
 		e->min_ttl = p->ttl;
 	if (p->ttl > e->max_ttl)
 		e->max_ttl = p->ttl;
+	if (!core_only)
+		flow_blocks(t->counts, t->n_counts, e, p);
 }
 
-static inline void flow_packet(struct flow_table *t, struct packet *p)
+/* The entry of the packet's key, or ENTRY_NONE. */
+FLOW_PHASE uint32_t flow_look_up(struct flow_table *t, const struct packet *p, bool core_only)
 {
-	struct flow_record *e = NULL;
-	enum flow_end_reason reason;
-
 	if (p->entry != ENTRY_NONE) {
-		e = &t->entries[p->entry];
+		const struct flow_record *e = flow_entry_of(t, p->entry, core_only);
+
 		/* a packet before this one in the batch may have ended that flow */
-		if (!(e->state & ENTRY_LIVE) || !flow_key_equal(t, &e->key, &p->key))
-			e = NULL;
+		if ((e->state & ENTRY_LIVE) && flow_key_equal(t, e, p, core_only))
+			return p->entry;
 	}
-	if (!e)
-		e = flow_find(t, p);
-	if (!e) {
-		e = flow_insert(t, p);
-		flow_start(t, e, p);
+	return flow_find(t, p, core_only);
+}
+
+FLOW_PHASE void flow_packet(struct flow_table *t, struct packet *p, bool core_only)
+{
+	uint32_t entry = flow_look_up(t, p, core_only);
+	enum flow_end_reason reason;
+	struct flow_record *e;
+
+	if (entry == ENTRY_NONE) {
+		entry = flow_insert(t, p);
+		e = flow_entry_of(t, entry, core_only);
+		flow_start(t, e, p, core_only);
 		if (!(e->state & ENTRY_IN_WHEEL))
-			flow_schedule(t, (uint32_t)(e - t->entries),
-				      t->elapsed_ns + (flow_deadline(t, e) - e->first_ns));
+			flow_schedule(t, entry, t->elapsed_ns + (flow_deadline(t, e) - e->first_ns));
 	} else {
+		e = flow_entry_of(t, entry, core_only);
 		reason = flow_aged(t, e, p->time_ns);
 		if (reason != FLOW_END_NONE) {
 			flow_end(t, e, reason);
-			flow_start(t, e, p);
+			flow_start(t, e, p, core_only);
 		} else {
-			flow_count(e, p);
+			flow_count(t, e, p, core_only);
 			e->state &= (uint8_t)~ENTRY_FUTURE;
 		}
 	}
@@ -141,32 +186,42 @@ static inline void flow_packet(struct flow_table *t, struct packet *p)
 		e->state |= ENTRY_ENDED;
 		if (!(e->state & ENTRY_IN_END)) {
 			e->state |= ENTRY_IN_END;
-			wheel_insert(&t->ended, (uint32_t)(e - t->entries),
-				     t->elapsed_ns + t->config.tcp_end_ns);
+			wheel_insert(&t->ended, entry, t->elapsed_ns + t->config.tcp_end_ns);
 		}
 	}
 }
 
-void flow_table_update(struct flow_table *t, struct packet *packets, unsigned n)
+FLOW_PHASE void flow_update_batch(struct flow_table *t, struct packet *packets, unsigned n, bool core_only)
 {
 	uint32_t numbers[BATCH_MAX], fresh = t->used;
 
 	for (unsigned i = 0; i < n; i++) {
-		uint32_t entry = flow_candidate(t, packets[i].hash);
+		struct packet *p = flow_packet_of(t, packets, i, core_only);
+		uint32_t entry = flow_candidate(t, p->hash);
 
-		packets[i].entry = entry;
+		p->entry = entry;
 		if (entry == ENTRY_NONE) /* what a new flow will probably take */
 			entry = t->free != ENTRY_NONE		  ? t->free
 				: fresh + 1 < t->config.max_flows ? fresh++
 								  : 0;
 		numbers[i] = entry;
-		flow_fetch(t, entry);
+		flow_fetch(t, entry, core_only);
 	}
 	for (unsigned i = 0; i < n; i++)
-		flow_touch(t, numbers[i]);
+		flow_touch(t, numbers[i], core_only);
 	for (unsigned i = 0; i < n; i++) {
+		struct packet *p = flow_packet_of(t, packets, i, core_only);
+
 		t->stats.in_table.packets++;
-		t->stats.in_table.octets += packets[i].octets;
-		flow_packet(t, &packets[i]);
+		t->stats.in_table.octets += p->octets;
+		flow_packet(t, p, core_only);
 	}
+}
+
+void flow_table_update(struct flow_table *t, struct packet *packets, unsigned n)
+{
+	if (t->core_only)
+		flow_update_batch(t, packets, n, true);
+	else
+		flow_update_batch(t, packets, n, false);
 }

@@ -28,12 +28,13 @@ static void account_ignore(struct meter_stats *s, const struct packet *p)
 }
 
 unsigned account_sort(struct meter_stats *s, struct flow_stats *flows, struct fragment_table *fragments,
-		      const struct own_flows *own, struct packet *packets, unsigned n, uint32_t mtu)
+		      const struct own_flows *own, struct packet *packets, size_t size, unsigned n,
+		      uint32_t mtu)
 {
 	unsigned kept = 0;
 
 	for (unsigned i = 0; i < n; i++) {
-		struct packet *p = &packets[i];
+		struct packet *p = packet_of(packets, size, i);
 
 		if (own && own->n && p->verdict == PACKET_METERED && account_is_own(own, &p->key))
 			p->verdict = PACKET_OWN_EXPORT;
@@ -48,19 +49,21 @@ unsigned account_sort(struct meter_stats *s, struct flow_stats *flows, struct fr
 		if (mtu && p->octets > mtu)
 			s->oversized++;
 		if (kept != i)
-			packets[kept] = *p;
+			packet_copy(packet_of(packets, size, kept), p, size);
 		kept++;
 	}
 	return kept;
 }
 
-void account_count(struct meter_stats *s, const struct packet *packets, unsigned n)
+void account_count(struct meter_stats *s, const struct packet *packets, size_t size, unsigned n)
 {
 	uint64_t octets = 0, link_octets = 0;
 
 	for (unsigned i = 0; i < n; i++) {
-		octets += packets[i].octets;
-		link_octets += packets[i].link_octets;
+		const struct packet *p = packet_of_const(packets, size, i);
+
+		octets += p->octets;
+		link_octets += p->link_octets;
 	}
 	s->received_packets += n;
 	s->received_octets += link_octets;

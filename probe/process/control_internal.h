@@ -24,6 +24,7 @@ struct control {
 	unsigned n_captures;
 	struct shared shared;
 	struct file_reader *feed;
+	struct record_layout layout; /* of packets and records */
 	struct names names; /* of interfaces, for collectors */
 	bool names_untold;  /* the exporting process was not told of them yet */
 	struct metering **workers;

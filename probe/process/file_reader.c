@@ -62,6 +62,7 @@ struct file_reader {
 	unsigned n_link_types;
 	struct decoder **decoders; /* of each, where a file has it; one more: of all others */
 	unsigned n_captures;
+	size_t packet_size; /* of the layout */
 	unsigned piece_packets;
 	unsigned n_slots;
 	struct file_reader_slot *slots;
@@ -124,17 +125,16 @@ static int file_reader_open_files(struct file_reader *f, struct diag *diag)
 	return 0;
 }
 
-static bool file_reader_allocate_slot(struct file_reader_slot *s, unsigned piece_packets, unsigned n_readers)
+static bool file_reader_allocate_slot(struct file_reader_slot *s, size_t piece_size, unsigned n_readers)
 {
-	*s = (struct file_reader_slot){.packets = aligned_alloc(64, piece_packets * sizeof(struct packet)),
+	*s = (struct file_reader_slot){.packets = aligned_alloc(64, piece_size),
 				       .parts = n_readers > 1 ? calloc(n_readers, sizeof(*s->parts)) : NULL};
 	return s->packets && (s->parts || n_readers == 1);
 }
 
-static bool file_reader_allocate_reader(struct file_lane *r, unsigned n_readers)
+static bool file_reader_allocate_reader(struct file_lane *r, size_t packet_size, unsigned n_readers)
 {
-	*r = (struct file_lane){.batch = n_readers > 1 ? aligned_alloc(64, BATCH_MAX * sizeof(struct packet))
-						       : NULL};
+	*r = (struct file_lane){.batch = n_readers > 1 ? aligned_alloc(64, BATCH_MAX * packet_size) : NULL};
 	return r->batch || n_readers == 1;
 }
 
@@ -151,9 +151,9 @@ static bool file_reader_allocate(struct file_reader *f)
 	ok = f->captures && f->decoders && f->slots && f->readers;
 	/* also when something is missing: file_reader_free() looks at all of them */
 	for (unsigned i = 0; f->readers && i < n; i++)
-		ok &= file_reader_allocate_reader(&f->readers[i], n);
+		ok &= file_reader_allocate_reader(&f->readers[i], f->packet_size, n);
 	for (unsigned i = 0; f->slots && i < f->n_slots; i++)
-		ok &= file_reader_allocate_slot(&f->slots[i], f->piece_packets, n);
+		ok &= file_reader_allocate_slot(&f->slots[i], f->piece_packets * f->packet_size, n);
 	return ok;
 }
 
@@ -167,6 +167,8 @@ int file_reader_new(struct file_reader **fp, const struct file_reader_config *co
 	*f = (struct file_reader){.config = *config};
 	f->config.fragments = NULL; /* the caller's until all is well */
 	f->link_type = -1;
+	record_layout_complete(&f->config.decode.layout);
+	f->packet_size = f->config.decode.layout.packet_size;
 	f->piece_packets = config->n_readers > 1 ? PIECE_PACKETS : BATCH_MAX;
 	f->n_slots = config->n_readers > 1 ? SLOTS_A_READER * config->n_readers : 1;
 	pthread_mutex_init(&f->lock, NULL);
@@ -249,7 +251,8 @@ static int file_reader_read_batch(struct file_reader *f, struct packet *packets,
 	frames = f->batch.n;
 	decode_batch(f->decoder, &f->batch, packets);
 	capture_release(c, &f->batch); /* after this nobody points into frames */
-	*n = account_sort(&f->stats.meter, &f->stats.flows, f->config.fragments, NULL, packets, frames, 0);
+	*n = account_sort(&f->stats.meter, &f->stats.flows, f->config.fragments, NULL, packets,
+			  f->packet_size, frames, 0);
 	return 0;
 }
 
@@ -275,7 +278,7 @@ static int file_reader_fill(struct file_reader *f, struct packet *packets, unsig
 	while (r == 0 && empty < EMPTY_MOST && *total + BATCH_MAX <= f->piece_packets) {
 		unsigned n;
 
-		r = file_reader_read_batch(f, packets + *total, &n);
+		r = file_reader_read_batch(f, packet_of(packets, f->packet_size, *total), &n);
 		*total += n;
 		empty += n == 0;
 		if (r == 0 && n == 0 && !file_reader_is_file(f))
@@ -298,10 +301,10 @@ static void file_reader_deal(struct file_reader *f, struct file_reader_slot *s)
 	for (unsigned i = 0; i < f->config.n_readers; i++)
 		s->parts[i].n = 0;
 	for (unsigned i = 0; i < s->n; i++) {
-		struct packet *p = &s->packets[i];
+		struct packet *p = packet_of(s->packets, f->packet_size, i);
 		struct file_reader_part *part;
 
-		p->hash = flow_key_hash(&f->config.seed, &p->key, f->config.key_size);
+		p->hash = flow_packet_hash(&f->config.seed, &f->config.decode.layout, p);
 		part = &s->parts[file_reader_reader_of(f, p->hash)];
 		part->places[part->n++] = (uint8_t)i;
 	}
@@ -374,29 +377,33 @@ static void file_reader_leave(struct file_reader *f, struct file_lane *r)
 }
 
 /* A part's packets lie among others', most of them in another processor's cache. */
-static void file_reader_gather(struct packet *batch, const struct packet *packets, const uint8_t *places,
-			       unsigned n)
+static void file_reader_gather(const struct file_reader *f, struct packet *batch, struct packet *packets,
+			       const uint8_t *places, unsigned n)
 {
+	size_t size = f->packet_size;
+
 	for (unsigned i = 0; i < n; i++) {
 		if (i + AHEAD < n) {
-			__builtin_prefetch(&packets[places[i + AHEAD]]);
-			__builtin_prefetch((const uint8_t *)&packets[places[i + AHEAD]] + 64);
+			const uint8_t *ahead = (const uint8_t *)packet_of(packets, size, places[i + AHEAD]);
+
+			__builtin_prefetch(ahead);
+			__builtin_prefetch(ahead + 64);
 		}
-		batch[i] = packets[places[i]];
+		packet_copy(packet_of(batch, size, i), packet_of(packets, size, places[i]), size);
 	}
 }
 
 /* The next packets of the reader's part, in equal shares: a small rest would be slow for its size. */
-static unsigned file_reader_take(struct file_lane *r, const struct file_reader_slot *s, unsigned reader,
-				 struct packet **packets)
+static unsigned file_reader_take(const struct file_reader *f, struct file_lane *r,
+				 const struct file_reader_slot *s, unsigned reader, struct packet **packets)
 {
 	const struct file_reader_part *part = s->parts ? &s->parts[reader] : NULL;
 	unsigned left = (part ? part->n : s->n) - r->at, shares = (left + BATCH_MAX - 1) / BATCH_MAX;
 	unsigned n = shares ? (left + shares - 1) / shares : 0;
 
 	if (part)
-		file_reader_gather(r->batch, s->packets, part->places + r->at, n);
-	*packets = part ? r->batch : s->packets + r->at;
+		file_reader_gather(f, r->batch, s->packets, part->places + r->at, n);
+	*packets = part ? r->batch : packet_of(s->packets, f->packet_size, r->at);
 	r->at += n;
 	return n;
 }
@@ -430,7 +437,7 @@ int file_reader_next(struct file_reader *f, unsigned reader, struct packet **pac
 		if (!barren && file_reader_is_short(f, r) && file_reader_produce(f, &barren))
 			continue;
 		if (file_reader_is_ready(f, r)) {
-			*n = file_reader_take(r, &f->slots[r->piece % f->n_slots], reader, packets);
+			*n = file_reader_take(f, r, &f->slots[r->piece % f->n_slots], reader, packets);
 			if (*n)
 				return 0;
 			waited = r->at ==

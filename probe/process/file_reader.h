@@ -27,9 +27,8 @@ struct file_reader_config {
 	struct decode_config decode;
 	struct fragment_table *fragments; /* NULL: none are tracked; the feed's from now on */
 	struct hash_seed seed;		  /* that of the readers' flow tables */
-	size_t key_size;
-	struct shared_files *shared; /* what is not the readers' is counted there: received and ignored
-					packets, fragments */
+	struct shared_files *shared;	  /* what is not the readers' is counted there: received and ignored
+					     packets, fragments */
 };
 
 struct file_reader;

@@ -56,7 +56,7 @@ static void metering_on_record(void *ctx, const struct flow_record *record)
 		totals_count(&w->stats.lost, record->packets, record->octets);
 		return;
 	}
-	*slot = *record;
+	flow_record_copy(slot, record, w->config.table.layout.record_size);
 }
 
 /* Numbers first: who sees a record sees what was counted with it. */
@@ -111,10 +111,14 @@ int metering_new(struct metering **wp, const struct metering_config *config, str
 	w->config.table.ctx = w;
 	w->config.table.first_id = config->first_id + ((uint64_t)config->number << 56);
 	w->config.table.host_clock = config->live;
+	record_layout_complete(&w->config.table.layout);
+	w->config.decode.layout = w->config.table.layout; /* what is decoded is what is metered */
+	w->packet_size = w->config.table.layout.packet_size;
+	w->packets = aligned_alloc(64, BATCH_MAX * w->packet_size);
 	w->captures = calloc(config->n_captures + 1, sizeof(struct capture *));
 	w->decoders = calloc(config->n_captures + 1, sizeof(struct decoder *));
 	w->gaps = calloc(config->n_captures + 1, sizeof(*w->gaps));
-	if (!w->captures || !w->decoders || !w->gaps)
+	if (!w->packets || !w->captures || !w->decoders || !w->gaps)
 		r = diag_set(diag, -ENOMEM, "metering process: out of memory");
 	if (r == 0)
 		r = metering_open_captures(w, diag);
@@ -139,6 +143,7 @@ void metering_free(struct metering *w)
 		capture_close(w->captures[i]);
 		decoder_free(w->decoders[i]);
 	}
+	free(w->packets);
 	free(w->gaps);
 	free(w->captures);
 	free(w->decoders);
@@ -165,9 +170,12 @@ const struct capture *metering_capture(const struct metering *w, unsigned i)
  */
 static void metering_clock_offline(struct metering *w, const struct packet *packets, unsigned n)
 {
-	for (unsigned i = 0; i < n; i++)
-		if (packets[i].time_ns < w->window_min_ns)
-			w->window_min_ns = packets[i].time_ns;
+	for (unsigned i = 0; i < n; i++) {
+		uint64_t time_ns = packet_of_const(packets, w->packet_size, i)->time_ns;
+
+		if (time_ns < w->window_min_ns)
+			w->window_min_ns = time_ns;
+	}
 	w->window_packets += n;
 	if (w->window_packets < AGREEING_PACKETS)
 		return;
@@ -216,7 +224,7 @@ static void metering_expire(struct metering *w)
 
 static void metering_update(struct metering *w, struct packet *packets, unsigned n)
 {
-	account_count(&w->stats.meter, packets, n);
+	account_count(&w->stats.meter, packets, w->packet_size, n);
 	if (w->config.feed && file_reader_is_dealt(w->config.feed))
 		flow_table_prefetch_hashed(w->table, packets, n);
 	else
@@ -236,11 +244,12 @@ static uint64_t metering_meter(struct metering *w, struct capture *c, const stru
 
 		sandbox_test_call();
 		for (unsigned i = 0; i < n; i++)
-			w->packets[i].time_ns += shift_ns;
+			packet_of(w->packets, w->packet_size, i)->time_ns += shift_ns;
 	}
 	capture_release(c, &w->batch); /* after this nobody points into frames */
-	latest_ns = n ? w->packets[n - 1].time_ns : 0;
-	n = account_sort(&w->stats.meter, &w->stats.flows, w->fragments, &w->own, w->packets, n, c->mtu);
+	latest_ns = n ? packet_of(w->packets, w->packet_size, n - 1)->time_ns : 0;
+	n = account_sort(&w->stats.meter, &w->stats.flows, w->fragments, &w->own, w->packets, w->packet_size,
+			 n, c->mtu);
 	metering_update(w, w->packets, n);
 	return latest_ns;
 }

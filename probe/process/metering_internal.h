@@ -43,7 +43,8 @@ struct metering {
 	uint64_t totals_ns;	    /* when the captures' totals were last asked for */
 
 	struct frame_batch batch;
-	struct packet packets[BATCH_MAX];
+	struct packet *packets; /* BATCH_MAX of packet_size octets each */
+	size_t packet_size;
 };
 
 /* Publishes the counters as they are; the captures' own only when they are old, for that is a system call. */

@@ -78,7 +78,6 @@ static int setup_feed(struct control *r, const struct metering_config *w, struct
 				       .n_readers = r->n_workers,
 				       .decode = w->decode,
 				       .seed = w->table.seed,
-				       .key_size = w->table.key_size,
 				       .shared = r->shared.files};
 	int ret = c->no_fragment_tracking ? 0
 					  : fragment_table_new(&f.fragments, c->max_fragments,
@@ -98,6 +97,19 @@ static unsigned setup_count_workers(const struct config *c)
 	return c->workers ? c->workers : online > 0 ? (unsigned)online : 1;
 }
 
+/* What records hold: what is to be exported, and what is part of the key. */
+static struct record_layout setup_layout(const struct config *c)
+{
+	struct exporter_config e = {
+		.collectors = c->collectors, .n_collectors = c->n_collectors, .fields = c->fields};
+	uint32_t key = (c->flow_key & FLOW_KEY_MAC ? UINT32_C(1) << BLOCK_LINK : 0) |
+		       (c->flow_key & FLOW_KEY_TUNNEL ? UINT32_C(1) << BLOCK_TUNNEL : 0);
+	struct record_layout layout;
+
+	record_layout_init(&layout, exporter_blocks(&e), key);
+	return layout;
+}
+
 static int setup_shared(struct control *r, struct diag *diag)
 {
 	const struct config *c = r->config;
@@ -105,9 +117,10 @@ static int setup_shared(struct control *r, struct diag *diag)
 		.n_metering = r->n_workers = setup_count_workers(c),
 		.n_captures = r->live ? r->n_captures : 0,
 		.ring_records = r->live ? c->queue_records : QUEUE_OFFLINE,
-		.record_size = sizeof(struct flow_record),
 	};
 
+	r->layout = setup_layout(c);
+	config.record_size = r->layout.record_size;
 	return shared_new(&r->shared, &config, diag);
 }
 
@@ -146,8 +159,7 @@ static int setup_workers(struct control *r, struct diag *diag)
 		.table = {.max_flows = c->max_flows / n + (c->max_flows % n > 0),
 			  .active_ns = c->active_ns,
 			  .inactive_ns = c->inactive_ns,
-			  .tcp_end_ns = c->tcp_end_ns,
-			  .key_size = c->flow_key & FLOW_KEY_MAC ? FLOW_KEY_SIZE_MAC : FLOW_KEY_SIZE},
+			  .tcp_end_ns = c->tcp_end_ns},
 		.track_fragments = r->live && !c->no_fragment_tracking,
 		.max_fragments = c->max_fragments,
 		.fragment_timeout_ns = c->fragment_timeout_ns,
@@ -155,6 +167,7 @@ static int setup_workers(struct control *r, struct diag *diag)
 	};
 	int ret = hash_seed_random(&w.table.seed);
 
+	w.table.layout = w.decode.layout = r->layout;
 	if (ret == 0)
 		ret = setup_first_id(c, &w.first_id);
 	static_assert(sizeof(w.decode.tunnel_ports) == sizeof(c->tunnel_ports), "of the same tunnels");
@@ -237,6 +250,8 @@ static int setup_exporter(struct control *r, struct diag *diag)
 		.stop_by_ns = &r->shared.exporting->stop_by_ns,
 		.active_ns = c->active_ns,
 		.inactive_ns = c->inactive_ns,
+		.layout = r->layout,
+		.opens_tunnels = c->decapsulate != 0,
 		.fields = c->fields,
 		.flow_key = c->flow_key,
 		.key_interface = c->n_interfaces > 1,

@@ -92,7 +92,6 @@ int main(int argc, char **argv)
 		.active_ns = (argc > 2 ? strtoull(argv[2], NULL, 10) : 60) * NS_PER_SEC,
 		.inactive_ns = (argc > 3 ? strtoull(argv[3], NULL, 10) : 15) * NS_PER_SEC,
 		.tcp_end_ns = 2 * NS_PER_SEC,
-		.key_size = FLOW_KEY_SIZE,
 		.on_record = count_record};
 
 	if (argc < 2) {

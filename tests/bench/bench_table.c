@@ -91,7 +91,6 @@ static void bench(uint32_t flows, uint32_t capacity, unsigned size)
 					   .active_ns = 60 * NS_PER_SEC,
 					   .inactive_ns = 15 * NS_PER_SEC,
 					   .tcp_end_ns = 2 * NS_PER_SEC,
-					   .key_size = FLOW_KEY_SIZE,
 					   .on_record = count_record};
 	uint64_t now_ns = 1000 * NS_PER_SEC;
 	double fresh, hit, silent;

@@ -107,7 +107,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct flow_table_config table = {.active_ns = 60 * NS_PER_SEC,
 					  .inactive_ns = 15 * NS_PER_SEC,
 					  .tcp_end_ns = 2 * NS_PER_SEC,
-					  .key_size = FLOW_KEY_SIZE,
 					  .on_record = on_record,
 					  .ctx = &l};
 	struct frame_batch b;

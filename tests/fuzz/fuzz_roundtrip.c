@@ -430,6 +430,7 @@ static void take_config(void)
 		.start_ns = run.now.realtime_ns,
 		.start_monotonic_ns = run.now.monotonic_ns,
 	};
+	record_layout_init(&run.config.layout, 1u << BLOCK_LINK, 0);
 	run.size = 300 - 48 + (flags & 32 ? take(2) : take(1) * 8); /* --mtu is at least 300 */
 	if (run.size > 65535)
 		run.size = 65535;

@@ -37,8 +37,8 @@ static void make_records(struct flow_record r[4])
 			.end_reason = (uint8_t)(1 + i),
 			.vlan = 100,
 		};
-		memcpy(r[i].key.src_mac, macs[0], 6);
-		memcpy(r[i].key.dst_mac, macs[1], 6);
+		memcpy(sink_link(&r[i])->src_mac, macs[0], 6);
+		memcpy(sink_link(&r[i])->dst_mac, macs[1], 6);
 		r[i].key.ip_version = i < 2 ? 4 : 6;
 		memcpy(r[i].key.src, i < 2 ? a4 : a6, i < 2 ? 4 : 16);
 		memcpy(r[i].key.dst, i < 2 ? b4 : b6, i < 2 ? 4 : 16);

@@ -71,7 +71,7 @@ static inline void model_packet(struct model *m, const struct packet *p)
 	int64_t idle, age;
 
 	for (size_t i = 0; i < m->live.n && !e; i++)
-		if (!memcmp(&m->live.records[i].key, &p->key, FLOW_KEY_SIZE))
+		if (!memcmp(&m->live.records[i].key, &p->key, sizeof(struct flow_key)))
 			e = &m->live.records[i];
 	if (!e) {
 		struct flow_record fresh;
@@ -129,7 +129,7 @@ static inline void model_free(struct model *m)
 static inline int record_compare(const void *a, const void *b)
 {
 	const struct flow_record *x = a, *y = b;
-	int d = memcmp(&x->key, &y->key, FLOW_KEY_SIZE);
+	int d = memcmp(&x->key, &y->key, sizeof(struct flow_key));
 
 	if (d)
 		return d;

@@ -138,11 +138,25 @@ static inline struct clock_time sink_time(uint64_t ns)
 				   .monotonic_ns = NS_PER_SEC + ns};
 }
 
+/* The link block of records as sink_config() lays them out: it fits into the core. */
+static inline struct block_link *sink_link(struct flow_record *r)
+{
+	return (struct block_link *)(void *)r->blocks;
+}
+static inline const struct block_link *sink_link_of(const struct flow_record *r)
+{
+	return (const struct block_link *)(const void *)r->blocks;
+}
+
 static inline struct exporter_config sink_config(void)
 {
 	static const struct export_interface interfaces[] = {{1, "eth0", "uplink"}, {2, "eth1", "eth1"}};
+	struct record_layout layout;
 
+	record_layout_init(&layout, 1u << BLOCK_LINK, 0);
+	assert_int_equal(layout.record_at[BLOCK_LINK], offsetof(struct flow_record, blocks));
 	return (struct exporter_config){
+		.layout = layout,
 		.template_ns = 60 * NS_PER_SEC,
 		.template_messages = 20,
 		.flush_ns = NS_PER_SEC,
@@ -215,8 +229,8 @@ static inline struct flow_record sink_record(uint64_t i, uint64_t last_ns)
 		r.key.dst[k] = (uint8_t)(i * 7 + k + 2);
 	}
 	for (unsigned k = 0; k < 6; k++) {
-		r.key.src_mac[k] = (uint8_t)(2 + k + i);
-		r.key.dst_mac[k] = (uint8_t)(0x12 + k + i);
+		sink_link(&r)->src_mac[k] = (uint8_t)(2 + k + i);
+		sink_link(&r)->dst_mac[k] = (uint8_t)(0x12 + k + i);
 	}
 	if (r.key.protocol == 1 || r.key.protocol == 58) {
 		r.key.dst_port = (uint16_t)(r.key.protocol == 1 ? 3 << 8 | i % 16 : 128 << 8);

@@ -10,7 +10,7 @@ import re
 from lintlib import code, error, finish, line_of, name, root
 
 BASE = {"clock.h", "diag.h", "gate.h", "hash.h", "log.h", "path.h", "published.h", "ring.h", "totals.h"}
-PACKET = {"packet.h", "flow_key.h", "flow_record.h", "ignored.def", "notes.def"}
+PACKET = {"packet.h", "flow_key.h", "flow_record.h", "ignored.def", "notes.def", "blocks.h", "blocks.def"}
 FRAME = {"cooked.h"}  # what frames look like that both a filter and a decoder look into
 
 STAGES = {
@@ -20,8 +20,8 @@ STAGES = {
     "decode": {"decode.h", "tunnel.h", "tunnels.def"} | PACKET | FRAME,
     "flow": {"flow_table.h", "fragment.h", "stats.h"} | PACKET,
     "sample": {"sampler.h", "packet_sample.h", "stats.h"} | PACKET,
-    "export": {"exporter.h", "flow_record.h", "flow_key.h", "packet_sample.h", "ie.h", "ie.def", "fields.def",
-               "transport.h", "collector.h", "wire.h"},
+    "export": {"exporter.h", "flow_record.h", "flow_key.h", "blocks.h", "blocks.def", "packet_sample.h", "ie.h",
+               "ie.def", "fields.def", "transport.h", "collector.h", "wire.h"},
     "transport": {"transport.h", "collector.h", "opener.h", "spool.h", "wire.h"},
     "spool": {"spool.h", "wire.h"},
     "netif": {"netif.h"},

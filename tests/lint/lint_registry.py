@@ -26,6 +26,7 @@ LONGER_IN_V9 = {}
 # Deprecated by IANA, and what NetFlow v9 collectors still read to learn the sampling rate
 DEPRECATED = {34, 35}
 
+# only IE has an id9 behind the id
 ROW = re.compile(r"^\s*(IE|IE_CONST|IE_FACT)\(\s*(\w+)\s*,\s*(\d+)\s*,\s*(\d+)\s*,\s*(\w+)\s*,\s*(\w+)\s*,", re.M)
 PAIR = re.compile(r"^\s*IE_PAIR\(\s*(\w+)\s*,\s*(\w+)\s*\)", re.M)
 
@@ -46,21 +47,26 @@ def main():
     with open(Path(__file__).with_name("ipfix-elements.csv"), encoding="utf-8", newline="") as f:
         registry = {int(row["id"]): row for row in csv.DictReader(f)}
     text = code(root() / "include/pitot/ie.def")
-    seen = {}
-    rows = ROW.findall(text)
+    seen, names = {}, set()
+    rows = ROW.findall(re.sub(r"^(IE\(\s*\w+\s*,\s*\d+\s*,\s*\d+\s*,)\s*\d+\s*,", r"\1", text, flags=re.M))
     if len(rows) != len(re.findall(r"^\s*IE(?:_CONST|_FACT)?\(", text, re.M)) or not rows:
         error("ie.def", f"only {len(rows)} of its rows are understood")
     for kind, name, pen, number, length, length9 in rows:
         where = f"ie.def: {name}"
-        if (pen, number) in seen and kind != "IE_FACT" and seen[pen, number][0] != "IE_FACT":
+        outer = name.startswith("outer")
+        if (pen, number) in seen and not outer and kind != "IE_FACT" and seen[pen, number][0] != "IE_FACT":
             error(where, f"{number} is also {seen[pen, number][1]}")
-        seen[pen, number] = (kind, name)
+        if not outer:
+            seen[pen, number] = (kind, name)
+        names.add(name)
         if pen != "0":
             continue
         entry = registry.get(int(number))
         if not entry:
             error(where, f"IANA has no element {number}")
             continue
+        if outer:
+            name = name[5].lower() + name[6:]
         if entry["name"] != name:
             error(where, f"IANA's {number} is {entry['name']}")
         if entry["status"] == "deprecated" and int(number) not in DEPRECATED:
@@ -70,7 +76,6 @@ def main():
             continue  # not in NetFlow v9
         if LONGER_IN_V9.get(name) != length9:
             check_length(where, entry, length9)
-    names = {name for _, name in seen.values()}
     for pair in PAIR.findall(text):
         for name in pair:
             if name not in names:

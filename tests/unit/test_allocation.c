@@ -42,7 +42,6 @@ static int attempt_flow_table(struct diag *diag)
 					   .active_ns = 60 * NS_PER_SEC,
 					   .inactive_ns = 15 * NS_PER_SEC,
 					   .tcp_end_ns = UINT64_MAX,
-					   .key_size = FLOW_KEY_SIZE,
 					   .on_record = ignore_record};
 	struct flow_table *t = NULL;
 	int r = flow_table_new(&t, &config, diag);

@@ -32,6 +32,7 @@ _Static_assert((int)CONFIG_DIRECTION_OUT == (int)CAPTURE_OUT, "main passes it on
 _Static_assert((int)CONFIG_KEY_TOS == (int)FLOW_KEY_TOS, "main passes it on");
 _Static_assert((int)CONFIG_KEY_VLAN == (int)FLOW_KEY_VLAN, "main passes it on");
 _Static_assert((int)CONFIG_KEY_MAC == (int)FLOW_KEY_MAC, "main passes it on");
+_Static_assert((int)CONFIG_KEY_TUNNEL == (int)FLOW_KEY_TUNNEL, "main passes it on");
 
 static struct config config;
 static struct diag diag;

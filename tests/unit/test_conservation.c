@@ -81,7 +81,6 @@ static void run(int link_type, uint32_t max_flows)
 				       .active_ns = 60 * NS_PER_SEC,
 				       .inactive_ns = 15 * NS_PER_SEC,
 				       .tcp_end_ns = 2 * NS_PER_SEC,
-				       .key_size = FLOW_KEY_SIZE,
 				       .on_record = on_record,
 				       .ctx = &l};
 	struct flow_stats fragment_stats = {0};

@@ -140,6 +140,12 @@ static void test_link_types(void **state)
 	decoder_free(NULL);
 }
 
+/* Where it is alone it fits into the core. */
+static const struct block_link *link_of(const struct packet *p)
+{
+	return (const struct block_link *)(const void *)p->blocks;
+}
+
 static void test_key_extras(void **state)
 {
 	struct decode_config tos = {.key_tos = true, .max_layers = 64};
@@ -158,13 +164,17 @@ static void test_key_extras(void **state)
 	p = decode(1, &vlan, NULL);
 	assert_int_equal(p.key.tos, 0);
 	assert_int_equal(p.key.vlan, 0xfff);
-	assert_memory_equal(p.key.src_mac, "\2\0\0\0\0\1", 6);
-	assert_memory_equal(p.key.dst_mac, "\2\0\0\0\0\2", 6);
+	assert_int_equal(p.blocks[0] | p.blocks[11], 0); /* nobody asked for the MAC addresses */
+	record_layout_init(&vlan.layout, 1u << BLOCK_LINK, 0);
+	p = decode(1, &vlan, NULL);
+	assert_memory_equal(link_of(&p)->src_mac, "\2\0\0\0\0\1", 6);
+	assert_memory_equal(link_of(&p)->dst_mac, "\2\0\0\0\0\2", 6);
 }
 
 /* The MAC addresses are those of the frame, not of a frame inside it. */
 static void test_mac_is_outer(void **state)
 {
+	struct decode_config config = plain;
 	struct packet p;
 
 	(void)state;
@@ -176,10 +186,11 @@ static void test_mac_is_outer(void **state)
 	fb_ether(&b);
 	b.at[0] = 0x06; /* outer destination */
 	b.at[6] = 0x0a; /* outer source */
-	p = decode(1, &plain, NULL);
+	record_layout_init(&config.layout, 1u << BLOCK_LINK, 0);
+	p = decode(1, &config, NULL);
 	assert_int_equal(p.verdict, PACKET_METERED);
-	assert_int_equal(p.key.dst_mac[0], 0x06);
-	assert_int_equal(p.key.src_mac[0], 0x0a);
+	assert_int_equal(link_of(&p)->dst_mac[0], 0x06);
+	assert_int_equal(link_of(&p)->src_mac[0], 0x0a);
 }
 
 /* A tag that the kernel took out is the outermost one. */

@@ -149,7 +149,6 @@ static int meter(struct pipeline *l, struct diag *diag)
 				       .active_ns = 60 * NS_PER_SEC,
 				       .inactive_ns = 15 * NS_PER_SEC,
 				       .tcp_end_ns = UINT64_MAX,
-				       .key_size = FLOW_KEY_SIZE,
 				       .on_record = on_record,
 				       .ctx = l};
 	static struct packet packets[BATCH_MAX];

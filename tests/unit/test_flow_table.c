@@ -43,7 +43,6 @@ static struct fixture *open_table(uint32_t max_flows, uint64_t active_ns, uint64
 					   .active_ns = active_ns,
 					   .inactive_ns = inactive_ns,
 					   .tcp_end_ns = tcp_end_ns,
-					   .key_size = FLOW_KEY_SIZE,
 					   .on_record = fixture_on_record,
 					   .ctx = f};
 
@@ -371,7 +370,6 @@ static void test_reuse_carries_nothing_over(void **state)
 	big.tos = 255;
 	big.ttl = 255;
 	big.direction = FLOW_DIRECTION_EGRESS;
-	memset(big.key.src_mac, 0xff, 12);
 	put_batch(f, &big, 1);
 	assert_int_equal(f->out.n, 0);
 	small.ttl = 1;
@@ -578,7 +576,6 @@ static void test_key_size(void **state)
 						   .active_ns = ACTIVE,
 						   .inactive_ns = INACTIVE,
 						   .tcp_end_ns = TCP_END,
-						   .key_size = with_mac ? FLOW_KEY_SIZE_MAC : FLOW_KEY_SIZE,
 						   .first_id = UINT64_C(3) << 56,
 						   .on_record = record_list_add,
 						   .ctx = &out};
@@ -587,7 +584,8 @@ static void test_key_size(void **state)
 		struct diag diag;
 
 		hash_seed_fixed(&config.seed, 9);
-		p[1].key.dst_mac[5] = 1;
+		record_layout_init(&config.layout, 1u << BLOCK_LINK, with_mac << BLOCK_LINK);
+		p[1].blocks[config.layout.packet_at[BLOCK_LINK] - offsetof(struct packet, blocks) + 11] = 1;
 		assert_int_equal(flow_table_new(&t, &config, &diag), 0);
 		flow_table_prefetch(t, p, 2);
 		flow_table_update(t, p, 2);
@@ -607,14 +605,14 @@ static void test_every_key_octet(void **state)
 
 	(void)state;
 	put_batch(f, &base, 1);
-	for (size_t i = 0; i < FLOW_KEY_SIZE; i++) {
+	for (size_t i = 0; i < sizeof(base.key); i++) {
 		struct packet p = base;
 
 		((uint8_t *)&p.key)[i] ^= 0x10;
 		put_batch(f, &p, 1);
 		put_batch(f, &p, 1);
 	}
-	assert_int_equal(flow_table_stats(f->table)->in_table.records, 1 + FLOW_KEY_SIZE);
+	assert_int_equal(flow_table_stats(f->table)->in_table.records, 1 + sizeof(base.key));
 	close_table(f);
 }
 

@@ -34,8 +34,7 @@ static struct metering_config metering_config(struct shared *shared, unsigned wo
 		.table = {.max_flows = 1000,
 			  .active_ns = 1000000 * NS_PER_SEC,
 			  .inactive_ns = 1000000 * NS_PER_SEC,
-			  .tcp_end_ns = UINT64_MAX,
-			  .key_size = FLOW_KEY_SIZE},
+			  .tcp_end_ns = UINT64_MAX},
 		.cpu = -1,
 		.done_fd = eventfd(0, EFD_CLOEXEC),
 	};
@@ -54,7 +53,6 @@ static int file_reader_for(struct file_reader **f, const struct metering_config 
 					    .n_readers = readers,
 					    .decode = w->decode,
 					    .seed = w->table.seed,
-					    .key_size = w->table.key_size,
 					    .shared = w->shared->files};
 	int r;
 
@@ -231,11 +229,11 @@ static void test_own_flows(void **state)
 
 	(void)state;
 	packets[1].key.src_port = 40001;
-	assert_int_equal(account_sort(&meter, &flows, NULL, &own, packets, 3, 0), 1);
+	assert_int_equal(account_sort(&meter, &flows, NULL, &own, packets, sizeof(packets[0]), 3, 0), 1);
 	assert_int_equal(packets[0].key.src_port, 40001);
 	assert_int_equal(meter.ignored[PACKET_OWN_EXPORT], 2);
 	assert_int_equal(meter.ignored_octets, 140);
-	account_count(&meter, packets, 1);
+	account_count(&meter, packets, sizeof(packets[0]), 1);
 	assert_int_equal(meter.received_packets, 3);
 	assert_int_equal(meter.received_octets, 210);
 	assert_int_equal(meter.metered_octets, 50);

@@ -45,10 +45,10 @@ static void check_value(const struct flow_record *r, const struct template_field
 		assert_memory_equal(p, r->key.dst, f->length);
 		return;
 	case 56:
-		assert_memory_equal(p, r->key.src_mac, 6);
+		assert_memory_equal(p, sink_link_of(r)->src_mac, 6);
 		return;
 	case 80:
-		assert_memory_equal(p, r->key.dst_mac, 6);
+		assert_memory_equal(p, sink_link_of(r)->dst_mac, 6);
 		return;
 	case 82: {
 		const char *name = r->ingress == 1 ? "eth0" : "eth1";
@@ -312,7 +312,7 @@ static void test_saturation(void **state)
 	uint8_t out[64];
 
 	(void)state;
-	template_init(&t, 0, P5);
+	template_init(&t, 0, P5, NULL);
 	assert_int_equal(template_add(&t, &ie_table[IE_octetDeltaCount], 4), 0);
 	assert_int_equal(template_add(&t, &ie_table[IE_ingressInterface], 2), 0);
 	assert_int_equal(template_add(&t, &ie_table[IE_packetDeltaCount], 3), 0);
@@ -335,7 +335,7 @@ static void test_uptime_bounds(void **state)
 	uint8_t out[8];
 
 	(void)state;
-	template_init(&t, 0, P9);
+	template_init(&t, 0, P9, NULL);
 	template_add(&t, &ie_table[IE_flowStartSysUpTime], 0);
 	template_add(&t, &ie_table[IE_flowEndSysUpTime], 0);
 	template_encode(&t, &r, &ctx, out);
@@ -351,7 +351,7 @@ static void test_microseconds(void **state)
 	uint8_t out[8];
 
 	(void)state;
-	template_init(&t, 256, PX);
+	template_init(&t, 256, PX, NULL);
 	template_add(&t, &ie_table[IE_flowStartMicroseconds], 0);
 	for (uint64_t us = 0; us < 1000000; us++) {
 		struct flow_record r = {.first_ns = SINK_EPOCH * NS_PER_SEC + us * 1000 + us % 1000};
@@ -373,19 +373,19 @@ static void test_strings(void **state)
 	uint8_t out[512];
 
 	(void)state;
-	template_init(&t, 512, P9);
+	template_init(&t, 512, P9, NULL);
 	template_add_scope(&t, &ie_facts[FACT_ifindex], 2);
 	template_add(&t, &ie_facts[FACT_ifname], 0);
 	assert_int_equal(t.fields[0].id, 2); /* the scope type, not the element */
 	memcpy(facts.ifname, "123456789012345\xc3\xa4x", 18);
 	template_encode(&t, &facts, &ctx, out);
 	assert_memory_equal(out + 4, "123456789012345\0", 16); /* not half of a character */
-	template_init(&t, 512, PX);
+	template_init(&t, 512, PX, NULL);
 	template_add(&t, &ie_facts[FACT_ifname], 0);
 	assert_ptr_equal(template_encode(&t, &facts, &ctx, out), out + 19);
 	assert_int_equal(out[0], 18 - 0);
 	memset(facts.ifdescription, 'x', sizeof(facts.ifdescription)); /* not terminated */
-	template_init(&t, 512, PX);
+	template_init(&t, 512, PX, NULL);
 	template_add(&t, &ie_facts[FACT_ifdescription], 0);
 	assert_ptr_equal(template_encode(&t, &facts, &ctx, out), out + 129);
 	assert_int_equal(t.max_size, 129);

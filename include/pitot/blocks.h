@@ -1,0 +1,61 @@
+/*
+ * blocks: what records and packets' facts hold beside their core, and where it stands.
+ *
+ * A record is a core and blocks, of one size for a whole run: the strides of table entries, of slots of the
+ * ring and of packets are decided once, at start, from what is asked for.  What nobody asked for takes no
+ * room.
+ */
+#ifndef PITOT_BLOCKS_H
+#define PITOT_BLOCKS_H
+
+#include <assert.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Link layer: MAC addresses of the frame, not of one that it carries. */
+struct block_link {
+	uint8_t src_mac[6];
+	uint8_t dst_mac[6];
+};
+
+/* The outermost IP header of a packet that is measured by one inside a tunnel; all zero: it is in none. */
+struct block_tunnel {
+	uint8_t src[16];
+	uint8_t dst[16];
+	uint64_t segment; /* layer2SegmentId: what kind of network in the highest octet, then its number; 0:
+			     none */
+	uint32_t gre_key;
+	uint16_t src_port;
+	uint16_t dst_port;
+	uint8_t protocol;
+	uint8_t ip_version; /* 4 or 6; 0: no tunnel */
+	uint8_t zero[6];
+};
+
+enum record_block {
+#define BLOCK(name, ...) BLOCK_##name,
+#include "pitot/blocks.def"
+	BLOCKS
+};
+
+struct record_layout {
+	uint32_t blocks;	    /* 1 << enum record_block: those that there are */
+	uint32_t key_blocks;	    /* of these: part of the flow key */
+	uint16_t record_size;	    /* whole cache lines */
+	uint16_t packet_size;	    /* likewise */
+	uint16_t record_at[BLOCKS]; /* from the beginning of the record; 0: not there */
+	uint16_t packet_at[BLOCKS]; /* from the beginning of the packet */
+};
+
+void record_layout_init(struct record_layout *l, uint32_t blocks, uint32_t key_blocks);
+/* One that was left all zero is that of the core alone. */
+static inline void record_layout_complete(struct record_layout *l)
+{
+	if (!l->record_size)
+		record_layout_init(l, 0, 0);
+}
+
+/* Octets of a block, the same in records and packets, when it can be part of the key. */
+extern const uint8_t block_sizes[BLOCKS];
+
+#endif

@@ -1,0 +1,57 @@
+/* flow_blocks: where blocks stand, and what a packet does to them.  See include/pitot/blocks.h. */
+#include "flow/flow_blocks.h"
+
+#define NONE NULL
+#define COPY NULL
+
+#define BLOCK(name, record, facts, start, count)                                                             \
+	static_assert(_Alignof(record) <= 8 && _Alignof(facts) <= 8, "blocks are aligned to 8 octets");
+#include "pitot/blocks.def"
+
+const struct block_row block_rows[BLOCKS] = {
+#define BLOCK(name, record, facts, start_, count_)                                                           \
+	[BLOCK_##name] = {sizeof(record), _Alignof(record), sizeof(facts), _Alignof(facts), start_, count_},
+#include "pitot/blocks.def"
+};
+
+const uint8_t block_sizes[BLOCKS] = {
+#define BLOCK(name, record, facts, start, count) [BLOCK_##name] = sizeof(record),
+#include "pitot/blocks.def"
+};
+
+struct placing {
+	size_t gap, gap_end; /* what is left in the core */
+	size_t end;	     /* behind the core */
+};
+
+static uint16_t block_place(struct placing *p, size_t size, size_t align)
+{
+	size_t at = (p->gap + align - 1) & ~(align - 1);
+
+	if (at + size <= p->gap_end) {
+		p->gap = at + size;
+		return (uint16_t)at;
+	}
+	at = (p->end + align - 1) & ~(align - 1);
+	p->end = at + size;
+	return (uint16_t)at;
+}
+
+void record_layout_init(struct record_layout *l, uint32_t blocks, uint32_t key_blocks)
+{
+	struct placing r = {offsetof(struct flow_record, blocks), sizeof(struct flow_record),
+			    sizeof(struct flow_record)};
+	struct placing p = {offsetof(struct packet, blocks), sizeof(struct packet), sizeof(struct packet)};
+
+	*l = (struct record_layout){.blocks = blocks | key_blocks, .key_blocks = key_blocks};
+	for (unsigned i = 0; i < BLOCKS; i++) {
+		const struct block_row *row = &block_rows[i];
+
+		if (!(l->blocks >> i & 1))
+			continue;
+		l->record_at[i] = block_place(&r, row->record_size, row->record_align);
+		l->packet_at[i] = block_place(&p, row->facts_size, row->facts_align);
+	}
+	l->record_size = (uint16_t)((r.end + 63) & ~(size_t)63);
+	l->packet_size = (uint16_t)((p.end + 63) & ~(size_t)63);
+}
