@@ -38,6 +38,7 @@ struct path_at {
 
 /* The last name need not exist.  user: whose files may be used besides root's and our own. */
 int path_find(struct path_at *at, const char *path, unsigned user, struct diag *diag);
+int path_find_to_read(struct path_at *at, const char *path, unsigned user, struct diag *diag);
 void path_forget(struct path_at *at);
 
 /* What is there now; -ENOENT. */
@@ -59,8 +60,12 @@ int path_may_rewrite(const struct path_at *at, struct diag *diag);
 int path_own(const struct path_at *at, struct diag *diag);
 /* A pipe or a device, which may be waited for; -EISDIR and the like for what else is there.  A descriptor. */
 int path_open_special(const struct path_at *at, struct diag *diag);
-/* What pitot obeys (a configuration): nobody else may change it.  A descriptor. */
-int path_read(const char *path, struct diag *diag);
+/*
+ * What pitot obeys or trusts (a configuration, a key): nobody else may change it.  Of a sticky directory the
+ * links of its owner are followed, too: nobody else can have made or replaced them.  how: O_NONBLOCK waits
+ * for no pipe's other end, 0 does.  A descriptor.
+ */
+int path_read(const char *path, unsigned user, int how, struct diag *diag);
 int path_remove(const struct path_at *at, struct diag *diag);
 
 /* A directory, made with mode 0700 if it is not there: *made says so.  A descriptor. */

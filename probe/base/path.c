@@ -18,6 +18,7 @@ struct path_walk {
 	struct path_at *at;
 	char rest[PATH_MAX]; /* what has not been walked yet */
 	unsigned links;
+	bool reads;
 };
 
 static bool path_is_ours(uid_t owner)
@@ -75,7 +76,8 @@ static int path_follow(struct path_walk *w, const struct stat *link, struct diag
 
 	if (fstat(at->dir, &dir) != 0)
 		return diag_set(diag, -errno, "%.300s: %s", at->path, strerror(errno));
-	if (!path_is_ours(link->st_uid) || path_others_write(&dir))
+	if (!path_is_ours(link->st_uid) ||
+	    (path_others_write(&dir) && !(w->reads && (dir.st_mode & S_ISVTX) && path_is_ours(dir.st_uid))))
 		return diag_set(
 			diag, -ELOOP,
 			"%.250s: \"%.100s\" is a symbolic link that uid %u made or others may replace: "
@@ -118,9 +120,9 @@ static int path_step(struct path_walk *w, bool *done, struct diag *diag)
 	return r < 0 ? diag_set(diag, r, "%.300s: %s", at->path, strerror(-r)) : 0;
 }
 
-int path_find(struct path_at *at, const char *path, unsigned user, struct diag *diag)
+static int path_walk(struct path_at *at, const char *path, unsigned user, bool reads, struct diag *diag)
 {
-	struct path_walk w = {.at = at};
+	struct path_walk w = {.at = at, .reads = reads};
 	bool done = false;
 	int r;
 
@@ -136,6 +138,16 @@ int path_find(struct path_at *at, const char *path, unsigned user, struct diag *
 	if (r < 0)
 		path_forget(at);
 	return r;
+}
+
+int path_find(struct path_at *at, const char *path, unsigned user, struct diag *diag)
+{
+	return path_walk(at, path, user, false, diag);
+}
+
+int path_find_to_read(struct path_at *at, const char *path, unsigned user, struct diag *diag)
+{
+	return path_walk(at, path, user, true, diag);
 }
 
 void path_forget(struct path_at *at)

@@ -217,15 +217,15 @@ int path_open_special(const struct path_at *at, struct diag *diag)
 	return path_error(at, -EEXIST, diag);
 }
 
-int path_read(const char *path, struct diag *diag)
+int path_read(const char *path, unsigned user, int how, struct diag *diag)
 {
 	struct path_at at;
 	struct stat st;
-	int r = path_find(&at, path, geteuid(), diag), fd = -1;
+	int r = path_find_to_read(&at, path, user, diag), fd = -1;
 
 	if (r < 0)
 		return r;
-	fd = path_open_there(&at, O_RDONLY);
+	fd = path_open_there(&at, O_RDONLY | how);
 	if (fd < 0 || fstat(fd, &st) < 0)
 		r = path_error(&at, fd < 0 ? fd : -errno, diag);
 	else if (S_ISREG(st.st_mode) && (!path_may_own(&at, &st) || (st.st_mode & S_IWOTH)))

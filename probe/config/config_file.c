@@ -154,7 +154,7 @@ static void file_close(FILE **f)
 int config_file_read(struct config_build *b, const char *path, struct diag *diag)
 {
 	struct diag why;
-	int fd = path_read(path, &why);
+	int fd = path_read(path, geteuid(), 0, &why);
 	FILE *f __attribute__((cleanup(file_close))) = fd < 0 ? NULL : fdopen(fd, "r");
 	char *text __attribute__((cleanup(config_free_text))) = NULL;
 	size_t size;

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "pitot/control_protocol.h"
+#include "pitot/path.h"
 
 #define OUT_MAX	   (8u << 20) /* octets of answers that wait for a client */
 #define STEP_LINES 4	      /* requests of one client in a turn: metering is told of in between */
@@ -50,29 +51,36 @@ static struct sockaddr_un control_socket_address(const char *path)
 }
 
 /* Is it a socket that nobody listens on? */
-static bool control_socket_is_stale(const char *path)
+static bool control_socket_is_stale(const struct path_at *place, const struct sockaddr_un *at)
 {
-	struct sockaddr_un at = control_socket_address(path);
 	int fd, r;
 	struct stat st;
 
-	if (lstat(path, &st) < 0 || !S_ISSOCK(st.st_mode))
+	if (path_stat(place, &st) < 0 || !S_ISSOCK(st.st_mode))
 		return false;
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return false;
-	r = connect(fd, (struct sockaddr *)&at, sizeof(at)) < 0 ? errno : 0;
+	r = connect(fd, (const struct sockaddr *)at, sizeof(*at)) < 0 ? errno : 0;
 	close(fd);
 	return r == ECONNREFUSED;
 }
 
-static int control_socket_bind(struct control_socket *s, struct diag *diag)
+/* The place is walked to as all paths are (path.h), and everything is done relative to its directory. */
+static int control_socket_bind_at(struct control_socket *s, const struct path_at *place, struct diag *diag)
 {
-	struct sockaddr_un at = control_socket_address(s->path);
-	mode_t mask = umask(0177);
-	int r = bind(s->fd, (struct sockaddr *)&at, sizeof(at)) < 0 ? errno : 0;
+	char name[sizeof(s->path)];
+	struct sockaddr_un at;
+	mode_t mask = umask(s->has_group ? 0117 : 0177);
+	int r;
 
-	if (r == EADDRINUSE && control_socket_is_stale(s->path) && unlink(s->path) == 0)
+	if (snprintf(name, sizeof(name), "/proc/self/fd/%d/%s", place->dir, place->name) >=
+		    (int)sizeof(name) ||
+	    access("/proc/self/fd", X_OK) < 0)
+		snprintf(name, sizeof(name), "%s", s->path);
+	at = control_socket_address(name);
+	r = bind(s->fd, (struct sockaddr *)&at, sizeof(at)) < 0 ? errno : 0;
+	if (r == EADDRINUSE && control_socket_is_stale(place, &at) && path_remove(place, diag) == 0)
 		r = bind(s->fd, (struct sockaddr *)&at, sizeof(at)) < 0 ? errno : 0;
 	umask(mask);
 	if (r == EADDRINUSE)
@@ -81,12 +89,21 @@ static int control_socket_bind(struct control_socket *s, struct diag *diag)
 				s->path);
 	if (r)
 		return diag_set(diag, -r, "--control %s: %s", s->path, strerror(r));
-	if (s->has_group) {
-		if (lchown(s->path, (uid_t)-1, s->group) < 0 || chmod(s->path, 0660) < 0)
-			return diag_set(diag, -errno, "--control-group: %s: %s", s->path, strerror(errno));
-	}
+	if (s->has_group && fchownat(place->dir, place->name, (uid_t)-1, s->group, AT_SYMLINK_NOFOLLOW) < 0)
+		return diag_set(diag, -errno, "--control-group: %s: %s", s->path, strerror(errno));
 	return listen(s->fd, 64) < 0 ? diag_set(diag, -errno, "--control %s: %s", s->path, strerror(errno))
 				     : 0;
+}
+
+static int control_socket_bind(struct control_socket *s, struct diag *diag)
+{
+	struct path_at place;
+	struct diag why;
+	int r = path_find(&place, s->path, (unsigned)s->config.user, &why);
+
+	r = r < 0 ? diag_set(diag, r, "--control %.480s", why.text) : control_socket_bind_at(s, &place, diag);
+	path_forget(&place);
+	return r;
 }
 
 static int control_socket_find_group(struct control_socket *s, const char *name, struct diag *diag)

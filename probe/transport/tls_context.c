@@ -20,6 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "pitot/path.h"
 #include "tls_internal.h"
 
 #define WARN_DAYS 30 /* before the own certificate expires */
@@ -69,12 +70,15 @@ static int check_key(const struct stat *st, unsigned user, const char *option, c
 static int load_key(struct session *s, const char *option, const char *path, struct diag *diag)
 {
 	SSL_CTX *ctx = ((struct tls *)s->own)->ctx;
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), r = 0;
+	struct diag looked;
+	int fd = path_read(path, s->config.user, O_NONBLOCK, &looked), r = 0;
 	EVP_PKEY *key = NULL;
 	struct stat st;
 	FILE *f = NULL;
 
-	if (fd < 0 || fstat(fd, &st))
+	if (fd < 0)
+		r = diag_set(diag, fd, "%s %.480s", option, looked.text);
+	else if (fstat(fd, &st))
 		r = diag_set(diag, -errno, "%s %.300s: %s", option, path, strerror(errno));
 	if (r == 0)
 		r = check_key(&st, s->config.user, option, path, diag);
@@ -104,10 +108,26 @@ static int on_verify(int good, X509_STORE_CTX *verified)
 	return 1;
 }
 
-static int load_authorities(SSL_CTX *ctx, const char *path, struct diag *diag)
+/* Whether anybody may have put something else there; OpenSSL opens it by its name. */
+static int check_certificates(const char *option, const char *path, unsigned user, struct stat *st,
+			      struct diag *diag)
+{
+	struct diag looked;
+	int fd = path_read(path, user, O_NONBLOCK, &looked), r = 0;
+
+	if (fd < 0)
+		return diag_set(diag, fd, "%s %.480s", option, looked.text);
+	if (fstat(fd, st))
+		r = diag_set(diag, -errno, "%s %.300s: %s", option, path, strerror(errno));
+	close(fd);
+	return r;
+}
+
+static int load_authorities(SSL_CTX *ctx, const char *path, unsigned user, struct diag *diag)
 {
 	struct stat st;
 	bool folder;
+	int r;
 
 	if (!path) {
 		if (SSL_CTX_set_default_verify_paths(ctx) != 1)
@@ -115,8 +135,9 @@ static int load_authorities(SSL_CTX *ctx, const char *path, struct diag *diag)
 					"the system's certificate authorities cannot be read; use --tls-ca");
 		return 0;
 	}
-	if (stat(path, &st))
-		return diag_set(diag, -errno, "--tls-ca %.300s: %s", path, strerror(errno));
+	r = check_certificates("--tls-ca", path, user, &st, diag);
+	if (r)
+		return r;
 	folder = S_ISDIR(st.st_mode);
 	if (SSL_CTX_load_verify_locations(ctx, folder ? NULL : path, folder ? path : NULL) != 1)
 		return diag_set(diag, -EINVAL, "--tls-ca %.300s: no certificates in PEM format (%s)", path,
@@ -147,6 +168,7 @@ static int load_own(struct session *s, struct diag *diag)
 	SSL_CTX *ctx = ((struct tls *)s->own)->ctx;
 	const char *key = c->tls_key ? c->tls_key : c->tls_cert,
 		   *option = c->tls_key ? "--tls-key" : "--tls-cert";
+	struct stat st;
 	int r;
 
 	if (!c->tls_cert && c->tls_key)
@@ -155,6 +177,9 @@ static int load_own(struct session *s, struct diag *diag)
 				c->tls_key);
 	if (!c->tls_cert)
 		return 0;
+	r = check_certificates("--tls-cert", c->tls_cert, c->user, &st, diag);
+	if (r)
+		return r;
 	if (SSL_CTX_use_certificate_chain_file(ctx, c->tls_cert) != 1)
 		return diag_set(diag, -EINVAL, "--tls-cert %.300s: not a certificate in PEM format (%s)",
 				c->tls_cert, why());
@@ -198,7 +223,7 @@ int tls_setup(struct session *s, const SSL_METHOD *method, int least_version, st
 	SSL_CTX_set_verify(tls->ctx, SSL_VERIFY_PEER, on_verify);
 	SSL_CTX_set_default_passwd_cb(tls->ctx, no_password);
 	SSL_CTX_set_client_cert_cb(tls->ctx, on_asked);
-	r = load_authorities(tls->ctx, s->config.tls_ca, diag);
+	r = load_authorities(tls->ctx, s->config.tls_ca, s->config.user, diag);
 	return r ? r : load_own(s, diag);
 }
 

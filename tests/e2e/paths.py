@@ -77,11 +77,15 @@ def before():
         place.symlink("x.json")
         refused("json is a symbolic link", place, "-n", f"json:{theirs}/x.json")
         refused("--config is a symbolic link", place, "--config", place.symlink("conf"))
+        tls = ("-n", "ipfix+tls://127.0.0.1:9")
+        for option in ("--tls-ca", "--tls-cert"):
+            refused(f"{option} is a symbolic link", place, *tls, option, place.symlink("pem"))
         link = place.symlink("link", place.victim_folder)
         tcp = f"ipfix+tcp://127.0.0.1:{e.free_port()}"
         for args in (("-n", f"json:{link}/x"), ("-n", "json:/dev/null", "--stats", f"{link}/x"),
                      ("-n", "json:/dev/null", "-p", f"{link}/x"), ("-n", tcp, "--spool", link),
-                     ("-n", tcp, "--spool", f"{link}/new"), ("--config", f"{link}/x")):
+                     ("-n", tcp, "--spool", f"{link}/new"), ("--config", f"{link}/x"),
+                     (*tls, "--tls-ca", f"{link}/x"), ("-n", "json:/dev/null", "--control", f"{link}/x")):
             refused(f"a directory on the way is a symbolic link: {args}", place, *args)
 
 

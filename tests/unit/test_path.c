@@ -95,7 +95,7 @@ static int operate(enum operation o, const char *path, struct diag *diag)
 
 	*diag = (struct diag){""};
 	if (o == READ) {
-		r = path_read(path, diag);
+		r = path_read(path, OURS, 0, diag);
 	} else {
 		r = path_find(&at, path, OURS, diag);
 		if (r == 0)
@@ -205,6 +205,22 @@ static void test_links_of_others(void **state)
 	}
 	assert_holds("victim/file", "secret");
 	assert_holds("victim/file.part", "secret");
+}
+
+/* As in a volume of secrets: a sticky directory, in which root has links of its own. */
+static void test_links_in_a_sticky_directory(void **state)
+{
+	(void)state;
+	needs_root();
+	make_directory("volume", 0, 01777);
+	make_directory("volume/data", 0, 0755);
+	make("volume/data/key", "secret", 0);
+	make_link("data/key", "volume/key", 0);
+	make_link("data/key", "volume/planted", HOSTILE);
+	assert_done(READ, at_root("volume/key"));
+	assert_refused(READ, at_root("volume/planted"), -ELOOP);
+	assert_refused(REWRITE, at_root("volume/key"), -ELOOP);
+	assert_holds("volume/data/key", "secret");
 }
 
 /* ---- what stands at the place */
@@ -418,6 +434,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		IN_DIRECTORY(test_links_of_the_administrator),
 		IN_DIRECTORY(test_links_of_others),
+		IN_DIRECTORY(test_links_in_a_sticky_directory),
 		IN_DIRECTORY(test_planted_meanwhile),
 		IN_DIRECTORY(test_owners),
 		IN_DIRECTORY(test_new_files),
