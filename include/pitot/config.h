@@ -105,6 +105,7 @@ struct config {
 	char *stats_path;   /* "-": stderr */
 	char *control_path; /* "none"; NULL: the default, where that is possible */
 	char *control_group;
+	char *metrics; /* [ADDR:]PORT */
 	int log; /* enum config_log */
 	bool quiet;
 	bool daemon;

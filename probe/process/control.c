@@ -413,7 +413,8 @@ static void control_close_socket(struct control *r)
 	if (!r->socket)
 		return;
 	control_socket_close(r->socket);
-	if (opener_remove(r->confine.files_opener, r->confine.control_path, &diag) < 0)
+	if (r->confine.control_path[0] &&
+	    opener_remove(r->confine.files_opener, r->confine.control_path, &diag) < 0)
 		log_debug("--control %s", diag.text); /* the next start replaces it */
 }
 
@@ -429,6 +430,7 @@ static void control_close(struct control *r)
 		close(r->pid_fd);
 	interfaces_deinit(&r->interfaces);
 	control_close_socket(r);
+	metrics_stop(&r->metrics);
 	service_close(&r->service);
 	confine_deinit(&r->confine);
 	if (r->signal_fd >= 0)
@@ -466,8 +468,13 @@ int control_run(const struct config *config, int argc, char **argv)
 			    .done_fd = -1,
 			    .service = {.fd = -1}};
 	struct diag diag = {""};
-	int ret = config->daemon ? daemon_fork(&diag) : 0;
+	int ret = 0;
 
+	if (config->metrics && metrics_check(config->metrics, &diag) < 0) {
+		log_error("%s", diag.text);
+		return 2;
+	}
+	ret = config->daemon ? daemon_fork(&diag) : 0;
 	r.start = clock_now();
 	if (PITOT_TEST_HOOKS)
 		r.start.monotonic_ns -= clock_planned_uptime_ns();

@@ -13,6 +13,7 @@
 #include "names.h"
 #include "control_socket.h"
 #include "ledger.h"
+#include "metrics.h"
 #include "shared.h"
 
 struct control {
@@ -42,6 +43,8 @@ struct control {
 	struct interfaces interfaces;
 	struct service service;
 	struct control_socket *socket;	   /* NULL: none */
+	struct metrics metrics;
+	int metrics_client; /* its conversation, until the control socket has it; -1 */
 	struct metering_timeouts timeouts; /* in force */
 	uint32_t max_rate;		   /* likewise: --max-export-rate */
 	uint64_t turns; /* of the metering processes' loops, when the service manager was last told of them */

@@ -82,10 +82,11 @@ static json_t *control_request_statistics(struct control *r, const json_t *reque
 
 static json_t *control_request_metrics(struct control *r, const json_t *request, struct diag *diag)
 {
-	char *text = control_report_text(r, report_openmetrics);
+	const char *format = json_string_value(json_object_get(request, "format"));
+	bool open = format && !strcmp(format, "openmetrics");
+	char *text = control_report_text(r, open ? report_openmetrics : report_prometheus);
 	json_t *result = text ? json_string(text) : NULL;
 
-	(void)request;
 	free(text);
 	return result ? result : control_refuse(diag, "out of memory");
 }

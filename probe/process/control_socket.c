@@ -27,6 +27,7 @@ struct control_client {
 	char *out;
 	size_t n_out, sent;
 	bool ended; /* sends no more */
+	bool own;
 };
 
 struct control_socket {
@@ -123,7 +124,7 @@ int control_socket_open(struct control_socket **sp, const struct control_socket_
 	struct control_socket *s;
 	int r;
 
-	if (strlen(config->path) >= sizeof(s->path))
+	if (config->path && strlen(config->path) >= sizeof(s->path))
 		return diag_set(diag, -ENAMETOOLONG,
 				"--control %.60s...: a socket's path has at most %zu octets", config->path,
 				sizeof(s->path) - 1);
@@ -131,6 +132,11 @@ int control_socket_open(struct control_socket **sp, const struct control_socket_
 	if (!s)
 		return diag_set(diag, -ENOMEM, "--control: out of memory");
 	s->config = *config;
+	s->fd = -1;
+	*sp = s;
+	if (!config->path)
+		return 0;
+	*sp = NULL;
 	snprintf(s->path, sizeof(s->path), "%s", config->path);
 	s->config.path = s->path;
 	s->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -165,8 +171,16 @@ void control_socket_close(struct control_socket *s)
 		return;
 	while (s->n_clients)
 		control_socket_drop(s, 0);
-	close(s->fd);
+	if (s->fd >= 0)
+		close(s->fd);
 	free(s);
+}
+
+void control_socket_add(struct control_socket *s, int fd)
+{
+	if (s->n_clients == CONTROL_CLIENTS_MAX)
+		control_socket_drop(s, 0);
+	s->clients[s->n_clients++] = (struct control_client){.fd = fd, .own = true};
 }
 
 void control_socket_get_stats(const struct control_socket *s, struct control_socket_stats *stats)
@@ -208,12 +222,13 @@ static bool control_socket_may(const struct control_socket *s, int fd)
 /* The one that was silent longest makes room. */
 static void control_socket_make_room(struct control_socket *s)
 {
-	unsigned oldest = 0;
+	unsigned oldest = CONTROL_CLIENTS_MAX;
 
 	if (s->n_clients < CONTROL_CLIENTS_MAX)
 		return;
-	for (unsigned i = 1; i < s->n_clients; i++)
-		if (s->clients[i].heard_ns < s->clients[oldest].heard_ns)
+	for (unsigned i = 0; i < s->n_clients; i++)
+		if (!s->clients[i].own &&
+		    (oldest == CONTROL_CLIENTS_MAX || s->clients[i].heard_ns < s->clients[oldest].heard_ns))
 			oldest = i;
 	control_socket_drop(s, oldest);
 	s->stats.cut_off++;
@@ -221,7 +236,7 @@ static void control_socket_make_room(struct control_socket *s)
 
 static void control_socket_accept(struct control_socket *s, uint64_t now_ns)
 {
-	for (unsigned n = 0; n < CONTROL_CLIENTS_MAX; n++) {
+	for (unsigned n = 0; s->fd >= 0 && n < CONTROL_CLIENTS_MAX; n++) {
 		int fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 		if (fd < 0)
@@ -241,7 +256,7 @@ static void control_socket_accept(struct control_socket *s, uint64_t now_ns)
 static bool control_client_send(struct control_client *c)
 {
 	while (c->sent < c->n_out) {
-		ssize_t n = send(c->fd, c->out + c->sent, c->n_out - c->sent, MSG_NOSIGNAL);
+		ssize_t n = send(c->fd, c->out + c->sent, c->n_out - c->sent, MSG_NOSIGNAL | MSG_DONTWAIT);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -333,7 +348,7 @@ nfds_t control_socket_polls(const struct control_socket *s, struct pollfd polls[
 
 	if (!s)
 		return 0;
-	polls[n++] = (struct pollfd){.fd = s->fd, .events = POLLIN};
+	polls[n++] = (struct pollfd){.fd = s->fd, .events = POLLIN}; /* -1 is passed over */
 	for (unsigned i = 0; i < s->n_clients; i++) {
 		const struct control_client *c = &s->clients[i];
 

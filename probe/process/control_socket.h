@@ -18,7 +18,7 @@
 enum { CONTROL_CLIENTS_MAX = 16, CONTROL_POLLS = CONTROL_CLIENTS_MAX + 1 };
 
 struct control_socket_config {
-	const char *path;
+	const char *path;  /* NULL: none; only who is added */
 	const char *group; /* whose members may, too; NULL: none */
 	uid_t user;	   /* who may besides root: whom pitot becomes */
 	/* One request, without its line feed; the answer, allocated, which must be one line: NULL cuts the
@@ -38,6 +38,9 @@ int control_socket_open(struct control_socket **sp, const struct control_socket_
 			struct diag *diag);
 /* The path stays: removing it may need rights that are gone. */
 void control_socket_close(struct control_socket *s); /* NULL is fine */
+/* A conversation with somebody of our own, which is never cut off to make room.  fd is the socket's from here
+ * on. */
+void control_socket_add(struct control_socket *s, int fd);
 void control_socket_get_stats(const struct control_socket *s, struct control_socket_stats *stats);
 
 /* What to wait for; NULL: 0. */

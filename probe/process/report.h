@@ -12,7 +12,8 @@
 void report_json(FILE *out, const struct ledger *l);
 /* For people: what mattered. */
 void report_text(FILE *out, const struct ledger *l);
-/* For Prometheus: text format 0.0.4. */
+/* For Prometheus: text format 0.0.4, and OpenMetrics 1.0. */
+void report_prometheus(FILE *out, const struct ledger *l);
 void report_openmetrics(FILE *out, const struct ledger *l);
 
 #endif

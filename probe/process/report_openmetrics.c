@@ -29,13 +29,15 @@ static void metrics_name(FILE *out, const char *prefix, const struct ledger_row 
 	fprintf(out, "pitot_%s%s%s", prefix, row->metric, row->kind == LEDGER_COUNTER ? "_total" : "");
 }
 
-static void metrics_head(FILE *out, const char *prefix, const struct ledger_row *row, const char *help)
+/* OpenMetrics names a counter without what its samples end in. */
+static void metrics_head(FILE *out, bool open, const char *prefix, const struct ledger_row *row,
+			 const char *help)
 {
-	fputs("# HELP ", out);
-	metrics_name(out, prefix, row);
-	fprintf(out, " %s\n# TYPE ", help);
-	metrics_name(out, prefix, row);
-	fprintf(out, " %s\n", row->kind == LEDGER_COUNTER ? "counter" : "gauge");
+	const char *end = row->kind == LEDGER_COUNTER && !open ? "_total" : "";
+
+	fprintf(out, "# HELP pitot_%s%s%s %s\n", prefix, row->metric, end, help);
+	fprintf(out, "# TYPE pitot_%s%s%s %s\n", prefix, row->metric, end,
+		row->kind == LEDGER_COUNTER ? "counter" : "gauge");
 }
 
 static void metrics_value(FILE *out, const struct ledger_row *row, uint64_t value)
@@ -73,7 +75,7 @@ static const char *metrics_help(const struct ledger_row *row)
 	return row->help;
 }
 
-static void metrics_numbers(FILE *out, const struct ledger *l)
+static void metrics_numbers(FILE *out, bool open, const struct ledger *l)
 {
 	const char *last = "";
 
@@ -81,7 +83,7 @@ static void metrics_numbers(FILE *out, const struct ledger *l)
 		const struct ledger_row *row = &ledger_rows[i];
 
 		if (strcmp(row->metric, last) != 0)
-			metrics_head(out, "", row, metrics_help(row));
+			metrics_head(out, open, "", row, metrics_help(row));
 		last = row->metric;
 		if (l->values[i] == LEDGER_UNKNOWN)
 			continue;
@@ -91,12 +93,12 @@ static void metrics_numbers(FILE *out, const struct ledger *l)
 	}
 }
 
-static void metrics_collectors(FILE *out, const struct ledger *l)
+static void metrics_collectors(FILE *out, bool open, const struct ledger *l)
 {
 	for (unsigned i = 0; i < LEDGER_COLLECTOR_NUMBERS && l->n_collectors; i++) {
 		const struct ledger_row *row = &ledger_collector_rows[i];
 
-		metrics_head(out, "collector_", row, row->help);
+		metrics_head(out, open, "collector_", row, row->help);
 		for (unsigned k = 0; k < l->n_collectors; k++) {
 			metrics_name(out, "collector_", row);
 			fputs("{collector=\"", out);
@@ -117,7 +119,7 @@ static void metrics_collectors(FILE *out, const struct ledger *l)
 	}
 }
 
-void report_openmetrics(FILE *out, const struct ledger *l)
+static void metrics_page(FILE *out, bool open, const struct ledger *l)
 {
 	fprintf(out,
 		"# HELP pitot_build_info the program that these numbers are of\n# TYPE pitot_build_info "
@@ -129,10 +131,21 @@ void report_openmetrics(FILE *out, const struct ledger *l)
 		"gauge\n"
 		"pitot_uptime_seconds %" PRIu64 ".%03" PRIu64 "\n",
 		l->duration_ns / NS_PER_SEC, l->duration_ns / NS_PER_MSEC % 1000);
-	metrics_numbers(out, l);
-	metrics_collectors(out, l);
+	metrics_numbers(out, open, l);
+	metrics_collectors(out, open, l);
 	fprintf(out,
 		"# HELP pitot_ledger_balanced whether every packet is in exactly one counter\n"
 		"# TYPE pitot_ledger_balanced gauge\npitot_ledger_balanced %d\n",
 		l->balanced);
+}
+
+void report_prometheus(FILE *out, const struct ledger *l)
+{
+	metrics_page(out, false, l);
+}
+
+void report_openmetrics(FILE *out, const struct ledger *l)
+{
+	metrics_page(out, true, l);
+	fputs("# EOF\n", out);
 }

@@ -303,17 +303,39 @@ static int setup_control_socket(struct control *r, struct diag *diag)
 	r->max_rate = c->max_export_rate;
 	r->timeouts = (struct metering_timeouts){c->active_ns, c->inactive_ns, c->tcp_end_ns};
 	if (!s.path[0])
+		s.path = NULL;
+	if (!s.path && r->metrics_client < 0)
 		return 0;
 	if (!control_requests_exist())
 		return diag_set(diag, -ENOTSUP, "--control: this build has no JSON library");
 	ret = control_socket_open(&r->socket, &s, diag);
 	if (ret < 0)
 		r->confine.control_path[0] = '\0'; /* it is another's */
-	if (ret == 0 || c->control_path)
+	if (ret < 0 && c->control_path)
 		return ret;
-	/* another pitot may measure the same interface: this one then has none unless it is told a name */
-	log_warning("%s", diag->text);
-	return 0;
+	if (ret < 0) {
+		/* another pitot may measure the same interface: this one then has none unless it is told a
+		 * name */
+		log_warning("%s", diag->text);
+		s.path = NULL;
+		ret = control_socket_open(&r->socket, &s, diag);
+	}
+	if (ret == 0 && r->metrics_client >= 0)
+		control_socket_add(r->socket, r->metrics_client);
+	r->metrics_client = -1;
+	return ret;
+}
+
+/* A process of its own: before there are threads, and anything that it should not have. */
+static int setup_metrics(struct control *r, struct diag *diag)
+{
+	const struct config *c = r->config;
+	struct metrics_config m = {.listen = c->metrics,
+				   .user = c->user,
+				   .stay_root = c->stay_root,
+				   .sandbox = c->sandbox != CONFIG_SANDBOX_OFF};
+
+	return c->metrics ? metrics_start(&r->metrics, &m, &r->metrics_client, diag) : 0;
 }
 
 /* Before anything else: what an earlier process still writes to must not be touched while it does. */
@@ -361,6 +383,9 @@ int setup_open(struct control *r, struct diag *diag)
 	setup_choose_control(r);
 	if (ret == 0)
 		ret = confine_start_opener(&r->confine, c, r->captures, diag);
+	r->metrics_client = -1;
+	if (ret == 0)
+		ret = setup_metrics(r, diag);
 	if (ret == 0)
 		ret = setup_shared(r, diag);
 	if (ret == 0)

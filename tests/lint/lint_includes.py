@@ -58,6 +58,7 @@ LIBRARIES = {
     r"linux/if_packet\.h": {"capture"},
     r"(bpf|xdp)/.*\.h": {"capture"},
     r"seccomp\.h": {"sandbox"},
+    r"microhttpd\.h": {"process"},
     r"jansson\.h": {"ctl", "process"},
 }
 

@@ -20,6 +20,8 @@ EXCEPTIONS = {
     "ctl/client.c": "end to end: tests/e2e/control.py",
     "ctl/pitotctl.c": "end to end: tests/e2e/control.py",
     "ctl/show.c": "end to end: tests/e2e/control.py",
+    "process/metrics.c": "end to end: tests/e2e/metrics.py",
+    "process/metrics_none.c": "says that there is none",
     "process/control_requests.c": "end to end: tests/e2e/control.py",
     "process/control_requests_none.c": "says that there is none",
     "process/confine.c": "end to end: tests/e2e/sandbox.py",

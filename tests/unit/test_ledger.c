@@ -167,7 +167,7 @@ static void test_text(void **state)
 static void test_openmetrics(void **state)
 {
 	struct report r = sample();
-	char *s = strdup(write_report(report_openmetrics, &r)), *save = NULL, last[128] = "";
+	char *s = strdup(write_report(report_prometheus, &r)), *save = NULL, last[128] = "";
 
 	(void)state;
 	assert_non_null(strstr(s, "\npitot_received_packets_total 10\n"));
@@ -175,7 +175,7 @@ static void test_openmetrics(void **state)
 	assert_non_null(strstr(s, "\npitot_interface_gap_seconds_total 2.250\n"));
 	assert_non_null(strstr(s, "\npitot_table_packets 3\n"));
 	assert_non_null(
-		strstr(s, "\npitot_collector_not_sent_octets_total{collector=\"udp://a\\\"b\\\\c:1\"} 50\n"));
+		strstr(s, "\npitot_collector_not_sent_bytes_total{collector=\"udp://a\\\"b\\\\c:1\"} 50\n"));
 	assert_non_null(strstr(s, "\npitot_collector_up{collector=\"udp://a\\\"b\\\\c:1\"} 1\n"));
 	assert_non_null(strstr(s, "\npitot_ledger_balanced 1\n"));
 	for (char *line = strtok_r(s, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
@@ -197,6 +197,18 @@ static void test_openmetrics(void **state)
 		}
 	}
 	free(s);
+}
+
+/* The other format: a counter without _total where it is announced, and an end. */
+static void test_openmetrics_form(void **state)
+{
+	struct report r = sample();
+	const char *s = write_report(report_openmetrics, &r);
+
+	(void)state;
+	assert_non_null(
+		strstr(s, "# TYPE pitot_received_packets counter\npitot_received_packets_total 10\n"));
+	assert_string_equal(s + strlen(s) - 6, "# EOF\n");
 }
 
 static void test_add(void **state)
@@ -221,7 +233,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_values),	    cmocka_unit_test(test_equations),
 		cmocka_unit_test(test_json),	    cmocka_unit_test(test_text),
-		cmocka_unit_test(test_openmetrics), cmocka_unit_test(test_add),
+		cmocka_unit_test(test_openmetrics), cmocka_unit_test(test_openmetrics_form),
+		cmocka_unit_test(test_add),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,304 @@
+/*
+ * metrics: see metrics.h.
+ *
+ * libmicrohttpd reads HTTP; a request for /metrics asks control for its page, over a socket pair, in the
+ * protocol of the control socket.  A scraper that asks often, slowly or never ends keeps this process busy
+ * and nobody else.
+ */
+#include "metrics.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <microhttpd.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "pitot/sandbox.h"
+
+#define CONNECTIONS_MAX	   16
+#define CONNECTION_SECONDS 10
+#define ANSWER_MS	   5000
+#define PAGE_MAX	   (16u << 20)
+#define STOP_MS		   500
+
+static const char type_text[] = "text/plain; version=0.0.4; charset=utf-8";
+static const char type_openmetrics[] = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/* ---- where to listen */
+
+union metrics_address {
+	struct sockaddr any;
+	struct sockaddr_in ip4;
+	struct sockaddr_in6 ip6;
+};
+
+static int metrics_parse(union metrics_address *at, socklen_t *size, const char *text, struct diag *diag)
+{
+	const char *colon = strrchr(text, ':'), *port = colon ? colon + 1 : text;
+	size_t len = colon ? (size_t)(colon - text) : 0;
+	bool bracketed = len > 2 && text[0] == '[' && text[len - 1] == ']';
+	char address[64] = "127.0.0.1", *end;
+	unsigned long number = strtoul(port, &end, 10);
+
+	*at = (union metrics_address){0};
+	if (port[0] < '0' || port[0] > '9' || *end || number < 1 || number > 65535)
+		return diag_set(diag, -EINVAL,
+				"--metrics %.80s: a port from 1 to 65535 is wanted, or ADDR:PORT", text);
+	if (len >= sizeof(address))
+		return diag_set(diag, -EINVAL, "--metrics %.80s: is no address", text);
+	if (len)
+		snprintf(address, sizeof(address), "%.*s", (int)(bracketed ? len - 2 : len),
+			 text + bracketed);
+	if (inet_pton(AF_INET, address, &at->ip4.sin_addr) == 1) {
+		at->ip4.sin_family = AF_INET;
+		at->ip4.sin_port = htons((uint16_t)number);
+		*size = sizeof(at->ip4);
+	} else if (bracketed && inet_pton(AF_INET6, address, &at->ip6.sin6_addr) == 1) {
+		at->ip6.sin6_family = AF_INET6;
+		at->ip6.sin6_port = htons((uint16_t)number);
+		*size = sizeof(at->ip6);
+	} else {
+		return diag_set(diag, -EINVAL,
+				"--metrics %.80s: '%s' is no address (IPv6 stands in brackets)", text,
+				address);
+	}
+	return 0;
+}
+
+int metrics_check(const char *listen, struct diag *diag)
+{
+	union metrics_address at;
+	socklen_t size = 0;
+
+	return metrics_parse(&at, &size, listen, diag);
+}
+
+static int metrics_listen(const char *text, struct diag *diag)
+{
+	union metrics_address at;
+	socklen_t size = 0;
+	int r = metrics_parse(&at, &size, text, diag), fd;
+
+	if (r < 0)
+		return r;
+	fd = socket(at.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return diag_set(diag, -errno, "--metrics %.80s: %s", text, strerror(errno));
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int));
+	if (at.any.sa_family == AF_INET6)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &(int){1}, sizeof(int));
+	if (bind(fd, &at.any, size) < 0 || listen(fd, 32) < 0) {
+		r = diag_set(diag, -errno, "--metrics %.80s: %s", text, strerror(errno));
+		close(fd);
+		return r;
+	}
+	return fd;
+}
+
+/* ---- the conversation with control */
+
+struct metrics_server {
+	int ask;
+	char *in;
+	size_t n_in, size;
+	bool gone; /* control has ended */
+};
+
+static bool metrics_receive(struct metrics_server *s)
+{
+	while (!s->n_in || !memchr(s->in, '\n', s->n_in)) {
+		struct pollfd p = {.fd = s->ask, .events = POLLIN};
+		ssize_t n;
+
+		if (s->n_in == s->size) {
+			char *grown = s->size < PAGE_MAX ? realloc(s->in, s->size * 2 + 65536) : NULL;
+
+			if (!grown)
+				return false;
+			s->in = grown;
+			s->size = s->size * 2 + 65536;
+		}
+		if (poll(&p, 1, ANSWER_MS) <= 0)
+			return false;
+		n = recv(s->ask, s->in + s->n_in, s->size - s->n_in, 0);
+		if (n <= 0) {
+			s->gone = true;
+			return false;
+		}
+		s->n_in += (size_t)n;
+	}
+	return true;
+}
+
+/* The page, allocated; NULL: control did not answer in time. */
+static char *metrics_page(struct metrics_server *s, bool openmetrics)
+{
+	const char *request = openmetrics ? "{\"command\":\"metrics\",\"format\":\"openmetrics\"}\n"
+					  : "{\"command\":\"metrics\"}\n";
+	json_t *answer;
+	char *page = NULL;
+
+	s->n_in = 0; /* an answer that came too late is nobody's */
+	if (send(s->ask, request, strlen(request), MSG_NOSIGNAL) < 0 || !metrics_receive(s))
+		return NULL;
+	answer = json_loadb(s->in, (size_t)((char *)memchr(s->in, '\n', s->n_in) - s->in), 0, NULL);
+	if (json_is_string(json_object_get(answer, "result")))
+		page = strdup(json_string_value(json_object_get(answer, "result")));
+	json_decref(answer);
+	return page;
+}
+
+/* ---- HTTP */
+
+static enum MHD_Result metrics_reply(struct MHD_Connection *c, unsigned status, const char *type, char *text,
+				     enum MHD_ResponseMemoryMode mode)
+{
+	struct MHD_Response *r = MHD_create_response_from_buffer(strlen(text), text, mode);
+	enum MHD_Result done = MHD_NO;
+
+	if (r && MHD_add_response_header(r, "Content-Type", type) == MHD_YES)
+		done = MHD_queue_response(c, status, r);
+	if (r)
+		MHD_destroy_response(r);
+	return done;
+}
+
+static enum MHD_Result metrics_say(struct MHD_Connection *c, unsigned status, const char *text)
+{
+	return metrics_reply(c, status, "text/plain; charset=utf-8", (char *)(uintptr_t)text,
+			     MHD_RESPMEM_PERSISTENT);
+}
+
+static enum MHD_Result metrics_answer(void *cls, struct MHD_Connection *c, const char *url,
+				      const char *method, const char *version, const char *data, size_t *size,
+				      void **state)
+{
+	const char *accept = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Accept");
+	bool openmetrics = accept && strstr(accept, "application/openmetrics-text");
+	char *page;
+
+	(void)version;
+	(void)data;
+	(void)state;
+	if (*size) {
+		*size = 0; /* nobody wants what was sent */
+		return MHD_YES;
+	}
+	if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
+		return metrics_say(c, MHD_HTTP_METHOD_NOT_ALLOWED, "GET is understood here\n");
+	if (!strcmp(url, "/"))
+		return metrics_say(c, MHD_HTTP_OK, "pitot: /metrics\n");
+	if (strcmp(url, "/metrics") != 0)
+		return metrics_say(c, MHD_HTTP_NOT_FOUND, "there is /metrics\n");
+	page = metrics_page(cls, openmetrics);
+	if (!page)
+		return metrics_say(c, MHD_HTTP_SERVICE_UNAVAILABLE, "pitot did not answer in time\n");
+	return metrics_reply(c, MHD_HTTP_OK, openmetrics ? type_openmetrics : type_text, page,
+			     MHD_RESPMEM_MUST_FREE);
+}
+
+static void metrics_serve(int listener, int ask)
+{
+	struct metrics_server s = {.ask = ask};
+	struct MHD_Daemon *d =
+		MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, metrics_answer, &s, MHD_OPTION_LISTEN_SOCKET,
+				 listener, MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX,
+				 MHD_OPTION_CONNECTION_TIMEOUT, CONNECTION_SECONDS, MHD_OPTION_END);
+
+	while (d && !s.gone) {
+		struct pollfd p = {.fd = ask, .events = 0};
+
+		if (MHD_run_wait(d, STOP_MS / 2) != MHD_YES)
+			break;
+		s.gone |= poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR));
+	}
+	if (d)
+		MHD_stop_daemon(d);
+	free(s.in);
+}
+
+/* ---- the process */
+
+/* Nothing is open but standard error, the listener and the conversation. */
+static void metrics_close_others(int listener, int ask)
+{
+	int low = listener < ask ? listener : ask, high = listener < ask ? ask : listener;
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	for (int fd = 0; null >= 0 && fd < 2; fd++)
+		dup2(null, fd);
+
+	if (low > 3)
+		close_range(3, (unsigned)low - 1, 0);
+	if (low + 1 < high)
+		close_range((unsigned)low + 1, (unsigned)high - 1, 0);
+	close_range((unsigned)high + 1, ~0u, 0);
+}
+
+static int metrics_child(const struct metrics_config *config, int listener, int ask)
+{
+	static const char *const nothing[] = {NULL};
+	struct sandbox_config sandbox = {.mode = config->sandbox ? SANDBOX_ON : SANDBOX_OFF,
+					 .user = config->user,
+					 .stay_root = config->stay_root,
+					 .read_paths = nothing,
+					 .write_paths = nothing};
+	struct sandbox *s = NULL;
+	struct diag diag;
+
+	prctl(PR_SET_NAME, "pitot-metrics");
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	metrics_close_others(listener, ask);
+	if (sandbox_enter(&s, &sandbox, &diag) < 0)
+		return 1;
+	metrics_serve(listener, ask);
+	sandbox_free(s);
+	return 0;
+}
+
+int metrics_start(struct metrics *m, const struct metrics_config *config, int *client, struct diag *diag)
+{
+	int listener = metrics_listen(config->listen, diag), ends[2];
+	pid_t pid;
+
+	if (listener < 0)
+		return listener;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0) {
+		int r = diag_set(diag, -errno, "--metrics: %s", strerror(errno));
+
+		close(listener);
+		return r;
+	}
+	pid = fork();
+	if (pid == 0)
+		_exit(metrics_child(config, listener, ends[1]));
+	close(listener);
+	close(ends[1]);
+	if (pid < 0) {
+		close(ends[0]);
+		return diag_set(diag, -errno, "--metrics: %s", strerror(errno));
+	}
+	m->pid = pid;
+	*client = ends[0];
+	return 0;
+}
+
+void metrics_stop(struct metrics *m)
+{
+	for (unsigned waited_ms = 0; m->pid > 0 && waitpid(m->pid, NULL, WNOHANG) == 0; waited_ms += 10) {
+		if (waited_ms >= STOP_MS)
+			kill(m->pid, SIGKILL);
+		poll(NULL, 0, 10);
+	}
+	m->pid = 0;
+}

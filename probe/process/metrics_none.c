@@ -1,0 +1,22 @@
+/* metrics: see metrics.h.  This build has no HTTP library. */
+#include "metrics.h"
+
+#include <errno.h>
+
+int metrics_check(const char *listen, struct diag *diag)
+{
+	(void)listen;
+	return diag_set(diag, -EINVAL, "--metrics: this build has no HTTP library (libmicrohttpd)");
+}
+
+int metrics_start(struct metrics *m, const struct metrics_config *config, int *client, struct diag *diag)
+{
+	(void)m;
+	(void)client;
+	return metrics_check(config->listen, diag);
+}
+
+void metrics_stop(struct metrics *m)
+{
+	(void)m;
+}
