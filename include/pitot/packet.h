@@ -21,6 +21,7 @@ enum frame_flags {
 	FRAME_VLAN = 1,	   /* vlan_tci is a tag that the kernel took out of the frame */
 	FRAME_INGRESS = 2, /* received by the interface */
 	FRAME_EGRESS = 4,  /* sent by it */
+	FRAME_MOVED = 8,   /* time_ns is the nearest that can be said, and not the frame's */
 };
 
 struct frame {

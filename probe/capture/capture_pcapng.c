@@ -312,6 +312,10 @@ static inline int pcapng_lend(struct capture_pcapng *f, const struct block *k, s
 			.wire_len = p.wire_len,
 			.time_ns = pcapng_interface_time(p.interface, p.ticks),
 			.point = w->config.point,
+			.flags = p.ticks < p.interface->plain_end ||
+						 !pcapng_interface_moves(p.interface, p.ticks)
+					 ? 0
+					 : FRAME_MOVED,
 		};
 	}
 	w->packet++;

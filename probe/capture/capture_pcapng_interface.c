@@ -44,9 +44,21 @@ static unsigned_wide interface_ns(uint8_t resolution, uint64_t ticks)
 	return exponent <= 9 + 19 ? ticks / power_of_10(exponent - 9) : 0;
 }
 
+static wide interface_time(const struct pcapng_interface *i, uint64_t ticks)
+{
+	return (wide)interface_ns(i->resolution, ticks) + (wide)i->offset_s * (wide)NS_PER_SEC;
+}
+
+bool pcapng_interface_moves(const struct pcapng_interface *i, uint64_t ticks)
+{
+	wide ns = interface_time(i, ticks);
+
+	return ns < 0 || ns > INT64_MAX;
+}
+
 uint64_t pcapng_interface_odd_time(const struct pcapng_interface *i, uint64_t ticks)
 {
-	wide ns = (wide)interface_ns(i->resolution, ticks) + (wide)i->offset_s * (wide)NS_PER_SEC;
+	wide ns = interface_time(i, ticks);
 
 	if (ns < 0)
 		return 0;

@@ -69,6 +69,9 @@ static inline uint64_t pcapng_interface_time(const struct pcapng_interface *i, u
 	return ticks < i->plain_end ? ticks * i->multiply : pcapng_interface_odd_time(i, ticks);
 }
 
+/* Is that not the packet's own time, but the nearest that can be said? */
+bool pcapng_interface_moves(const struct pcapng_interface *i, uint64_t ticks);
+
 static inline uint32_t pcapng_u32(const uint8_t *p, bool swapped)
 {
 	uint32_t v;

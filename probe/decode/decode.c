@@ -157,6 +157,8 @@ static inline __attribute__((always_inline)) void decode_one(const struct decode
 			p->direction = FLOW_DIRECTION_EGRESS;
 			p->egress = f->ifindex;
 		}
+		if (f->flags & FRAME_MOVED)
+			p->notes |= PACKET_NOTE_TIME_MOVED;
 		if (f->flags & FRAME_VLAN) { /* the kernel took the outermost tag out */
 			p->vlan = f->vlan_tci & 0xfff;
 			p->link_octets += 4;

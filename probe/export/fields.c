@@ -166,21 +166,33 @@ int exporter_check_fields(const char *fields, struct diag *diag)
 	return fields_templates(&v4, &v6, PX, &config, diag);
 }
 
+/* "4"; "2/1": in IPFIX, in NetFlow v9. */
+static void list_octets(char *text, size_t size, const struct ie *ie)
+{
+	char ipfix[12] = "varies";
+
+	if (ie->length != IE_VARIABLE)
+		snprintf(ipfix, sizeof(ipfix), "%u", ie->length);
+	if ((ie->protocols & (P9 | PX)) == (P9 | PX) && ie->length9 != ie->length)
+		snprintf(text, size, "%s/%u", ipfix, ie->length9);
+	else
+		snprintf(text, size, "%s", ipfix);
+}
+
 void exporter_list_fields(void (*print)(void *ctx, const char *line), void *ctx)
 {
 	char line[128];
 
-	snprintf(line, sizeof(line), "%6s  %-28s %-6s %-14s %s", "number", "name", "octets", "formats", "in");
+	snprintf(line, sizeof(line), "%6s  %-28s %-9s %-14s %s", "number", "name", "octets", "formats", "in");
 	print(ctx, line);
 	for (unsigned i = 0; i < IE_COUNT; i++) {
 		const struct ie *ie = &ie_table[i];
-		char octets[8] = "varies";
+		char octets[24];
 
 		if (!(ie->protocols & (P9 | PX)))
 			continue;
-		if (ie->length != IE_VARIABLE)
-			snprintf(octets, sizeof(octets), "%u", ie->length);
-		snprintf(line, sizeof(line), "%6u  %-28s %-6s %-14s %s", ie->id, ie->name, octets,
+		list_octets(octets, sizeof(octets), ie);
+		snprintf(line, sizeof(line), "%6u  %-28s %-9s %-14s %s", ie->id, ie->name, octets,
 			 !(ie->protocols & PX)	 ? "netflow9"
 			 : !(ie->protocols & P9) ? "ipfix"
 						 : "netflow9 ipfix",

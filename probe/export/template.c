@@ -201,15 +201,16 @@ static uint64_t ntp_time(uint64_t ns, bool micro)
 	return s << 32 | (fraction & UINT32_MAX);
 }
 
-static uint32_t uptime(const struct template_context *ctx, uint64_t ns)
+static uint32_t uptime(struct template_context *ctx, uint64_t ns)
 {
-	int64_t ms = (int64_t)(ns / NS_PER_MSEC);
+	int64_t ms = (int64_t)(ns / NS_PER_MSEC), said = ms;
 
-	if (ms > ctx->latest_ms)
-		ms = ctx->latest_ms;
-	if (ms < ctx->earliest_ms)
-		ms = ctx->earliest_ms;
-	return (uint32_t)(uint64_t)(ms - ctx->boot_ms);
+	if (said > ctx->latest_ms)
+		said = ctx->latest_ms;
+	if (said < ctx->earliest_ms)
+		said = ctx->earliest_ms;
+	ctx->saturated += said != ms;
+	return (uint32_t)(uint64_t)(said - ctx->boot_ms);
 }
 
 static uint8_t *put_reduced(const struct template_op *op, const uint8_t *p, struct template_context *ctx,

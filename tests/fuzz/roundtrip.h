@@ -255,6 +255,7 @@ static void check_uptime(const struct given *g, uint32_t uptime, uint64_t ns)
 			3595000;
 	int64_t off = off_by(uptime, ms);
 
+	run.saturated += off != 0;
 	assert_true((int32_t)(run.reader.uptime - uptime) >= 0);
 	if (run.config.offline ? last - ms <= 24 * DAY_MS
 			       : ms <= now && ms >= start && now - ms <= 24 * DAY_MS)

@@ -106,6 +106,7 @@ static void test_clocks(void **state)
 		uint8_t resolution;
 		int64_t offset_s;
 		uint64_t ticks, time_ns;
+		bool moved; /* that is not the time of the packet */
 	} clocks[] = {
 		{6, 0, 1700000000123456, 1700000000123456000},
 		{0, 0, 1700000000, 1700000000000000000},
@@ -116,13 +117,13 @@ static void test_clocks(void **state)
 		{28, 0, UINT64_MAX, 1},
 		{29, 0, UINT64_MAX, 0},
 		{127, 0, UINT64_MAX, 0},
-		{0, 0, UINT64_MAX, INT64_MAX},
-		{6, 0, UINT64_MAX / 1000, INT64_MAX},
-		{9, 0, UINT64_MAX, INT64_MAX},
+		{0, 0, UINT64_MAX, INT64_MAX, true},
+		{6, 0, UINT64_MAX / 1000, INT64_MAX, true},
+		{9, 0, UINT64_MAX, INT64_MAX, true},
 		{9, 0, INT64_MAX, INT64_MAX},
 		{9, 0, (uint64_t)INT64_MAX - 1, INT64_MAX - 1},
 		{6, 0, INT64_MAX / 1000, INT64_MAX / 1000 * 1000},
-		{6, 0, INT64_MAX / 1000 + 1, INT64_MAX},
+		{6, 0, INT64_MAX / 1000 + 1, INT64_MAX, true},
 		{0x80, 0, 1700000000, 1700000000000000000},
 		{0x80 | 1, 0, 7, 3500000000},
 		{0x80 | 10, 0, 1700000000u * UINT64_C(1024) + 512, 1700000000500000000},
@@ -132,12 +133,12 @@ static void test_clocks(void **state)
 		{0x80 | 93, 0, UINT64_MAX, 1},
 		{0x80 | 94, 0, UINT64_MAX, 0},
 		{0xff, 0, UINT64_MAX, 0},
-		{0x80, 0, UINT64_MAX, INT64_MAX},
+		{0x80, 0, UINT64_MAX, INT64_MAX, true},
 		{6, 1000, 5000000, 1005000000000},
 		{6, -3, 5000000, 2000000000},
-		{6, -6, 5000000, 0},
-		{9, INT64_MIN, UINT64_MAX, 0},
-		{9, INT64_MAX, 0, INT64_MAX},
+		{6, -6, 5000000, 0, true},
+		{9, INT64_MIN, UINT64_MAX, 0, true},
+		{9, INT64_MAX, 0, INT64_MAX, true},
 		{6, 1700000000, 0, 1700000000000000000},
 		{0x80 | 20, 1700000000, 1 << 19, 1700000000500000000},
 	};
@@ -151,7 +152,8 @@ static void test_clocks(void **state)
 			enhanced(i, clocks[i].ticks, (uint8_t)i);
 		read_all(ARRAY_SIZE(clocks));
 		for (unsigned i = 0; i < ARRAY_SIZE(clocks); i++)
-			if (got.kept[i].time_ns != clocks[i].time_ns)
+			if (got.kept[i].time_ns != clocks[i].time_ns ||
+			    (got.kept[i].flags == FRAME_MOVED) != clocks[i].moved)
 				fail_msg("clock %u: %llu, not %llu", i,
 					 (unsigned long long)got.kept[i].time_ns,
 					 (unsigned long long)clocks[i].time_ns);

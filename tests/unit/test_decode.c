@@ -193,6 +193,23 @@ static void test_mac_is_outer(void **state)
 	assert_int_equal(link_of(&p)->src_mac[0], 0x0a);
 }
 
+/* A time that had to be moved is noted. */
+static void test_moved_time(void **state)
+{
+	struct frame tweak = {.flags = FRAME_MOVED};
+	struct packet p;
+
+	(void)state;
+	fb_init(&b);
+	fb_udp(&b, 1, 2);
+	fb_ip4(&b, SRC4, DST4);
+	fb_ether(&b);
+	p = decode(1, &plain, &tweak);
+	assert_int_equal(p.verdict, PACKET_METERED);
+	assert_int_equal(p.notes, PACKET_NOTE_TIME_MOVED);
+	assert_int_equal(p.direction, FLOW_DIRECTION_UNKNOWN);
+}
+
 /* A tag that the kernel took out is the outermost one. */
 static void test_kernel_vlan(void **state)
 {
@@ -382,6 +399,7 @@ int main(void)
 		cmocka_unit_test(test_key_extras),
 		cmocka_unit_test(test_mac_is_outer),
 		cmocka_unit_test(test_kernel_vlan),
+		cmocka_unit_test(test_moved_time),
 		cmocka_unit_test(test_direction),
 		cmocka_unit_test(test_cooked_direction),
 		cmocka_unit_test(test_octets_of_a_cut_packet),

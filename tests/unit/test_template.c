@@ -341,6 +341,11 @@ static void test_uptime_bounds(void **state)
 	template_encode(&t, &r, &ctx, out);
 	assert_int_equal(be(out, 4), 4000);
 	assert_int_equal(be(out + 4, 4), 394000);
+	assert_int_equal(ctx.saturated, 2);
+	r.first_ns = 10 * NS_PER_SEC;
+	r.last_ns = 400 * NS_PER_SEC;
+	template_encode(&t, &r, &ctx, out);
+	assert_int_equal(ctx.saturated, 2);
 }
 
 /* Each microsecond of a second survives collectors that cut the NTP fraction off, and those that round it. */
