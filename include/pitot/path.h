@@ -66,6 +66,8 @@ int path_open_special(const struct path_at *at, struct diag *diag);
  * for no pipe's other end, 0 does.  A descriptor.
  */
 int path_read(const char *path, unsigned user, int how, struct diag *diag);
+/* The same for who looks at the owner by himself, as at that of a key. */
+int path_open_to_read(const char *path, unsigned user, int how, struct diag *diag);
 int path_remove(const struct path_at *at, struct diag *diag);
 
 /* A directory, made with mode 0700 if it is not there: *made says so.  A descriptor. */

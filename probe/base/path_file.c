@@ -217,28 +217,46 @@ int path_open_special(const struct path_at *at, struct diag *diag)
 	return path_error(at, -EEXIST, diag);
 }
 
-int path_read(const char *path, unsigned user, int how, struct diag *diag)
+/* Whether nobody else decides what stands in the file. */
+static int path_check_obeyed(const struct path_at *at, int fd, struct diag *diag)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return path_error(at, -errno, diag);
+	if (!S_ISREG(st.st_mode) || (path_may_own(at, &st) && !(st.st_mode & S_IWOTH)))
+		return 0;
+	return diag_set(diag, -EPERM,
+			"%.300s: uid %u or everybody may change it, and decide what pitot does: "
+			"it has to be root's or your own (chown, chmod o-w)",
+			at->path, (unsigned)st.st_uid);
+}
+
+static int path_read_checked(const char *path, unsigned user, int how, bool obeyed, struct diag *diag)
 {
 	struct path_at at;
-	struct stat st;
-	int r = path_find_to_read(&at, path, user, diag), fd = -1;
+	int r = path_find_to_read(&at, path, user, diag), fd;
 
 	if (r < 0)
 		return r;
 	fd = path_open_there(&at, O_RDONLY | how);
-	if (fd < 0 || fstat(fd, &st) < 0)
-		r = path_error(&at, fd < 0 ? fd : -errno, diag);
-	else if (S_ISREG(st.st_mode) && (!path_may_own(&at, &st) || (st.st_mode & S_IWOTH)))
-		r = diag_set(diag, -EPERM,
-			     "%.300s: uid %u or everybody may change it, and decide what pitot does: "
-			     "it has to be root's or your own (chown, chmod o-w)",
-			     path, (unsigned)st.st_uid);
+	r = fd < 0 ? path_error(&at, fd, diag) : obeyed ? path_check_obeyed(&at, fd, diag) : 0;
 	path_forget(&at);
 	if (r == 0)
 		return fd;
 	if (fd >= 0)
 		close(fd);
 	return r;
+}
+
+int path_read(const char *path, unsigned user, int how, struct diag *diag)
+{
+	return path_read_checked(path, user, how, true, diag);
+}
+
+int path_open_to_read(const char *path, unsigned user, int how, struct diag *diag)
+{
+	return path_read_checked(path, user, how, false, diag);
 }
 
 int path_remove(const struct path_at *at, struct diag *diag)

@@ -71,7 +71,7 @@ static int load_key(struct session *s, const char *option, const char *path, str
 {
 	SSL_CTX *ctx = ((struct tls *)s->own)->ctx;
 	struct diag looked;
-	int fd = path_read(path, s->config.user, O_NONBLOCK, &looked), r = 0;
+	int fd = path_open_to_read(path, s->config.user, O_NONBLOCK, &looked), r = 0;
 	EVP_PKEY *key = NULL;
 	struct stat st;
 	FILE *f = NULL;
