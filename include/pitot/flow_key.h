@@ -21,9 +21,9 @@ struct flow_key {
 	uint8_t protocol;
 	uint8_t ip_version; /* 4 or 6 */
 	uint8_t tos;	    /* 0 unless --flow-key tos */
-	uint8_t zero;
-	uint16_t vlan;	/* outermost VLAN id; 0 unless --flow-key vlan */
-	uint16_t point; /* observation point: index of the interface; 0 when there is one */
+	uint8_t point_high; /* of point */
+	uint16_t vlan;	    /* outermost VLAN id; 0 unless --flow-key vlan */
+	uint16_t point;	    /* observation point: number or index of the interface; 0 when there is one */
 };
 
 static_assert(sizeof(struct flow_key) == 44, "hashed and compared as memory: no implicit padding");

@@ -69,6 +69,10 @@ enum decode_layer decode_sll2(struct cursor *c)
 	if (load16(p + 8) == ARPHRD_ETHERNET && p[11] == 6)
 		cooked_source(c, p + 12);
 	cooked_direction(c, p[10], load32(p + 4));
+	/* frames of all interfaces together: each is an observation point.  24 bits of its index tell them
+	 * apart */
+	c->packet->key.point = (uint16_t)load32(p + 4);
+	c->packet->key.point_high = p[5];
 	c->at += 20;
 	return cooked_type(c, load16(p + 8), load16(p));
 }

@@ -17,11 +17,12 @@ struct datagram {
 	uint8_t src[16];
 	uint8_t dst[16];
 	uint32_t id;
+	uint32_t point;
 	uint8_t ip_version;
 	uint8_t protocol; /* IPv4 only */
-	uint16_t point;
+	uint16_t zero;
 };
-static_assert(sizeof(struct datagram) == 40, "hashed and compared as memory: no implicit padding");
+static_assert(sizeof(struct datagram) == 44, "hashed and compared as memory: no implicit padding");
 
 struct fragment_entry {
 	struct datagram datagram;
@@ -112,7 +113,7 @@ void fragment_track(struct fragment_table *t, struct packet *p, struct flow_stat
 	struct datagram d = {.id = p->fragment_id,
 			     .ip_version = p->key.ip_version,
 			     .protocol = p->key.ip_version == 4 ? p->key.protocol : 0,
-			     .point = p->key.point};
+			     .point = (uint32_t)p->key.point_high << 16 | p->key.point};
 	struct fragment_entry *set;
 
 	memcpy(d.src, p->key.src, sizeof(d.src));

@@ -564,6 +564,21 @@ def any_interface(program, _method):
             check_flows(sums(p.rows()), {k._replace(vlan=0): v for e in expected for k, v in e.items()})
 
 
+def any_keeps_interfaces_apart(program, _method):
+    """The same packets on two interfaces, as a forwarded packet is: a record on each of them."""
+    with links(("pt0", "pt0p"), ("pt1", "pt1p")):
+        with running(program, "-i", "any", "inbound", "and", "udp", "port", "53") as p:
+            data, _flow, _octets = mixture(1, 1)[0]
+            for name in ("pt0p", "pt1p"):
+                with sender(name) as s:
+                    for _ in range(5):
+                        put(s, data)
+            stats = p.stop()
+            check_ledger(stats)
+            got = sorted((r["ingressInterface"], r["packetDeltaCount"]) for r in p.rows())
+            check(got == sorted((socket.if_nametoindex(n), 5) for n in ("pt0", "pt1")), f"records: {got}")
+
+
 def refuse(program, args, status, *words, **kw):
     r = subprocess.run([program, *args], capture_output=True, text=True, timeout=DEADLINE_S, **kw)
     check(r.returncode == status, f"{args}: exit status {r.returncode} for {status}: {r.stderr!r}")
@@ -681,7 +696,7 @@ def kernel_without_xdp():
 
 SCENARIOS = (
     [(f, m) for f in (two_interfaces, both_ways, sigterm_under_load, filters, expires_while_running, down_and_up,
-                      own_export, refusals) for m in METHODS] + [(any_interface, "auto")] +
+                      own_export, refusals) for m in METHODS] + [(any_interface, "auto"), (any_keeps_interfaces_apart, "auto")] +
     [(xdp_only(f), "xdp") for f in (two_interfaces, sigterm_under_load, filters, expires_while_running, down_and_up,
                                     refusals, xdp_leaves_the_host, xdp_falls_back)]
 )

@@ -233,7 +233,7 @@ static void take_record(struct flow_record *r)
 	take_octets(r, sizeof(*r));
 	mode = take(1);
 	r->key.ip_version = mode & 1 ? 6 : 4;
-	r->key.zero = 0;
+	r->key.point_high = 0;
 	if (mode & 2) /* a time near now; else any */
 		r->last_ns = run.now.realtime_ns - take(5) * 1000;
 	else if (mode & 4)

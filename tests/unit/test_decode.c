@@ -96,7 +96,7 @@ static void test_catalogue(void **state)
 		assert_int_equal(p.flow_label, c->ip_version == 6 ? 0x12345 : 0);
 		assert_int_equal(p.key.tos, 0);
 		assert_int_equal(p.key.vlan, 0);
-		assert_int_equal(p.key.zero, 0);
+		assert_int_equal(p.key.point_high, 0);
 		assert_int_equal(p.direction == FLOW_DIRECTION_UNKNOWN,
 				 c->link_type != 113 && c->link_type != 276);
 		if (c->fragment)
