@@ -16,14 +16,15 @@
 /* Positive outcomes of capture_recv(). */
 enum {
 	CAPTURE_E_END = 1,  /* end of a savefile: no frame will come any more */
-	CAPTURE_E_DOWN = 2, /* the interface is down or gone; frames may come again, see below */
+	CAPTURE_E_GONE = 2, /* the interface was deleted or moved away: all frames of it were lent, and none
+			       comes any more, whatever has its name or its index by now */
 };
 
 /* Positive outcome of capture_open(): it is open, by another method than asked for; the diag says why. */
 enum { CAPTURE_E_OTHER = 1 };
 
 enum capture_method { CAPTURE_AUTO, CAPTURE_AFPACKET, CAPTURE_PCAP, CAPTURE_XDP };
-/* How the members of a fan-out group share the frames: by flow, by receiving processor, by free room. */
+/* How workers share the frames of an interface: by addresses, by receiving processor, by free room. */
 enum capture_fanout { CAPTURE_FANOUT_HASH, CAPTURE_FANOUT_CPU, CAPTURE_FANOUT_ROLLOVER };
 enum capture_direction { CAPTURE_BOTH, CAPTURE_IN, CAPTURE_OUT };
 
@@ -37,39 +38,39 @@ struct capture_config {
 	uint16_t point; /* observation point */
 	enum capture_method method;
 	enum capture_direction direction;
-	const char *filter; /* tcpdump expression; NULL or "" for none */
-	uint64_t buffer_octets;
+	const char *filter;	/* tcpdump expression; NULL or "" for none */
+	uint64_t buffer_octets; /* of the interface: its workers share it */
 	uint32_t snap_len;
 	bool promiscuous;
-	int fanout_group; /* -1: no PACKET_FANOUT */
+	unsigned workers; /* live: captures that share the interface's frames; 0 is 1 */
 	enum capture_fanout fanout_mode;
+	uint32_t fanout_seed;
 	unsigned busy_poll_us;
 };
 
 /* Totals since open, where the back end can know them. */
 struct capture_stats {
 	uint64_t kernel_dropped; /* frames that the kernel had no room for */
-	uint64_t interface_dropped;
 	uint64_t filtered; /* frames that the filter rejected here (packets, octets on the wire) */
 	uint64_t filtered_octets;
 	bool filtered_unknown; /* it runs in the kernel, which does not count them */
 };
 
+/* Fan-out groups: the kernel gives a new one its id, which may be 0. */
+enum { CAPTURE_GROUP_NONE = -1, CAPTURE_GROUP_NEW = -2 };
+
 /*
  * The half of opening an interface that takes a privilege, so that another process can do it: an AF_PACKET
- * socket with its ring, bound, and still closed to all frames.
- *
- * After "down" a capture goes on by itself when the interface comes up again.  An interface that was deleted
- * and made anew is another one: it has to be given a new socket by capture_adopt().
+ * socket with its ring, bound, in its fan-out group, and still closed to all frames.
  */
 struct capture_descriptor {
 	int fd;
-	int counter_fds[2]; /* what the interface itself dropped; -1: no such counter */
 	struct capture_facts {
 		char name[16];
 		uint32_t index; /* of the system */
 		uint32_t mtu;
 		int32_t link_type;
+		int32_t group;			 /* fan-out; CAPTURE_GROUP_NONE: alone */
 		uint32_t block_octets, n_blocks; /* of the ring */
 		bool loopback;
 	} facts;
@@ -93,10 +94,7 @@ struct capture_ops {
 	 * thread may call it: a pipe that is waited for is taken to have ended.  May be NULL.
 	 */
 	void (*stop)(struct capture *c);
-	int (*get_stats)(struct capture *c, struct capture_stats *stats); /* since open or adopt */
-	/* Takes over the socket in place of its own; the descriptors are gone whatever comes out.  NULL where
-	 * a socket cannot be one's own: then the heir takes the place. */
-	int (*adopt)(struct capture *c, struct capture_descriptor *socket, struct diag *diag);
+	int (*get_stats)(struct capture *c, struct capture_stats *stats); /* since open */
 	void (*close)(struct capture *c);
 };
 
@@ -119,10 +117,6 @@ struct capture {
 	uint32_t system_ifindex; /* 0 for savefiles and "any" */
 	uint32_t mtu;		 /* of the interface; 0 unknown */
 	const char *name;	 /* interface or path, as the user wrote it; lives as long as the capture */
-	/* a ring without a socket, which goes on where this one cannot; NULL: there is none */
-	struct capture *heir;
-	struct capture *forebear;    /* whose place this one has taken; closed with it */
-	struct capture_stats before; /* totals of the sockets before this one, which get_stats leaves out */
 };
 
 int capture_open(struct capture **cp, const struct capture_config *config, struct diag *diag);
@@ -142,21 +136,42 @@ static inline void capture_stop(struct capture *c)
 	if (c->ops->stop)
 		c->ops->stop(c);
 }
-int capture_get_stats(struct capture *c, struct capture_stats *stats);
+static inline int capture_get_stats(struct capture *c, struct capture_stats *stats)
+{
+	return c->ops->get_stats(c, stats);
+}
 void capture_close(struct capture *c); /* NULL is fine */
 
-/* -EPROTONOSUPPORT where only libpcap can open, -ENODEV or -ENETDOWN while there is no such interface. */
-int capture_describe(struct capture_descriptor *d, const struct capture_config *config, struct diag *diag);
-void capture_descriptor_close(struct capture_descriptor *d);
 /*
- * Only between CAPTURE_E_DOWN and the next capture_recv(); -EPROTONOSUPPORT: the capture stays as it is.  A
- * capture by libpcap or XDP is another one afterwards, *cp, by the ring; its name is still there.
+ * What opening an interface takes that can be had before the interface is there: its filter, compiled while
+ * no sandbox is around.  The strings of config must outlive it.
  */
-int capture_adopt(struct capture **cp, struct capture_descriptor *socket, struct diag *diag);
-static inline bool capture_may_adopt(const struct capture *c)
-{
-	return c->ops->adopt || c->heir;
-}
+struct capture_plan;
+int capture_plan_new(struct capture_plan **pp, const struct capture_config *config, struct diag *diag);
+void capture_plan_free(struct capture_plan *p); /* NULL is fine */
+
+/*
+ * A socket of the plan's interface in this group, or in a new one.  -EPROTONOSUPPORT where only libpcap can
+ * open, -ENODEV or -ENETDOWN while there is no such interface.
+ */
+int capture_describe(struct capture_descriptor *d, const struct capture_config *config, int group,
+		     struct diag *diag);
+void capture_descriptor_close(struct capture_descriptor *d);
+/* The same by whoever has the privilege. */
+typedef int capture_describe_fn(void *ctx, struct capture_descriptor *d, int group, struct diag *diag);
+/* As many as the interface has workers, in one group: all or none. */
+int capture_describe_all(struct capture_descriptor *sockets, unsigned n, capture_describe_fn *describe,
+			 void *ctx, struct diag *diag);
+/* The other half, which takes no privilege: frames come from here on.  The socket is gone whatever happens.
+ */
+int capture_open_socket(struct capture **cp, const struct capture_plan *plan,
+			struct capture_descriptor *socket, struct diag *diag);
+
+/*
+ * Both halves: opens an interface for all of its workers, config->workers captures that share the frames, or
+ * none; by the method of the configuration.
+ */
+int capture_open_interface(struct capture **captures, const struct capture_plan *plan, struct diag *diag);
 
 /* 0 when the filter expression compiles for Ethernet, else -EINVAL and a sentence (option check at start). */
 int capture_check_filter(const char *filter, struct diag *diag);

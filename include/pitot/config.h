@@ -53,6 +53,7 @@ struct config {
 	uint64_t buffer_octets;
 	uint32_t snap_len;
 	bool no_promiscuous;
+	bool wait;
 	int direction; /* enum capture_direction */
 	bool include_own;
 

@@ -43,7 +43,8 @@ struct opener_file {
 struct opener_config {
 	unsigned n_captures;
 	/* Runs in the opener. */
-	int (*open_capture)(void *ctx, unsigned index, struct opener_answer *answer, struct diag *diag);
+	int (*open_capture)(void *ctx, unsigned index, int group, struct opener_answer *answer,
+			    struct diag *diag);
 	void *ctx;
 	const struct opener_file *files;
 	unsigned n_files;
@@ -67,8 +68,9 @@ void opener_hurry(struct opener *o, int urgent_fd, uint64_t until_ns);
 bool opener_has_ended(struct opener *o);	    /* somebody killed it; NULL: no */
 const char *opener_missing(const struct opener *o); /* layers of the sandbox that it lacks; "" for none */
 
-/* Negative errno and the opener's sentence when it did not work. */
-int opener_capture(struct opener *o, unsigned index, struct opener_answer *answer, struct diag *diag);
+/* Negative errno and the opener's sentence when it did not work.  group: as capture_describe() has it. */
+int opener_capture(struct opener *o, unsigned index, int group, struct opener_answer *answer,
+		   struct diag *diag);
 
 /* See path.h for what they do: path_rewrite(), path_finish_part(), path_remove(). */
 int opener_rewrite(struct opener *o, const char *path, bool *part, struct diag *diag); /* a descriptor */

@@ -4,60 +4,88 @@
 #include "pitot/capture.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "capture/capture_plan.h"
 #include "capture/capture_socket.h"
 #include "capture/capture_source.h"
 
-static int capture_open_auto(struct capture **cp, const struct capture_config *config, struct diag *diag)
+static int capture_describe_here(void *ctx, struct capture_descriptor *d, int group, struct diag *diag)
+{
+	const struct capture_plan *plan = ctx;
+
+	return capture_describe(d, &plan->config, group, diag);
+}
+
+static int capture_open_ring(struct capture **captures, const struct capture_plan *plan, struct diag *diag)
+{
+	unsigned n = plan->config.workers > 1 ? plan->config.workers : 1, opened = 0;
+	struct capture_descriptor *sockets = calloc(n, sizeof(*sockets));
+	int r;
+
+	if (!sockets)
+		return diag_set(diag, -ENOMEM, "%s: out of memory", plan->config.interface);
+	r = capture_describe_all(sockets, n, capture_describe_here, (void *)(uintptr_t)plan, diag);
+	for (unsigned i = 0; r == 0 && i < n; i++) {
+		r = capture_open_socket(&captures[i], plan, &sockets[i], diag);
+		if (r == 0)
+			opened++;
+		else
+			for (unsigned k = i + 1; k < n; k++)
+				capture_descriptor_close(&sockets[k]);
+	}
+	while (r < 0 && opened)
+		capture_close(captures[--opened]);
+	free(sockets);
+	return r;
+}
+
+static int capture_open_auto(struct capture **captures, const struct capture_plan *plan, struct diag *diag)
 {
 	/* what a ring of our own cannot have ("any", odd link types) libpcap may know */
-	int r = strcmp(config->interface, "any") == 0 ? -EPROTONOSUPPORT
-						      : capture_afpacket_ops.open(cp, config, diag);
+	int r = strcmp(plan->config.interface, "any") == 0 ? -EPROTONOSUPPORT
+							   : capture_open_ring(captures, plan, diag);
 
-	return r == -EPROTONOSUPPORT ? capture_pcap_ops.open(cp, config, diag) : r;
+	return r == -EPROTONOSUPPORT ? capture_pcap_ops.open(captures, &plan->config, diag) : r;
 }
 
 /* What XDP cannot have is captured all the same; an interface that is not there is so for all of them. */
-static int capture_open_xdp(struct capture **cp, const struct capture_config *config, struct diag *diag)
+static int capture_open_xdp(struct capture **captures, const struct capture_plan *plan, struct diag *diag)
 {
-	int r = capture_xdp_ops.open(cp, config, diag);
+	const struct capture_config *config = &plan->config;
+	int r = capture_xdp_ops.open(captures, config, diag);
+	struct capture_config own = *config;
+	struct capture_plan *other;
 	struct diag why = *diag;
 
 	if (r == 0 || r == -ENETDOWN || (r == -ENODEV && strcmp(config->interface, "any") != 0))
 		return r;
-	r = capture_open_auto(cp, config, diag);
+	own.method = CAPTURE_AUTO; /* which sees both directions */
+	r = capture_plan_new(&other, &own, diag);
+	if (r < 0)
+		return r;
+	r = capture_open_auto(captures, other, diag);
+	capture_plan_free(other);
 	if (r < 0)
 		return r;
 	return diag_set(diag, CAPTURE_E_OTHER, "%.400s: --capture %s is used instead", why.text,
-			(*cp)->ops->name);
+			captures[0]->ops->name);
 }
 
-static int capture_open_live(struct capture **cp, const struct capture_config *config, struct diag *diag)
+static int capture_open_by_method(struct capture **captures, const struct capture_plan *plan,
+				  struct diag *diag)
 {
-	switch (config->method) {
+	switch (plan->config.method) {
 	case CAPTURE_AFPACKET:
-		return capture_afpacket_ops.open(cp, config, diag);
+		return capture_open_ring(captures, plan, diag);
 	case CAPTURE_PCAP:
-		return capture_pcap_ops.open(cp, config, diag);
+		return capture_pcap_ops.open(captures, &plan->config, diag);
 	case CAPTURE_XDP:
-		return capture_open_xdp(cp, config, diag);
+		return capture_open_xdp(captures, plan, diag);
 	default:
-		return capture_open_auto(cp, config, diag);
+		return capture_open_auto(captures, plan, diag);
 	}
-}
-
-/* XDP does not see what goes out, and so its heir does not. */
-static void capture_provide_heir(struct capture *c, const struct capture_config *config)
-{
-	struct capture_config own = *config;
-	struct diag none;
-
-	if (c->ops->adopt || !c->system_ifindex)
-		return;
-	if (c->ops == &capture_xdp_ops && own.direction == CAPTURE_BOTH)
-		own.direction = CAPTURE_IN;
-	(void)capture_afpacket_prepare(&c->heir, &own, c->link_type, &none);
 }
 
 /* Back ends begin their sentences with the interface; the user is told which option it came from. */
@@ -74,18 +102,32 @@ static int capture_name_option(const struct capture_config *config, int r, struc
 	return diag_set(diag, r, "--interface %.80s: %.400s", config->interface, text);
 }
 
+int capture_open_interface(struct capture **captures, const struct capture_plan *plan, struct diag *diag)
+{
+	int r = capture_open_by_method(captures, plan, diag);
+
+	return r < 0 ? capture_name_option(&plan->config, r, diag) : r;
+}
+
+static int capture_open_live(struct capture **cp, const struct capture_config *config, struct diag *diag)
+{
+	struct capture_plan *plan;
+	int r = capture_plan_new(&plan, config, diag);
+
+	if (r < 0)
+		return r;
+	r = capture_open_interface(cp, plan, diag);
+	capture_plan_free(plan);
+	return r;
+}
+
 int capture_open(struct capture **cp, const struct capture_config *config, struct diag *diag)
 {
 	struct capture_source source;
 	int r;
 
-	if (!config->path) {
-		r = capture_open_live(cp, config, diag);
-		if (r < 0)
-			return capture_name_option(config, r, diag);
-		capture_provide_heir(*cp, config);
-		return r;
-	}
+	if (!config->path)
+		return capture_open_live(cp, config, diag);
 	r = capture_source_open(&source, config->path, diag);
 	if (r < 0)
 		return r;
@@ -101,49 +143,6 @@ int capture_open(struct capture **cp, const struct capture_config *config, struc
 
 void capture_close(struct capture *c)
 {
-	if (!c)
-		return;
-	capture_close(c->heir);
-	capture_close(c->forebear);
-	c->ops->close(c);
-}
-
-int capture_get_stats(struct capture *c, struct capture_stats *stats)
-{
-	int r = c->ops->get_stats(c, stats);
-
-	if (r < 0)
-		return r;
-	stats->kernel_dropped += c->before.kernel_dropped;
-	stats->interface_dropped += c->before.interface_dropped;
-	stats->filtered += c->before.filtered;
-	stats->filtered_octets += c->before.filtered_octets;
-	stats->filtered_unknown |= c->before.filtered_unknown;
-	return 0;
-}
-
-int capture_adopt(struct capture **cp, struct capture_descriptor *socket, struct diag *diag)
-{
-	struct capture *c = *cp, *next = c->ops->adopt ? c : c->heir;
-	struct capture_stats totals = c->before; /* what is known when the old socket tells nothing */
-	int r;
-
-	if (!next) {
-		capture_descriptor_close(socket);
-		return diag_set(diag, -EPROTONOSUPPORT,
-				"%s: a capture by %s cannot be opened again: start pitot again", c->name,
-				c->ops->name);
-	}
-	(void)capture_get_stats(c, &totals);
-	r = next->ops->adopt(next, socket, diag);
-	if (r < 0)
-		return r;
-	next->before = totals;
-	if (next == c)
-		return 0;
-	/* the old one is closed later, by whoever may: the metering process has a sandbox around it */
-	next->forebear = c;
-	c->heir = NULL;
-	*cp = next;
-	return 0;
+	if (c)
+		c->ops->close(c);
 }

@@ -29,22 +29,21 @@
 
 #include "capture/capture_filter.h"
 #include "capture/capture_interface.h"
+#include "capture/capture_plan.h"
 #include "capture/capture_socket.h"
 #include "pitot/clock.h"
 #include "pitot/gate.h"
 
 #define ASK_KERNEL_EVERY 16
 #define STOP_QUIET_NS	 (3 * CAPTURE_BLOCK_MS * NS_PER_MSEC)
+#define STOP_MAX_NS	 (1 * NS_PER_SEC)
 
 struct afpacket {
 	struct capture capture;
 	struct capture_descriptor socket;
-	struct capture_filter filter; /* stays: a socket that is adopted needs it, too */
 	bool has_filter;
-	struct capture_interface_drops interface_drops;
 	uint8_t *ring;
 	size_t ring_octets;
-	uint32_t ifindex; /* to export; 0: the system's */
 	uint64_t busy_poll_ns;
 
 	uint32_t block;	     /* that is read now, or waited for */
@@ -53,9 +52,10 @@ struct afpacket {
 	bool has_block;	     /* block is ours */
 	uint16_t point;
 	unsigned n_asked; /* times without waiting and without a block */
-	bool down;
+	bool down;	  /* it was, and may be gone by now */
+	bool gone;
 	bool stopping;
-	uint64_t stop_ns; /* stopping: when the last block came */
+	uint64_t quiet_ns; /* stopping or gone: since when no block came */
 	uint64_t kernel_dropped;
 };
 
@@ -66,177 +66,93 @@ static int afpacket_fail(struct afpacket *a, int err, const char *what, struct d
 	return diag_set(diag, -err, "%s: %s: %s", a->socket.facts.name, what, strerror(err));
 }
 
-static void afpacket_unmap(struct afpacket *a)
-{
-	if (a->ring)
-		munmap(a->ring, a->ring_octets);
-	a->ring = NULL;
-	capture_interface_drops_close(&a->interface_drops);
-	if (a->socket.fd >= 0)
-		close(a->socket.fd);
-	a->socket.fd = -1;
-}
-
 static void afpacket_close(struct capture *c)
 {
 	struct afpacket *a = (struct afpacket *)c;
 
-	afpacket_unmap(a);
-	capture_filter_deinit(&a->filter);
+	if (a->ring)
+		munmap(a->ring, a->ring_octets);
+	capture_descriptor_close(&a->socket);
 	free(a);
 }
 
-/* The socket is ours from here on, also when this fails; the capture begins with capture_filter_attach(). */
-static int afpacket_map(struct afpacket *a, const struct capture_descriptor *socket, struct diag *diag)
+static int afpacket_map(struct afpacket *a, struct diag *diag)
 {
-	size_t octets = (size_t)socket->facts.n_blocks * socket->facts.block_octets;
-	void *ring = mmap(NULL, octets, PROT_READ | PROT_WRITE, MAP_SHARED, socket->fd, 0);
+	const struct capture_facts *facts = &a->socket.facts;
+	size_t octets = (size_t)facts->n_blocks * facts->block_octets;
+	void *ring = mmap(NULL, octets, PROT_READ | PROT_WRITE, MAP_SHARED, a->socket.fd, 0);
 
 	if (ring == MAP_FAILED)
 		return diag_set(diag, -errno,
 				"%s: mapping a capture buffer of %zu MiB: %s (a smaller --buffer may do)",
-				socket->facts.name, octets >> 20, strerror(errno));
-	a->socket = *socket;
+				facts->name, octets >> 20, strerror(errno));
 	a->ring = ring;
 	a->ring_octets = octets;
-	capture_interface_drops_adopt(&a->interface_drops, socket->counter_fds);
-	a->block = 0;
-	a->left = 0;
-	a->has_block = a->down = false;
-	a->capture.fd = socket->fd;
-	a->capture.link_type = socket->facts.link_type;
-	a->capture.system_ifindex = socket->facts.index;
-	a->capture.ifindex = a->ifindex ? a->ifindex : socket->facts.index;
-	a->capture.mtu = socket->facts.mtu;
 	return 0;
 }
 
-static int afpacket_compile(struct afpacket *a, const struct capture_config *config, struct diag *diag)
+static int afpacket_begin(struct afpacket *a, const struct capture_plan *plan, struct diag *diag)
 {
-	const struct capture_filter_config filter_config = {
-		.expression = config->filter,
-		.place = FILTER_SOCKET,
-		.link_type = a->capture.link_type,
-		.snap_len = config->snap_len,
-		/* loopback shows each frame twice */
-		.direction = a->socket.facts.loopback && config->direction == CAPTURE_BOTH
-				     ? CAPTURE_IN
-				     : config->direction,
-	};
+	const struct capture_filter *filter;
+	int r = capture_plan_filter(plan, &a->socket.facts, &filter, diag);
 
-	int r = capture_filter_compile(&a->filter, &filter_config, diag);
-
-	a->has_filter = config->filter && *config->filter;
-	/* libpcap's back end can run it itself */
-	return r == CAPTURE_FILTER_E_KERNEL ? -EPROTONOSUPPORT : r;
-}
-
-static int afpacket_begin(struct afpacket *a, struct diag *diag)
-{
-	int r = capture_filter_attach(a->socket.fd, &a->filter);
-
+	if (r == 0)
+		r = afpacket_map(a, diag);
+	if (r < 0)
+		return r;
+	r = capture_filter_attach(a->socket.fd, filter);
 	return r < 0 ? afpacket_fail(a, -r, "SO_ATTACH_FILTER", diag) : 0;
 }
 
-static struct afpacket *afpacket_new(const struct capture_config *config, struct diag *diag)
+int capture_open_socket(struct capture **cp, const struct capture_plan *plan,
+			struct capture_descriptor *socket, struct diag *diag)
 {
+	const struct capture_config *config = &plan->config;
 	struct afpacket *a = calloc(1, sizeof(*a));
+	int r;
 
 	if (!a) {
-		diag_set(diag, -ENOMEM, "%s: out of memory", config->interface);
-		return NULL;
+		capture_descriptor_close(socket);
+		return diag_set(diag, -ENOMEM, "%s: out of memory", config->interface);
 	}
 	*a = (struct afpacket){
 		.capture = {.ops = &capture_afpacket_ops,
 			    .tells_direction = true,
+			    .fd = socket->fd,
+			    .link_type = socket->facts.link_type,
+			    .system_ifindex = socket->facts.index,
+			    .ifindex = config->ifindex ? config->ifindex : socket->facts.index,
+			    .mtu = socket->facts.mtu,
 			    .name = a->socket.facts.name},
-		.socket = {.fd = -1, .counter_fds = {-1, -1}},
-		.interface_drops = {.fds = {-1, -1}},
+		.socket = *socket,
 		.point = config->point,
-		.ifindex = config->ifindex,
+		.has_filter = config->filter && *config->filter,
 		.busy_poll_ns = config->busy_poll_us * NS_PER_USEC,
 	};
-	return a;
+	*socket = (struct capture_descriptor){.fd = -1};
+	r = afpacket_begin(a, plan, diag);
+	if (r < 0) {
+		afpacket_close(&a->capture);
+		return r;
+	}
+	*cp = &a->capture;
+	return 0;
 }
 
+/* One of its own, whatever the number of workers. */
 static int afpacket_open(struct capture **cp, const struct capture_config *config, struct diag *diag)
 {
-	struct afpacket *a = afpacket_new(config, diag);
 	struct capture_descriptor socket;
-	int r;
+	struct capture_plan *plan;
+	int r = capture_plan_new(&plan, config, diag);
 
-	if (!a)
-		return -ENOMEM;
-	r = capture_describe(&socket, config, diag);
-	if (r == 0) {
-		r = afpacket_map(a, &socket, diag);
-		if (r < 0)
-			capture_descriptor_close(&socket);
-	}
+	if (r < 0)
+		return r;
+	r = capture_describe(&socket, config, CAPTURE_GROUP_NONE, diag);
 	if (r == 0)
-		r = afpacket_compile(a, config, diag);
-	if (r == 0)
-		r = afpacket_begin(a, diag);
-	if (r < 0) {
-		afpacket_close(&a->capture);
-		return r;
-	}
-	*cp = &a->capture;
-	return 0;
-}
-
-int capture_afpacket_prepare(struct capture **cp, const struct capture_config *config, int link_type,
-			     struct diag *diag)
-{
-	struct afpacket *a = afpacket_new(config, diag);
-	struct capture_interface itf;
-	int r;
-
-	if (!a)
-		return -ENOMEM;
-	r = capture_interface_get(&itf, config->interface, diag);
-	if (r == 0) {
-		memcpy(a->socket.facts.name, itf.name, sizeof(a->socket.facts.name));
-		a->socket.facts.loopback = itf.loopback;
-		a->capture.link_type = link_type;
-		a->capture.fd = -1;
-		r = afpacket_compile(a, config, diag);
-	}
-	if (r < 0) {
-		afpacket_close(&a->capture);
-		return r;
-	}
-	*cp = &a->capture;
-	return 0;
-}
-
-/* The old socket's ring is empty, or recv would not have said that it is down. */
-static int afpacket_adopt(struct capture *c, struct capture_descriptor *socket, struct diag *diag)
-{
-	struct afpacket *a = (struct afpacket *)c, fresh = *a;
-	int r;
-
-	if (socket->facts.link_type != c->link_type) {
-		capture_descriptor_close(socket);
-		return diag_set(diag, -EPROTONOSUPPORT,
-				"%s: it came back with another link type: start pitot again",
-				socket->facts.name);
-	}
-	fresh.kernel_dropped = 0;
-	r = afpacket_map(&fresh, socket, diag);
-	if (r < 0) {
-		capture_descriptor_close(socket);
-		return r;
-	}
-	r = capture_filter_attach(fresh.socket.fd, &a->filter);
-	if (r < 0) {
-		afpacket_unmap(&fresh);
-		return afpacket_fail(a, -r, "SO_ATTACH_FILTER", diag);
-	}
-	fresh.interface_drops.last = 0;
-	afpacket_unmap(a);
-	*a = fresh;
-	return 0;
+		r = capture_open_socket(cp, plan, &socket, diag);
+	capture_plan_free(plan);
+	return r;
 }
 
 /* ---- waiting for a block */
@@ -248,7 +164,10 @@ static struct tpacket_block_desc *afpacket_block(const struct afpacket *a)
 
 static void afpacket_return_block(struct afpacket *a)
 {
-	__atomic_store_n(&afpacket_block(a)->hdr.bh1.block_status, TP_STATUS_KERNEL, __ATOMIC_RELEASE);
+	struct tpacket_hdr_v1 *h = &afpacket_block(a)->hdr.bh1;
+
+	h->num_pkts = 0; /* until the kernel counts again: see afpacket_is_quiet() */
+	__atomic_store_n(&h->block_status, TP_STATUS_KERNEL, __ATOMIC_RELEASE);
 	a->block = a->block + 1 == a->socket.facts.n_blocks ? 0 : a->block + 1;
 	a->has_block = false;
 }
@@ -263,7 +182,6 @@ static bool afpacket_take_block(struct afpacket *a)
 	a->has_block = true;
 	a->left = d->hdr.bh1.num_pkts;
 	a->next = (const uint8_t *)d + d->hdr.bh1.offset_to_first_pkt;
-	a->down = false;
 	if (!a->left)
 		afpacket_return_block(a); /* nobody would: there is nothing to release */
 	return a->has_block;
@@ -287,6 +205,7 @@ static bool afpacket_spin(struct afpacket *a)
 	return false;
 }
 
+/* After down and up the kernel resumes by itself.  Errors come once. */
 static int afpacket_read_error(struct afpacket *a, struct diag *diag)
 {
 	int err = 0;
@@ -294,23 +213,40 @@ static int afpacket_read_error(struct afpacket *a, struct diag *diag)
 
 	if (getsockopt(a->socket.fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0)
 		err = errno;
-	if (err == ENETDOWN || err == ENODEV || err == ENXIO) {
+	if (err == ENETDOWN || err == ENODEV || err == ENXIO)
 		a->down = true;
-		return CAPTURE_E_DOWN;
-	}
-	return err ? afpacket_fail(a, err, "capture", diag) : 0;
+	else if (err)
+		return afpacket_fail(a, err, "capture", diag);
+	return 0;
 }
 
-/* No block came.  The kernel resumes by itself after down and up, but not after the interface was deleted. */
+/*
+ * Nothing comes in any more: has all that came been handed over?  The kernel counts the frames of the block
+ * that it fills as it goes.
+ */
+static bool afpacket_is_quiet(struct afpacket *a)
+{
+	uint64_t silent_ns = clock_monotonic_ns() - a->quiet_ns;
+
+	if (__atomic_load_n(&afpacket_block(a)->hdr.bh1.num_pkts, __ATOMIC_RELAXED))
+		return silent_ns > STOP_MAX_NS;
+	return silent_ns > STOP_QUIET_NS;
+}
+
+/* No block came.  That the interface is gone is told by nothing but the socket, which is bound to none then.
+ */
 static int afpacket_idle(struct afpacket *a)
 {
-	if (a->stopping)
-		return clock_monotonic_ns() - a->stop_ns > STOP_QUIET_NS ? CAPTURE_E_END : 0;
-	if (a->down) {
-		a->down = !capture_interface_is_up(a->socket.fd, a->socket.facts.index);
-		return a->down ? CAPTURE_E_DOWN : 0;
+	if (a->down && !a->gone) {
+		a->gone = capture_socket_is_gone(a->socket.fd);
+		a->down = !a->gone && !capture_interface_is_up(a->socket.fd, a->socket.facts.index);
+		a->quiet_ns = a->gone && !a->stopping ? clock_monotonic_ns() : a->quiet_ns;
 	}
-	return 0;
+	if (!a->stopping && !a->gone)
+		return 0;
+	if (!afpacket_is_quiet(a))
+		return 0;
+	return a->stopping ? CAPTURE_E_END : CAPTURE_E_GONE;
 }
 
 /* 0 whether a block came or not. */
@@ -323,9 +259,9 @@ static int afpacket_wait(struct afpacket *a, int wait_ms, struct diag *diag)
 		return 0;
 	/* a loop over several interfaces asks the silent ones all the time: a system call now and then will
 	 * do */
-	if (wait_ms == 0 && !a->stopping && !a->down && ++a->n_asked % ASK_KERNEL_EVERY)
+	if (wait_ms == 0 && !a->stopping && !a->gone && !a->down && ++a->n_asked % ASK_KERNEL_EVERY)
 		return 0;
-	if (a->stopping && (wait_ms < 0 || wait_ms > CAPTURE_BLOCK_MS))
+	if ((a->stopping || a->gone) && (wait_ms < 0 || wait_ms > CAPTURE_BLOCK_MS))
 		wait_ms = CAPTURE_BLOCK_MS;
 	n = poll(&pfd, 1, wait_ms);
 	if (n < 0)
@@ -334,7 +270,7 @@ static int afpacket_wait(struct afpacket *a, int wait_ms, struct diag *diag)
 		return 0;
 	if (n > 0 && (pfd.revents & (POLLERR | POLLHUP | POLLNVAL))) {
 		r = afpacket_read_error(a, diag);
-		if (r < 0 || (r > 0 && !a->stopping))
+		if (r < 0)
 			return r;
 	}
 	return afpacket_idle(a);
@@ -407,8 +343,8 @@ static void afpacket_release(struct capture *c, struct frame_batch *b)
 	if (!a->has_block || a->left)
 		return;
 	afpacket_return_block(a);
-	if (a->stopping)
-		a->stop_ns = clock_monotonic_ns();
+	if (a->stopping || a->gone)
+		a->quiet_ns = clock_monotonic_ns();
 }
 
 /* ---- the rest */
@@ -419,7 +355,7 @@ static void afpacket_stop(struct capture *c)
 
 	(void)capture_filter_attach_closed(a->socket.fd);
 	a->stopping = true;
-	a->stop_ns = clock_monotonic_ns();
+	a->quiet_ns = clock_monotonic_ns();
 }
 
 static int afpacket_get_stats(struct capture *c, struct capture_stats *stats)
@@ -434,7 +370,6 @@ static int afpacket_get_stats(struct capture *c, struct capture_stats *stats)
 	a->kernel_dropped += kernel.tp_drops;
 	*stats = (struct capture_stats){
 		.kernel_dropped = a->kernel_dropped,
-		.interface_dropped = capture_interface_drops_read(&a->interface_drops),
 		.filtered_unknown = a->has_filter,
 	};
 	return 0;
@@ -447,6 +382,5 @@ const struct capture_ops capture_afpacket_ops = {
 	.release = afpacket_release,
 	.stop = afpacket_stop,
 	.get_stats = afpacket_get_stats,
-	.adopt = afpacket_adopt,
 	.close = afpacket_close,
 };

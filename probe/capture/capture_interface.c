@@ -7,9 +7,7 @@
 #include "capture/capture_interface.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -92,58 +90,4 @@ int capture_interface_refused(const char *name, int err, struct diag *diag)
 			"CAP_NET_RAW "
 			"(setcap cap_net_raw+ep)",
 			name);
-}
-
-/* Counters that virtual interfaces lack stay at 0. */
-static uint64_t interface_drops_sum(const struct capture_interface_drops *d)
-{
-	uint64_t sum = 0;
-	char text[32];
-
-	for (unsigned i = 0; i < 2; i++) {
-		ssize_t n = d->fds[i] < 0 ? -1 : pread(d->fds[i], text, sizeof(text) - 1, 0);
-
-		if (n <= 0)
-			continue;
-		text[n] = '\0';
-		sum += strtoull(text, NULL, 10);
-	}
-	return sum;
-}
-
-void capture_interface_drops_open(struct capture_interface_drops *d, const char *name)
-{
-	static const char *const counters[2] = {"rx_missed_errors", "rx_fifo_errors"};
-	char path[128];
-
-	*d = (struct capture_interface_drops){.fds = {-1, -1}};
-	for (unsigned i = 0; i < 2; i++) {
-		snprintf(path, sizeof(path), "/sys/class/net/%s/statistics/%s", name, counters[i]);
-		d->fds[i] = open(path, O_RDONLY | O_CLOEXEC);
-	}
-	d->base = interface_drops_sum(d);
-}
-
-void capture_interface_drops_adopt(struct capture_interface_drops *d, const int fds[2])
-{
-	*d = (struct capture_interface_drops){.fds = {fds[0], fds[1]}};
-	d->base = interface_drops_sum(d);
-}
-
-uint64_t capture_interface_drops_read(struct capture_interface_drops *d)
-{
-	uint64_t sum = interface_drops_sum(d);
-
-	/* once the interface is gone its files cannot be read: what was known remains */
-	if (sum >= d->base && sum - d->base > d->last)
-		d->last = sum - d->base;
-	return d->last;
-}
-
-void capture_interface_drops_close(struct capture_interface_drops *d)
-{
-	for (unsigned i = 0; i < 2; i++)
-		if (d->fds[i] >= 0)
-			close(d->fds[i]);
-	d->fds[0] = d->fds[1] = -1;
 }

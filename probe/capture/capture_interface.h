@@ -28,17 +28,4 @@ bool capture_interface_is_up(int fd, unsigned index);
 /* The sentence for a capture that was refused for want of privileges; returns err. */
 int capture_interface_refused(const char *name, int err, struct diag *diag);
 
-/* Frames that the interface itself had no room for, since open; the files are held so that a sandbox may
- * close. */
-struct capture_interface_drops {
-	int fds[2];
-	uint64_t base;
-	uint64_t last;
-};
-void capture_interface_drops_open(struct capture_interface_drops *d, const char *name);
-/* The files were opened elsewhere; from now on they are d's. */
-void capture_interface_drops_adopt(struct capture_interface_drops *d, const int fds[2]);
-uint64_t capture_interface_drops_read(struct capture_interface_drops *d);
-void capture_interface_drops_close(struct capture_interface_drops *d);
-
 #endif

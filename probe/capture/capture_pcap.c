@@ -9,18 +9,21 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <linux/if_packet.h>
 #include <pcap/pcap.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "capture/capture_filter.h"
 #include "capture/capture_interface.h"
+#include "capture/capture_socket.h"
 #include "pitot/clock.h"
 
 #define TIMEOUT_MS	  10 /* as long may a frame wait in libpcap's ring: see capture_afpacket.c */
-#define STOP_QUIET_NS	  (3 * TIMEOUT_MS * NS_PER_MSEC)
+#define STOP_QUIET_NS	  (6 * TIMEOUT_MS * NS_PER_MSEC)
 #define DRAIN_QUIET_MS	  (3 * TIMEOUT_MS)
 #define STOP_MAX_NS	  (1 * NS_PER_SEC) /* where the entrance cannot be shut */
 #define LINKTYPE_ETHERNET 1
@@ -40,13 +43,11 @@ struct pcap_live {
 	struct capture_filter filter;
 	uint64_t filtered, filtered_octets;
 	bool stopping;
+	bool gone;
 	bool shut;
 	uint64_t stop_ns;  /* stopping: since when */
-	uint64_t quiet_ns; /* stopping: since when nothing came */
+	uint64_t quiet_ns; /* stopping or gone: since when nothing came */
 	uint64_t dropped;
-	uint64_t interface_dropped;
-	u_int last_drop;
-	u_int last_ifdrop;
 };
 
 /* ---- open */
@@ -119,11 +120,25 @@ static void pcap_live_ignore(u_char *user, const struct pcap_pkthdr *h, const u_
 	(void)data;
 }
 
+/*
+ * The socket's own counters, which start anew with every reading.  libpcap would look into /sys besides, which
+ * may be another network namespace's.
+ */
+static int pcap_live_count_drops(struct pcap_live *p)
+{
+	struct tpacket_stats_v3 kernel = {0};
+	socklen_t len = sizeof(kernel);
+
+	if (getsockopt(pcap_fileno(p->pcap), SOL_PACKET, PACKET_STATISTICS, &kernel, &len) < 0)
+		return -errno;
+	p->dropped += kernel.tp_drops;
+	return 0;
+}
+
 /* Until nothing is left of what came in before the entrance was shut. */
 static int pcap_live_drain(struct pcap_live *p, struct diag *diag)
 {
 	struct pollfd pfd = {.fd = pcap_fileno(p->pcap), .events = POLLIN};
-	struct pcap_stat ps = {0};
 	int n;
 
 	do {
@@ -131,10 +146,8 @@ static int pcap_live_drain(struct pcap_live *p, struct diag *diag)
 		if (n < 0)
 			return pcap_live_fail(p, -EIO, "capture", diag);
 	} while (n > 0 || poll(&pfd, 1, DRAIN_QUIET_MS) > 0);
-	if (pcap_stats(p->pcap, &ps) == 0) {
-		p->last_drop = ps.ps_drop;
-		p->last_ifdrop = ps.ps_ifdrop;
-	}
+	(void)pcap_live_count_drops(p);
+	p->dropped = 0;
 	return 0;
 }
 
@@ -238,7 +251,7 @@ static int pcap_live_open(struct capture **cp, const struct capture_config *conf
 	if (!p)
 		return diag_set(diag, -ENOMEM, "%s: out of memory", config->interface);
 	r = pcap_live_find(p, config, diag);
-	if (r == 0 && config->fanout_group >= 0)
+	if (r == 0 && config->workers > 1)
 		r = diag_set(diag, -EOPNOTSUPP,
 			     "%s: libpcap cannot share an interface among workers: use --workers 1",
 			     p->interface.name);
@@ -306,6 +319,16 @@ static bool pcap_live_is_down(struct pcap_live *p)
 	return p->has_interface && !capture_interface_is_up(pcap_fileno(p->pcap), p->interface.index);
 }
 
+/* What libpcap says about it differs, too; its socket is one like ours. */
+static bool pcap_live_is_gone(struct pcap_live *p)
+{
+	if (!p->gone && p->has_interface && capture_socket_is_gone(pcap_fileno(p->pcap))) {
+		p->gone = true;
+		p->quiet_ns = clock_monotonic_ns();
+	}
+	return p->gone;
+}
+
 static int pcap_live_read(struct pcap_live *p, struct frame_batch *b, struct diag *diag)
 {
 	struct pcap_live_fill fill = {
@@ -320,8 +343,8 @@ static int pcap_live_read(struct pcap_live *p, struct frame_batch *b, struct dia
 	/* frames before an error are frames all the same; the error comes again */
 	if (n >= 0 || b->n > 0 || n == PCAP_ERROR_BREAK)
 		return 0;
-	if (pcap_live_is_down(p) || strstr(pcap_geterr(p->pcap), "went down"))
-		return p->stopping ? CAPTURE_E_END : CAPTURE_E_DOWN;
+	if (pcap_live_is_gone(p) || pcap_live_is_down(p) || strstr(pcap_geterr(p->pcap), "went down"))
+		return 0;
 	return pcap_live_fail(p, -EIO, "capture", diag);
 }
 
@@ -332,7 +355,7 @@ static int pcap_live_wait(struct pcap_live *p, int wait_ms, struct diag *diag)
 	/* without a descriptor to poll: sleep as long as a frame may wait anyway */
 	if (p->capture.fd < 0 && (wait_ms < 0 || wait_ms > TIMEOUT_MS))
 		wait_ms = TIMEOUT_MS;
-	if (p->stopping && (wait_ms < 0 || wait_ms > TIMEOUT_MS))
+	if ((p->stopping || p->gone) && (wait_ms < 0 || wait_ms > TIMEOUT_MS))
 		wait_ms = TIMEOUT_MS;
 	if (poll(&pfd, 1, wait_ms) < 0 && errno != EINTR)
 		return diag_set(diag, -errno, "%s: poll: %s", p->interface.name, strerror(errno));
@@ -341,9 +364,11 @@ static int pcap_live_wait(struct pcap_live *p, int wait_ms, struct diag *diag)
 
 static int pcap_live_idle(struct pcap_live *p)
 {
-	if (p->stopping)
-		return clock_monotonic_ns() - p->quiet_ns > STOP_QUIET_NS ? CAPTURE_E_END : 0;
-	return pcap_live_is_down(p) ? CAPTURE_E_DOWN : 0;
+	bool gone = pcap_live_is_gone(p);
+
+	if ((p->stopping || gone) && clock_monotonic_ns() - p->quiet_ns > STOP_QUIET_NS)
+		return p->stopping ? CAPTURE_E_END : CAPTURE_E_GONE;
+	return 0;
 }
 
 static int pcap_live_recv(struct capture *c, struct frame_batch *b, int wait_ms, struct diag *diag)
@@ -362,7 +387,7 @@ static int pcap_live_recv(struct capture *c, struct frame_batch *b, int wait_ms,
 	}
 	if (r == 0 && b->n == 0)
 		r = pcap_live_idle(p);
-	else if (r == 0 && p->stopping)
+	else if (r == 0 && (p->stopping || p->gone))
 		p->quiet_ns = clock_monotonic_ns();
 	return r;
 }
@@ -386,18 +411,12 @@ static void pcap_live_stop(struct capture *c)
 static int pcap_live_get_stats(struct capture *c, struct capture_stats *stats)
 {
 	struct pcap_live *p = (struct pcap_live *)c;
-	struct pcap_stat ps = {0};
+	int r = pcap_live_count_drops(p);
 
-	if (pcap_stats(p->pcap, &ps) < 0)
-		return -EIO;
-	/* libpcap's own totals are 32 bits wide */
-	p->dropped += ps.ps_drop - p->last_drop;
-	p->interface_dropped += ps.ps_ifdrop - p->last_ifdrop;
-	p->last_drop = ps.ps_drop;
-	p->last_ifdrop = ps.ps_ifdrop;
+	if (r < 0)
+		return r;
 	*stats = (struct capture_stats){
 		.kernel_dropped = p->dropped,
-		.interface_dropped = p->interface_dropped,
 		.filtered = p->filtered,
 		.filtered_octets = p->filtered_octets,
 		.filtered_unknown = p->has_filter && !p->runs_filter,

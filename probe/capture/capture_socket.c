@@ -1,6 +1,6 @@
 /*
  * capture_socket: see capture_socket.h.  It runs in the program at the start, and in the opener process when
- * an interface was deleted and made anew: nothing here may need more than CAP_NET_RAW, a socket and /sys.
+ * an interface was deleted and made anew: nothing here may need more than CAP_NET_RAW and sockets.
  */
 #include "capture/capture_socket.h"
 
@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "capture/capture_fanout.h"
 #include "capture/capture_filter.h"
 #include "capture/capture_interface.h"
 
@@ -63,11 +64,17 @@ static int socket_fail(const struct capture_descriptor *d, int err, const char *
 	return diag_set(diag, -err, "%s: %s: %s", d->facts.name, what, strerror(err));
 }
 
+/* The workers of an interface share its buffer. */
+static uint64_t socket_buffer_octets(const struct capture_config *config)
+{
+	return config->buffer_octets / (config->workers > 1 ? config->workers : 1);
+}
+
 static uint32_t socket_block_octets(const struct capture_config *config)
 {
 	uint64_t octets = BLOCK_MAX;
 
-	while (octets > BLOCK_MIN && octets * BLOCKS_WANTED > config->buffer_octets)
+	while (octets > BLOCK_MIN && octets * BLOCKS_WANTED > socket_buffer_octets(config))
 		octets /= 2;
 	/* the longest frame and what the kernel writes around it must fit: the kernel cuts what does not */
 	while (octets < (uint64_t)config->snap_len + 4096 && octets < (1u << 30))
@@ -79,7 +86,7 @@ static int socket_set_ring(struct capture_descriptor *d, const struct capture_co
 			   struct diag *diag)
 {
 	uint32_t block_octets = socket_block_octets(config);
-	uint64_t n_blocks = config->buffer_octets / block_octets;
+	uint64_t n_blocks = socket_buffer_octets(config) / block_octets;
 	int version = TPACKET_V3;
 	struct tpacket_req3 req;
 
@@ -124,10 +131,42 @@ static int socket_set_options(const struct capture_descriptor *d, const struct c
 }
 
 /*
+ * The kernel gives a new group an id that is free in the network namespace; one of our own making, from the
+ * process id, may be another process's there.
+ */
+static int socket_join(struct capture_descriptor *d, const struct capture_config *config, int group,
+		       struct diag *diag)
+{
+	static const int modes[] = {[CAPTURE_FANOUT_HASH] = PACKET_FANOUT_CBPF,
+				    [CAPTURE_FANOUT_CPU] = PACKET_FANOUT_CPU,
+				    [CAPTURE_FANOUT_ROLLOVER] = PACKET_FANOUT_ROLLOVER};
+	int mode = modes[config->fanout_mode], value;
+	socklen_t len = sizeof(value);
+
+	d->facts.group = group;
+	if (group == CAPTURE_GROUP_NONE)
+		return 0;
+	value = group == CAPTURE_GROUP_NEW ? (int)((PACKET_FANOUT_FLAG_UNIQUEID | (unsigned)mode) << 16)
+					   : group | mode << 16;
+	if (setsockopt(d->fd, SOL_PACKET, PACKET_FANOUT, &value, sizeof(value)) < 0)
+		return socket_fail(d, errno, "PACKET_FANOUT", diag);
+	if (group != CAPTURE_GROUP_NEW)
+		return 0;
+	if (getsockopt(d->fd, SOL_PACKET, PACKET_FANOUT, &value, &len) < 0)
+		return socket_fail(d, errno, "PACKET_FANOUT", diag);
+	d->facts.group = value & 0xffff;
+	if (config->fanout_mode != CAPTURE_FANOUT_HASH)
+		return 0;
+	if (capture_fanout_attach(d->fd, d->facts.link_type, config->fanout_seed) < 0)
+		return socket_fail(d, errno, "PACKET_FANOUT_DATA", diag);
+	return 0;
+}
+
+/*
  * A socket can join a fan-out group only after it is bound, and until then it gets what the other members
  * get: it is bound with everything shut out.
  */
-static int socket_bind(const struct capture_descriptor *d, const struct capture_config *config,
+static int socket_bind(struct capture_descriptor *d, const struct capture_config *config, int group,
 		       struct diag *diag)
 {
 	struct sockaddr_ll sll = {
@@ -136,25 +175,17 @@ static int socket_bind(const struct capture_descriptor *d, const struct capture_
 			__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? ETH_P_ALL : __builtin_bswap16(ETH_P_ALL),
 		.sll_ifindex = (int)d->facts.index,
 	};
-	static const int modes[] = {[CAPTURE_FANOUT_HASH] = PACKET_FANOUT_HASH,
-				    [CAPTURE_FANOUT_CPU] = PACKET_FANOUT_CPU,
-				    [CAPTURE_FANOUT_ROLLOVER] = PACKET_FANOUT_ROLLOVER};
-	int group, r = capture_filter_attach_closed(d->fd);
+	int r = capture_filter_attach_closed(d->fd);
 
 	if (r < 0)
 		return socket_fail(d, -r, "SO_ATTACH_FILTER", diag);
 	if (bind(d->fd, (struct sockaddr *)&sll, sizeof(sll)) < 0)
 		return socket_fail(d, errno, "bind", diag);
-	if (config->fanout_group < 0)
-		return 0;
-	group = (config->fanout_group & 0xffff) | modes[config->fanout_mode] << 16;
-	if (setsockopt(d->fd, SOL_PACKET, PACKET_FANOUT, &group, sizeof(group)) < 0)
-		return socket_fail(d, errno, "PACKET_FANOUT", diag);
-	return 0;
+	return socket_join(d, config, group, diag);
 }
 
 /* Protocol 0: until it is bound the socket receives nothing. */
-static int socket_open(struct capture_descriptor *d, const struct capture_config *config,
+static int socket_open(struct capture_descriptor *d, const struct capture_config *config, int group,
 		       const struct capture_interface *itf, struct diag *diag)
 {
 	int type = SOCK_RAW, r = socket_set_link_type(&d->facts, itf->arphrd, &type, diag);
@@ -168,17 +199,17 @@ static int socket_open(struct capture_descriptor *d, const struct capture_config
 	if (r == 0)
 		r = socket_set_options(d, config, diag);
 	if (r == 0)
-		r = socket_bind(d, config, diag);
+		r = socket_bind(d, config, group, diag);
 	return r;
 }
 
-int capture_describe(struct capture_descriptor *d, const struct capture_config *config, struct diag *diag)
+int capture_describe(struct capture_descriptor *d, const struct capture_config *config, int group,
+		     struct diag *diag)
 {
-	struct capture_interface_drops counters;
 	struct capture_interface itf;
 	int r;
 
-	*d = (struct capture_descriptor){.fd = -1, .counter_fds = {-1, -1}};
+	*d = (struct capture_descriptor){.fd = -1};
 	if (strcmp(config->interface, "any") == 0)
 		return diag_set(diag, -EPROTONOSUPPORT,
 				"AF_PACKET capture opens one interface, not \"any\": use --capture pcap");
@@ -187,22 +218,44 @@ int capture_describe(struct capture_descriptor *d, const struct capture_config *
 		return r;
 	d->facts = (struct capture_facts){.index = itf.index, .mtu = itf.mtu, .loopback = itf.loopback};
 	memcpy(d->facts.name, itf.name, sizeof(d->facts.name));
-	r = socket_open(d, config, &itf, diag);
-	if (r < 0) {
+	r = socket_open(d, config, group, &itf, diag);
+	if (r < 0)
 		capture_descriptor_close(d);
-		return r;
+	return r;
+}
+
+int capture_describe_all(struct capture_descriptor *sockets, unsigned n, capture_describe_fn *describe,
+			 void *ctx, struct diag *diag)
+{
+	int group = n > 1 ? CAPTURE_GROUP_NEW : CAPTURE_GROUP_NONE, r = 0;
+	unsigned opened = 0;
+
+	while (r == 0 && opened < n) {
+		r = describe(ctx, &sockets[opened], group, diag);
+		if (r < 0)
+			break;
+		group = sockets[opened++].facts.group;
 	}
-	capture_interface_drops_open(&counters, itf.name);
-	memcpy(d->counter_fds, counters.fds, sizeof(d->counter_fds));
-	return 0;
+	/* the interface may have been another one by the time of a later socket */
+	for (unsigned i = 0; r == 0 && i < n; i++)
+		if (capture_socket_is_gone(sockets[i].fd))
+			r = diag_set(diag, -ENODEV, "interface \"%s\" does not exist", sockets[i].facts.name);
+	while (r < 0 && opened)
+		capture_descriptor_close(&sockets[--opened]);
+	return r;
 }
 
 void capture_descriptor_close(struct capture_descriptor *d)
 {
 	if (d->fd >= 0)
 		close(d->fd);
-	for (unsigned i = 0; i < 2; i++)
-		if (d->counter_fds[i] >= 0)
-			close(d->counter_fds[i]);
-	*d = (struct capture_descriptor){.fd = -1, .counter_fds = {-1, -1}};
+	*d = (struct capture_descriptor){.fd = -1};
+}
+
+bool capture_socket_is_gone(int fd)
+{
+	struct sockaddr_ll sll = {0};
+	socklen_t len = sizeof(sll);
+
+	return getsockname(fd, (struct sockaddr *)&sll, &len) == 0 && sll.sll_ifindex < 0;
 }

@@ -10,11 +10,10 @@
 #include "pitot/capture.h"
 
 /*
- * capture_afpacket.c: a capture by the ring, ready but for its socket, which it has to be given by
- * capture_adopt().  The filter is compiled here and not then, when a sandbox is around.
+ * Whether a packet socket's interface was deleted, or moved to another network namespace: the kernel unbinds
+ * it then, once and for all.  That cannot be missed as an event can, and holds whatever has the index by now.
  */
-int capture_afpacket_prepare(struct capture **cp, const struct capture_config *config, int link_type,
-			     struct diag *diag);
+bool capture_socket_is_gone(int fd);
 
 enum { CAPTURE_BLOCK_MS = 20 }; /* the longest that a block with a frame in it is held back */
 

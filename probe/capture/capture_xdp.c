@@ -26,6 +26,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "capture/capture_socket.h"
 #include "pitot/clock.h"
 
 #define ROUNDS_MAX    16 /* batches that the filter emptied, in one call */
@@ -73,7 +74,6 @@ static unsigned xdp_lend_batch(struct xdp *x, struct xdp_queue *q, struct frame_
 	x->lender = q;
 	x->n_lent = n;
 	x->busy = true;
-	x->down = false;
 	return n;
 }
 
@@ -106,7 +106,7 @@ static bool xdp_take(struct xdp *x, struct frame_batch *b)
 		unsigned n = xdp_lend_batch(x, q, b);
 
 		x->next_queue = x->next_queue + 1 == x->n_queues ? 0 : x->next_queue + 1;
-		if (n && x->stopping)
+		if (n && (x->stopping || x->gone))
 			x->quiet_ns = clock_monotonic_ns();
 		if (b->n)
 			return true;
@@ -120,10 +120,13 @@ static bool xdp_take(struct xdp *x, struct frame_batch *b)
 /* Nothing came.  AF_XDP itself is silent about an interface that goes away. */
 static int xdp_idle(struct xdp *x)
 {
-	if (x->stopping)
-		return clock_monotonic_ns() - x->quiet_ns > STOP_QUIET_NS ? CAPTURE_E_END : 0;
-	x->down = !capture_interface_is_up(x->interface_fd, x->interface.index);
-	return x->down ? CAPTURE_E_DOWN : 0;
+	if (!x->gone && capture_socket_is_gone(x->interface_fd)) {
+		x->gone = true;
+		x->quiet_ns = x->stopping ? x->quiet_ns : clock_monotonic_ns();
+	}
+	if ((x->stopping || x->gone) && clock_monotonic_ns() - x->quiet_ns > STOP_QUIET_NS)
+		return x->stopping ? CAPTURE_E_END : CAPTURE_E_GONE;
+	return 0;
 }
 
 /* Also for who does not want to wait: a loop that does nothing but ask would wake for each frame. */
@@ -147,9 +150,9 @@ static int xdp_recv(struct capture *c, struct frame_batch *b, int wait_ms, struc
 	if (xdp_take(x, b) || xdp_nap(x, b))
 		return 0;
 	/* a loop over several interfaces asks the silent ones all the time */
-	if (wait_ms == 0 && !x->stopping && !x->down && ++x->n_looked % LOOK_EVERY)
+	if (wait_ms == 0 && !x->stopping && !x->gone && ++x->n_looked % LOOK_EVERY)
 		return 0;
-	if (x->stopping && (wait_ms < 0 || wait_ms > STOP_WAIT_MS))
+	if ((x->stopping || x->gone) && (wait_ms < 0 || wait_ms > STOP_WAIT_MS))
 		wait_ms = STOP_WAIT_MS;
 	if (poll(&pfd, 1, wait_ms) < 0)
 		return errno == EINTR ? 0 : capture_xdp_fail(x, errno, "poll", diag);
@@ -177,7 +180,6 @@ static int xdp_get_stats(struct capture *c, struct capture_stats *stats)
 
 	*stats = (struct capture_stats){
 		.kernel_dropped = capture_xdp_program_missed(&x->program),
-		.interface_dropped = capture_interface_drops_read(&x->interface_drops),
 		.filtered = x->filtered,
 		.filtered_octets = x->filtered_octets,
 	};

@@ -28,8 +28,7 @@ struct xdp {
 	struct capture_xdp_program program;
 	struct capture_filter filter;
 	bool has_filter;
-	struct capture_interface_drops interface_drops;
-	int interface_fd; /* holds promiscuous mode, and asks about the interface */
+	int interface_fd; /* holds promiscuous mode, and knows when the interface is gone */
 	int epoll_fd;	  /* over several queues; -1 with one */
 	struct xdp_queue *queues;
 	unsigned n_queues, next_queue;
@@ -45,9 +44,9 @@ struct xdp {
 	uint64_t nap_ns;
 	bool busy;	   /* frames came since the last nap */
 	unsigned n_looked; /* times without waiting and without a frame */
-	bool down;
+	bool gone;
 	bool stopping;
-	uint64_t quiet_ns; /* stopping: since when nothing came */
+	uint64_t quiet_ns; /* stopping or gone: since when nothing came */
 	uint64_t filtered, filtered_octets;
 };
 

@@ -50,7 +50,7 @@ static int xdp_check(const struct xdp *x, const struct capture_config *config, s
 	if (config->direction == CAPTURE_OUT)
 		return diag_set(diag, -EOPNOTSUPP, "%s: XDP sees only what comes in, and not --direction out",
 				name);
-	if (config->fanout_group >= 0)
+	if (config->workers > 1)
 		return diag_set(diag, -EOPNOTSUPP, "%s: XDP capture is for one worker, and not --workers",
 				name);
 	return 0;
@@ -88,14 +88,17 @@ static unsigned xdp_count_queues(const struct xdp *x)
 	return n == 0 ? 1 : n > QUEUES_MAX ? QUEUES_MAX : (unsigned)n;
 }
 
-/* A packet socket without a protocol receives nothing; it can do the rest. */
+/* A packet socket without a protocol receives nothing; it can do the rest.  Bound it is for being unbound. */
 static int xdp_open_interface(struct xdp *x, const struct capture_config *config, struct diag *diag)
 {
 	struct packet_mreq mreq = {.mr_ifindex = (int)x->interface.index, .mr_type = PACKET_MR_PROMISC};
+	struct sockaddr_ll sll = {.sll_family = AF_PACKET, .sll_ifindex = (int)x->interface.index};
 
 	x->interface_fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
 	if (x->interface_fd < 0)
 		return capture_xdp_fail(x, errno, "AF_PACKET socket", diag);
+	if (bind(x->interface_fd, (struct sockaddr *)&sll, sizeof(sll)) < 0)
+		return capture_xdp_fail(x, errno, "bind", diag);
 	if (config->promiscuous &&
 	    setsockopt(x->interface_fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &mreq, sizeof(mreq)) < 0)
 		return capture_xdp_fail(x, errno, "promiscuous mode (--no-promiscuous does without)", diag);
@@ -226,7 +229,6 @@ void capture_xdp_close(struct capture *c)
 	for (unsigned i = 0; x->queues && i < x->n_queues; i++)
 		xdp_close_queue(&x->queues[i]);
 	free(x->queues);
-	capture_interface_drops_close(&x->interface_drops);
 	capture_filter_deinit(&x->filter);
 	if (x->epoll_fd >= 0)
 		close(x->epoll_fd);
@@ -265,7 +267,6 @@ static int xdp_set_up(struct xdp *x, const struct capture_config *config, struct
 		r = xdp_open_queues(x, diag);
 	if (r < 0)
 		return r;
-	capture_interface_drops_open(&x->interface_drops, x->interface.name);
 	x->capture.link_type = LINKTYPE_ETHERNET;
 	x->capture.system_ifindex = x->interface.index;
 	x->capture.ifindex = config->ifindex ? config->ifindex : x->interface.index;
@@ -287,7 +288,6 @@ int capture_xdp_open(struct capture **cp, const struct capture_config *config, s
 			    .fd = -1,
 			    .name = x->interface.name},
 		.program = {.sockets_fd = -1, .gate_fd = -1, .program_fd = -1, .link_fd = -1},
-		.interface_drops = {.fds = {-1, -1}},
 		.interface_fd = -1,
 		.epoll_fd = -1,
 		.snap_len = config->snap_len,

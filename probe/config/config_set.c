@@ -105,6 +105,10 @@ static int set_value(struct config_build *b, const struct config_row *row, void 
 		c->workers = r ? c->workers : n32;
 		return r;
 	case KIND_SIZE:
+		if (!strcmp(row->preset, "auto") && !strcmp(value, "auto")) {
+			*(uint64_t *)member = 0;
+			return 0;
+		}
 		return config_value_size(member, value, row->min, row->max, label, diag);
 	case KIND_SECONDS:
 		return config_value_seconds(member, value, row->min * NS_PER_SEC, row->max * NS_PER_SEC,

@@ -60,7 +60,7 @@ void control_take(struct control *r, struct report *report, struct ledger *ledge
 	uint64_t now_ns = clock_monotonic_ns(), end_ns = now_ns + NS_PER_SEC;
 
 	*report = (struct report){.final = final, .duration_ns = now_ns - r->start.monotonic_ns};
-	interfaces_get_gaps(&r->interfaces, now_ns, &report->gaps, &report->gap_ns);
+	interfaces_get_numbers(&r->interfaces, now_ns, &report->interfaces);
 	for (;;) {
 		published_get(&r->shared.exporting->numbers, &report->exporting);
 		shared_sum_metering(&r->shared, &report->metering);
@@ -115,7 +115,11 @@ static void control_stop_workers(struct control *r)
 /* A metering process that ended by itself: of interfaces that is a failure, and ends all. */
 static void control_check_workers(struct control *r)
 {
-	if (r->live)
+	bool ended = false;
+
+	for (unsigned i = 0; i < r->n_workers; i++)
+		ended = ended || atomic_load(&r->shared.metering[i].done);
+	if (r->live && ended)
 		control_stop_workers(r);
 }
 

@@ -3,44 +3,78 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "pitot/clock.h"
 #include "pitot/log.h"
 
+#define BUFFERS_SAID (UINT64_C(1) << 30)
+
 static const uint64_t retry_ns = 200 * NS_PER_MSEC;
+
+static void interfaces_hear(struct interfaces *r);
 
 static_assert(sizeof(struct capture_facts) <= OPENER_FACTS, "the opener's answer holds them");
 
-int interfaces_init(struct interfaces *r, struct metering *const *workers, const struct shared *shared,
-		    struct opener *opener, struct diag *diag)
+/* --buffer is of each interface: what that comes to is not everybody's first thought. */
+static void interfaces_say_buffers(const struct capture_config *configs, unsigned n)
 {
-	unsigned n_workers = shared->config.n_metering, n = shared->config.n_captures;
+	uint64_t octets = configs[0].buffer_octets, sum = octets * n;
 
-	*r = (struct interfaces){.opener = opener, .shared = shared, .n_workers = n_workers, .n_captures = n};
-	r->captures = calloc((size_t)n_workers * n + 1, sizeof(*r->captures));
-	if (!r->captures)
+	if (sum > BUFFERS_SAID)
+		log_info("capture buffers: %u interface%s with %llu MiB each, %llu MiB in all (--buffer)", n,
+			 log_plural(n), (unsigned long long)octets >> 20, (unsigned long long)sum >> 20);
+}
+
+static int interfaces_init_one(const struct interfaces *r, struct interfaces_interface *i,
+			       const struct capture_config *config, struct diag *diag)
+{
+	i->config = config;
+	i->sockets = calloc(r->n_workers, sizeof(*i->sockets));
+	if (!i->sockets)
 		return diag_set(diag, -ENOMEM, "out of memory");
-	for (unsigned w = 0; w < n_workers; w++) {
-		for (unsigned i = 0; i < n; i++) {
-			const struct capture *c = metering_capture(workers[w], i);
+	for (unsigned w = 0; w < r->n_workers; w++)
+		i->sockets[w].socket.fd = -1;
+	return capture_plan_new(&i->plan, config, diag);
+}
 
-			r->captures[w * n + i].index = c->system_ifindex;
-			r->captures[w * n + i].fixed = !capture_may_adopt(c);
-			snprintf(r->captures[w * n + i].name, sizeof(r->captures->name), "%s", c->name);
-		}
-	}
-	return netif_watch_open(&r->watch, diag);
+int interfaces_init(struct interfaces *r, const struct capture_config *configs, unsigned n,
+		    const struct shared *shared, struct opener *opener, struct diag *diag)
+{
+	int ret;
+
+	*r = (struct interfaces){.opener = opener, .shared = shared, .n_workers = shared->config.n_metering};
+	r->each = calloc(n, sizeof(*r->each));
+	r->plans = calloc(n, sizeof(*r->plans));
+	r->scratch = calloc(r->n_workers, sizeof(*r->scratch));
+	if (!r->each || !r->plans || !r->scratch)
+		return diag_set(diag, -ENOMEM, "out of memory");
+	interfaces_say_buffers(configs, n);
+	/* before anything is opened: what happens from then on is heard */
+	ret = netif_watch_open(&r->watch, diag);
+	for (; ret == 0 && r->n < n; r->n++)
+		ret = interfaces_init_one(r, &r->each[r->n], &configs[r->n], diag);
+	for (unsigned i = 0; i < r->n; i++)
+		r->plans[i] = r->each[i].plan;
+	return ret;
 }
 
 void interfaces_deinit(struct interfaces *r)
 {
+	for (unsigned n = 0; n < r->n; n++) {
+		struct interfaces_interface *i = &r->each[n];
+
+		for (unsigned w = 0; i->sockets && w < r->n_workers; w++)
+			capture_descriptor_close(&i->sockets[w].socket);
+		free(i->sockets);
+		capture_plan_free(i->plan);
+	}
 	netif_watch_close(r->watch);
-	free(r->captures);
+	free(r->each);
+	free(r->plans);
+	free(r->scratch);
 	*r = (struct interfaces){0};
 }
 
@@ -49,120 +83,355 @@ int interfaces_fd(const struct interfaces *r)
 	return r->watch ? netif_watch_fd(r->watch) : -1;
 }
 
-int interfaces_open_capture(void *ctx, unsigned index, struct opener_answer *answer, struct diag *diag)
+static bool interfaces_is_any(const struct interfaces_interface *i)
+{
+	return !strcmp(i->config->interface, "any");
+}
+
+static bool interfaces_is_absent(int r)
+{
+	return r == -ENODEV || r == -ENETDOWN || r == -ENXIO;
+}
+
+/* ---- gaps */
+
+static uint64_t interfaces_link_dropped(const struct interfaces_interface *i)
+{
+	return i->link.dropped > i->dropped_base ? i->link.dropped - i->dropped_base : 0;
+}
+
+/* Every worker has a capture of it, and the link is up. */
+static bool interfaces_is_measured(const struct interfaces *r, unsigned n)
+{
+	const struct interfaces_interface *i = &r->each[n];
+
+	if (!i->link.up)
+		return false;
+	for (unsigned w = 0; w < r->n_workers; w++)
+		if (!atomic_load(&shared_place_of(r->shared, w, n)->taken))
+			return false;
+	return true;
+}
+
+static void interfaces_judge(struct interfaces *r, unsigned n, uint64_t now_ns)
+{
+	struct interfaces_interface *i = &r->each[n];
+	bool measured = interfaces_is_measured(r, n);
+
+	if (measured == i->measured)
+		return;
+	i->measured = measured;
+	if (!measured) {
+		i->gaps++;
+		i->since_ns = now_ns;
+		log_warning("interface %s is down or gone: its flows are kept, and it is waited for",
+			    i->config->interface);
+		return;
+	}
+	i->gap_ns += now_ns - i->since_ns;
+	i->refused = false;
+	log_info("interface %s: capturing again after %.1f s", i->config->interface,
+		 (double)(now_ns - i->since_ns) / 1e9);
+}
+
+void interfaces_get_numbers(struct interfaces *r, uint64_t now_ns, struct interfaces_numbers *numbers)
+{
+	struct diag diag;
+
+	*numbers = (struct interfaces_numbers){0};
+	for (unsigned n = 0; n < r->n; n++) {
+		struct interfaces_interface *i = &r->each[n];
+		struct netif now;
+
+		numbers->gaps += i->gaps;
+		numbers->gap_ns +=
+			i->gap_ns + (i->measured || now_ns < i->since_ns ? 0 : now_ns - i->since_ns);
+		if (i->link.index && netif_get(&now, i->link.name, &diag) == 0 && now.index == i->link.index)
+			i->link.dropped = now.dropped;
+		numbers->dropped += i->dropped + interfaces_link_dropped(i);
+	}
+}
+
+/* ---- opening */
+
+int interfaces_open_capture(void *ctx, unsigned index, int group, struct opener_answer *answer,
+			    struct diag *diag)
 {
 	const struct capture_config *configs = ctx;
 	struct capture_descriptor d;
-	int r = capture_describe(&d, &configs[index], diag);
+	int r = capture_describe(&d, &configs[index], group, diag);
 
 	if (r < 0)
 		return r;
 	memcpy(answer->facts, &d.facts, sizeof(d.facts));
 	answer->fds[answer->n_fds++] = d.fd;
-	for (unsigned i = 0; i < 2; i++)
-		if (d.counter_fds[i] >= 0)
-			answer->fds[answer->n_fds++] = d.counter_fds[i];
 	return 0;
 }
 
-/* Down, or another interface by now?  Only the latter is opened again. */
-static void interfaces_reopen(struct interfaces *r, unsigned w, unsigned i, struct interfaces_capture *c)
+struct interfaces_question {
+	struct opener *opener;
+	unsigned n;
+};
+
+static int interfaces_ask_opener(void *ctx, struct capture_descriptor *d, int group, struct diag *diag)
 {
-	struct command_adopt adopt = {.capture = i};
-	uint32_t index = if_nametoindex(c->name);
+	const struct interfaces_question *q = ctx;
 	struct opener_answer answer;
+	int r = opener_capture(q->opener, q->n, group, &answer, diag);
+
+	*d = (struct capture_descriptor){.fd = -1};
+	if (r < 0)
+		return r;
+	memcpy(&d->facts, answer.facts, sizeof(d->facts));
+	d->fd = answer.fds[0];
+	return 0;
+}
+
+/* Cheaper to ask than to try. */
+static bool interfaces_is_there(const struct interfaces_interface *i)
+{
+	struct diag diag;
+	struct netif now;
+
+	return netif_get(&now, i->config->interface, &diag) == 0 && now.up;
+}
+
+/*
+ * This interface is open.  The end of an earlier one with the same index was told before: it is heard now, as
+ * long as nothing of ours has that index.
+ */
+static void interfaces_begin(struct interfaces *r, struct interfaces_interface *i, uint32_t index)
+{
+	struct diag diag;
+
+	i->dropped += interfaces_link_dropped(i);
+	i->dropped_base = 0;
+	i->link = (struct netif){0};
+	interfaces_hear(r);
+	if (netif_get_index(&i->link, index, &diag) < 0)
+		i->link = (struct netif){0}; /* gone again, and its captures know */
+	i->dropped_base = i->link.dropped;
+}
+
+/* ---- the start */
+
+/* By another method than asked for, and so it is opened again. */
+static int interfaces_change_method(struct interfaces *r, unsigned n, struct diag *diag)
+{
+	struct capture_config config = *r->each[n].config;
+	struct capture_plan *plan;
+	int ret;
+
+	log_warning("%s", diag->text);
+	config.method = CAPTURE_AUTO;
+	ret = capture_plan_new(&plan, &config, diag);
+	if (ret < 0)
+		return ret;
+	capture_plan_free(r->each[n].plan);
+	r->plans[n] = r->each[n].plan = plan;
+	return 0;
+}
+
+static int interfaces_hand_out(struct interfaces *r, unsigned n, struct metering *const *workers,
+			       struct capture **captures, struct diag *diag)
+{
+	struct interfaces_interface *i = &r->each[n];
+	int ret = 0;
+
+	i->method = captures[0]->ops->name;
+	if (captures[0]->system_ifindex)
+		interfaces_begin(r, i, captures[0]->system_ifindex);
+	else
+		i->link.up = true; /* any */
+	for (unsigned w = 0; w < r->n_workers; w++) {
+		if (ret == 0)
+			ret = metering_set_capture(workers[w], n, captures[w], diag);
+		else
+			capture_close(captures[w]);
+	}
+	if (ret < 0)
+		return ret;
+	i->measured = interfaces_is_measured(r, n);
+	return 0;
+}
+
+static int interfaces_open_one(struct interfaces *r, unsigned n, struct metering *const *workers,
+			       struct diag *diag)
+{
+	struct interfaces_interface *i = &r->each[n];
+	struct capture **captures = calloc(r->n_workers, sizeof(*captures));
+	struct diag missing;
+	struct netif none;
+	int ret;
+
+	i->since_ns = clock_monotonic_ns();
+	if (!captures)
+		return diag_set(diag, -ENOMEM, "out of memory");
+	ret = capture_open_interface(captures, i->plan, diag);
+	if (ret == CAPTURE_E_OTHER)
+		ret = interfaces_change_method(r, n, diag);
+	if (ret == 0)
+		ret = interfaces_hand_out(r, n, workers, captures, diag);
+	else if (ret == -ENODEV && netif_get(&none, i->config->interface, &missing) < 0)
+		diag_set(diag, ret, "--interface %.80s: %.400s", i->config->interface, missing.text);
+	free(captures);
+	return ret;
+}
+
+int interfaces_open(struct interfaces *r, struct metering *const *workers, bool wait, struct diag *diag)
+{
+	struct diag why = {""};
+	unsigned missing = 0;
+
+	for (unsigned n = 0; n < r->n; n++) {
+		int ret = interfaces_open_one(r, n, workers, &why);
+
+		if (ret < 0 && !interfaces_is_absent(ret)) {
+			*diag = why;
+			return ret;
+		}
+		if (ret == 0)
+			continue;
+		if (++missing == r->n && !wait) {
+			*diag = why;
+			return ret;
+		}
+		r->each[n].gaps = 1;
+		log_warning("%s: it is waited for", why.text);
+	}
+	return 0;
+}
+
+/* ---- and again */
+
+/* When no worker has anything of the earlier interface any more. */
+static bool interfaces_is_free(const struct interfaces *r, unsigned n)
+{
+	for (unsigned w = 0; w < r->n_workers; w++) {
+		const struct interfaces_socket *s = &r->each[n].sockets[w];
+		const struct shared_place *p = shared_place_of(r->shared, w, n);
+
+		if (atomic_load(&p->answered) != s->given || atomic_load(&p->taken) || s->socket.fd >= 0)
+			return false;
+	}
+	return true;
+}
+
+/* To each worker its socket; one whose mailbox is full gets it the next time. */
+static void interfaces_give(struct interfaces *r, unsigned n)
+{
+	for (unsigned w = 0; w < r->n_workers; w++) {
+		struct interfaces_socket *s = &r->each[n].sockets[w];
+		struct command_adopt adopt = {.place = n, .facts = s->socket.facts};
+		int ret;
+
+		if (s->socket.fd < 0)
+			continue;
+		ret = command_send_adopt(&r->shared->to_metering[w], &adopt, &s->socket.fd, 1);
+		s->given += ret == 0;
+		if (ret == 0 || ret == MAILBOX_E_GONE)
+			capture_descriptor_close(&s->socket);
+	}
+}
+
+static void interfaces_reopen(struct interfaces *r, unsigned n)
+{
+	struct interfaces_interface *i = &r->each[n];
+	struct interfaces_question question = {.opener = r->opener, .n = n};
 	struct diag diag;
 	int ret;
 
-	if (!c->index || index == 0 || index == c->index)
+	if (interfaces_is_any(i) || !interfaces_is_free(r, n) || !interfaces_is_there(i))
 		return;
-	ret = r->opener && !c->fixed
-		      ? opener_capture(r->opener, i, &answer, &diag)
-		      : diag_set(&diag, -EPROTONOSUPPORT,
-				 "it is another interface now, and its capture has the old one: "
-				 "start pitot again");
-	if (ret == -ENODEV || ret == -ENETDOWN || ret == -ENXIO)
-		return; /* not yet */
+	ret = r->opener ? capture_describe_all(r->scratch, r->n_workers, interfaces_ask_opener, &question,
+					       &diag)
+			: diag_set(&diag, -EPERM, "what may open it is missing: start pitot again");
 	if (ret < 0) {
-		if (!c->refused)
-			log_error("interface %s cannot be opened again: %s", c->name, diag.text);
-		c->refused = true;
+		if (!interfaces_is_absent(ret) && !i->refused)
+			log_error("interface %s cannot be opened again: %s", i->config->interface, diag.text);
+		i->refused = i->refused || !interfaces_is_absent(ret);
 		return;
 	}
-	memcpy(&adopt.facts, answer.facts, sizeof(adopt.facts));
-	if (command_send_adopt(&r->shared->to_metering[w], &adopt, answer.fds, answer.n_fds) == 0)
-		c->index = adopt.facts.index; /* else once more */
-	for (unsigned k = 0; k < answer.n_fds; k++)
-		close(answer.fds[k]);
+	interfaces_begin(r, i, r->scratch[0].facts.index);
+	for (unsigned w = 0; w < r->n_workers; w++)
+		i->sockets[w].socket = r->scratch[w];
+	interfaces_give(r, n);
+	if (i->method && strcmp(i->method, capture_afpacket_ops.name) != 0)
+		log_info("interface %s: captured by %s from now on, instead of %s", i->config->interface,
+			 capture_afpacket_ops.name, i->method);
+	i->method = capture_afpacket_ops.name;
 }
 
-static void interfaces_say_lost(const struct interfaces_capture *c)
+/* ---- link events */
+
+static void interfaces_say_name(const struct interfaces_interface *i, const struct netif *now)
 {
-	log_warning("interface %s is down or gone: its flows are kept, and it is waited for", c->name);
+	if (strcmp(now->name, i->link.name) != 0)
+		log_info("interface %s is called %s now, and measured on", i->link.name, now->name);
 }
 
-/* What happened since the last look, in its order; of several gaps in between the last is told, all are
- * counted. */
-static void interfaces_tell(struct interfaces_capture *c, const struct metering_gaps *g)
-{
-	bool new = g->begun != c->begun;
-
-	if (new && !c->down)
-		interfaces_say_lost(c);
-	if (c->down ? new || !g->down : new && !g->down)
-		log_info("interface %s: capturing again after %.1f s", c->name, (double)g->last_ns / 1e9);
-	if (new && c->down && g->down)
-		interfaces_say_lost(c);
-	if (new || !g->down)
-		c->refused = false;
-	c->begun = g->begun;
-	c->down = g->down;
-}
-
-static void interfaces_look(struct interfaces *r, unsigned w, unsigned i, struct interfaces_capture *c)
-{
-	struct metering_gaps gaps;
-
-	published_get(&shared_gaps_of(r->shared, w, i)->gaps, &gaps);
-	interfaces_tell(c, &gaps);
-	if (gaps.down)
-		interfaces_reopen(r, w, i, c);
-}
-
-/* An event tells only that it is worth looking now, and what an index does not mean any more. */
-static void interfaces_on_link(void *ctx, const struct netif *n, bool gone)
+/* The one place that hears of links.  An event about an interface of ours changes what is known; any other
+ * may be what is waited for. */
+static void interfaces_on_link(void *ctx, const struct netif *now, bool gone)
 {
 	struct interfaces *r = ctx;
 
 	if (gone && r->names)
-		names_forget(r->names, n->index);
+		names_forget(r->names, now->index);
+	for (unsigned n = 0; n < r->n; n++) {
+		struct interfaces_interface *i = &r->each[n];
+
+		if (!i->link.index || i->link.index != now->index)
+			continue;
+		if (gone) {
+			i->link.dropped = now->dropped > i->link.dropped ? now->dropped : i->link.dropped;
+			i->dropped += interfaces_link_dropped(i);
+			i->link = (struct netif){0};
+			i->dropped_base = 0;
+		} else {
+			interfaces_say_name(i, now);
+			i->link = *now;
+		}
+		interfaces_judge(r, n, clock_monotonic_ns());
+	}
 	r->next_ns = 0;
 }
 
-void interfaces_get_gaps(const struct interfaces *r, uint64_t now_ns, uint64_t *gaps, uint64_t *gap_ns)
+/* Events were lost. */
+static void interfaces_ask_again(struct interfaces *r)
 {
-	*gaps = *gap_ns = 0;
-	for (unsigned w = 0; w < r->n_workers; w++) {
-		for (unsigned i = 0; i < r->n_captures; i++) {
-			struct metering_gaps g;
+	struct diag diag;
 
-			published_get(&shared_gaps_of(r->shared, w, i)->gaps, &g);
-			*gaps += g.begun;
-			*gap_ns += g.total_ns + (g.down && now_ns > g.since_ns ? now_ns - g.since_ns : 0);
-		}
+	for (unsigned n = 0; n < r->n; n++) {
+		struct netif now = {0};
+
+		if (r->each[n].link.index && netif_get_index(&now, r->each[n].link.index, &diag) == 0)
+			interfaces_on_link(r, &now, false);
+		else if (r->each[n].link.index)
+			interfaces_on_link(r, &r->each[n].link, true);
 	}
+}
+
+/* What has happened to links since. */
+static void interfaces_hear(struct interfaces *r)
+{
+	if (r->watch && netif_watch_read(r->watch, interfaces_on_link, r) == NETIF_E_LOST)
+		interfaces_ask_again(r);
 }
 
 void interfaces_step(struct interfaces *r, uint64_t now_ns)
 {
-	if (r->watch && netif_watch_read(r->watch, interfaces_on_link, r) == NETIF_E_LOST)
-		r->next_ns = 0;
+	interfaces_hear(r);
+	for (unsigned n = 0; n < r->n; n++)
+		interfaces_judge(r, n, clock_monotonic_ns());
 	if (now_ns < r->next_ns)
 		return;
 	r->next_ns = now_ns + retry_ns;
-	for (unsigned w = 0; w < r->n_workers; w++)
-		for (unsigned i = 0; i < r->n_captures; i++)
-			interfaces_look(r, w, i, &r->captures[w * r->n_captures + i]);
+	for (unsigned n = 0; n < r->n; n++)
+		if (!r->each[n].measured) {
+			interfaces_give(r, n);
+			interfaces_reopen(r, n);
+		}
 }
 
 bool interfaces_network_changed(struct interfaces *r)

@@ -1,9 +1,14 @@
 /*
- * interfaces: interfaces that go away and come again while the program runs.
+ * interfaces: opens the interfaces at the start, and again when they come back while the program runs.
  *
- * One that is taken down and up again needs nothing: its capture goes on.  One that was deleted and made anew
- * is opened again by the opener, by the name that the user gave; the metering process gets the new socket and
- * keeps its flows.
+ * One that is taken down and up again needs nothing: its capture goes on.  One that is deleted, or moved to
+ * another network namespace, is gone for its captures whatever comes later: when all workers have metered
+ * what they had of it and let go, it is opened again by the name that the user gave, for all of them at once,
+ * as at the start; the opener process has the privilege.  One that is not there at the start is waited for in
+ * the same way.
+ *
+ * Whether an interface is up is told by link events and, where events were lost, by the kernel when it is
+ * asked; never by packets, which may be old.  This is the one place that watches links.
  */
 #ifndef INTERFACES_H
 #define INTERFACES_H
@@ -17,14 +22,20 @@
 #include "metering.h"
 #include "names.h"
 
-/* A worker's capture: the interface that it has, or was last given. */
-struct interfaces_capture {
-	char name[64];
-	uint32_t index;
-	bool down;
-	bool refused;	/* said */
-	bool fixed;	/* it cannot adopt a socket */
-	uint64_t begun; /* gaps that were told */
+struct interfaces_interface {
+	const struct capture_config *config;
+	struct capture_plan *plan;
+	const char *method; /* by which it was captured last */
+	struct netif link;  /* as last heard of; index 0: there is none, or it is "any" */
+	uint64_t dropped_base;
+	uint64_t dropped; /* by earlier interfaces of this name */
+	bool measured;
+	bool refused; /* said */
+	struct interfaces_socket {
+		struct capture_descriptor socket; /* to be handed to that worker; -1: none */
+		uint32_t given;			  /* those that were handed over */
+	} * sockets;				  /* one a worker */
+	uint64_t gaps, since_ns, gap_ns;
 };
 
 struct interfaces {
@@ -32,24 +43,33 @@ struct interfaces {
 	struct netif_watch *watch;
 	struct names *names; /* forgets interfaces that are deleted; NULL: nobody */
 	const struct shared *shared;
-	unsigned n_workers, n_captures;
-	struct interfaces_capture *captures; /* n_captures of each worker */
+	unsigned n_workers, n;
+	struct interfaces_interface *each;
+	const struct capture_plan **plans;  /* of each, for the workers */
+	struct capture_descriptor *scratch; /* one a worker */
 	uint64_t next_ns;
 };
 
-/* The workers are open and not started. */
-int interfaces_init(struct interfaces *r, struct metering *const *workers, const struct shared *shared,
-		    struct opener *opener, struct diag *diag);
+struct interfaces_numbers {
+	uint64_t gaps, gap_ns; /* times that an interface was not measured, and how long in sum up to now */
+	uint64_t dropped;      /* packets that the interfaces themselves had no room for */
+};
+
+/* Watches links, and compiles the filters. */
+int interfaces_init(struct interfaces *r, const struct capture_config *configs, unsigned n,
+		    const struct shared *shared, struct opener *opener, struct diag *diag);
+/* Opens them for the workers, which are not started.  wait: also when not one of them is there. */
+int interfaces_open(struct interfaces *r, struct metering *const *workers, bool wait, struct diag *diag);
 void interfaces_deinit(struct interfaces *r);
 
 int interfaces_fd(const struct interfaces *r); /* readable when links change; -1 none */
 void interfaces_step(struct interfaces *r, uint64_t now_ns);
 /* Did links, addresses or routes change since the last call, as of the last step? */
 bool interfaces_network_changed(struct interfaces *r);
-/* Interfaces that were not measured for a while, and how long in sum, up to now. */
-void interfaces_get_gaps(const struct interfaces *r, uint64_t now_ns, uint64_t *gaps, uint64_t *gap_ns);
+void interfaces_get_numbers(struct interfaces *r, uint64_t now_ns, struct interfaces_numbers *numbers);
 
 /* Runs in the opener: ctx is the array of struct capture_config. */
-int interfaces_open_capture(void *ctx, unsigned index, struct opener_answer *answer, struct diag *diag);
+int interfaces_open_capture(void *ctx, unsigned index, int group, struct opener_answer *answer,
+			    struct diag *diag);
 
 #endif

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "exporting.h"
+#include "interfaces.h"
 #include "pitot/stats.h"
 
 /* What the numbers are taken from. */
@@ -17,8 +18,8 @@ struct report {
 	struct metering_stats metering; /* sum over all metering processes */
 	struct exporting_stats exporting;
 	uint64_t duration_ns;
-	uint64_t gaps, gap_ns; /* interfaces that were down or gone, and how long in sum */
-	bool final;	       /* everything was flushed: nothing may be under way */
+	struct interfaces_numbers interfaces;
+	bool final; /* everything was flushed: nothing may be under way */
 };
 
 #define LEDGER_UNKNOWN UINT64_MAX

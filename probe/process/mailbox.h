@@ -36,7 +36,7 @@ struct metering_timeouts {
 	uint64_t active_ns, inactive_ns, tcp_end_ns;
 };
 struct command_adopt {
-	uint32_t capture;
+	uint32_t place;
 	struct capture_facts facts;
 };
 struct command_rate {

@@ -72,23 +72,20 @@ static void metering_publish(struct metering *w)
 
 /* ---- set-up */
 
-static int metering_open_captures(struct metering *w, struct diag *diag)
+int metering_set_capture(struct metering *w, unsigned place, struct capture *c, struct diag *diag)
 {
-	for (unsigned i = 0; i < w->config.n_captures; i++) {
-		int r = capture_open(&w->captures[i], &w->config.captures[i], diag);
+	struct metering_place *p = &w->places[place];
+	int r = decoder_new(&p->decoder, c->link_type, &w->config.decode, diag);
 
-		if (r < 0)
-			return r;
-		if (r == CAPTURE_E_OTHER && w->config.number == 0) /* the same of all */
-			log_warning("%s", diag->text);
-		w->n_captures = i + 1;
-		r = decoder_new(&w->decoders[i], w->captures[i]->link_type, &w->config.decode, diag);
-		if (r < 0) {
-			struct diag why = *diag;
+	if (r < 0) {
+		struct diag why = *diag;
 
-			return diag_set(diag, r, "%s: %.400s", w->captures[i]->name, why.text);
-		}
+		diag_set(diag, r, "%s: %.400s", c->name, why.text);
+		capture_close(c);
+		return r;
 	}
+	p->capture = c;
+	atomic_store(&p->shared->taken, true);
 	return 0;
 }
 
@@ -115,13 +112,11 @@ int metering_new(struct metering **wp, const struct metering_config *config, str
 	w->config.decode.layout = w->config.table.layout; /* what is decoded is what is metered */
 	w->packet_size = w->config.table.layout.packet_size;
 	w->packets = aligned_alloc(64, BATCH_MAX * w->packet_size);
-	w->captures = calloc(config->n_captures + 1, sizeof(struct capture *));
-	w->decoders = calloc(config->n_captures + 1, sizeof(struct decoder *));
-	w->gaps = calloc(config->n_captures + 1, sizeof(*w->gaps));
-	if (!w->packets || !w->captures || !w->decoders || !w->gaps)
+	w->places = calloc(config->n_places + 1, sizeof(*w->places));
+	if (!w->packets || !w->places)
 		r = diag_set(diag, -ENOMEM, "metering process: out of memory");
-	if (r == 0)
-		r = metering_open_captures(w, diag);
+	for (; r == 0 && w->n_places < config->n_places; w->n_places++)
+		w->places[w->n_places].shared = shared_place_of(config->shared, config->number, w->n_places);
 	if (r == 0)
 		r = flow_table_new(&w->table, &w->config.table, diag);
 	if (r == 0 && config->track_fragments)
@@ -139,27 +134,20 @@ void metering_free(struct metering *w)
 {
 	if (!w)
 		return;
-	for (unsigned i = 0; i < w->n_captures; i++) {
-		capture_close(w->captures[i]);
-		decoder_free(w->decoders[i]);
+	for (unsigned i = 0; i < w->n_places; i++) {
+		capture_close(w->places[i].capture);
+		decoder_free(w->places[i].decoder);
 	}
 	free(w->packets);
-	free(w->gaps);
-	free(w->captures);
-	free(w->decoders);
+	free(w->places);
 	flow_table_free(w->table);
 	fragment_table_free(w->fragments);
 	free(w);
 }
 
-unsigned metering_captures(const struct metering *w)
+const struct capture *metering_capture(const struct metering *w, unsigned place)
 {
-	return w->n_captures;
-}
-
-const struct capture *metering_capture(const struct metering *w, unsigned i)
-{
-	return w->captures[i];
+	return w->places[place].capture;
 }
 
 /* ---- the metering clock */
@@ -276,19 +264,45 @@ static void metering_wait(struct metering *w)
 	struct pollfd fds[POLL_MAX + 1];
 	nfds_t n = 0;
 
-	for (unsigned i = 0; i < w->n_captures && n < POLL_MAX; i++)
-		if (w->captures[i]->fd >= 0)
-			fds[n++] = (struct pollfd){.fd = w->captures[i]->fd, .events = POLLIN};
+	for (unsigned i = 0; i < w->n_places && n < POLL_MAX; i++) {
+		const struct capture *c = w->places[i].capture;
+
+		if (c && c->fd >= 0)
+			fds[n++] = (struct pollfd){.fd = c->fd, .events = POLLIN};
+	}
 	fds[n++] = (struct pollfd){.fd = w->mailbox.receive_fd, .events = POLLIN};
 	poll(fds, n, WAIT_MS);
 }
 
-static void metering_note_state(struct metering *w, unsigned i, int outcome)
+void metering_wake_control(const struct metering *w)
 {
-	bool down = outcome == CAPTURE_E_DOWN;
+	if (write(w->config.done_fd, &(uint64_t){1}, sizeof(uint64_t)) < 0)
+		return; /* it looks from time to time all the same */
+}
 
-	if (down != w->gaps[i].down)
-		metering_note_gap(w, i, down);
+struct capture_stats metering_place_totals(const struct metering_place *p)
+{
+	struct capture_stats sum = p->before, c = {0};
+
+	if (p->capture && capture_get_stats(p->capture, &c) == 0) {
+		sum.kernel_dropped += c.kernel_dropped;
+		sum.filtered += c.filtered;
+		sum.filtered_octets += c.filtered_octets;
+		sum.filtered_unknown |= c.filtered_unknown;
+	}
+	return sum;
+}
+
+/* The interface is gone, and nothing of it is left to be metered. */
+static void metering_let_go(struct metering *w, struct metering_place *p)
+{
+	p->before = metering_place_totals(p);
+	capture_close(p->capture);
+	decoder_free(p->decoder);
+	p->capture = NULL;
+	p->decoder = NULL;
+	atomic_store(&p->shared->taken, false);
+	metering_wake_control(w);
 }
 
 /* One batch from every interface. */
@@ -297,18 +311,22 @@ static int metering_read_interfaces(struct metering *w)
 	uint64_t latest_ns = 0;
 	unsigned frames = 0;
 
-	for (unsigned i = 0; i < w->n_captures; i++) {
-		struct capture *c = w->captures[i];
-		int r = capture_recv(c, &w->batch, 0, &w->why);
+	for (unsigned i = 0; i < w->n_places; i++) {
+		struct metering_place *p = &w->places[i];
 		uint64_t t;
+		int r;
 
+		if (!p->capture)
+			continue;
+		r = capture_recv(p->capture, &w->batch, 0, &w->why);
 		if (r < 0)
 			return r;
-		metering_note_state(w, i, r);
+		if (r == CAPTURE_E_GONE)
+			metering_let_go(w, p);
 		if (r > 0 || w->batch.n == 0)
 			continue;
 		frames += w->batch.n;
-		t = metering_meter(w, c, w->decoders[i]);
+		t = metering_meter(w, p->capture, p->decoder);
 		if (latest_ns == 0 || t < latest_ns)
 			latest_ns = t;
 	}
@@ -331,13 +349,14 @@ static int metering_drain(struct metering *w)
 	w->may_wait = true;
 	if (!w->config.live)
 		return 0;
-	for (unsigned i = 0; i < w->n_captures; i++)
-		capture_stop(w->captures[i]);
-	for (unsigned i = 0; i < w->n_captures && r >= 0; i++) {
-		struct capture *c = w->captures[i];
+	for (unsigned i = 0; i < w->n_places; i++)
+		if (w->places[i].capture)
+			capture_stop(w->places[i].capture);
+	for (unsigned i = 0; i < w->n_places && r >= 0; i++) {
+		const struct metering_place *p = &w->places[i];
 
-		while ((r = capture_recv(c, &w->batch, WAIT_MS, &w->why)) == 0) {
-			metering_meter(w, c, w->decoders[i]);
+		while (p->capture && (r = capture_recv(p->capture, &w->batch, WAIT_MS, &w->why)) == 0) {
+			metering_meter(w, p->capture, p->decoder);
 			metering_publish(w);
 		}
 	}
@@ -346,8 +365,8 @@ static int metering_drain(struct metering *w)
 
 static bool metering_uses_libpcap(const struct metering *w)
 {
-	for (unsigned i = 0; i < w->n_captures; i++)
-		if (w->captures[i]->ops == &capture_pcap_ops)
+	for (unsigned i = 0; i < w->n_places; i++)
+		if (w->places[i].capture && w->places[i].capture->ops == &capture_pcap_ops)
 			return true;
 	return false;
 }
@@ -390,8 +409,7 @@ static void *metering_main(void *arg)
 	gate_wake(w->consumer);
 	w->result = r < 0 ? r : 0;
 	atomic_store(&w->shared->done, true);
-	if (write(w->config.done_fd, &(uint64_t){1}, sizeof(uint64_t)) < 0)
-		return NULL; /* whoever waits looks whether it is done from time to time */
+	metering_wake_control(w);
 	return NULL;
 }
 

@@ -24,8 +24,8 @@ struct metering_config {
 	const struct shared *shared; /* its part is that of this number */
 	uint64_t first_id;	     /* records count from here, below 2^56 */
 	bool live;
-	const struct capture_config *captures; /* live: interfaces, all at once */
-	unsigned n_captures;
+	const struct capture_plan *const *plans; /* live: of interfaces, all at once, each in its place */
+	unsigned n_places;
 	struct file_reader *feed; /* else: savefiles; the worker is its reader of this number */
 	struct decode_config decode;
 	struct flow_table_config table; /* on_record, ctx and first_id are the worker's */
@@ -33,17 +33,22 @@ struct metering_config {
 	uint32_t max_fragments;
 	uint64_t fragment_timeout_ns;
 	int cpu;     /* to bind the thread to; -1: none */
-	int done_fd; /* an eventfd that is written to when the thread ends */
+	int done_fd; /* an eventfd that is written to when the thread ends, and when an interface comes or
+			goes */
 };
 
 struct metering;
 
-/* Opens the captures.  All of them must open. */
 int metering_new(struct metering **wp, const struct metering_config *config, struct diag *diag);
 void metering_free(struct metering *w);
 
-unsigned metering_captures(const struct metering *w);
-const struct capture *metering_capture(const struct metering *w, unsigned i);
+/*
+ * Interfaces come and go: a place has a capture or none.  The capture of an interface that is gone
+ * (CAPTURE_E_GONE) leaves its place, with everything metered that it had; another one comes by COMMAND_ADOPT.
+ */
+/* Before metering_start().  The capture is the thread's from here on, whatever happens. */
+int metering_set_capture(struct metering *w, unsigned place, struct capture *c, struct diag *diag);
+const struct capture *metering_capture(const struct metering *w, unsigned place); /* before the start, too */
 
 /* What its thread enters when it starts; NULL: nothing. */
 void metering_set_sandbox(struct metering *w, const struct sandbox *sandbox);

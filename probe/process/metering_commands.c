@@ -38,11 +38,28 @@ int metering_on_stop(struct metering *w, const struct command_none *a, struct co
 	return 0;
 }
 
-/* The old socket has nothing left to give: it is read until it says that it is down. */
+/* Control asks only when the place was left; what it believes is checked all the same. */
+static int metering_adopt(struct metering *w, unsigned place, struct capture_descriptor *socket)
+{
+	struct capture *c;
+	int r;
+
+	if (w->places[place].capture) {
+		capture_descriptor_close(socket);
+		return -EBUSY;
+	}
+	r = capture_open_socket(&c, w->config.plans[place], socket, &w->why);
+	if (r == 0)
+		r = metering_set_capture(w, place, c, &w->why);
+	if (r < 0 && !w->places[place].refused)
+		log_error("%s", w->why.text);
+	w->places[place].refused = r < 0;
+	return r;
+}
+
 int metering_on_adopt(struct metering *w, const struct command_adopt *a, struct command_none *reply)
 {
-	struct capture_descriptor socket = {.fd = -1, .counter_fds = {-1, -1}, .facts = a->facts};
-	const struct capture *old;
+	struct capture_descriptor socket = {.fd = -1, .facts = a->facts};
 	int fds[MAILBOX_FDS], r;
 	unsigned n;
 
@@ -52,22 +69,16 @@ int metering_on_adopt(struct metering *w, const struct command_adopt *a, struct 
 		return r;
 	socket.fd = fds[0];
 	for (unsigned i = 1; i < n; i++)
-		socket.counter_fds[i - 1] = fds[i];
-	if (a->capture >= w->n_captures || !w->gaps[a->capture].down) {
+		close(fds[i]);
+	if (a->place >= w->n_places) {
 		capture_descriptor_close(&socket);
-		return -EBUSY;
+		return -EINVAL;
 	}
-	old = w->captures[a->capture];
-	r = capture_adopt(&w->captures[a->capture], &socket, &w->why);
-	if (r < 0) {
-		log_error("%s", w->why.text);
-		return r;
-	}
-	if (w->captures[a->capture] != old)
-		log_info("interface %s: captured by %s from now on, instead of %s", old->name,
-			 w->captures[a->capture]->ops->name, old->ops->name);
-	metering_note_gap(w, a->capture, false);
-	return 0;
+	r = metering_adopt(w, a->place, &socket);
+	/* last: until then it is given, and after it taken or left */
+	atomic_fetch_add(&w->places[a->place].shared->answered, 1);
+	metering_wake_control(w);
+	return r;
 }
 
 /* ---- numbers */
@@ -77,10 +88,9 @@ static void metering_capture_totals(struct metering *w)
 	struct meter_stats *s = &w->stats.meter;
 
 	s->kernel_dropped = s->filtered_packets = s->filtered_octets = s->uncounted_filters = 0;
-	for (unsigned i = 0; i < w->n_captures; i++) {
-		struct capture_stats c = {0};
+	for (unsigned i = 0; i < w->n_places; i++) {
+		struct capture_stats c = metering_place_totals(&w->places[i]);
 
-		capture_get_stats(w->captures[i], &c);
 		s->kernel_dropped += c.kernel_dropped;
 		s->filtered_packets += c.filtered;
 		s->filtered_octets += c.filtered_octets;
@@ -93,7 +103,7 @@ void metering_publish_numbers(struct metering *w, bool now)
 	const struct flow_stats *f = &w->stats.flows;
 	struct metering_stats out;
 
-	if (w->n_captures && (now || w->elapsed_ns - w->totals_ns >= totals_every_ns)) {
+	if (w->n_places && (now || w->elapsed_ns - w->totals_ns >= totals_every_ns)) {
 		w->totals_ns = w->elapsed_ns;
 		metering_capture_totals(w);
 	}
@@ -103,21 +113,4 @@ void metering_publish_numbers(struct metering *w, bool now)
 	out.flows.fragments_joined = f->fragments_joined;
 	out.flows.fragments_evicted = f->fragments_evicted;
 	published_put(&w->shared->numbers, &out);
-}
-
-/* Here and not where somebody looks from time to time: a short gap is a gap, and so is each of several. */
-void metering_note_gap(struct metering *w, unsigned i, bool down)
-{
-	struct metering_gaps *g = &w->gaps[i];
-	uint64_t now_ns = clock_monotonic_ns();
-
-	if (down) {
-		g->begun++;
-		g->since_ns = now_ns;
-	} else {
-		g->last_ns = now_ns - g->since_ns;
-		g->total_ns += g->last_ns;
-	}
-	g->down = down;
-	published_put(&shared_gaps_of(w->config.shared, w->config.number, i)->gaps, g);
 }

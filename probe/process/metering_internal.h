@@ -9,11 +9,19 @@
 #include "mailbox.h"
 #include "shared.h"
 
+/* A place for an interface. */
+struct metering_place {
+	struct capture *capture;     /* NULL: the interface is waited for */
+	struct decoder *decoder;     /* link types may differ */
+	struct capture_stats before; /* of captures that had this place earlier */
+	bool refused;		     /* a socket for it could not be used, which was said */
+	struct shared_place *shared;
+};
+
 struct metering {
 	struct metering_config config;
-	struct capture **captures;
-	struct decoder **decoders; /* by capture: link types may differ */
-	unsigned n_captures;
+	struct metering_place *places;
+	unsigned n_places;
 	struct ring_writer records;
 	struct gate *consumer; /* the exporting process sleeps there */
 	uint64_t wake_at;      /* records that are worth waking it for */
@@ -39,8 +47,7 @@ struct metering {
 	int result;
 	struct diag why;
 
-	struct metering_gaps *gaps; /* by capture */
-	uint64_t totals_ns;	    /* when the captures' totals were last asked for */
+	uint64_t totals_ns; /* when the captures' totals were last asked for */
 
 	struct frame_batch batch;
 	struct packet *packets; /* BATCH_MAX of packet_size octets each */
@@ -49,7 +56,9 @@ struct metering {
 
 /* Publishes the counters as they are; the captures' own only when they are old, for that is a system call. */
 void metering_publish_numbers(struct metering *w, bool now);
-/* Capture i began to wait for its interface, or goes on. */
-void metering_note_gap(struct metering *w, unsigned i, bool down);
+/* What the captures of a place have counted so far, earlier ones too. */
+struct capture_stats metering_place_totals(const struct metering_place *p);
+/* Whoever waits for something of this thread looks. */
+void metering_wake_control(const struct metering *w);
 
 #endif

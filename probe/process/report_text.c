@@ -51,10 +51,13 @@ static void text_packets(FILE *out, const struct ledger *l)
 	if (N(packets, dropped_by_kernel))
 		fprintf(out, "; %" PRIu64 " DROPPED by the kernel", N(packets, dropped_by_kernel));
 	fputc('\n', out);
+	if (N(interfaces, dropped))
+		fprintf(out, "  %" PRIu64 " packet%s DROPPED by the interfaces\n", N(interfaces, dropped),
+			log_plural(N(interfaces, dropped)));
 	if (N(interfaces, gaps))
 		fprintf(out,
-			"  %" PRIu64 " time%s an interface was down or gone, %" PRIu64 ".%03" PRIu64
-			" s in all\n",
+			"  %" PRIu64 " time%s an interface was down, gone or not there yet, %" PRIu64
+			".%03" PRIu64 " s in all\n",
 			N(interfaces, gaps), log_plural(N(interfaces, gaps)),
 			N(interfaces, gap_seconds) / NS_PER_SEC,
 			N(interfaces, gap_seconds) / NS_PER_MSEC % 1000);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "pitot/netif.h"
@@ -17,7 +18,9 @@
 
 enum {
 	QUEUE_OFFLINE = 4096, /* records: stays in the cache; the metering process waits for room */
-	FILES_OF_OURS = 256,  /* descriptors besides those of savefiles and collectors */
+	BUFFER_AUTO = 64 << 20,
+	BUFFERS_AUTO = 1 << 30, /* of all interfaces */
+	FILES_OF_OURS = 256,	/* descriptors besides those of savefiles and collectors */
 };
 
 static const uint64_t last_breath_ns = 3 * NS_PER_SEC; /* of a process that ends, beside --stop-timeout */
@@ -34,7 +37,7 @@ static int setup_interfaces(struct control *r, struct diag *diag)
 		struct netif n;
 		int ret = strcmp(name, "any") ? netif_get(&n, name, &why) : 0;
 
-		if (ret < 0)
+		if (ret < 0 && ret != -ENODEV) /* opening it says so, or it is waited for */
 			return diag_set(diag, ret, "--interface %s: %.440s", name, why.text);
 		names_add(&r->names, name, c->interfaces[i].ifindex);
 	}
@@ -42,15 +45,35 @@ static int setup_interfaces(struct control *r, struct diag *diag)
 	return 0;
 }
 
+static unsigned setup_count_workers(const struct config *c)
+{
+	long online = sysconf(_SC_NPROCESSORS_ONLN);
+
+	return c->workers ? c->workers : online > 0 ? (unsigned)online : 1;
+}
+
+/* Of each interface. */
+static uint64_t setup_buffer_octets(const struct config *c)
+{
+	if (c->buffer_octets)
+		return c->buffer_octets;
+	return (uint64_t)BUFFER_AUTO * c->n_interfaces <= BUFFERS_AUTO ? BUFFER_AUTO
+								       : BUFFERS_AUTO / c->n_interfaces;
+}
+
 static int setup_captures(struct control *r, struct diag *diag)
 {
 	const struct config *c = r->config;
 	unsigned n = r->live ? c->n_interfaces : c->n_files;
+	uint32_t seed;
 
 	r->captures = calloc(n, sizeof(*r->captures));
 	if (!r->captures)
 		return diag_set(diag, -ENOMEM, "out of memory");
 	r->n_captures = n;
+	r->n_workers = setup_count_workers(c);
+	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
+		return diag_set(diag, -errno, "no random numbers: %s", strerror(errno));
 	for (unsigned i = 0; i < n; i++)
 		r->captures[i] = (struct capture_config){
 			.interface = r->live ? c->interfaces[i].name : NULL,
@@ -60,10 +83,11 @@ static int setup_captures(struct control *r, struct diag *diag)
 			.method = (enum capture_method)c->capture,
 			.direction = (enum capture_direction)c->direction,
 			.filter = c->filter,
-			.buffer_octets = c->buffer_octets,
+			.buffer_octets = r->live ? setup_buffer_octets(c) : 0,
 			.snap_len = c->snap_len,
 			.promiscuous = !c->no_promiscuous,
-			.fanout_group = -1,
+			.workers = r->n_workers,
+			.fanout_seed = seed,
 			.fanout_mode = (enum capture_fanout)c->fanout,
 			.busy_poll_us = c->busy_poll_us,
 		};
@@ -90,13 +114,6 @@ static int setup_feed(struct control *r, const struct metering_config *w, struct
 	return ret;
 }
 
-static unsigned setup_count_workers(const struct config *c)
-{
-	long online = sysconf(_SC_NPROCESSORS_ONLN);
-
-	return c->workers ? c->workers : online > 0 ? (unsigned)online : 1;
-}
-
 /* What records hold: what is to be exported, and what is part of the key. */
 static struct record_layout setup_layout(const struct config *c)
 {
@@ -114,8 +131,8 @@ static int setup_shared(struct control *r, struct diag *diag)
 {
 	const struct config *c = r->config;
 	struct shared_config config = {
-		.n_metering = r->n_workers = setup_count_workers(c),
-		.n_captures = r->live ? r->n_captures : 0,
+		.n_metering = r->n_workers,
+		.n_places = r->live ? r->n_captures : 0,
 		.ring_records = r->live ? c->queue_records : QUEUE_OFFLINE,
 	};
 
@@ -150,8 +167,8 @@ static int setup_workers(struct control *r, struct diag *diag)
 	struct metering_config w = {
 		.shared = &r->shared,
 		.live = r->live,
-		.captures = r->live ? r->captures : NULL,
-		.n_captures = r->live ? r->n_captures : 0,
+		.plans = r->interfaces.plans,
+		.n_places = r->live ? r->n_captures : 0,
 		.decode = {.key_tos = c->flow_key & FLOW_KEY_TOS,
 			   .key_vlan = c->flow_key & FLOW_KEY_VLAN,
 			   .max_layers = c->max_layers,
@@ -175,9 +192,6 @@ static int setup_workers(struct control *r, struct diag *diag)
 
 	if (ret < 0)
 		return diag_set(diag, ret, "no random numbers: %s", strerror(-ret));
-	for (unsigned i = 0; r->live && n > 1 && i < r->n_captures;
-	     i++) /* one group an interface, of all workers */
-		r->captures[i].fanout_group = (int)(((unsigned)getpid() * 31 + i) & 0xffff);
 	if (!r->live) {
 		ret = setup_feed(r, &w, diag);
 		if (ret < 0)
@@ -191,6 +205,8 @@ static int setup_workers(struct control *r, struct diag *diag)
 		w.cpu = config_cpu(c->cpus, w.number);
 		ret = metering_new(&r->workers[w.number], &w, diag);
 	}
+	if (ret == 0 && r->live)
+		ret = interfaces_open(&r->interfaces, r->workers, c->wait, diag);
 	return ret;
 }
 
@@ -200,7 +216,8 @@ static bool setup_has_ethernet(const struct control *r)
 		const struct capture *c =
 			r->live ? metering_capture(r->workers[0], i) : file_reader_file(r->feed, i);
 
-		if (c->link_type == 1 || c->also_ethernet)
+		/* of one that is waited for it is not known */
+		if (!c || c->link_type == 1 || c->also_ethernet)
 			return true;
 	}
 	return false;
@@ -209,10 +226,18 @@ static bool setup_has_ethernet(const struct control *r)
 /* Where it is not known flowDirection is left out: it has no value for that. */
 static bool setup_tells_direction(const struct control *r)
 {
-	for (unsigned i = 0; i < r->n_captures; i++)
-		if (!r->live || !metering_capture(r->workers[0], i)->tells_direction)
+	for (unsigned i = 0; r->live && i < r->n_captures; i++) {
+		const struct capture *c = metering_capture(r->workers[0], i);
+
+		if (c && !c->tells_direction)
 			return false;
-	return true;
+	}
+	return r->live;
+}
+
+static bool setup_is_any(const struct config *c)
+{
+	return c->n_interfaces == 1 && !strcmp(c->interfaces[0].name, "any");
 }
 
 static int setup_exporter(struct control *r, struct diag *diag)
@@ -254,7 +279,7 @@ static int setup_exporter(struct control *r, struct diag *diag)
 		.opens_tunnels = c->decapsulate != 0,
 		.fields = c->fields,
 		.flow_key = c->flow_key,
-		.key_interface = c->n_interfaces > 1,
+		.key_interface = c->n_interfaces > 1 || setup_is_any(c),
 		.has_ethernet = setup_has_ethernet(r),
 		.has_direction = setup_tells_direction(r),
 		.offline = !r->live,
@@ -388,6 +413,10 @@ int setup_open(struct control *r, struct diag *diag)
 		ret = setup_metrics(r, diag);
 	if (ret == 0)
 		ret = setup_shared(r, diag);
+	if (ret == 0 && r->live)
+		ret = interfaces_init(&r->interfaces, r->captures, r->n_captures, &r->shared,
+				      r->confine.opener, diag);
+	r->interfaces.names = &r->names;
 	if (ret == 0)
 		ret = setup_workers(r, diag);
 	if (ret == 0)
@@ -397,9 +426,6 @@ int setup_open(struct control *r, struct diag *diag)
 		ret = setup_write_pidfile(r, diag);
 	if (ret == 0)
 		ret = setup_control_socket(r, diag);
-	if (ret == 0 && r->live)
-		ret = interfaces_init(&r->interfaces, r->workers, &r->shared, r->confine.opener, diag);
-	r->interfaces.names = &r->names;
 	if (ret == 0)
 		ret = confine_enter(&r->confine, c, diag);
 	return ret;

@@ -13,7 +13,7 @@
 enum { LINE = 64 };
 
 /* Room for n of them, in lines of their own. */
-static size_t shared_place(size_t *size, size_t n, size_t each)
+static size_t shared_put(size_t *size, size_t n, size_t each)
 {
 	size_t at = *size;
 
@@ -61,23 +61,23 @@ static int shared_open_mailboxes(struct shared *s, struct diag *diag)
 
 int shared_new(struct shared *s, const struct shared_config *config, struct diag *diag)
 {
-	size_t n = config->n_metering, exporting, files, metering, gaps, slots;
+	size_t n = config->n_metering, exporting, files, metering, places, slots;
 	int r;
 
 	*s = (struct shared){.config = *config};
 	s->config.ring_records = ring_round_up(config->ring_records);
-	exporting = shared_place(&s->size, 1, sizeof(*s->exporting));
-	files = shared_place(&s->size, 1, sizeof(*s->files));
-	metering = shared_place(&s->size, n, sizeof(*s->metering));
-	gaps = shared_place(&s->size, n * config->n_captures, sizeof(*s->gaps));
-	slots = shared_place(&s->size, n * s->config.ring_records, config->record_size);
+	exporting = shared_put(&s->size, 1, sizeof(*s->exporting));
+	files = shared_put(&s->size, 1, sizeof(*s->files));
+	metering = shared_put(&s->size, n, sizeof(*s->metering));
+	places = shared_put(&s->size, n * config->n_places, sizeof(*s->places));
+	slots = shared_put(&s->size, n * s->config.ring_records, config->record_size);
 	r = shared_map(s);
 	if (r < 0)
 		return diag_set(diag, r, "no memory for the queues of records: %s", strerror(-r));
 	s->exporting = (void *)((uint8_t *)s->memory + exporting);
 	s->files = (void *)((uint8_t *)s->memory + files);
 	s->metering = (void *)((uint8_t *)s->memory + metering);
-	s->gaps = (void *)((uint8_t *)s->memory + gaps);
+	s->places = (void *)((uint8_t *)s->memory + places);
 	s->slots = (uint8_t *)s->memory + slots;
 	atomic_store(&s->exporting->stop_by_ns, UINT64_MAX);
 	r = shared_open_mailboxes(s, diag);
@@ -113,9 +113,9 @@ void shared_read_records(const struct shared *s, unsigned i, struct ring_reader 
 		     s->config.record_size);
 }
 
-struct shared_gaps *shared_gaps_of(const struct shared *s, unsigned i, unsigned capture)
+struct shared_place *shared_place_of(const struct shared *s, unsigned i, unsigned place)
 {
-	return &s->gaps[i * s->config.n_captures + capture];
+	return &s->places[i * s->config.n_places + place];
 }
 
 void shared_sum_metering(const struct shared *s, struct metering_stats *sum)

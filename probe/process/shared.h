@@ -40,15 +40,6 @@ struct exporting_interfaces {
 	_Alignas(8) struct export_interface list[EXPORTING_INTERFACES_MAX];
 };
 
-/* When a capture waited for its interface. */
-struct metering_gaps {
-	uint64_t down;	/* it does now, since since_ns (monotonic) */
-	uint64_t begun; /* how often */
-	uint64_t since_ns;
-	uint64_t last_ns;  /* how long the last one was that ended */
-	uint64_t total_ns; /* and all of these */
-};
-
 /* Of one metering thread, which writes all but the ring's tail. */
 struct shared_metering {
 	struct ring records;
@@ -59,8 +50,10 @@ struct shared_metering {
 	PUBLISHED(struct metering_stats) numbers; /* once a batch, before its records can be seen */
 };
 
-struct shared_gaps {
-	PUBLISHED(struct metering_gaps) gaps;
+/* A metering thread's place for an interface, which that thread writes. */
+struct shared_place {
+	_Atomic bool taken;	   /* it has a capture */
+	_Atomic uint32_t answered; /* sockets that it was given, whatever came of them */
 };
 
 /* Of the reader of savefiles, which whoever reads writes. */
@@ -86,7 +79,7 @@ struct shared_exporting {
 
 struct shared_config {
 	unsigned n_metering;
-	unsigned n_captures; /* of each */
+	unsigned n_places; /* of each: interfaces */
 	uint64_t ring_records;
 	size_t record_size;
 };
@@ -99,7 +92,7 @@ struct shared {
 	struct shared_exporting *exporting;
 	struct shared_files *files;
 	struct shared_metering *metering; /* n_metering */
-	struct shared_gaps *gaps;	  /* n_captures of each */
+	struct shared_place *places;	  /* n_places of each */
 	uint8_t *slots;			  /* ring_records of each */
 	struct mailbox *to_metering;	  /* n_metering */
 	struct mailbox to_exporting;
@@ -111,7 +104,7 @@ void shared_free(struct shared *s); /* all zero is fine */
 
 void shared_write_records(const struct shared *s, unsigned i, struct ring_writer *w);
 void shared_read_records(const struct shared *s, unsigned i, struct ring_reader *r);
-struct shared_gaps *shared_gaps_of(const struct shared *s, unsigned i, unsigned capture);
+struct shared_place *shared_place_of(const struct shared *s, unsigned i, unsigned place);
 
 /* The sum of what the metering threads and the reader of savefiles have published. */
 void shared_sum_metering(const struct shared *s, struct metering_stats *sum);

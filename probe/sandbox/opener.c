@@ -294,10 +294,9 @@ static const char *opener_why(int r)
 	}
 }
 
-static int opener_ask(struct opener *o, enum opener_kind kind, unsigned index, struct opener_reply *reply,
-		      int *fds, unsigned *n_fds)
+static int opener_ask(struct opener *o, struct opener_request request, struct opener_reply *reply, int *fds,
+		      unsigned *n_fds)
 {
-	struct opener_request request = {.kind = (uint16_t)kind, .index = (uint16_t)index};
 	int r;
 
 	*n_fds = 0;
@@ -317,13 +316,16 @@ static int opener_ask(struct opener *o, enum opener_kind kind, unsigned index, s
 	return r < 0 ? r : reply->result;
 }
 
-int opener_capture(struct opener *o, unsigned index, struct opener_answer *answer, struct diag *diag)
+int opener_capture(struct opener *o, unsigned index, int group, struct opener_answer *answer,
+		   struct diag *diag)
 {
+	const struct opener_request request = {
+		.kind = OPENER_CAPTURE, .index = (uint16_t)index, .group = group};
 	struct opener_reply reply;
 	int r;
 
 	*answer = (struct opener_answer){0};
-	r = opener_ask(o, OPENER_CAPTURE, index, &reply, answer->fds, &answer->n_fds);
+	r = opener_ask(o, request, &reply, answer->fds, &answer->n_fds);
 	if (r < 0) {
 		opener_close_all(answer->fds, answer->n_fds);
 		return diag_set(diag, r, "%s", reply.text);
@@ -347,6 +349,7 @@ static int opener_do_path(enum opener_kind kind, const char *path, int *fd, bool
 static int opener_ask_file(struct opener *o, enum opener_kind kind, const char *path, int *fd, bool *part,
 			   struct diag *diag)
 {
+	struct opener_request request = {.kind = (uint16_t)kind};
 	struct opener_reply reply;
 	int fds[OPENER_FDS], r;
 	unsigned n_fds, i = 0;
@@ -356,7 +359,8 @@ static int opener_ask_file(struct opener *o, enum opener_kind kind, const char *
 		i++;
 	if (!o || i == o->n_files)
 		return opener_do_path(kind, path, fd, part, diag);
-	r = opener_ask(o, kind, i, &reply, fds, &n_fds);
+	request.index = (uint16_t)i;
+	r = opener_ask(o, request, &reply, fds, &n_fds);
 	if (r == 0 && n_fds != (kind == OPENER_REWRITE))
 		r = -EPROTO;
 	*part = reply.facts[0] != 0;

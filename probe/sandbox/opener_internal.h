@@ -13,6 +13,7 @@ struct opener_request {
 	uint32_t number; /* the answer has it again */
 	uint16_t kind;
 	uint16_t index;
+	int32_t group; /* OPENER_CAPTURE */
 };
 
 struct opener_reply {

@@ -196,16 +196,16 @@ static void serve_leave_terminal(void)
 
 /* ---- the loop */
 
-static int serve_capture(const struct opener_config *config, unsigned index, struct opener_reply *reply,
-			 int *fds, unsigned *n_fds)
+static int serve_capture(const struct opener_config *config, const struct opener_request *request,
+			 struct opener_reply *reply, int *fds, unsigned *n_fds)
 {
 	struct opener_answer answer = {0};
 	struct diag diag = {""};
 	int r;
 
-	if (index >= config->n_captures)
+	if (request->index >= config->n_captures)
 		return -EBADRQC;
-	r = config->open_capture(config->ctx, index, &answer, &diag);
+	r = config->open_capture(config->ctx, request->index, request->group, &answer, &diag);
 	snprintf(reply->text, sizeof(reply->text), "%.255s", diag.text);
 	if (r < 0)
 		return r;
@@ -241,7 +241,7 @@ static int serve_one(int fd, const struct serve *s, const struct opener_request 
 	int r;
 
 	if (request->kind == OPENER_CAPTURE)
-		reply.result = serve_capture(s->config, request->index, &reply, fds, &n_fds);
+		reply.result = serve_capture(s->config, request, &reply, fds, &n_fds);
 	else
 		reply.result = serve_file(s, request, &reply, fds, &n_fds);
 	if (reply.result < 0 && !reply.text[0])

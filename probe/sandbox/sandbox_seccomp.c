@@ -16,6 +16,7 @@
 #include <linux/seccomp.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
+#include <netpacket/packet.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <stdlib.h>
@@ -117,7 +118,7 @@ static const char *const names_everybody[] = {
 
 /* From what is open: packets in. */
 static const char *const names_metering[] = {
-	"getsockopt", "recv", "recvfrom", "recvmmsg", "recvmmsg_time64", "recvmsg", NULL,
+	"getsockname", "getsockopt", "recv", "recvfrom", "recvmmsg", "recvmmsg_time64", "recvmsg", NULL,
 };
 
 /* Sockets to collectors, name resolution, files, threads. */
@@ -225,7 +226,7 @@ static const char *const names_process[] = {
 };
 
 /* Beside opening files to read them: it looks which interface its socket has. */
-static const char *const names_libpcap[] = {"getsockname", "newfstatat", "statx", NULL};
+static const char *const names_libpcap[] = {"newfstatat", "statx", NULL};
 
 static const char *const names_opener[] = {
 	"bind",	     "faccessat", "faccessat2",	 "fchmod",     "fchown",     "fchown32", "fcntl",	 "fcntl64",
@@ -329,6 +330,8 @@ static const struct syscalls_argument arguments[] = {
 	{PROCESS, "ioctl", 1, WHOLE, SIOCGSTAMP},
 	/* the program of a packet socket, to shut its entrance */
 	{METERING, "setsockopt", 2, WHOLE, SO_ATTACH_FILTER},
+	/* libpcap gives its ring back when the interface is gone */
+	{LIBPCAP, "setsockopt", 2, WHOLE, PACKET_RX_RING},
 	{METERING | PROCESS, "prctl", 0, WHOLE, PR_SET_NAME},
 	{PROCESS, "prctl", 0, WHOLE, PR_SET_VMA},     /* the C library names its memory */
 	{METERING, "rt_sigaction", 2, UINT64_MAX, 0}, /* to ask only */

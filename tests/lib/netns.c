@@ -69,10 +69,23 @@ static struct nl_sock *netns_connect(void)
 
 void netns_veth(const char *a, const char *b)
 {
-	struct nl_sock *sk = netns_connect();
-	int r = rtnl_link_veth_add(sk, a, b, getpid());
+	netns_veth_index(a, b, 0);
+}
 
+void netns_veth_index(const char *a, const char *b, unsigned index)
+{
+	struct nl_sock *sk = netns_connect();
+	struct rtnl_link *link = rtnl_link_veth_alloc(), *peer = rtnl_link_veth_get_peer(link);
+	int r;
+
+	rtnl_link_set_name(link, a);
+	rtnl_link_set_name(peer, b);
+	if (index)
+		rtnl_link_set_ifindex(link, (int)index);
+	r = rtnl_link_add(sk, link, NLM_F_CREATE | NLM_F_EXCL);
 	netns_check(r == 0, "veth", a, nl_geterror(r));
+	rtnl_link_put(peer);
+	rtnl_link_put(link);
 	nl_socket_free(sk);
 	netns_set_up(a, true);
 	netns_set_up(b, true);

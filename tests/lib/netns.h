@@ -16,7 +16,8 @@
  */
 int netns_enter(void);
 
-void netns_veth(const char *a, const char *b); /* both up */
+void netns_veth(const char *a, const char *b);			     /* both up */
+void netns_veth_index(const char *a, const char *b, unsigned index); /* the same; a has this index */
 void netns_set_up(const char *name, bool up);
 /* Until frames pass: the kernel sees to the carrier some time after the interface is up. */
 void netns_wait_running(const char *name);

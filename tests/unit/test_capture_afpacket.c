@@ -60,21 +60,36 @@ static void afpacket_leaves_any_to_libpcap(void **state)
 	assert_int_equal(contract_open_error(&capture_afpacket_ops, &config, &diag), -EPROTONOSUPPORT);
 }
 
-/* Both directions of a connection meet in one member, each frame is in one, and every member gets some. */
-static void afpacket_fans_out(void **state)
+static void open_members(struct capture **members, unsigned n, enum capture_fanout mode)
 {
 	struct capture_config config = contract_config();
-	struct capture *members[2];
+	struct capture_plan *plan;
+	struct diag diag = {""};
+
+	config.workers = n;
+	config.fanout_mode = mode;
+	config.fanout_seed = 4711;
+	assert_int_equal(capture_plan_new(&plan, &config, &diag), 0);
+	if (capture_open_interface(members, plan, &diag) < 0)
+		fail_msg("%s", diag.text);
+	capture_plan_free(plan);
+}
+
+/*
+ * Both directions of a connection meet in one member, each frame is in one, and every member gets some.
+ * Another group on the same interface, made by a process of the same id, gets everything once more.
+ */
+static void afpacket_fans_out(void **state)
+{
+	struct capture *members[2], *others[2];
 	int tx = netns_sender(CONTRACT_B);
 	uint8_t member_of[256] = {0};
 	size_t n[2];
 	char src[32], dst[32];
 
 	(void)state;
-	config.fanout_group = getpid() & 0xffff;
-	config.fanout_mode = CAPTURE_FANOUT_HASH;
-	for (unsigned i = 0; i < 2; i++)
-		members[i] = contract_open(&capture_afpacket_ops, &config);
+	open_members(members, 2, CAPTURE_FANOUT_HASH);
+	open_members(others, 2, CAPTURE_FANOUT_HASH);
 	for (uint32_t i = 0; i < 512; i++) {
 		unsigned flow = i / 2;
 
@@ -95,32 +110,36 @@ static void afpacket_fans_out(void **state)
 	assert_true(n[0] > 50 && n[1] > 50);
 	for (unsigned i = 0; i < 256; i++)
 		assert_in_range(member_of[i], 1, 2);
-	for (unsigned i = 0; i < 2; i++)
+	assert_int_equal(contract_collect(others[0], seen, 513) + contract_collect(others[1], seen, 513),
+			 512);
+	for (unsigned i = 0; i < 2; i++) {
 		capture_close(members[i]);
+		capture_close(others[i]);
+	}
 	close(tx);
 }
 
-/* A member that joins late does not get what the others get already. */
-static void afpacket_joins_quietly(void **state)
+/* What a member gets, all together: each frame is one member's, whatever the mode. */
+static void afpacket_shares_in_every_mode(void **state)
 {
-	struct capture_config config = contract_config();
-	struct capture *members[2] = {NULL};
-	int tx = netns_sender(CONTRACT_B);
-
 	(void)state;
-	config.fanout_group = (getpid() + 1) & 0xffff;
-	members[0] = contract_open(&capture_afpacket_ops, &config);
-	for (uint32_t i = 0; i < 300; i++) {
-		contract_frame(&b, i, 40);
-		netns_send(tx, b.at, b.len);
-		if (i == 150)
-			members[1] = contract_open(&capture_afpacket_ops, &config);
+	for (enum capture_fanout mode = CAPTURE_FANOUT_HASH; mode <= CAPTURE_FANOUT_ROLLOVER; mode++) {
+		struct capture *members[3];
+		int tx = netns_sender(CONTRACT_B);
+		size_t n = 0;
+
+		open_members(members, 3, mode);
+		for (uint32_t i = 0; i < 300; i++) {
+			contract_frame(&b, i, 40);
+			netns_send(tx, b.at, b.len);
+		}
+		for (unsigned m = 0; m < 3; m++)
+			n += contract_collect(members[m], seen, 301);
+		assert_int_equal(n, 300);
+		for (unsigned m = 0; m < 3; m++)
+			capture_close(members[m]);
+		close(tx);
 	}
-	assert_int_equal(contract_collect(members[0], seen, 301) + contract_collect(members[1], seen, 301),
-			 300);
-	for (unsigned i = 0; i < 2; i++)
-		capture_close(members[i]);
-	close(tx);
 }
 
 static void afpacket_busy_polls(void **state)
@@ -161,7 +180,9 @@ static void afpacket_descriptor_wakes(void **state)
 	assert_int_equal(poll(&pfd, 1, 50), 0);
 	netns_set_up(CONTRACT_A, false);
 	assert_int_equal(poll(&pfd, 1, 500), 1);
-	assert_int_equal(contract_outcome(c), CAPTURE_E_DOWN);
+	assert_int_equal(contract_outcome(c), 0);
+	netns_delete(CONTRACT_A);
+	assert_int_equal(contract_outcome(c), CAPTURE_E_GONE);
 	capture_close(c);
 	close(tx);
 }
@@ -200,7 +221,8 @@ int main(void)
 		cmocka_unit_test(afpacket_tun_is_raw),
 		cmocka_unit_test(afpacket_leaves_any_to_libpcap),
 		cmocka_unit_test_setup_teardown(afpacket_fans_out, contract_set_up, contract_tear_down),
-		cmocka_unit_test_setup_teardown(afpacket_joins_quietly, contract_set_up, contract_tear_down),
+		cmocka_unit_test_setup_teardown(afpacket_shares_in_every_mode, contract_set_up,
+						contract_tear_down),
 		cmocka_unit_test_setup_teardown(afpacket_busy_polls, contract_set_up, contract_tear_down),
 		cmocka_unit_test_setup_teardown(afpacket_descriptor_wakes, contract_set_up,
 						contract_tear_down),

@@ -52,25 +52,11 @@ static void interface_up_and_down(void **state)
 	close(fd);
 }
 
-static void interface_drops_start_at_zero(void **state)
-{
-	struct capture_interface_drops d;
-
-	(void)state;
-	capture_interface_drops_open(&d, "lo");
-	assert_int_equal(capture_interface_drops_read(&d), 0);
-	capture_interface_drops_close(&d);
-	capture_interface_drops_open(&d, "nosuch0");
-	assert_int_equal(capture_interface_drops_read(&d), 0);
-	capture_interface_drops_close(&d);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(interface_facts),
 		cmocka_unit_test(interface_up_and_down),
-		cmocka_unit_test(interface_drops_start_at_zero),
 	};
 	int r = netns_enter();
 

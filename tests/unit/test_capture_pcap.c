@@ -36,7 +36,7 @@ static void pcap_knows_no_fanout(void **state)
 	struct diag diag = {""};
 
 	(void)state;
-	config.fanout_group = 1;
+	config.workers = 2;
 	assert_int_equal(contract_open_error(&capture_pcap_ops, &config, &diag), -EOPNOTSUPP);
 	assert_non_null(strstr(diag.text, "--workers"));
 }

@@ -366,10 +366,10 @@ static void xdp_refuses(void **state)
 	struct diag diag = {""};
 
 	(void)state;
-	config.fanout_group = 7;
+	config.workers = 2;
 	assert_int_equal(contract_open_error(&capture_xdp_ops, &config, &diag), -EOPNOTSUPP);
 	assert_non_null(strstr(diag.text, "--workers"));
-	config.fanout_group = -1;
+	config.workers = 1;
 	xdp_set_mtu(CONTRACT_A, 3819);
 	assert_int_equal(contract_open_error(&capture_xdp_ops, &config, &diag), -EOPNOTSUPP);
 	assert_non_null(strstr(diag.text, "3819"));

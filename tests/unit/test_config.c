@@ -99,7 +99,7 @@ static void test_defaults(void **state)
 	assert_null(config.filter);
 	assert_int_equal(config.capture, CAPTURE_AUTO);
 	assert_int_equal(config.direction, CAPTURE_BOTH);
-	assert_int_equal(config.buffer_octets, 64 << 20);
+	assert_int_equal(config.buffer_octets, 0); /* auto */
 	assert_int_equal(config.snap_len, 256);
 	assert_false(config.no_promiscuous);
 	assert_false(config.include_own);

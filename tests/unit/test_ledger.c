@@ -37,8 +37,7 @@ static struct report sample(void)
 					      .last_cause = "a cause",
 					      .state = TRANSPORT_STATE_UP}}},
 		.duration_ns = UINT64_C(61500000000),
-		.gaps = 1,
-		.gap_ns = UINT64_C(2250000000),
+		.interfaces = {.gaps = 1, .gap_ns = UINT64_C(2250000000)},
 	};
 
 	return r;
@@ -155,7 +154,7 @@ static void test_text(void **state)
 	(void)state;
 	assert_non_null(strstr(s, "packets: 10 received = 6 metered + 4 ignored\n"));
 	assert_non_null(strstr(s, "3 ignored: no IP header"));
-	assert_non_null(strstr(s, "1 time an interface was down or gone, 2.250 s"));
+	assert_non_null(strstr(s, "1 time an interface was down, gone or not there yet, 2.250 s"));
 	assert_non_null(strstr(
 		s, "flows: 5 created = 1 exported + 1 NOT SENT + 2 in the table + 1 queued; 500 octets"));
 	assert_null(strstr(s, "NOT BALANCED"));

@@ -48,7 +48,7 @@ int metering_on_adopt(struct metering *p, const struct command_adopt *a, struct 
 	char c = 0;
 	unsigned n;
 
-	if (a->capture == 1)
+	if (a->place == 1)
 		return 0; /* and leaves what came with it where it is */
 	r = mailbox_take_fds(p->mailbox, fds, &n);
 	if (r < 0)
@@ -95,7 +95,7 @@ UNUSED_ROW(finish, struct command_none)
 static void open_shared(struct shared *s)
 {
 	const struct shared_config config = {
-		.n_metering = 2, .n_captures = 3, .ring_records = 100, .record_size = 128};
+		.n_metering = 2, .n_places = 3, .ring_records = 100, .record_size = 128};
 	struct diag diag = {""};
 
 	assert_int_equal(shared_new(s, &config, &diag), 0);
@@ -154,7 +154,7 @@ static void test_places(void **state)
 		for (unsigned n = 0; n < 128; n++)
 			assert_int_equal(*(uint64_t *)ring_slot(&r, n), i * 1000 + n);
 	}
-	assert_ptr_equal(shared_gaps_of(&s, 1, 2) - shared_gaps_of(&s, 0, 0), 5);
+	assert_ptr_equal(shared_place_of(&s, 1, 2) - shared_place_of(&s, 0, 0), 5);
 	shared_free(&s);
 	shared_free(&s); /* twice is fine */
 }
@@ -196,7 +196,7 @@ static int file_with(char c)
 /* Descriptors reach the command that they were sent with, also after one that left its own. */
 static void test_descriptors(void **state)
 {
-	struct command_adopt adopt = {.capture = 1};
+	struct command_adopt adopt = {.place = 1};
 	int left[] = {file_with('x')}, fds[] = {file_with('a'), file_with('b')};
 	struct command_none answer = {0};
 	struct shared s;
@@ -206,7 +206,7 @@ static void test_descriptors(void **state)
 	open_shared(&s);
 	pid = start(&s);
 	assert_int_equal(command_send_adopt(&s.to_metering[0], &adopt, left, 1), 0);
-	adopt.capture = 0;
+	adopt.place = 0;
 	assert_int_equal(command_send_adopt(&s.to_metering[0], &adopt, fds, 2), 0);
 	assert_int_equal(command_ask_adopt(&s.to_metering[0], &adopt, &answer), -ENOENT);
 	assert_int_equal(atomic_load(&s.metering[0].turns), 2000 + 'b');

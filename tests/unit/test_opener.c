@@ -18,6 +18,7 @@
 
 #include "pitot/clock.h"
 #include "pitot/opener.h"
+#include "pitot/capture.h"
 #include "pitot/sandbox.h"
 #include "sandbox/opener_internal.h"
 
@@ -29,9 +30,10 @@ static const struct opener_file files[] = {
 	{pid_file, "--pidfile", OPENER_REMOVES},
 };
 
-static int open_capture(void *ctx, unsigned index, struct opener_answer *answer, struct diag *diag)
+static int open_capture(void *ctx, unsigned index, int group, struct opener_answer *answer, struct diag *diag)
 {
 	(void)ctx;
+	assert_int_equal(group, CAPTURE_GROUP_NONE);
 	if (index == 1)
 		return diag_set(diag, -ENODEV, "veth7: gone");
 	if (index == 2) { /* what it is not allowed to do */
@@ -282,7 +284,7 @@ static void test_captures(void **state)
 
 	(void)state;
 	for (int i = 0; i < 100; i++) { /* no descriptor stays behind on either side */
-		assert_int_equal(opener_capture(o, 0, &answer, &diag), 0);
+		assert_int_equal(opener_capture(o, 0, CAPTURE_GROUP_NONE, &answer, &diag), 0);
 		assert_int_equal(answer.n_fds, 2);
 		assert_string_equal((char *)answer.facts, "facts");
 		assert_int_equal(read(answer.fds[0], &byte, 1), 0);
@@ -290,11 +292,11 @@ static void test_captures(void **state)
 		close(answer.fds[0]);
 		close(answer.fds[1]);
 	}
-	assert_int_equal(opener_capture(o, 1, &answer, &diag), -ENODEV);
+	assert_int_equal(opener_capture(o, 1, CAPTURE_GROUP_NONE, &answer, &diag), -ENODEV);
 	assert_string_equal(diag.text, "veth7: gone");
 	assert_int_equal(answer.n_fds, 0);
-	assert_int_equal(opener_capture(o, 3, &answer, &diag), -EBADRQC);
-	assert_int_equal(opener_capture(o, 65535, &answer, &diag), -EBADRQC);
+	assert_int_equal(opener_capture(o, 3, CAPTURE_GROUP_NONE, &answer, &diag), -EBADRQC);
+	assert_int_equal(opener_capture(o, 65535, CAPTURE_GROUP_NONE, &answer, &diag), -EBADRQC);
 	opener_stop(o);
 }
 
@@ -343,9 +345,10 @@ static void test_subverted(void **state)
 		opener_stop(o);
 		skip();
 	}
-	assert_int_equal(opener_capture(o, 2, &answer, &diag), -EPIPE); /* SIGSYS */
+	assert_int_equal(opener_capture(o, 2, CAPTURE_GROUP_NONE, &answer, &diag), -EPIPE); /* SIGSYS */
 	assert_non_null(strstr(diag.text, "ended"));
-	assert_true(opener_capture(o, 0, &answer, &diag) < 0); /* and nothing hangs or dies of SIGPIPE */
+	assert_true(opener_capture(o, 0, CAPTURE_GROUP_NONE, &answer, &diag) <
+		    0); /* and nothing hangs or dies of SIGPIPE */
 	opener_stop(o);
 }
 
@@ -465,13 +468,13 @@ static void test_killed(void **state)
 
 	(void)state;
 	assert_int_equal(kill(opener_pid(o), SIGTERM), 0); /* the parent's business */
-	assert_int_equal(opener_capture(o, 0, &answer, &diag), 0);
+	assert_int_equal(opener_capture(o, 0, CAPTURE_GROUP_NONE, &answer, &diag), 0);
 	close(answer.fds[0]);
 	close(answer.fds[1]);
 	assert_int_equal(kill(opener_pid(o), SIGKILL), 0);
 	while (!opener_has_ended(o))
 		poll(NULL, 0, 1);
-	assert_true(opener_capture(o, 0, &answer, &diag) < 0);
+	assert_true(opener_capture(o, 0, CAPTURE_GROUP_NONE, &answer, &diag) < 0);
 	assert_non_null(strstr(diag.text, "it has ended"));
 	opener_stop(o);
 	assert_false(opener_has_ended(NULL));
