@@ -30,6 +30,7 @@ struct filter_plan {
 	enum filter_layout layout; /* of the frames */
 	bool names_vlan;
 	bool as_ethernet; /* a cooked frame, and the program is for Ethernet */
+	bool one_copy;	  /* a program that would be too long else */
 };
 
 static void filter_close_pcap(pcap_t **p)
@@ -219,6 +220,10 @@ static int filter_put_tagged_frames(struct filter_code *c, const struct filter_p
 static int filter_put_program(struct filter_code *c, const struct filter_plan *plan,
 			      const struct bpf_program *program)
 {
+	const struct filter_socket s = {.program = program,
+					.names_vlan = plan->names_vlan,
+					.as_ethernet = plan->as_ethernet,
+					.one_copy = plan->one_copy};
 	/* what does not look at the frame needs no copies */
 	bool all = !*plan->expression;
 
@@ -226,9 +231,9 @@ static int filter_put_program(struct filter_code *c, const struct filter_plan *p
 		return filter_put_frames(c, plan, program);
 	filter_put_direction(c, plan->config->direction);
 	if (plan->config->place == FILTER_COOKED && !all)
-		return filter_put_cooked_socket(c, program, plan->names_vlan, plan->as_ethernet);
+		return filter_put_cooked_socket(c, &s);
 	if (plan->layout == FILTER_ETHERNET && !all)
-		return filter_put_ethernet_socket(c, program, plan->names_vlan);
+		return filter_put_ethernet_socket(c, &s);
 	return filter_put_pieces(c, program, &(struct filter_piece){0, FILTER_MOVED, 0}, 1);
 }
 
@@ -313,6 +318,12 @@ int capture_filter_compile(struct capture_filter *f, const struct capture_filter
 				"--filter \"%.200s\": which way a packet went is known of interfaces only",
 				plan.expression);
 	r = filter_assemble(&plan, &program, filter_put_program, &f->insns, &f->n, diag);
+	if (r == 0 && f->n > BPF_MAXINSNS && config->place != FILTER_FRAMES) {
+		free(f->insns);
+		f->insns = NULL;
+		plan.one_copy = true;
+		r = filter_assemble(&plan, &program, filter_put_program, &f->insns, &f->n, diag);
+	}
 	if (r == 0)
 		r = filter_check_socket(f, &plan, diag);
 	if (r == 0 && config->place == FILTER_FRAMES && has_tags && !plan.names_vlan)

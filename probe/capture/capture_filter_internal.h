@@ -28,12 +28,18 @@ static inline bool filter_is_tag(uint16_t type)
 	return false;
 }
 
+struct filter_socket {
+	const struct bpf_program *program;
+	bool names_vlan;
+	bool as_ethernet; /* cooked: the program is for Ethernet and not for SLL2; where it is, vlan may be
+			     named */
+	bool one_copy;	  /* slower and shorter: frames without a tag have no copy of their own */
+};
+
 /* capture_filter_socket.c: all of a program for a packet socket, behind what tests the direction.  0 or
  * FILTER_VIEW_E_*. */
-int filter_put_ethernet_socket(struct filter_code *c, const struct bpf_program *program, bool names_vlan);
-/* The program is for SLL2, or for Ethernet, which it has to be when it names vlan. */
-int filter_put_cooked_socket(struct filter_code *c, const struct bpf_program *program, bool names_vlan,
-			     bool as_ethernet);
+int filter_put_ethernet_socket(struct filter_code *c, const struct filter_socket *s);
+int filter_put_cooked_socket(struct filter_code *c, const struct filter_socket *s);
 
 /* capture_filter_error.c: -EINVAL, and the sentence about what libpcap refused. */
 int filter_explain(struct diag *diag, const char *expression, pcap_t *p);

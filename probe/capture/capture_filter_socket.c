@@ -83,21 +83,28 @@ static void filter_put_length(struct filter_code *c, uint32_t more, enum filter_
 /* ---- one interface */
 
 /* The tag beside the frame is out of the way already. */
-static int filter_put_ethernet_behind(struct filter_code *c, const struct bpf_program *program)
+static int filter_put_ethernet_behind(struct filter_code *c, const struct filter_socket *s)
 {
-	unsigned tagged = filter_code_label(c), plain = filter_code_label(c);
+	unsigned tagged = filter_code_label(c), plain = filter_code_label(c), go = filter_code_label(c);
 	int r;
 
 	filter_code_put(c, BPF_LD | BPF_H | BPF_ABS, ETHERNET_TYPE);
 	filter_put_if_tag(c, tagged, plain);
 	filter_code_here(c, plain);
-	r = filter_put_copy(c, program, COPY({0, FILTER_MOVED, 0}), false);
-	if (r)
-		return r;
+	if (s->one_copy) {
+		filter_code_put(c, BPF_LD | BPF_IMM, 0);
+		filter_code_put(c, BPF_ST, FILTER_WORD_SHIFT);
+		filter_code_goto(c, go);
+	} else {
+		r = filter_put_copy(c, s->program, COPY({0, FILTER_MOVED, 0}), false);
+		if (r)
+			return r;
+	}
 	filter_code_here(c, tagged);
 	filter_put_find_packet(c, ETHERNET_HEADER);
+	filter_code_here(c, go);
 	filter_put_length(c, 0, TAGS_OFF);
-	return filter_put_copy(c, program, COPY({0, FILTER_MOVED, 0}, {ETHERNET_TYPE, FILTER_SHIFTED, 0}),
+	return filter_put_copy(c, s->program, COPY({0, FILTER_MOVED, 0}, {ETHERNET_TYPE, FILTER_SHIFTED, 0}),
 			       true);
 }
 
@@ -121,9 +128,9 @@ static int filter_put_ethernet_vlan(struct filter_code *c, const struct bpf_prog
 			       true);
 }
 
-int filter_put_ethernet_socket(struct filter_code *c, const struct bpf_program *program, bool names_vlan)
+int filter_put_ethernet_socket(struct filter_code *c, const struct filter_socket *s)
 {
-	return names_vlan ? filter_put_ethernet_vlan(c, program) : filter_put_ethernet_behind(c, program);
+	return s->names_vlan ? filter_put_ethernet_vlan(c, s->program) : filter_put_ethernet_behind(c, s);
 }
 
 /* ---- all interfaces */
@@ -186,20 +193,25 @@ static int filter_put_cooked_shifted(struct filter_code *c, const struct bpf_pro
 		true);
 }
 
-static int filter_put_cooked_behind(struct filter_code *c, const struct bpf_program *program,
-				    bool as_ethernet)
+static int filter_put_cooked_behind(struct filter_code *c, const struct filter_socket *s)
 {
 	unsigned tagged = filter_code_label(c), plain = filter_code_label(c), sent = filter_code_label(c),
-		 received = filter_code_label(c), bare = filter_code_label(c), go = filter_code_label(c);
+		 received = filter_code_label(c), bare = filter_code_label(c),
+		 at_front = filter_code_label(c), go = filter_code_label(c);
 	int r;
 
 	filter_put_length(c, ETHERNET_HEADER, TAGS_AS_THEY_ARE);
 	filter_code_put(c, BPF_LD | BPF_H | BPF_ABS, BESIDE(PROTOCOL));
 	filter_put_if_tag(c, tagged, plain);
 	filter_code_here(c, plain);
-	r = filter_put_cooked_plain(c, program, as_ethernet);
-	if (r)
-		return r;
+	if (s->one_copy) {
+		filter_code_put(c, BPF_ST, FILTER_WORD_TYPE);
+		filter_code_goto(c, at_front);
+	} else {
+		r = filter_put_cooked_plain(c, s->program, s->as_ethernet);
+		if (r)
+			return r;
+	}
 	filter_code_here(c, tagged);
 	filter_put_if_sent(c, sent, received);
 	filter_code_here(c, sent);
@@ -210,11 +222,12 @@ static int filter_put_cooked_behind(struct filter_code *c, const struct bpf_prog
 	filter_code_put(c, BPF_LD | BPF_MEM, FILTER_WORD_SHIFT);
 	filter_code_goto(c, go);
 	filter_code_here(c, bare);
+	filter_code_here(c, at_front);
 	filter_code_put(c, BPF_LD | BPF_IMM, 0);
 	filter_code_here(c, go);
-	filter_code_put(c, BPF_ALU | BPF_SUB | BPF_K, as_ethernet ? ETHERNET_HEADER : SLL2_HEADER);
+	filter_code_put(c, BPF_ALU | BPF_SUB | BPF_K, s->as_ethernet ? ETHERNET_HEADER : SLL2_HEADER);
 	filter_code_put(c, BPF_ST, FILTER_WORD_SHIFT);
-	return filter_put_cooked_shifted(c, program, as_ethernet);
+	return filter_put_cooked_shifted(c, s->program, s->as_ethernet);
 }
 
 /* The program is for Ethernet, and the socket sees what follows its header, or (sent) more than its header.
@@ -287,9 +300,8 @@ static int filter_put_cooked_vlan(struct filter_code *c, const struct bpf_progra
 	return filter_put_cooked_copies(c, program, true);
 }
 
-int filter_put_cooked_socket(struct filter_code *c, const struct bpf_program *program, bool names_vlan,
-			     bool as_ethernet)
+int filter_put_cooked_socket(struct filter_code *c, const struct filter_socket *s)
 {
-	return names_vlan && as_ethernet ? filter_put_cooked_vlan(c, program)
-					 : filter_put_cooked_behind(c, program, as_ethernet);
+	return s->names_vlan && s->as_ethernet ? filter_put_cooked_vlan(c, s->program)
+					       : filter_put_cooked_behind(c, s);
 }

@@ -348,6 +348,37 @@ def alive(wanted, where):
             check(False, f"{expression!r}: {e}")
 
 
+def long_ones(wanted):
+    """Too long for two copies of the program in the kernel, but not for one."""
+    long = " or ".join(f"len = {3000 + i}" for i in range(1100))
+    where = [Place("received, afpacket", "-i", IN), Place("sent, afpacket", "-i", OUT),
+             Place("any", "-i", "any", every=0)]
+    for expression in ("udp port 53", "ip6", "len = 70", "tcp[tcpflags] & tcp-syn != 0"):
+        measure(f"{expression} or {long}", wanted[expression], where)
+
+
+def too_much(wanted):
+    """What the kernel cannot run is run in user space, where it is counted, too."""
+    many = "host 192.0.2.1 or " + " or ".join(f"len = {3000 + i}" for i in range(4200))
+    for expression, same in ((many, "host 192.0.2.1"), ("ip protochain 17", "ip proto 17"),
+                             ("not ip6 protochain 17 and ip6", "ip6 and not udp")):
+        numbers = wanted[same]
+        # compiling many takes seconds
+        for interface, every in ((IN, 1), (OUT, 1), ("any", 0))[:1 if expression == many else 3]:
+            with live.running(PITOT, "-i", interface, "--filter", expression) as p:
+                with live.sender(OUT) as s:
+                    for packet in PACKETS:
+                        live.put(s, packet.frame)
+                stats = p.stop()
+                expect(expression[:30], f"on {interface}", numbers, stats, sources_of(p.rows()), every)
+                counted = stats["packets"]["filtered"]
+                check(counted == len(PACKETS) - len(numbers) if every else counted,
+                      f"{expression[:30]!r} on {interface}: {counted} filtered")
+        for args in (("--capture", "afpacket"), ("-w", "2"))[:0 if expression == many else 2]:
+            said = says(expression, "-i", IN, *args)
+            check("--capture pcap" in said or "--workers 1" in said, f"{expression[:30]!r} {args}: {said}")
+
+
 def tag_in_frame(wanted, where):
     """The card of the bridge's port cannot add a tag: the kernel puts it in before the frame is seen."""
     of = [p for p in where if PORT_OUT in p.args or "any, sent" == p.name]
@@ -376,7 +407,7 @@ def cooked_only(folder, wanted, live_ones):
 def says(expression, *args):
     with workdir() as folder:
         p = run("-n", f"json:{folder}/x", *args, expression)
-    check(p.returncode in (1, 2) and p.stderr.count(b"\n") == 1, f"{expression!r}: {p.returncode}, {p.stderr}")
+    check(p.returncode in (1, 2) and p.stderr.count(b"\n") == 1, f"{expression[:60]!r}: {p.returncode}, {p.stderr}")
     return p.stderr.decode()
 
 
@@ -419,6 +450,8 @@ def main():
             alive(wanted, where)
             cooked_only(folder, wanted, True)
             tag_in_frame(wanted, where)
+            long_ones(wanted)
+            too_much({**wanted, **{e: oracle(e, folder) for e in ("ip proto 17", "ip6 and not udp")}})
     finish()
 
 
