@@ -31,7 +31,7 @@ static unsigned main_check(const struct config *c, void (*mistake)(const char *s
 	struct diag diag;
 	unsigned n = 0;
 
-	if (c->fields && exporter_check_fields(c->fields, &diag) < 0) {
+	if (c->fields && exporter_check_fields(c->fields, c->decapsulate != 0, &diag) < 0) {
 		mistake(diag.text);
 		n++;
 	}
@@ -47,6 +47,7 @@ static int main_print_template(const struct config *c, struct diag *diag)
 	struct exporter_config e = {.collectors = c->collectors,
 				    .n_collectors = c->n_collectors,
 				    .domain = c->domain,
+				    .opens_tunnels = c->decapsulate != 0,
 				    .fields = c->fields,
 				    .flow_key = c->flow_key,
 				    .has_ethernet = true,

@@ -160,6 +160,6 @@ int exporter_print_templates(const struct exporter_config *config, void (*print)
 /* The blocks of records (1 << enum record_block) that the fields of the collectors are in. */
 uint32_t exporter_blocks(const struct exporter_config *config);
 /* 0, or -EINVAL with a sentence naming the unknown element. */
-int exporter_check_fields(const char *fields, struct diag *diag);
+int exporter_check_fields(const char *fields, bool opens_tunnels, struct diag *diag);
 
 #endif

@@ -8,9 +8,10 @@
 #include "format.h"
 #include "outcome.h"
 
-#define PROBE_NS NS_PER_SEC /* after an error of the network: until a collector is asked whether it is back  \
-			     */
-#define CALM_NS NS_PER_SEC  /* and for an error to come, if it is not */
+#define PROBE_NS                                                                                             \
+	NS_PER_SEC	   /* after an error of the network: until a collector is asked whether it is back   \
+			    */
+#define CALM_NS NS_PER_SEC /* and for an error to come, if it is not */
 
 static const struct format_ops *const formats[FORMAT_COUNT] = {
 	[FORMAT_NETFLOW5] = &netflow5_ops, [FORMAT_NETFLOW9] = &netflow9_ops, [FORMAT_IPFIX] = &ipfix_ops,
@@ -52,7 +53,7 @@ static void on_outcome(void *context, const struct transport_load *load, size_t 
 	struct collector *c = context;
 
 	if (!sent) {
-		if (c->transport->limits.spooled && c->format->protocol != P9)
+		if (c->transport->limits.spooled && !c->format->counts_messages)
 			c->sequence +=
 				load->flows.records; /* numbers are given when messages enter a session */
 		collector_lose(c, load);
@@ -203,7 +204,7 @@ void collector_close(struct collector *c, uint64_t deadline_ns)
 
 static void collector_probe(struct collector *c)
 {
-	if (c->announced)
+	if (c->format->dialect)
 		c->templates_due = true;
 	else if (c->transport->ops->probe)
 		c->transport->ops->probe(c->transport);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "flow_templates.h"
 #include "format.h"
 #include "outcome.h"
 #include "patience.h"
@@ -112,8 +113,8 @@ void exporter_free(struct exporter *e)
 		if (c->transport && e->outcomes)
 			message_abandon(c);
 		collector_close(c, 0);
-		free(c->announced);
-		free(c->plain);
+		if (c->format && c->format->close)
+			c->format->close(c);
 	}
 	outcome_free(e->outcomes);
 	free(e->collectors);
@@ -198,7 +199,7 @@ void exporter_drop(struct exporter *e, const struct flow_record *r, const struct
 		}
 		totals_count(&c->stats.lost, r->packets, r->octets);
 		collector_add_loss(c, &(struct totals){1, r->packets, r->octets});
-		if (c->format->protocol != P9) /* which counts messages */
+		if (!c->format->counts_messages)
 			c->sequence++;
 	}
 }
@@ -237,7 +238,7 @@ void exporter_set_facts(struct exporter *e, const struct export_process_facts *f
 		struct collector *c = &e->collectors[i];
 
 		collector_add_loss(c, &lost);
-		if (c->format->protocol != P9) /* which counts messages */
+		if (!c->format->counts_messages)
 			c->sequence += (uint32_t)lost.records;
 	}
 }
@@ -372,26 +373,35 @@ static void print_template(const struct template *t, const char *what,
 int exporter_print_templates(const struct exporter_config *config, void (*print)(void *ctx, const char *line),
 			     void *ctx, struct diag *diag)
 {
+	static const char *const names[FLOW_MASKS] = {"IPv4",
+						      "IPv6",
+						      "IPv4 in a tunnel over IPv4",
+						      "IPv6 in a tunnel over IPv4",
+						      "IPv4 in a tunnel over IPv6",
+						      "IPv6 in a tunnel over IPv6"};
 	struct exporter_config own = *config;
 
 	record_layout_init(&own.layout, exporter_blocks(config), 0);
 	for (unsigned i = 0; i < config->n_collectors; i++) {
 		const struct format_ops *format = collector_format(config->collectors[i].format);
-		struct template v4, v6;
+		struct flow_templates f;
 		int r;
 
 		print(ctx, config->collectors[i].url);
-		if (!(format->protocol & (P9 | PX))) {
+		if (!format->dialect) {
 			print(ctx, "  a fixed layout without templates");
 			continue;
 		}
-		r = fields_templates(&v4, &v6, format->protocol, &own, diag);
-		if (r == 0 && transport_replays(config->collectors[i].transport))
-			r = fields_add_id(&v4, &v6, diag);
+		r = flow_templates_init(&f, format->protocol, &own,
+					transport_replays(config->collectors[i].transport), diag);
+		if (r == 0 && flow_templates_make_all(&f))
+			r = diag_set(diag, -ENOMEM, "--print-template: out of memory");
+		for (unsigned mask = 0; r == 0 && mask < FLOW_MASKS; mask++)
+			if (f.made[mask])
+				print_template(f.made[mask], names[mask], print, ctx);
+		flow_templates_deinit(&f);
 		if (r)
 			return r;
-		print_template(&v4, "IPv4", print, ctx);
-		print_template(&v6, "IPv6", print, ctx);
 	}
 	return 0;
 }

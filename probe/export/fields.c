@@ -11,10 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "flow_templates.h"
 #include "format.h"
-
-#define FLOW4_ID 256
-#define FLOW6_ID 257
 
 struct field_choice {
 	const struct ie *ie;
@@ -80,17 +78,27 @@ static int each_field(const char *list, field_fn *each, void *ctx, enum ie_proto
 	return 0;
 }
 
+enum { TUNNELS = IE_GROUP_TUNNEL | IE_GROUP_OUTER4 | IE_GROUP_OUTER6 };
+
 struct adding {
 	struct template *t;
 	unsigned groups; /* that are known of the template's flows */
+	bool opens_tunnels;
+	bool of_outer; /* which are added now: the outer packet's, or all others */
 };
 
 static int add_field(void *ctx, const struct ie *ie, bool by_default, struct diag *diag)
 {
 	struct adding *a = ctx;
+	bool of_outer = ie->group & TUNNELS;
 
+	if (of_outer && !a->opens_tunnels)
+		return diag_set(
+			diag, -EINVAL,
+			"--fields: %s is known of tunnels that are opened: say which with --decapsulate",
+			ie->name);
 	/* in the standard list each row stands by itself: both families and formats are in it */
-	if (by_default && !(ie->group & a->groups))
+	if (of_outer != a->of_outer || (by_default && !(ie->group & a->groups)))
 		return 0;
 	ie = placed(ie, a->groups, (enum ie_protocol)a->t->protocol);
 	if (!ie || template_has(a->t, ie))
@@ -112,58 +120,68 @@ static int add_block(void *ctx, const struct ie *ie, bool by_default, struct dia
 	return 0;
 }
 
-uint32_t exporter_blocks(const struct exporter_config *config)
+uint32_t fields_blocks(const char *list)
 {
 	struct diag none;
 	uint32_t blocks = 0;
 
-	for (unsigned i = 0; i < config->n_collectors; i++) {
-		const struct format_ops *format = collector_format(config->collectors[i].format);
-
-		if (format->has_fields)
-			(void)each_field(config->fields, add_block, &blocks, P9 | PX, &none);
-	}
+	(void)each_field(list, add_block, &blocks, P9 | PX, &none);
 	return blocks;
 }
 
-int fields_templates(struct template *v4, struct template *v6, enum ie_protocol protocol,
-		     const struct exporter_config *config, struct diag *diag)
+uint32_t exporter_blocks(const struct exporter_config *config)
 {
-	unsigned known = IE_GROUP_BASE | (config->has_ethernet ? IE_GROUP_ETHERNET : 0) |
-			 (config->has_direction ? IE_GROUP_DIRECTION : 0);
-	struct template *both[] = {v4, v6};
-
-	template_init(v4, FLOW4_ID, protocol, &config->layout);
-	template_init(v6, FLOW6_ID, protocol, &config->layout);
-	for (unsigned i = 0; i < 2; i++) {
-		unsigned groups = known | (i ? IE_GROUP_IP6 : IE_GROUP_IP4);
-		int r = each_field(config->fields, add_field, &(struct adding){both[i], groups}, protocol,
-				   diag);
-
-		if (r)
-			return r;
-		if (both[i]->n_fields == 0)
-			return diag_set(diag, -EINVAL,
-					"--fields %s: none of these is known of %s flows here; add others",
-					config->fields, i ? "IPv6" : "IPv4");
-	}
+	for (unsigned i = 0; i < config->n_collectors; i++)
+		if (collector_format(config->collectors[i].format)->has_fields)
+			return fields_blocks(config->fields);
 	return 0;
 }
 
-int fields_add_id(struct template *v4, struct template *v6, struct diag *diag)
+static unsigned fields_groups(unsigned mask, const struct exporter_config *config)
 {
-	int r = add_field(&(struct adding){v4, IE_GROUP_BASE}, &ie_table[IE_flowId], false, diag);
-
-	return r ? r : add_field(&(struct adding){v6, IE_GROUP_BASE}, &ie_table[IE_flowId], false, diag);
+	return IE_GROUP_BASE | (config->has_ethernet ? IE_GROUP_ETHERNET : 0) |
+	       (config->has_direction ? IE_GROUP_DIRECTION : 0) |
+	       (mask & FLOW_MASK_IP6 ? IE_GROUP_IP6 : IE_GROUP_IP4) |
+	       (mask & FLOW_MASK_OUTER4 ? IE_GROUP_TUNNEL | IE_GROUP_OUTER4 : 0) |
+	       (mask & FLOW_MASK_OUTER6 ? IE_GROUP_TUNNEL | IE_GROUP_OUTER6 : 0);
 }
 
-int exporter_check_fields(const char *fields, struct diag *diag)
+int fields_template(struct template *t, unsigned mask, enum ie_protocol protocol, bool with_id,
+		    const struct exporter_config *config, struct diag *diag)
 {
-	struct exporter_config config = {.fields = fields, .has_ethernet = true, .has_direction = true};
-	struct template v4, v6;
+	struct adding a = {.t = t,
+			   .groups = fields_groups(mask, config),
+			   .opens_tunnels = config->opens_tunnels,
+			   .of_outer = true};
+	int r;
+
+	template_init(t, (uint16_t)(FLOW_TEMPLATE_ID + mask), protocol, &config->layout);
+	r = each_field(config->fields, add_field, &a, protocol, diag);
+	a.of_outer = false; /* RFC 7011 §8: of two of a kind the outer packet's stands first */
+	if (r == 0)
+		r = each_field(config->fields, add_field, &a, protocol, diag);
+	if (r == 0 && t->n_fields == 0)
+		r = diag_set(diag, -EINVAL,
+			     "--fields %s: none of these is known of %s flows here; add others",
+			     config->fields, mask & FLOW_MASK_IP6 ? "IPv6" : "IPv4");
+	if (r == 0 && with_id)
+		r = add_field(&a, &ie_table[IE_flowId], false, diag);
+	return r;
+}
+
+int exporter_check_fields(const char *fields, bool opens_tunnels, struct diag *diag)
+{
+	struct exporter_config config = {.fields = fields,
+					 .opens_tunnels = opens_tunnels,
+					 .has_ethernet = true,
+					 .has_direction = true};
+	struct template t;
+	int r = 0;
 
 	record_layout_init(&config.layout, (UINT32_C(1) << BLOCKS) - 1, 0);
-	return fields_templates(&v4, &v6, PX, &config, diag);
+	for (unsigned mask = 0; mask <= FLOW_MASK_IP6 && r == 0; mask++)
+		r = fields_template(&t, mask, PX, false, &config, diag);
+	return r;
 }
 
 /* "4"; "2/1": in IPFIX, in NetFlow v9. */
@@ -200,6 +218,9 @@ void exporter_list_fields(void (*print)(void *ctx, const char *line), void *ctx)
 			 : ie->group == IE_GROUP_IP6	   ? "IPv6"
 			 : ie->group == IE_GROUP_ETHERNET  ? "all, on Ethernet"
 			 : ie->group == IE_GROUP_DIRECTION ? "all, live"
+			 : ie->group == IE_GROUP_TUNNEL	   ? "tunnels"
+			 : ie->group == IE_GROUP_OUTER4	   ? "tunnels over IPv4"
+			 : ie->group == IE_GROUP_OUTER6	   ? "tunnels over IPv6"
 							   : "all");
 		print(ctx, line);
 	}

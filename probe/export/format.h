@@ -25,8 +25,12 @@ struct format_ops {
 	const char *name;
 	enum ie_protocol protocol;
 	enum export_clock_kind clock;
-	bool has_fields; /* --fields says what it carries */
+	bool has_fields;	       /* --fields says what it carries */
+	bool counts_messages;	       /* its sequence numbers do; else records */
+	const struct dialect *dialect; /* of formats with templates: templated.h */
+	/* its own state: collector.state, which close() frees; setup() may have failed in the middle */
 	int (*setup)(struct collector *c, struct diag *diag);
+	void (*close)(struct collector *c);
 	bool (*fits)(const struct flow_record *r); /* can the format carry it at all?  NULL: yes */
 	void (*record)(struct collector *c, const struct flow_record *r, const struct clock_time *now);
 	/* writes the header of a message that is complete */
@@ -56,12 +60,6 @@ struct message {
 	uint64_t touched_ns; /* monotonic, of the last record */
 };
 
-/* What the templates of one collector are made of: netflow9 and ipfix. */
-struct announced {
-	struct template flow4, flow6;
-	struct option_set options[OPTION_SETS];
-};
-
 struct collector {
 	struct exporter *exporter;
 	struct collector_config config;
@@ -71,8 +69,7 @@ struct collector {
 	struct message message;
 	struct export_clock clock;
 	struct template_context context;
-	struct announced *announced; /* NULL: a format without templates */
-	struct template *plain;	     /* the fields of JSON and NetFlow v5: 4, 6 */
+	void *state; /* the format's own */
 
 	unsigned index;
 	uint64_t session;	/* the transport's, in which this is */
@@ -93,7 +90,6 @@ struct collector {
 	struct totals lost;  /* not sent, all causes but unfit ones; includes losses before the exporter */
 	struct totals shown; /* of those, what a message that was sent has shown by its sequence number */
 	uint64_t first_lost_ns, last_lost_ns;
-	unsigned columns[2]; /* text: widths */
 
 	uint64_t stalled_ns;	   /* patience.c: since when it was waited for in vain; 0: it was not */
 	uint64_t stalled_progress; /* the transport's then */
@@ -170,11 +166,5 @@ static inline uint64_t exporter_number(const struct exporter *e)
 /* The collectors that are to have r: group.c. */
 void group_init(struct exporter *e);
 uint64_t group_choose(struct exporter *e, const struct flow_record *r);
-
-/* The templates of flow records in one format, by --fields or the standard list. */
-int fields_templates(struct template *v4, struct template *v6, enum ie_protocol protocol,
-		     const struct exporter_config *config, struct diag *diag);
-/* flowId where it is missing: by it a collector finds what came twice. */
-int fields_add_id(struct template *v4, struct template *v6, struct diag *diag);
 
 #endif

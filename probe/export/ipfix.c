@@ -55,12 +55,22 @@ static size_t ipfix_withdraw(struct collector *c, uint8_t *message)
 	return wire_size(&w);
 }
 
+/* RFC 7011 §3.1, §3.3.2, §3.4.2.2 */
+static const struct dialect ipfix_dialect = {
+	.header_size = 16,
+	.template_set = 2,
+	.options_template_set = 3,
+	.stamp_octets = 8,
+};
+
 const struct format_ops ipfix_ops = {
 	.name = "ipfix",
 	.protocol = PX,
 	.clock = EXPORT_CLOCK_SECONDS,
 	.has_fields = true,
+	.dialect = &ipfix_dialect,
 	.setup = templated_setup,
+	.close = templated_close,
 	.record = templated_record,
 	.header = ipfix_header,
 	.tick = templated_tick,

@@ -9,16 +9,26 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "flow_templates.h"
 #include "format.h"
 
 #define DIGITS_MOST 20
 
 static int json_setup(struct collector *c, struct diag *diag)
 {
-	c->plain = calloc(2, sizeof(*c->plain));
-	if (!c->plain)
+	struct flow_templates *f = calloc(1, sizeof(*f));
+
+	c->state = f;
+	if (!f)
 		return diag_set(diag, -ENOMEM, "%s: no memory for a field list", c->config.url);
-	return fields_templates(&c->plain[0], &c->plain[1], PX, &c->exporter->config, diag);
+	return flow_templates_init(f, PX, &c->exporter->config, false, diag);
+}
+
+static void json_close(struct collector *c)
+{
+	if (c->state)
+		flow_templates_deinit(c->state);
+	free(c->state);
 }
 
 /* In decimal, with leading zeros up to digits.  By hand: printf() was most of the cost of a record. */
@@ -131,10 +141,9 @@ static void put_value(const struct collector *c, struct wire *w, const struct te
 	}
 }
 
-static void put_object(const struct collector *c, struct wire *w, const struct flow_record *r)
+static void put_object(const struct collector *c, struct wire *w, const struct template *t,
+		       const struct flow_record *r)
 {
-	const struct template *t = &c->plain[r->key.ip_version == 6];
-
 	for (unsigned i = 0; i < t->n_fields; i++) {
 		const char *name = t->fields[i].ie->name;
 
@@ -148,9 +157,11 @@ static void put_object(const struct collector *c, struct wire *w, const struct f
 
 static void json_record(struct collector *c, const struct flow_record *r, const struct clock_time *now)
 {
+	struct flow_templates *f = c->state;
+	const struct template *t = flow_templates_make(f, flow_templates_mask(f, r));
 	struct message *m = &c->message;
 
-	for (int tries = 0; tries < 2; tries++) {
+	for (int tries = 0; t && tries < 2; tries++) {
 		uint8_t *mark;
 
 		if (!m->open) {
@@ -158,7 +169,7 @@ static void json_record(struct collector *c, const struct flow_record *r, const 
 			message_begin(c, 0, 0);
 		}
 		mark = wire_mark(&m->wire);
-		put_object(c, &m->wire, r);
+		put_object(c, &m->wire, t, r);
 		if (!wire_overflowed(&m->wire)) {
 			message_count(m, exporter_number(c->exporter), r->packets, r->octets,
 				      now->monotonic_ns);
@@ -167,7 +178,7 @@ static void json_record(struct collector *c, const struct flow_record *r, const 
 		wire_rewind(&m->wire, mark);
 		message_finish(c);
 	}
-	collector_unfit(c, r); /* longer than a message */
+	collector_unfit(c, r); /* longer than a message, or out of memory */
 }
 
 const struct format_ops json_ops = {
@@ -175,5 +186,6 @@ const struct format_ops json_ops = {
 	.clock = EXPORT_CLOCK_SECONDS,
 	.has_fields = true,
 	.setup = json_setup,
+	.close = json_close,
 	.record = json_record,
 };

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "format.h"
+#include "templated.h"
 
 static bool message_is_empty(const struct message *m)
 {
@@ -40,7 +41,8 @@ void message_close_set(struct collector *c)
 		return;
 	size = (size_t)(m->wire.at - m->set);
 	/* v9 wants sets of whole words, but padding must be shorter than a record (RFC 3954 errata 2096) */
-	if (c->format->protocol == P9 && size % 4 && (size - 4) / m->set_records > 4 - size % 4) {
+	if (c->format->dialect && c->format->dialect->reserve && size % 4 &&
+	    (size - 4) / m->set_records > 4 - size % 4) {
 		size_t pad = 4 - size % 4;
 
 		m->wire.end += pad; /* room was kept by message_begin() */

@@ -28,13 +28,20 @@ static const struct {
 
 static int netflow5_setup(struct collector *c, struct diag *diag)
 {
-	c->plain = calloc(1, sizeof(*c->plain));
-	if (!c->plain)
+	struct template *t = calloc(1, sizeof(*t));
+
+	c->state = t;
+	if (!t)
 		return diag_set(diag, -ENOMEM, "%s: no memory for a template", c->config.url);
-	template_init(c->plain, 0, P5, NULL);
+	template_init(t, 0, P5, NULL);
 	for (unsigned i = 0; i < sizeof(netflow5_fields) / sizeof(netflow5_fields[0]); i++)
-		template_add(c->plain, &ie_table[netflow5_fields[i].ie], netflow5_fields[i].length);
+		template_add(t, &ie_table[netflow5_fields[i].ie], netflow5_fields[i].length);
 	return 0;
+}
+
+static void netflow5_close(struct collector *c)
+{
+	free(c->state);
 }
 
 static bool netflow5_fits(const struct flow_record *r)
@@ -77,7 +84,7 @@ static bool put_part(struct collector *c, const struct flow_record *r, const str
 	c->context.boot_ms = c->clock.boot_ms;
 	c->context.latest_ms = c->clock.header_ms;
 	c->context.earliest_ms = export_clock_earliest(&c->clock);
-	m->wire.at = template_encode(c->plain, r, &c->context, m->wire.at);
+	m->wire.at = template_encode(c->state, r, &c->context, m->wire.at);
 	m->set_records++;
 	m->touched_ns = now->monotonic_ns;
 	return true;
@@ -151,6 +158,7 @@ const struct format_ops netflow5_ops = {
 	.protocol = P5,
 	.clock = EXPORT_CLOCK_UPTIME,
 	.setup = netflow5_setup,
+	.close = netflow5_close,
 	.fits = netflow5_fits,
 	.record = netflow5_record,
 	.header = netflow5_header,

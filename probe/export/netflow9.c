@@ -35,12 +35,26 @@ static void netflow9_restamp(struct collector *c, uint8_t *message, uint32_t rec
 	wire_store(message + 12, c->sequence++, 4);
 }
 
+/* RFC 3954 §5.1, §5.2, §6.1 */
+static const struct dialect netflow9_dialect = {
+	.header_size = 20,
+	.reserve = 3,
+	.template_set = 0,
+	.options_template_set = 1,
+	.scope_in_octets = true,
+	.scope_is_system = true,
+	.stamp_octets = 12,
+};
+
 const struct format_ops netflow9_ops = {
 	.name = "netflow9",
 	.protocol = P9,
 	.clock = EXPORT_CLOCK_UPTIME_SECONDS,
 	.has_fields = true,
+	.counts_messages = true,
+	.dialect = &netflow9_dialect,
 	.setup = templated_setup,
+	.close = templated_close,
 	.record = templated_record,
 	.header = netflow9_header,
 	.tick = templated_tick,

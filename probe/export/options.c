@@ -94,12 +94,11 @@ static uint32_t whole_seconds(uint64_t ns)
 	return s < 65535 ? (uint32_t)s : 65535;
 }
 
-void options_facts(struct export_facts *facts, const struct exporter_config *config,
-		   enum ie_protocol protocol)
+void options_facts(struct export_facts *facts, const struct exporter_config *config, bool scope_is_system)
 {
 	*facts = (struct export_facts){
 		/* the scope System of v9 is the whole exporter */
-		.domain = protocol == P9 ? 0 : config->domain,
+		.domain = scope_is_system ? 0 : config->domain,
 		.process_id = config->offline ? 1 : (uint32_t)getpid(),
 		.sampling_interval = 1,
 		.sampling_algorithm = 1, /* deterministic */
@@ -119,12 +118,27 @@ uint64_t options_flow_keys(const struct template *t, const struct exporter_confi
 		enum ie_index ie;
 		uint32_t when; /* enum flow_key_extra; 0 always */
 	} keys[] = {
-		{IE_sourceIPv4Address, 0},	     {IE_destinationIPv4Address, 0},
-		{IE_sourceIPv6Address, 0},	     {IE_destinationIPv6Address, 0},
-		{IE_protocolIdentifier, 0},	     {IE_sourceTransportPort, 0},
-		{IE_destinationTransportPort, 0},    {IE_ipClassOfService, FLOW_KEY_TOS},
-		{IE_vlanId, FLOW_KEY_VLAN},	     {IE_dot1qVlanId, FLOW_KEY_VLAN},
-		{IE_sourceMacAddress, FLOW_KEY_MAC}, {IE_destinationMacAddress, FLOW_KEY_MAC},
+		{IE_sourceIPv4Address, 0},
+		{IE_destinationIPv4Address, 0},
+		{IE_sourceIPv6Address, 0},
+		{IE_destinationIPv6Address, 0},
+		{IE_protocolIdentifier, 0},
+		{IE_sourceTransportPort, 0},
+		{IE_destinationTransportPort, 0},
+		{IE_ipClassOfService, FLOW_KEY_TOS},
+		{IE_vlanId, FLOW_KEY_VLAN},
+		{IE_dot1qVlanId, FLOW_KEY_VLAN},
+		{IE_sourceMacAddress, FLOW_KEY_MAC},
+		{IE_destinationMacAddress, FLOW_KEY_MAC},
+		{IE_outerSourceIPv4Address, FLOW_KEY_TUNNEL},
+		{IE_outerDestinationIPv4Address, FLOW_KEY_TUNNEL},
+		{IE_outerSourceIPv6Address, FLOW_KEY_TUNNEL},
+		{IE_outerDestinationIPv6Address, FLOW_KEY_TUNNEL},
+		{IE_outerSourceTransportPort, FLOW_KEY_TUNNEL},
+		{IE_outerDestinationTransportPort, FLOW_KEY_TUNNEL},
+		{IE_outerProtocolIdentifier, FLOW_KEY_TUNNEL},
+		{IE_layer2SegmentId, FLOW_KEY_TUNNEL},
+		{IE_greKey, FLOW_KEY_TUNNEL},
 	};
 	uint64_t bits = 0;
 

@@ -40,8 +40,8 @@ struct option_set {
 void options_init(struct option_set sets[OPTION_SETS], enum ie_protocol protocol,
 		  const struct exporter_config *config);
 /* What does not change: configuration. */
-void options_facts(struct export_facts *facts, const struct exporter_config *config,
-		   enum ie_protocol protocol);
+/* scope_is_system: it is the whole exporter that is told of, not a domain (NetFlow v9). */
+void options_facts(struct export_facts *facts, const struct exporter_config *config, bool scope_is_system);
 /* flowKeyIndicator: a bit for each field of t that is a key (RFC 7011 §4.4). */
 uint64_t options_flow_keys(const struct template *t, const struct exporter_config *config);
 

@@ -9,39 +9,44 @@
  */
 #include "templated.h"
 
+#include "flow_templates.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define COPIES 2 /* of templates before the first data, in different messages */
 
-struct dialect {
-	unsigned header_size;
-	unsigned reserve; /* at the end: padding of the last set */
-	uint16_t template_set;
-	uint16_t options_template_set;
+struct templated {
+	struct flow_templates flow;
+	unsigned announced; /* 1 << mask: in this session */
+	struct option_set options[OPTION_SETS];
 };
 
-static struct dialect dialect_of(const struct collector *c)
+static struct templated *templated_of(const struct collector *c)
 {
-	if (c->format->protocol == P9)
-		return (struct dialect){20, 3, 0, 1}; /* RFC 3954 §5.1, §5.2, §6.1 */
-	return (struct dialect){16, 0, 2, 3};	      /* RFC 7011 §3.1, §3.3.2 */
+	return c->state;
 }
 
 int templated_setup(struct collector *c, struct diag *diag)
 {
-	int r;
+	struct templated *s = calloc(1, sizeof(*s));
 
-	c->announced = calloc(1, sizeof(*c->announced));
-	if (!c->announced)
+	c->state = s;
+	if (!s)
 		return diag_set(diag, -ENOMEM, "%s: no memory for templates", c->config.url);
-	options_init(c->announced->options, c->format->protocol, &c->exporter->config);
-	r = fields_templates(&c->announced->flow4, &c->announced->flow6, c->format->protocol,
-			     &c->exporter->config, diag);
-	if (r == 0 && transport_replays(c->config.transport))
-		r = fields_add_id(&c->announced->flow4, &c->announced->flow6, diag);
-	return r;
+	options_init(s->options, c->format->protocol, &c->exporter->config);
+	return flow_templates_init(&s->flow, c->format->protocol, &c->exporter->config,
+				   transport_replays(c->config.transport), diag);
+}
+
+void templated_close(struct collector *c)
+{
+	struct templated *s = templated_of(c);
+
+	if (s)
+		flow_templates_deinit(&s->flow);
+	free(s);
 }
 
 static bool is_spooled(const struct collector *c)
@@ -58,9 +63,9 @@ static bool is_apart(const struct collector *c)
 /* Opens a message whose clock is on its line; data and announcements alike. */
 static void open_message(struct collector *c)
 {
-	struct dialect d = dialect_of(c);
+	const struct dialect *d = c->format->dialect;
 
-	message_begin(c, d.header_size, d.reserve);
+	message_begin(c, d->header_size, d->reserve);
 	export_clock_begin(&c->clock, NULL, &c->exporter->now);
 	export_clock_add(&c->clock, NULL, &c->exporter->now);
 }
@@ -71,7 +76,7 @@ static void open_message(struct collector *c)
  */
 static void put_template(struct collector *c, const struct template *t)
 {
-	struct dialect d = dialect_of(c);
+	const struct dialect *d = c->format->dialect;
 	struct wire *w = &c->message.wire;
 	unsigned head = t->n_scope ? 6 : 4, size = head + 4u * t->n_fields;
 
@@ -79,12 +84,12 @@ static void put_template(struct collector *c, const struct template *t)
 		message_close_set(c);
 	for (unsigned i = 0; i < t->n_fields; i++)
 		size += t->fields[i].pen ? 4 : 0;
-	if (!message_room(c, t->n_scope ? d.options_template_set : d.template_set, size, open_message)) {
+	if (!message_room(c, t->n_scope ? d->options_template_set : d->template_set, size, open_message)) {
 		c->stats.errors++; /* larger than the path takes: nothing of this template can be exported */
 		return;
 	}
 	wire_put_u16(w, t->id);
-	if (t->n_scope && t->protocol == P9) { /* RFC 3954 §6.1: lengths in octets */
+	if (t->n_scope && d->scope_in_octets) { /* RFC 3954 §6.1 */
 		wire_put_u16(w, (uint16_t)(4 * t->n_scope));
 		wire_put_u16(w, (uint16_t)(4 * (t->n_fields - t->n_scope)));
 	} else {
@@ -105,18 +110,23 @@ static void put_template(struct collector *c, const struct template *t)
 
 static void put_templates(struct collector *c)
 {
-	struct announced *a = c->announced;
+	struct templated *s = templated_of(c);
 
-	put_template(c, &a->flow4);
-	put_template(c, &a->flow6);
+	s->announced = 0;
+	for (unsigned i = 0; i < FLOW_MASKS; i++) {
+		if (!s->flow.made[i])
+			continue;
+		put_template(c, s->flow.made[i]);
+		s->announced |= 1u << i;
+	}
 	for (unsigned i = OPTION_SETS; i-- > 0;) /* flow keys next to what they describe: RFC 7011 §8 */
-		if (a->options[i].used)
-			put_template(c, &a->options[i].template);
+		if (s->options[i].used)
+			put_template(c, &s->options[i].template);
 }
 
 static void put_option(struct collector *c, enum option_index i, const struct export_facts *facts)
 {
-	const struct option_set *set = &c->announced->options[i];
+	const struct option_set *set = &templated_of(c)->options[i];
 	struct message *m = &c->message;
 	struct template_context ctx = {0}; /* facts that saturate are no lost values of flows */
 
@@ -126,15 +136,20 @@ static void put_option(struct collector *c, enum option_index i, const struct ex
 	m->load.options++;
 }
 
+static void put_flow_key(struct collector *c, const struct template *t, struct export_facts *facts)
+{
+	facts->template_id = t->id;
+	facts->flow_key_indicator = options_flow_keys(t, &c->exporter->config);
+	put_option(c, OPTION_FLOW_KEYS, facts);
+}
+
 static void put_flow_keys(struct collector *c, struct export_facts *facts)
 {
-	const struct template *flow[] = {&c->announced->flow4, &c->announced->flow6};
+	const struct flow_templates *flow = &templated_of(c)->flow;
 
-	for (unsigned i = 0; i < 2; i++) {
-		facts->template_id = flow[i]->id;
-		facts->flow_key_indicator = options_flow_keys(flow[i], &c->exporter->config);
-		put_option(c, OPTION_FLOW_KEYS, facts);
-	}
+	for (unsigned i = 0; i < FLOW_MASKS; i++)
+		if (flow->made[i])
+			put_flow_key(c, flow->made[i], facts);
 }
 
 static void put_interfaces(struct collector *c, struct export_facts *facts)
@@ -160,7 +175,7 @@ static void announce(struct collector *c, unsigned copies, bool all)
 	const struct exporter_config *config = &c->exporter->config;
 	struct export_facts facts;
 
-	options_facts(&facts, config, c->format->protocol);
+	options_facts(&facts, config, c->format->dialect->scope_is_system);
 	message_finish(c);
 	c->since_templates = 0;
 	c->refused = false;
@@ -208,14 +223,14 @@ static void put_statistics(struct collector *c)
 
 	c->next_stats_ns =
 		e->now.monotonic_ns + (e->config.stats_ns ? e->config.stats_ns : e->config.template_ns);
-	if (!c->announced->options[OPTION_METERING_STATISTICS].used)
+	if (!templated_of(c)->options[OPTION_METERING_STATISTICS].used)
 		return;
 	message_flush(c);
 	if (c->lost.records != c->shown.records && !c->transport->limits.reliable) {
 		announce(c, 1, false); /* a message that shows them */
 		message_flush(c);
 	}
-	options_facts(&facts, &e->config, c->format->protocol);
+	options_facts(&facts, &e->config, c->format->dialect->scope_is_system);
 	if (is_spooled(c))
 		c->shown = c->lost;
 	facts.messages = c->stats.messages + c->transport->stats.resent_messages;
@@ -268,7 +283,7 @@ static void refresh(struct collector *c)
 		announce(c, 1, due_by_time(c));
 		return;
 	}
-	options_facts(&facts, &c->exporter->config, c->format->protocol);
+	options_facts(&facts, &c->exporter->config, c->format->dialect->scope_is_system);
 	message_finish(c);
 	c->templates_due = false;
 	c->next_template_ns = c->exporter->now.monotonic_ns + c->exporter->config.template_ns;
@@ -305,7 +320,7 @@ static void open_for_data(struct collector *c)
 {
 	const struct flow_record *r = c->exporter->record;
 	const struct clock_time *now = &c->exporter->now;
-	struct dialect d = dialect_of(c);
+	const struct dialect *d = c->format->dialect;
 
 	if (c->exporter->config.offline) {
 		/* what is announced is dated by the record that it is announced for */
@@ -317,15 +332,59 @@ static void open_for_data(struct collector *c)
 	follow_clock(c, r, now);
 	if (c->message.open)
 		return;
-	message_begin(c, d.header_size, d.reserve);
+	message_begin(c, d->header_size, d->reserve);
 	export_clock_begin(&c->clock, r, now);
+}
+
+/*
+ * The first record of its kind in a session that has begun: its template goes before it (RFC 7011 §8), in
+ * messages of its own like all others.  Where sessions begin by themselves all templates are there from the
+ * start.
+ */
+static void introduce(struct collector *c, const struct template *t)
+{
+	struct export_facts facts;
+
+	options_facts(&facts, &c->exporter->config, c->format->dialect->scope_is_system);
+	if (c->exporter->config.offline) {
+		message_finish(c);
+		export_clock_begin(&c->clock, c->exporter->record, &c->exporter->now);
+		export_clock_add(&c->clock, c->exporter->record, &c->exporter->now);
+	}
+	for (unsigned i = 0; i < (c->transport->limits.reliable ? 1 : COPIES); i++) {
+		message_finish(c);
+		put_template(c, t);
+	}
+	put_flow_key(c, t, &facts);
+	message_finish(c);
+}
+
+static const struct template *template_for(struct collector *c, const struct flow_record *r)
+{
+	struct templated *s = templated_of(c);
+	unsigned mask = flow_templates_mask(&s->flow, r);
+	const struct template *t = s->flow.made[mask];
+
+	if (__builtin_expect(s->announced >> mask & 1, 1))
+		return t;
+	if (!t)
+		t = flow_templates_make(&s->flow, mask);
+	if (t && c->started && !is_spooled(c)) {
+		s->announced |= 1u << mask;
+		introduce(c, t);
+	}
+	return t;
 }
 
 void templated_record(struct collector *c, const struct flow_record *r, const struct clock_time *now)
 {
-	const struct template *t = r->key.ip_version == 6 ? &c->announced->flow6 : &c->announced->flow4;
+	const struct template *t = template_for(c, r);
 	struct message *m = &c->message;
 
+	if (!t) { /* out of memory */
+		collector_unfit(c, r);
+		return;
+	}
 	follow_clock(c, r, now);
 	if (m->open && m->set && m->set_id == t->id && wire_room(&m->wire) >= t->max_size) {
 		m->set_records++;
@@ -386,6 +445,8 @@ int templated_announce(struct collector *c)
 	unsigned templates;
 	int r;
 
+	if (flow_templates_make_all(&templated_of(c)->flow))
+		return -ENOMEM;
 	if (!c->transport->limits.reliable)
 		return 0; /* templates are repeated: announce() */
 	open_message(c);
@@ -393,9 +454,8 @@ int templated_announce(struct collector *c)
 	message_close_set(c);
 	templates = m->load.templates;
 	c->format->header(c);
-	wire_store(m->wire.start + 4, 0, 8);
-	if (c->format->protocol == P9)
-		wire_store(m->wire.start + 12, 0, 4);
+	for (unsigned i = 0; i < c->format->dialect->stamp_octets; i++)
+		m->wire.start[4 + i] = 0;
 	m->open = false;
 	r = c->format->restamp
 		    ? c->transport->ops->announce(c->transport, m->wire.start, wire_size(&m->wire), templates)

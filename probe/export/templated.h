@@ -7,11 +7,24 @@
 
 #include "format.h"
 
+/* What differs between the two. */
+struct dialect {
+	unsigned header_size;
+	unsigned reserve; /* at the end: padding of the last set to whole words; 0: none is wanted */
+	uint16_t template_set;
+	uint16_t options_template_set;
+	bool scope_in_octets; /* options templates give lengths; else counts of fields */
+	bool scope_is_system; /* what is told of the exporter is told of the whole of it, not of a domain */
+	unsigned
+		stamp_octets; /* from the 5th of a header on: what is given when a message enters a session */
+};
+
 int templated_setup(struct collector *c, struct diag *diag);
 void templated_record(struct collector *c, const struct flow_record *r, const struct clock_time *now);
 void templated_tick(struct collector *c, const struct clock_time *now);
 void templated_refresh(struct collector *c);
 void templated_finish(struct collector *c, const struct clock_time *now);
 int templated_announce(struct collector *c);
+void templated_close(struct collector *c);
 
 #endif

@@ -4,7 +4,9 @@
  * The two address columns begin wide enough for IPv4 and grow when something longer comes.
  */
 #include <arpa/inet.h>
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 
 #include "format.h"
@@ -77,11 +79,28 @@ static void put_line(struct collector *c, const char *line, int n)
 		wire_put_bytes(&c->message.wire, line, (size_t)n < LINE_MOST ? (size_t)n : LINE_MOST - 1);
 }
 
+/* Widths of the two columns of addresses. */
+struct text_columns {
+	unsigned width[2];
+};
+
+static int text_setup(struct collector *c, struct diag *diag)
+{
+	c->state = calloc(1, sizeof(struct text_columns));
+	return c->state ? 0 : diag_set(diag, -ENOMEM, "%s: out of memory", c->config.url);
+}
+
+static void text_close(struct collector *c)
+{
+	free(c->state);
+}
+
 static void put_heading(struct collector *c)
 {
+	struct text_columns *columns = c->state;
 	char line[LINE_MOST];
 
-	c->columns[0] = c->columns[1] = MIN_COLUMN;
+	columns->width[0] = columns->width[1] = MIN_COLUMN;
 	put_line(c, line,
 		 snprintf(line, sizeof(line), "%-23s %12s %-7s %*s    %-*s %-9s %10s %14s %s\n",
 			  "start (UTC)", "duration", "proto", MIN_COLUMN, "source", MIN_COLUMN, "destination",
@@ -107,6 +126,7 @@ static void text_begin(struct collector *c)
 static void text_record(struct collector *c, const struct flow_record *r, const struct clock_time *now)
 {
 	char line[LINE_MOST], source[64], destination[64], start[64], flags[10], number[8];
+	struct text_columns *columns = c->state;
 	uint64_t ms = r->last_ns / NS_PER_MSEC - r->first_ns / NS_PER_MSEC;
 	int n;
 
@@ -117,9 +137,9 @@ static void text_record(struct collector *c, const struct flow_record *r, const 
 	endpoint(r, r->key.dst, r->key.dst_port, destination, sizeof(destination));
 	n = snprintf(line, sizeof(line), "%-23s %8llu.%03u %-7s %*s -> ", start,
 		     (unsigned long long)(ms / 1000), (unsigned)(ms % 1000),
-		     protocol_name(r->key.protocol, number, sizeof(number)), (int)c->columns[0], source);
+		     protocol_name(r->key.protocol, number, sizeof(number)), (int)columns->width[0], source);
 	put_line(c, line, n);
-	n = snprintf(line, sizeof(line), "%-*s %-9s %10llu %14llu %s\n", (int)c->columns[1], destination,
+	n = snprintf(line, sizeof(line), "%-*s %-9s %10llu %14llu %s\n", (int)columns->width[1], destination,
 		     flags, (unsigned long long)r->packets, (unsigned long long)r->octets,
 		     reason_name(r->end_reason));
 	put_line(c, line, n);
@@ -128,8 +148,8 @@ static void text_record(struct collector *c, const struct flow_record *r, const 
 
 		for (const char *s = i ? destination : source; s[width]; width++)
 			;
-		if (width > c->columns[i])
-			c->columns[i] = width;
+		if (width > columns->width[i])
+			columns->width[i] = width;
 	}
 	message_count(&c->message, exporter_number(c->exporter), r->packets, r->octets, now->monotonic_ns);
 }
@@ -145,6 +165,8 @@ static void text_finish(struct collector *c, const struct clock_time *now)
 const struct format_ops text_ops = {
 	.name = "text",
 	.clock = EXPORT_CLOCK_SECONDS,
+	.setup = text_setup,
+	.close = text_close,
 	.record = text_record,
 	.finish = text_finish,
 };
