@@ -17,8 +17,12 @@
 #define BUFFER_DEFAULT (UINT64_C(16) << 20)
 #define DIRECT_OCTETS  (1u << 20)
 #define ENTRIES_FIRST  64u
-#define PACE_OCTETS    (UINT64_C(64) << 20) /* a second, of what waited while there was no session */
-#define PACE_BURST     (UINT64_C(4) << 20)
+/* Of what waited while there was no session: octets a second, and at once.  Datagrams have nobody who says
+ * that they come too fast: a socket's buffer is full after some 200 KiB. */
+#define PACE_OCTETS	(UINT64_C(64) << 20)
+#define PACE_BURST	(UINT64_C(4) << 20)
+#define PACE_DATAGRAMS	(UINT64_C(8) << 20)
+#define BURST_DATAGRAMS (UINT64_C(64) << 10)
 
 /* ---- the mirror */
 
@@ -238,6 +242,18 @@ static void put_direct(struct session *s)
 	free(d);
 }
 
+static uint64_t pace_burst(const struct session *s)
+{
+	return s->layer->reliable ? PACE_BURST : BURST_DATAGRAMS;
+}
+
+static uint64_t pace_of(const struct session *s, uint64_t passed_ns)
+{
+	uint64_t octets = s->layer->reliable ? PACE_OCTETS : PACE_DATAGRAMS;
+
+	return passed_ns < NS_PER_SEC ? passed_ns * (octets >> 20) / (NS_PER_SEC >> 20) : octets;
+}
+
 /* What waited while there was no session must not take the collector's whole attention. */
 static bool is_paced(struct session *s, size_t size)
 {
@@ -371,7 +387,7 @@ void session_queue_begin(struct session *s)
 
 	spool_get_stats(s->spool, &stats);
 	s->behind = stats.unsent.messages;
-	s->credit_octets = PACE_BURST;
+	s->credit_octets = pace_burst(s);
 	s->paced_ns = s->now_ns;
 	s->entered = s->stream = s->acked = s->units = 0;
 	s->first_mark = s->n_marks = 0;
@@ -437,10 +453,9 @@ void session_queue_tick(struct session *s)
 	entries_forget(s);
 	if (s->now_ns > s->paced_ns) {
 		s->paced_ns = s->now_ns;
-		s->credit_octets +=
-			passed < NS_PER_SEC ? passed * (PACE_OCTETS >> 20) / (NS_PER_SEC >> 20) : PACE_BURST;
-		if (s->credit_octets > PACE_BURST)
-			s->credit_octets = PACE_BURST;
+		s->credit_octets += pace_of(s, passed);
+		if (s->credit_octets > pace_burst(s))
+			s->credit_octets = pace_burst(s);
 	}
 	tell_of_spool(s);
 }

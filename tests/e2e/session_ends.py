@@ -4,7 +4,6 @@
 Each row is walked with 30,000 records.  None is ever lost without being counted, and records come twice only where
 the table says that they may."""
 import os
-import shutil
 import ssl
 import subprocess
 import time
@@ -118,21 +117,21 @@ def ends_at_the_end(row):
     e.check(left == 0, f"{name}: {left} octets are left in the spool")
 
 
-def s_server():
+def s_server(kind, *arguments):
     """An openssl s_server without input: it says goodbye at once, and reads nothing."""
     port = e.free_port()
     with open("/dev/null", "rb") as null:
-        server = subprocess.Popen([e.find("openssl"), "s_server", "-accept", str(port), "-cert", f"{work}/good.pem", "-key",
-                                   f"{work}/good.key", "-quiet"], stdin=null, stdout=subprocess.PIPE,
-                                  stderr=subprocess.DEVNULL)
+        server = subprocess.Popen([e.find("openssl"), "s_server", *arguments, "-accept", str(port), "-cert",
+                                   f"{work}/good.pem", "-key", f"{work}/good.key", "-quiet"], stdin=null,
+                                  stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     time.sleep(0.5)
     got = e.run("-r", e.DATA / "web.pcap", *e.NO_AGEING, "--tls-ca", f"{work}/ca.pem", "--stats", f"{work}/s",
-                "--stop-timeout", 2, "-n", f"ipfix+tls://localhost:{port}")
+                "--stop-timeout", 2, "-n", f"ipfix+{kind}://localhost:{port}")
     server.kill()
     heard = len(server.communicate()[0])
     c = e.statistics(f"{work}/s")["collectors"][0]
     e.check(got.returncode == 1 and c["not_sent"]["records"] == 27 and c["records"] == 0,
-            f"s_server: {heard} octets, {c}, {got}")
+            f"s_server, {kind}: {heard} octets, {c}, {got}")
 
 
 with e.workdir() as work:
@@ -154,5 +153,6 @@ with e.workdir() as work:
     e.together(ends_in_the_middle, [r for r in TABLE if tls or r[0] == "tcp"])
     e.together(ends_at_the_end, [r for r in LAST if tls or r[0] == "tcp"])
     if tls:
-        s_server()
+        s_server("tls")
+        s_server("dtls", "-dtls1_2")
 e.finish()
