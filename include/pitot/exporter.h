@@ -43,6 +43,7 @@ struct exporter_config {
 	/* Whoever asks for the end writes it: nothing is waited for beyond that instant of
 	 * clock_monotonic_ns(). UINT64_MAX, or no such word: open. */
 	const _Atomic uint64_t *stop_by_ns;
+	const _Atomic bool *cut_short; /* what files have is not all; NULL: it is */
 
 	uint32_t domain;	    /* observation domain id, source id, engine */
 	uint64_t template_ns;	    /* refresh by time */
@@ -76,6 +77,8 @@ enum flow_key_extra { FLOW_KEY_TOS = 1, FLOW_KEY_VLAN = 2, FLOW_KEY_MAC = 4, FLO
  */
 struct collector_stats {
 	const char *url;
+	bool is_file;
+	bool unnamed;  /* a file that is complete, and has not got its name */
 	bool reliable; /* the collector has what was sent, or it is lost.records */
 	uint64_t taken_records;
 	uint64_t messages, octets;

@@ -58,8 +58,11 @@ int path_rewrite(const struct path_at *at, bool *part, struct diag *diag);
 int path_may_rewrite(const struct path_at *at, struct diag *diag);
 /* Made, or opened to be read and written (a pid file): not emptied, and never a link.  A descriptor. */
 int path_own(const struct path_at *at, struct diag *diag);
-/* A pipe or a device, which may be waited for; -EISDIR and the like for what else is there.  A descriptor. */
-int path_open_special(const struct path_at *at, struct diag *diag);
+/*
+ * A pipe or a device; -EISDIR and the like for what else is there.  A pipe that nobody reads is waited for,
+ * or -ENXIO.  A descriptor.
+ */
+int path_open_special(const struct path_at *at, bool wait, struct diag *diag);
 /*
  * What pitot obeys or trusts (a configuration, a key): nobody else may change it.  Of a sticky directory the
  * links of its owner are followed, too: nobody else can have made or replaced them.  how: O_NONBLOCK waits

@@ -75,5 +75,7 @@ int sandbox_keep_capabilities(uint64_t mask, struct diag *diag);
 
 /* Tests only (PITOT_TEST_HOOKS): makes the call that PITOT_TEST_PARSER names, as a subverted parser would. */
 void sandbox_test_call(void);
+/* The same: one thread of the kind that PITOT_TEST_HANG names does not come back from here. */
+void sandbox_test_hang(const char *kind);
 
 #endif

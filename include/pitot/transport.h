@@ -54,6 +54,7 @@ struct transport_stats {
 	uint64_t sessions;	/* connections made; 1 for UDP and files */
 	/* beside those above: sent again after the end of a session, or for an earlier run */
 	uint64_t resent_messages, resent_octets, resent_records;
+	bool unnamed;	  /* after close: a file is complete, and could not be given its name */
 	char reason[192]; /* of the last error, when it needs a sentence of its own; else "" */
 };
 
@@ -164,6 +165,9 @@ struct transport {
 	unsigned notices;
 	char notice[256];
 	struct transport_stats stats;
+	/* a file: the input was not read to its end, so that it is not what its name promises; before close
+	 */
+	bool incomplete;
 	uint64_t progress; /* octets that the collector's side took for the first time */
 	int fd;		   /* to poll for writing or errors; -1 none */
 	/* own address, when connected: the exporting process leaves it out of capture; family 0: unknown */

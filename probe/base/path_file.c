@@ -201,7 +201,7 @@ int path_own(const struct path_at *at, struct diag *diag)
 			 diag);
 }
 
-int path_open_special(const struct path_at *at, struct diag *diag)
+int path_open_special(const struct path_at *at, bool wait, struct diag *diag)
 {
 	struct stat st;
 	int r = path_stat(at, &st), fd;
@@ -210,7 +210,11 @@ int path_open_special(const struct path_at *at, struct diag *diag)
 		r = -EEXIST;
 	if (r < 0)
 		return path_error(at, r, diag);
-	fd = path_open(at, O_WRONLY | (S_ISREG(st.st_mode) ? O_APPEND : 0), diag);
+	fd = path_open(at, O_WRONLY | (S_ISREG(st.st_mode) ? O_APPEND : 0) | (wait ? 0 : O_NONBLOCK), diag);
+	if (fd >= 0 && !wait && fcntl(fd, F_SETFL, S_ISREG(st.st_mode) ? O_APPEND : 0) < 0) {
+		close(fd);
+		return path_error(at, -errno, diag);
+	}
 	if (fd < 0 || at->is_proc_link || (fstat(fd, &st) == 0 && !S_ISREG(st.st_mode)))
 		return fd;
 	close(fd); /* it became a file meanwhile */

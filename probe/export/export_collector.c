@@ -3,6 +3,7 @@
  * messages.
  */
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "format.h"
@@ -192,10 +193,12 @@ void collector_close(struct collector *c, uint64_t deadline_ns)
 	if (!c->transport)
 		return;
 	c->stats.state = c->transport->state;
+	c->transport->incomplete = c->exporter->config.cut_short && atomic_load(c->exporter->config.cut_short);
 	c->transport->ops->close(c->transport, deadline_ns, &last);
 	c->transport = NULL;
 	c->stats.errors += last.errors;
 	c->stats.sessions = last.sessions;
+	c->stats.unnamed = last.unnamed;
 	c->stats.resent_records = last.resent_records;
 	memcpy(c->stats.reason, last.reason, sizeof(c->stats.reason));
 	c->stats.last_error = last.last_error;
@@ -256,6 +259,7 @@ void exporter_get_collector_stats(const struct exporter *e, unsigned i, struct c
 	stats->url = c->config.url;
 	stats->saturated = c->context.saturated;
 	stats->reliable = transport_replays(c->config.transport);
+	stats->is_file = c->config.transport == TRANSPORT_FILE;
 	stats->pending_records =
 		stats->taken_records - stats->records - stats->lost.records - stats->unfit.records;
 	if (c->transport) {

@@ -32,11 +32,31 @@ static uint64_t deadline_left(const struct exporter *e)
 	return by == UINT64_MAX ? UINT64_MAX : by > now ? by - now : 0;
 }
 
+/*
+ * A pipe that is all that there is to write is waited for like any other program does, until its reader goes
+ * or somebody asks us to stop: nobody is in its way.
+ */
+static bool is_alone(const struct exporter *e, const struct collector *c)
+{
+	return e->n_collectors == 1 && c->config.transport == TRANSPORT_FILE && e->config.offline;
+}
+
 /* Has it stood still for longer than anybody waits?  By the real clock: ticks of one batch say the same. */
 static bool has_given_up(const struct exporter *e, const struct collector *c)
 {
-	return c->stalled_ns && c->stalled_progress == c->transport->progress &&
-	       clock_monotonic_ns() - c->stalled_ns >= patience_of(e);
+	if (!c->stalled_ns || c->stalled_progress != c->transport->progress)
+		return false;
+	if (is_alone(e, c) && deadline_left(e) > 0)
+		return false;
+	return clock_monotonic_ns() - c->stalled_ns >= patience_of(e);
+}
+
+static void note_progress(struct collector *c)
+{
+	if (c->stalled_ns && c->stalled_progress == c->transport->progress)
+		return;
+	c->stalled_ns = clock_monotonic_ns();
+	c->stalled_progress = c->transport->progress;
 }
 
 /* Does a record for it have to wait? */
@@ -48,10 +68,7 @@ static bool is_waited_for(const struct exporter *e, struct collector *c)
 		c->stalled_ns = 0;
 		return false;
 	}
-	if (!c->stalled_ns || c->stalled_progress != t->progress) {
-		c->stalled_ns = clock_monotonic_ns();
-		c->stalled_progress = t->progress;
-	}
+	note_progress(c);
 	return !has_given_up(e, c);
 }
 
@@ -62,9 +79,12 @@ static void step(struct exporter *e, struct clock_time *now, const struct clock_
 	uint64_t passed_ns;
 	nfds_t n = 0;
 
-	for (unsigned i = 0; i < e->n_collectors && n < FDS_MOST; i++)
-		if (e->collectors[i].transport->limits.spooled)
-			fds[n++] = (struct pollfd){.fd = e->collectors[i].transport->fd, .events = POLLIN};
+	for (unsigned i = 0; i < e->n_collectors && n < FDS_MOST; i++) {
+		const struct transport *t = e->collectors[i].transport;
+
+		if (t->limits.spooled || (t->ops->idle && !t->ops->idle(t, 0)))
+			fds[n++] = (struct pollfd){.fd = t->fd, .events = POLLIN};
+	}
 	if (poll(fds, n, STEP_MS) > 0) /* of a peer that has closed for as long as it is looked at */
 		poll(NULL, 0, 1);
 	passed_ns = clock_monotonic_ns() - begun_ns;
@@ -106,24 +126,40 @@ bool patience_is_needed(const struct exporter *e)
 	return false;
 }
 
+/* Is there something left that it is waited for?  over: the time that it has is. */
+static bool is_left(struct exporter *e, struct collector *c, uint64_t until_ns, bool over)
+{
+	const struct transport *t = c->transport;
+
+	if (!t->ops->idle || t->ops->idle(t, until_ns))
+		return false;
+	if (c->config.transport != TRANSPORT_FILE)
+		return !over && !has_given_up(e, c);
+	note_progress(c);
+	/* of a savefile a reader gets everything, however slow, as long as it takes something */
+	return !has_given_up(e, c) && (e->config.offline ? deadline_left(e) > 0 : !over);
+}
+
 /* Until nothing is left that anybody waits for, or until_ns have passed since begun_ns. */
 static void wait_for_all(struct exporter *e, const struct clock_time *begun, uint64_t begun_ns,
-			 uint64_t most_ns)
+			 uint64_t most_ns, uint64_t goodbye_ns)
 {
 	uint64_t passed_ns = clock_monotonic_ns() - begun_ns;
 	struct clock_time now = {begun->realtime_ns + passed_ns, begun->monotonic_ns + passed_ns};
 
 	for (;;) {
+		uint64_t now_ns = clock_monotonic_ns();
 		bool left = false;
 
 		exporter_tick(e, &now);
 		for (unsigned i = 0; i < e->n_collectors; i++) {
-			const struct collector *c = &e->collectors[i];
+			struct collector *c = &e->collectors[i];
+			uint64_t its_ns = most_ns + (c->transport->ops->finish ? goodbye_ns : 0);
 
-			left |= c->transport->ops->idle && !has_given_up(e, c) &&
-				!c->transport->ops->idle(c->transport, begun->monotonic_ns + most_ns);
+			left |= is_left(e, c, begun->monotonic_ns + most_ns + goodbye_ns,
+					now_ns - begun_ns >= its_ns);
 		}
-		if (!left || clock_monotonic_ns() - begun_ns >= most_ns)
+		if (!left)
 			return;
 		step(e, &now, begun, begun_ns);
 	}
@@ -134,12 +170,16 @@ void patience_for_the_end(struct exporter *e, const struct clock_time *now, void
 	uint64_t begun_ns = clock_monotonic_ns(), left_ns = deadline_left(e);
 	uint64_t most_ns = e->config.stop_ns < left_ns ? e->config.stop_ns : left_ns;
 
-	wait_for_all(e, now, begun_ns, most_ns);
+	wait_for_all(e, now, begun_ns, most_ns, 0);
 	last(e);
 	for (unsigned i = 0; i < e->n_collectors; i++)
 		if (e->collectors[i].transport->ops->finish)
 			e->collectors[i].transport->ops->finish(e->collectors[i].transport);
-	wait_for_all(e, now, begun_ns, most_ns + GOODBYE_NS);
-	for (unsigned i = 0; i < e->n_collectors; i++)
-		collector_close(&e->collectors[i], e->now.monotonic_ns + CLOSE_NS);
+	wait_for_all(e, now, begun_ns, most_ns, GOODBYE_NS);
+	for (unsigned i = 0; i < e->n_collectors; i++) {
+		struct collector *c = &e->collectors[i];
+		bool stuck = c->transport->ops->idle && !c->transport->ops->idle(c->transport, 0);
+
+		collector_close(c, stuck ? 0 : clock_monotonic_ns() + CLOSE_NS);
+	}
 }

@@ -20,6 +20,11 @@
 
 enum { WAIT_MS = 200 };
 
+static const uint64_t hung_ns = 2 * NS_PER_SEC;
+/* After --stop-timeout: for metering threads, whose records nobody takes any more, and for the exporting
+ * thread, which has said goodbye to collectors by then. */
+static const uint64_t late_ns = 300 * NS_PER_MSEC, too_late_ns = NS_PER_SEC;
+
 /* The 5-tuples of the export itself, as they are now: what capture sees of them is not metered. */
 static void control_own_flows(struct control *r)
 {
@@ -123,24 +128,36 @@ static void control_check_workers(struct control *r)
 		control_stop_workers(r);
 }
 
-static bool control_all_done(const struct control *r)
+/* One that hangs is not waited for after it was told to stop: others want to have their records sent. */
+static bool control_is_lost(struct control *r, unsigned i, uint64_t now_ns)
 {
+	uint64_t still_ns = watch_metering(&r->watch, i, now_ns);
+
+	if (!r->stop_by_ns || (still_ns < hung_ns && now_ns < r->stop_by_ns + late_ns))
+		return false;
+	if (!r->lost)
+		log_error("metering thread %u does not end: what it has is lost", i);
+	r->lost = true;
+	return true;
+}
+
+static bool control_all_done(struct control *r)
+{
+	uint64_t now_ns = clock_monotonic_ns();
+
 	for (unsigned i = 0; i < r->n_workers; i++)
-		if (!atomic_load(&r->shared.metering[i].done))
+		if (!atomic_load(&r->shared.metering[i].done) && !control_is_lost(r, i, now_ns))
 			return false;
 	return true;
 }
 
-/* A metering process that hangs is not alive, whatever this thread does. */
+/* A program of which one thread hangs is not alive, whatever the others do. */
 static void control_alive(struct control *r, uint64_t now_ns)
 {
-	uint64_t turns = 0;
+	uint64_t still_ns = watch_look(&r->watch, &r->shared, r->live && !r->finishing, now_ns);
 
-	for (unsigned i = 0; i < r->n_workers; i++)
-		turns += atomic_load_explicit(&r->shared.metering[i].turns, memory_order_relaxed);
-	if (turns != r->turns || !r->live)
+	if (still_ns < hung_ns || !r->live)
 		service_watchdog(&r->service, now_ns);
-	r->turns = turns;
 }
 
 /* A process that is late takes it over when it goes on. */
@@ -235,13 +252,17 @@ static void control_remove_pidfile(const struct control *r)
 }
 
 /* A second TERM or INT ends the program now: threads are at work, and nothing is taken down under them. */
-void control_stop(struct control *r)
+void control_stop(struct control *r, int signal)
 {
 	if (r->stopping) {
 		control_remove_pidfile(r);
 		daemon_abandon(1);
 	}
 	r->stopping = true;
+	if (!r->finishing) {
+		r->signal = signal;
+		atomic_store(&r->shared.exporting->cut_short, !r->live);
+	}
 	pidfile_end(r->pid_fd);
 	control_stop_workers(r);
 }
@@ -274,6 +295,20 @@ static void control_check_openers(struct control *r)
 	}
 }
 
+static void control_hear(struct control *r, struct diag *diag)
+{
+	for (int s = daemon_next_signal(r->signal_fd); s; s = daemon_next_signal(r->signal_fd)) {
+		if (s == SIGUSR1)
+			control_report(r, false);
+		else if (s != SIGHUP)
+			control_stop(r, s);
+		else if (r->finishing)
+			log_info("SIGHUP: nothing is changed any more, this process is ending");
+		else
+			(void)control_reload(r, diag);
+	}
+}
+
 /* Until the metering processes have ended. */
 static void control_wait(struct control *r)
 {
@@ -293,31 +328,34 @@ static void control_wait(struct control *r)
 			control_check_workers(r);
 		control_own_flows(r);
 		control_socket_step(r->socket, now_ns);
-		for (int s = daemon_next_signal(r->signal_fd); s; s = daemon_next_signal(r->signal_fd)) {
-			if (s == SIGHUP)
-				(void)control_reload(r, &diag);
-			else if (s == SIGUSR1)
-				control_report(r, false);
-			else
-				control_stop(r);
-		}
+		control_hear(r, &diag);
 	}
 }
 
 /* Until collectors have what is left, or --stop-timeout is over; the final statistics are not far. */
 static void control_finish(struct control *r)
 {
+	struct diag diag = {""};
+
+	r->finishing = true;
+	pidfile_end(r->pid_fd);
 	command_tell_finish(&r->shared.to_exporting, &(struct command_none){0});
 	while (!atomic_load(&r->shared.exporting->ended)) {
-		uint64_t drained;
+		uint64_t drained, now_ns;
 
 		control_sleep(r, 2);
-		control_socket_step(r->socket, clock_monotonic_ns());
+		now_ns = clock_monotonic_ns();
+		control_socket_step(r->socket, now_ns);
+		control_alive(r, now_ns);
+		log_tick(now_ns);
 		if (read(r->done_fd, &drained, sizeof(drained)) < 0 && errno != EAGAIN)
 			break;
-		for (int s = daemon_next_signal(r->signal_fd); s; s = daemon_next_signal(r->signal_fd))
-			if (s == SIGTERM || s == SIGINT)
-				control_stop(r);
+		control_hear(r, &diag);
+		if (r->stop_by_ns && now_ns >= r->stop_by_ns + too_late_ns) {
+			log_error("the exporting thread does not end: what it has is lost");
+			r->lost = true;
+			return;
+		}
 	}
 	exporting_join(r->exporting);
 }
@@ -328,7 +366,7 @@ static void control_finish(struct control *r)
  */
 static bool control_refused(const struct collector_stats *c)
 {
-	if (!c->errors || c->reliable || c->last_cause)
+	if (!c->errors || c->reliable || c->is_file || c->last_cause)
 		return false;
 	if (c->last_error == ECONNREFUSED)
 		log_error("--collector %s refused %llu datagram%s (%s): nobody listens there; %llu flow "
@@ -359,7 +397,22 @@ static bool control_tell_rest(const struct collector_stats *c)
 	return c->lost.records > 0;
 }
 
-/* What a person must hear of collectors at the end: 1 when one got nothing of a savefile, or not all. */
+/* What is left of a savefile that was not read to its end. */
+static void control_say_interrupted(const struct control *r, const struct exporting_stats *stats)
+{
+	bool file = false;
+
+	for (unsigned i = 0; i < r->config->n_collectors; i++)
+		file |= i < stats->n_collectors && stats->collectors[i].is_file &&
+			strcmp(r->config->collectors[i].path, "-") != 0;
+	log_error("ended by SIG%s before the end of the input: the records are of what was read until then%s",
+		  r->signal == SIGINT ? "INT" : "TERM", file ? "; output files are left as .part" : "");
+}
+
+/*
+ * What a person must hear of collectors at the end: 1 when one got nothing of a savefile, or not all, or when
+ * a file is not what it should be.
+ */
 static int control_verdict(struct control *r)
 {
 	struct exporting_stats stats;
@@ -369,17 +422,25 @@ static int control_verdict(struct control *r)
 	for (unsigned i = 0; i < stats.n_collectors; i++) {
 		const struct collector_stats *c = &stats.collectors[i];
 
-		if (r->live && !c->reliable) /* was told when it happened */
+		if (r->live && !c->reliable && !c->is_file) /* was told when it happened */
 			continue;
-		status |= control_tell_rest(c) || control_refused(c);
+		if (c->unnamed)
+			log_error("--collector %s: %s", c->url, collector_cause(c));
+		if (c->unnamed || control_tell_rest(c) || control_refused(c))
+			status |= !r->live || c->is_file;
 	}
-	return r->live ? 0 : status;
+	if (r->signal && !r->live)
+		control_say_interrupted(r, &stats);
+	return status;
 }
 
 static int control_measure(struct control *r, struct diag *diag)
 {
 	int status = 0, ret;
 
+	ret = watch_init(&r->watch, r->n_workers, clock_monotonic_ns());
+	if (ret < 0)
+		return diag_set(diag, ret, "out of memory");
 	control_own_flows(r);
 	ret = exporting_start(r->exporting, diag);
 	for (unsigned i = 0; ret == 0 && i < r->n_workers; i++) {
@@ -399,15 +460,22 @@ static int control_measure(struct control *r, struct diag *diag)
 	control_wait(r);
 	service_stopping(&r->service);
 	for (unsigned i = 0; i < r->n_workers; i++) {
-		ret = metering_join(r->workers[i], diag);
+		ret = atomic_load(&r->shared.metering[i].done) ? metering_join(r->workers[i], diag) : 0;
 		if (ret < 0) {
 			log_error("%s", diag->text);
 			status = 1;
 		}
 	}
 	control_finish(r);
-	status |= control_report(r, true);
-	return control_verdict(r) ? 1 : status;
+	status |= control_report(r, !r->lost);
+	if (control_verdict(r))
+		status = 1;
+	if (r->lost) { /* a thread still uses what would be taken down */
+		control_remove_pidfile(r);
+		log_end();
+		daemon_abandon(1);
+	}
+	return status;
 }
 
 static void control_close_socket(struct control *r)
@@ -444,6 +512,7 @@ static void control_close(struct control *r)
 	if (r->done_fd >= 0)
 		close(r->done_fd);
 	shared_free(&r->shared);
+	watch_deinit(&r->watch);
 	free(r->workers);
 	free(r->captures);
 	names_deinit(&r->names);
@@ -500,5 +569,5 @@ int control_run(const struct config *config, int argc, char **argv)
 	control_close(&r);
 	log_end();
 	log_close();
-	return ret ? 1 : 0;
+	return ret ? 1 : r.signal && !r.live ? 128 + r.signal : 0;
 }

@@ -8,6 +8,7 @@
 #include "pitot/clock.h"
 #include "interfaces.h"
 #include "reload.h"
+#include "watch.h"
 #include "control.h"
 #include "metering.h"
 #include "names.h"
@@ -36,18 +37,21 @@ struct control {
 	int signal_fd, stop_fd, done_fd;
 	int pid_fd;	     /* of --pidfile, once it was written */
 	uint64_t stop_by_ns; /* when all has to be over; 0: nobody asked */
+	int signal;	     /* TERM or INT that ended it; 0 none */
 	bool stopping;	     /* by TERM or INT */
 	struct reload reload;
 	struct confine confine;
 	bool opener_ended, files_opener_ended; /* that was told */
 	struct interfaces interfaces;
 	struct service service;
+	struct watch watch;
+	bool finishing; /* nothing is metered any more */
+	bool lost;	/* a thread that did not end in time: what is left of the process goes with it */
 	struct control_socket *socket;	   /* NULL: none */
 	struct metrics metrics;
 	int metrics_client; /* its conversation, until the control socket has it; -1 */
 	struct metering_timeouts timeouts; /* in force */
 	uint32_t max_rate;		   /* likewise: --max-export-rate */
-	uint64_t turns; /* of the metering processes' loops, when the service manager was last told of them */
 };
 
 /* Captures, then collectors, then whatever has to be given up.  0, or negative errno and a sentence. */
@@ -62,6 +66,6 @@ void control_refresh(struct control *r);
 /* Without a configuration file: names and templates only.  What was refused is logged, too. */
 int control_reload(struct control *r, struct diag *diag);
 /* A second one ends the program at once. */
-void control_stop(struct control *r);
+void control_stop(struct control *r, int signal);
 
 #endif

@@ -13,6 +13,7 @@
 #include "ledger.h"
 #include "pitot/clock.h"
 #include "pitot/log.h"
+#include "pitot/sandbox.h"
 
 enum { DRAIN_MAX = 512 };
 
@@ -379,6 +380,9 @@ static void *exporting_main(void *arg)
 		bool finish, due;
 		unsigned n = 0;
 
+		if (PITOT_TEST_HOOKS)
+			sandbox_test_hang("exporting");
+		atomic_fetch_add_explicit(&e->shared->turns, 1, memory_order_relaxed);
 		mailbox_run(&e->mailbox, e);
 		finish = e->finish; /* before the last look at the rings */
 		for (unsigned i = 0; i < e->n_rings; i++)

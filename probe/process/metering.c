@@ -33,6 +33,8 @@ static struct flow_record *metering_wait_for_room(struct metering *w)
 	for (;;) {
 		struct flow_record *slot;
 
+		atomic_fetch_add_explicit(&w->shared->turns, 1, memory_order_relaxed);
+		metering_publish_numbers(w, false);
 		ring_publish(&w->records);
 		gate_wake(w->consumer);
 		gate_arm(&w->shared->room);
@@ -231,6 +233,7 @@ static uint64_t metering_meter(struct metering *w, struct capture *c, const stru
 		uint64_t shift_ns = clock_planned_shift_ns();
 
 		sandbox_test_call();
+		sandbox_test_hang("metering");
 		for (unsigned i = 0; i < n; i++)
 			packet_of(w->packets, w->packet_size, i)->time_ns += shift_ns;
 	}
@@ -251,8 +254,10 @@ static int metering_read_feed(struct metering *w)
 
 	if (r || n == 0)
 		return r;
-	if (PITOT_TEST_HOOKS)
+	if (PITOT_TEST_HOOKS) {
 		sandbox_test_call();
+		sandbox_test_hang("metering");
+	}
 	metering_clock_offline(w, packets, n);
 	metering_update(w, packets, n);
 	return 0;
@@ -356,6 +361,7 @@ static int metering_drain(struct metering *w)
 		const struct metering_place *p = &w->places[i];
 
 		while (p->capture && (r = capture_recv(p->capture, &w->batch, WAIT_MS, &w->why)) == 0) {
+			atomic_fetch_add_explicit(&w->shared->turns, 1, memory_order_relaxed);
 			metering_meter(w, p->capture, p->decoder);
 			metering_publish(w);
 		}

@@ -98,6 +98,21 @@ static void metering_capture_totals(struct metering *w)
 	}
 }
 
+/*
+ * In the middle of a batch, where a record waits for room, some of its packets have not come to the table
+ * yet, and a flow that has ended is still in it.  Between two batches this changes nothing.
+ */
+static void metering_settle(struct metering_stats *s)
+{
+	struct flow_stats *f = &s->flows;
+	uint64_t packets = f->in_table.packets + f->handed_on.packets;
+
+	f->in_table.records = f->created - f->handed_on.records;
+	s->meter.received_packets -= s->meter.metered_packets - packets;
+	s->meter.metered_packets = packets;
+	s->meter.metered_octets = f->in_table.octets + f->handed_on.octets;
+}
+
 void metering_publish_numbers(struct metering *w, bool now)
 {
 	const struct flow_stats *f = &w->stats.flows;
@@ -112,5 +127,6 @@ void metering_publish_numbers(struct metering *w, bool now)
 	out.flows.fragments_tracked = f->fragments_tracked;
 	out.flows.fragments_joined = f->fragments_joined;
 	out.flows.fragments_evicted = f->fragments_evicted;
+	metering_settle(&out);
 	published_put(&w->shared->numbers, &out);
 }

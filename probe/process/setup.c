@@ -273,6 +273,7 @@ static int setup_exporter(struct control *r, struct diag *diag)
 		.group = (enum collector_group)c->collector_group,
 		.stop_ns = c->stop_ns,
 		.stop_by_ns = &r->shared.exporting->stop_by_ns,
+		.cut_short = &r->shared.exporting->cut_short,
 		.active_ns = c->active_ns,
 		.inactive_ns = c->inactive_ns,
 		.layout = r->layout,

@@ -63,8 +63,11 @@ struct shared_files {
 
 /* Of the exporting process, which writes all but the end of its waits and the interfaces. */
 struct shared_exporting {
-	struct gate gate; /* it sleeps here */
-	_Alignas(64) _Atomic bool ended;
+	struct gate gate;		     /* it sleeps here */
+	_Alignas(64) _Atomic uint64_t turns; /* grows while its loop turns */
+	_Atomic bool ended;
+	/* a savefile was not read to its end: what its files have is less than their names promise */
+	_Atomic bool cut_short;
 	/*
 	 * Control writes it when the program is to end: nothing is waited for beyond that instant of
 	 * clock_monotonic_ns(), and what is over the export rate then is dropped.  No command, for it must be

@@ -3,6 +3,7 @@
  * only; in others PITOT_TEST_HOOKS is 0 and the function is empty.
  */
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
@@ -10,6 +11,16 @@
 #include <unistd.h>
 
 #include "pitot/sandbox.h"
+
+void sandbox_test_hang(const char *kind)
+{
+	static _Atomic bool hangs;
+	const char *wanted = getenv("PITOT_TEST_HANG");
+
+	if (wanted && !strcmp(wanted, kind) && !atomic_exchange(&hangs, true))
+		for (;;)
+			pause();
+}
 
 void sandbox_test_call(void)
 {

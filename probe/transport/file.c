@@ -2,15 +2,17 @@
  * file: a message stream in a file (RFC 5655 for IPFIX), on standard output or in a FIFO; also the test
  * double.
  *
- * Messages gather in a buffer that is written in large blocks.  A regular file grows as PATH.part and is
- * renamed to PATH when it is complete; there is no fsync().  Where a block cannot be written whole, a regular
- * file is cut back to the block's beginning, so it always ends with a whole message; the block is lost and
- * counted.  Writing to a pipe may wait for its reader: whoever reads too slowly gets everything, late.
+ * A thread of its own writes (file_writer.c): whoever does not read, and a disk that takes its time, keep
+ * nobody waiting but their own queue (--send-buffer), and what has no room there is lost and counted.  Of a
+ * savefile nothing is lost as long as the reader takes something from time to time: whoever hands on records
+ * then waits (crowded).
+ *
+ * A regular file grows as PATH.part and is renamed to PATH when it is complete; there is no fsync().  Where a
+ * block cannot be written whole, a regular file is cut back to the block's beginning, so it always ends with
+ * a whole message; the block is lost and counted.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,32 +23,23 @@
 #include "pitot/opener.h"
 #include "pitot/path.h"
 #include "pitot/transport.h"
+#include "transport/file_writer.h"
 
-#define MESSAGE_MOST 65535u
-#define BUFFER_SIZE  (512u * 1024u)
-#define LOADS	     1024u
-
-struct file_load {
-	size_t size;
-	struct transport_load load;
-};
+static const uint64_t again_ns = NS_PER_SEC; /* between two looks at a pipe that nobody reads */
 
 struct file {
 	struct transport t; /* first */
-	bool regular;
-	bool temporary;	       /* written as path.part */
-	struct opener *opener; /* to be asked for its new name */
-	uint64_t written;      /* octets that stand in a regular file */
-	size_t start; /* what waits is [start, used): what is lent behind it keeps its place while that is
-			 written */
-	size_t used;
-	unsigned n_loads;
+	bool temporary;	    /* written as path.part */
+	uint64_t octets;    /* of the queue */
+	uint64_t next_ns;   /* not open yet: the next look */
+	struct opener *opener;
+	struct file_writer *writer; /* NULL: a pipe that nobody has opened to read yet */
 	char path[4096];
-	struct file_load loads[LOADS];
-	uint8_t buffer[BUFFER_SIZE];
 };
 
-static int file_open_path(struct file *f, const char *path, unsigned user, struct diag *diag)
+/* A descriptor, or negative errno; -ENXIO: nobody reads the pipe. */
+static int file_open_path(struct file *f, const char *path, const struct transport_config *config,
+			  struct diag *diag)
 {
 	struct path_at at;
 	struct stat st;
@@ -55,18 +48,36 @@ static int file_open_path(struct file *f, const char *path, unsigned user, struc
 	if (strcmp(path, "-") == 0) {
 		if ((fcntl(STDOUT_FILENO, F_GETFL) & O_ACCMODE) == O_RDONLY)
 			return diag_set(diag, -EBADF, "-: standard output is closed");
-		f->t.fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
-		return f->t.fd < 0 ? diag_set(diag, -errno, "-: %s", strerror(errno)) : 0;
+		r = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+		return r < 0 ? diag_set(diag, -errno, "-: %s", strerror(errno)) : r;
 	}
 	snprintf(f->path, sizeof(f->path), "%s", path);
-	r = path_find(&at, path, user, diag);
+	r = path_find(&at, path, config->user, diag);
 	if (r < 0)
 		return r;
 	r = path_stat(&at, &st);
 	f->temporary = r == -ENOENT || (r == 0 && S_ISREG(st.st_mode) && !at.is_proc_link);
-	f->t.fd = f->temporary ? path_make_part(&at, diag) : path_open_special(&at, diag);
+	r = f->temporary ? path_make_part(&at, diag) : path_open_special(&at, config->offline, diag);
 	path_forget(&at);
-	return f->t.fd < 0 ? f->t.fd : 0;
+	return r;
+}
+
+static int file_start(struct file *f, int fd)
+{
+	struct stat st;
+	bool regular = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && f->temporary;
+	int r = file_writer_new(&f->writer, fd, regular, f->octets);
+
+	if (r < 0) {
+		close(fd);
+		return r;
+	}
+	if (!regular) /* a reader that goes away is an error like any other */
+		signal(SIGPIPE, SIG_IGN);
+	f->t.fd = file_writer_fd(f->writer);
+	f->t.state = TRANSPORT_STATE_UP;
+	f->t.session = f->t.stats.sessions = 1;
+	return 0;
 }
 
 static int file_open(struct transport **tp, const struct transport_config *config, struct diag *diag)
@@ -74,122 +85,163 @@ static int file_open(struct transport **tp, const struct transport_config *confi
 	const char *path = config->collector->path;
 	struct file *f = calloc(1, sizeof(*f));
 	struct diag why;
-	struct stat st;
 	int r;
 
 	if (!f)
 		return diag_set(diag, -ENOMEM, "--collector %s: out of memory", config->collector->url);
-	r = file_open_path(f, path, config->user, &why);
-	if (r) {
+	f->opener = config->opener;
+	f->octets = config->buffer_octets ? config->buffer_octets : 16 << 20;
+	f->t.ops = &transport_file_ops;
+	f->t.fd = -1;
+	f->t.limits = (struct transport_limits){.max_message = FILE_MESSAGE_MOST, .reliable = true};
+	r = file_open_path(f, path, config, &why);
+	if (r >= 0)
+		r = file_start(f, r) < 0 ? diag_set(&why, -ENOMEM, "%.100s: out of memory", path) : 0;
+	else if (r == -ENXIO && !config->offline)
+		r = 0; /* it is looked at from time to time */
+	if (r < 0) {
 		free(f);
 		return diag_set(diag, r, "--collector %.150s: cannot write to %.300s", config->collector->url,
 				why.text);
 	}
-	f->regular = fstat(f->t.fd, &st) == 0 && S_ISREG(st.st_mode) && f->temporary;
-	if (!f->regular) /* a reader that goes away is an error like any other */
-		signal(SIGPIPE, SIG_IGN);
-	f->opener = config->opener;
-	f->t.ops = &transport_file_ops;
-	f->t.state = TRANSPORT_STATE_UP;
-	f->t.limits = (struct transport_limits){.max_message = MESSAGE_MOST, .reliable = true};
-	f->t.session = f->t.stats.sessions = 1;
 	*tp = &f->t;
 	return 0;
 }
 
-/* 0, or the negative errno that ended it; *done says how far it came. */
-static int write_all(int fd, const uint8_t *data, size_t size, size_t *done)
+/* ---- messages */
+
+static void file_tell(void *ctx, const struct transport_load *load, size_t size, bool written)
 {
-	*done = 0;
-	while (*done < size) {
-		ssize_t n = write(fd, data + *done, size - *done);
-
-		if (n > 0) {
-			*done += (size_t)n;
-		} else if (n < 0 && errno == EAGAIN) { /* somebody made the pipe non-blocking */
-			struct pollfd p = {.fd = fd, .events = POLLOUT};
-
-			if (poll(&p, 1, 1000) < 0 && errno != EINTR)
-				return -errno;
-		} else if (n < 0 && errno != EINTR) {
-			return -errno;
-		}
-	}
-	return 0;
+	transport_resolve(ctx, load, size, written);
 }
 
-static void file_flush(struct transport *t)
+static void file_note(struct transport *t, const struct file_writer_news *news)
+{
+	t->progress = news->taken;
+	t->stats.errors += news->errors;
+	if (news->error)
+		t->stats.last_error = news->error;
+	t->state = news->well || !news->error ? TRANSPORT_STATE_UP : TRANSPORT_STATE_FAILED;
+}
+
+static void file_collect(struct transport *t)
 {
 	struct file *f = (struct file *)t;
-	size_t done, end = 0;
-	int r;
+	struct file_writer_news news;
 
-	if (f->used == f->start)
+	if (!f->writer)
 		return;
-	r = write_all(t->fd, f->buffer + f->start, f->used - f->start, &done);
-	if (r) {
-		t->stats.errors++;
-		t->stats.last_error = -r;
-		t->state = TRANSPORT_STATE_FAILED;
-		if (f->regular && ftruncate(t->fd, (off_t)f->written) == 0 &&
-		    lseek(t->fd, (off_t)f->written, SEEK_SET) >= 0)
-			done = 0;
-	} else {
-		t->state = TRANSPORT_STATE_UP;
-	}
-	f->written += done;
-	for (unsigned i = 0; i < f->n_loads; i++) {
-		end += f->loads[i].size;
-		transport_resolve(t, &f->loads[i].load, f->loads[i].size, end <= done);
-	}
-	f->start = f->used;
-	f->n_loads = 0;
+	file_writer_collect(f->writer, &news, file_tell, t);
+	file_note(t, &news);
 }
 
 static uint8_t *file_reserve(struct transport *t)
 {
 	struct file *f = (struct file *)t;
+	uint8_t *room = f->writer ? file_writer_reserve(f->writer) : NULL;
 
-	if (BUFFER_SIZE - f->used < MESSAGE_MOST || f->n_loads == LOADS)
-		file_flush(t);
-	if (f->start == f->used)
-		f->start = f->used = 0;
-	return f->buffer + f->used;
+	if (room || !f->writer)
+		return room;
+	file_collect(t);
+	return file_writer_reserve(f->writer);
 }
 
 static void file_commit(struct transport *t, size_t size, const struct transport_load *load)
 {
+	file_writer_commit(((struct file *)t)->writer, size, load);
+}
+
+static void file_flush(struct transport *t)
+{
 	struct file *f = (struct file *)t;
 
-	f->loads[f->n_loads++] = (struct file_load){.size = size, .load = *load};
-	f->used += size;
+	if (f->writer)
+		file_writer_flush(f->writer);
+	file_collect(t);
+}
+
+/* Has somebody opened the pipe to read it? */
+static void file_look_again(struct file *f, const struct clock_time *now)
+{
+	struct diag why;
+	bool part;
+	int fd;
+
+	if (now->monotonic_ns < f->next_ns)
+		return;
+	f->next_ns = now->monotonic_ns + again_ns;
+	fd = opener_rewrite(f->opener, f->path, &part, &why);
+	if (fd < 0)
+		return;
+	if (part || fcntl(fd, F_SETFL, 0) < 0) /* it became a file meanwhile */
+		close(fd);
+	else
+		(void)file_start(f, fd);
 }
 
 static void file_tick(struct transport *t, const struct clock_time *now)
 {
-	(void)t;
-	(void)now;
+	struct file *f = (struct file *)t;
+
+	if (!f->writer)
+		file_look_again(f, now);
+	file_collect(t);
+}
+
+static bool file_crowded(const struct transport *t)
+{
+	const struct file *f = (const struct file *)t;
+
+	return f->writer && file_writer_is_crowded(f->writer);
+}
+
+static bool file_idle(const struct transport *t, uint64_t until_ns)
+{
+	const struct file *f = (const struct file *)t;
+
+	(void)until_ns;
+	return !f->writer || file_writer_is_empty(f->writer);
+}
+
+/* ---- the end */
+
+/* What is not complete keeps its name, and whoever looks for it hears which that is. */
+static void file_name(struct file *f, bool hangs)
+{
+	struct transport_stats *s = &f->t.stats;
+	struct diag why, text = {""};
+
+	if (!f->temporary || f->t.incomplete)
+		return;
+	if (hangs || s->lost_messages) {
+		diag_set(&text, 0, "%s; what was written is left as %.300s.part",
+			 s->last_error ? strerror(s->last_error) : "it takes its time", f->path);
+	} else if (opener_finish(f->opener, f->path, &why) < 0) {
+		s->errors++;
+		s->last_error = EIO;
+		s->unnamed = true;
+		diag_set(&text, 0, "all of it is left as %.200s.part: %.200s", f->path, why.text);
+	}
+	snprintf(s->reason, sizeof(s->reason), "%.191s", text.text);
 }
 
 static void file_close(struct transport *t, uint64_t deadline_ns, struct transport_stats *last)
 {
 	struct file *f = (struct file *)t;
-	struct diag why;
-	int r;
+	struct file_writer_news news;
+	uint64_t lost;
+	int r = 0;
 
-	(void)deadline_ns;
-	file_flush(t);
-	if (close(t->fd) != 0 && errno != EINTR) { /* some file systems say ENOSPC only here */
-		t->stats.errors++;
-		t->stats.last_error = errno;
+	if (f->writer) {
+		lost = t->stats.lost_messages;
+		r = file_writer_end(f->writer, deadline_ns, &news, file_tell, t);
+		file_note(t, &news);
+		if (r < 0 || t->stats.lost_messages > lost) { /* for want of time */
+			t->stats.errors++;
+			t->stats.last_error = r < 0 ? -r : ETIMEDOUT;
+		}
 	}
-	/* what is not complete keeps its name */
-	r = f->temporary && t->stats.lost_messages == 0 ? opener_finish(f->opener, f->path, &why) : 0;
-	if (r < 0) {
-		t->stats.errors++;
-		t->stats.last_error = -r;
-		snprintf(t->stats.reason, sizeof(t->stats.reason), "%.190s", why.text);
-	}
+	file_name(f, r == -ETIMEDOUT);
 	*last = t->stats;
 	free(f);
 }
@@ -201,5 +253,7 @@ const struct transport_ops transport_file_ops = {
 	.commit = file_commit,
 	.flush = file_flush,
 	.tick = file_tick,
+	.crowded = file_crowded,
+	.idle = file_idle,
 	.close = file_close,
 };

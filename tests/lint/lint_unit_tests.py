@@ -15,6 +15,7 @@ EXCEPTIONS = {
     "process/setup.c": "end to end: tests/e2e",
     "process/daemon.c": "end to end: tests/e2e",
     "process/pidfile.c": "end to end: tests/e2e/waits.py",
+    "process/watch.c": "end to end: tests/e2e/waits.py, in builds with test hooks",
     "process/statistics.c": "end to end: tests/e2e/waits.py",
     "process/announce.c": "end to end: tests/e2e/messages.py",
     "ctl/client.c": "end to end: tests/e2e/control.py",

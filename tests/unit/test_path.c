@@ -241,7 +241,7 @@ static void test_planted_meanwhile(void **state)
 	assert_int_equal(path_rewrite(&at, &is_part, &diag), -ELOOP);
 	assert_int_equal(path_own(&at, &diag), -ELOOP);
 	assert_int_equal(path_may_rewrite(&at, &diag), -ELOOP);
-	assert_true(path_open_special(&at, &diag) < 0);
+	assert_true(path_open_special(&at, true, &diag) < 0);
 	assert_int_equal(path_remove(&at, &diag), -EPERM);
 	make_link(at_root("victim"), "d/file.part", geteuid());
 	assert_int_equal(path_make_part(&at, &diag), -ELOOP);
@@ -337,7 +337,7 @@ static void test_special(void **state)
 	assert_done(REWRITE, "/dev/null");
 	assert_done(OWN, "/dev/null");
 	assert_int_equal(path_find(&at, "/dev/null", OURS, &diag), 0);
-	fd = path_open_special(&at, &diag);
+	fd = path_open_special(&at, true, &diag);
 	assert_true(fd >= 0);
 	close(fd);
 	path_forget(&at);
@@ -347,7 +347,7 @@ static void test_special(void **state)
 	snprintf(path, sizeof(path), "/dev/fd/%d", pair[1]);
 	assert_int_equal(path_find(&at, path, OURS, &diag), 0);
 	assert_true(at.is_proc_link);
-	fd = path_open_special(&at, &diag);
+	fd = path_open_special(&at, true, &diag);
 	assert_int_equal(write(fd, "x", 1), 1);
 	assert_int_equal(read(pair[0], &byte, 1), 1);
 	close(fd);
@@ -369,7 +369,7 @@ static void test_descriptor_of_a_file(void **state)
 	of = open(at_root("file"), O_WRONLY | O_CLOEXEC);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", of);
 	assert_int_equal(path_find(&at, path, OURS, &diag), 0);
-	fd = path_open_special(&at, &diag);
+	fd = path_open_special(&at, true, &diag);
 	assert_int_equal(write(fd, "new", 3), 3);
 	close(fd);
 	close(of);

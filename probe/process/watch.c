@@ -1,0 +1,74 @@
+/* watch: see watch.h. */
+#include "watch.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "pitot/clock.h"
+#include "pitot/log.h"
+
+static const uint64_t tell_ns = 5 * NS_PER_SEC;
+
+int watch_init(struct watch *w, unsigned n_metering, uint64_t now_ns)
+{
+	*w = (struct watch){.threads = calloc(n_metering + 1, sizeof(*w->threads)), .n_metering = n_metering};
+	for (unsigned i = 0; w->threads && i <= n_metering; i++)
+		w->threads[i].moved_ns = now_ns;
+	return w->threads ? 0 : -ENOMEM;
+}
+
+void watch_deinit(struct watch *w)
+{
+	free(w->threads);
+	*w = (struct watch){0};
+}
+
+static uint64_t watch_turns(const struct shared *s, unsigned i)
+{
+	return i < s->config.n_metering ? atomic_load_explicit(&s->metering[i].turns, memory_order_relaxed)
+					: atomic_load_explicit(&s->exporting->turns, memory_order_relaxed);
+}
+
+static bool watch_is_done(const struct shared *s, unsigned i)
+{
+	return i < s->config.n_metering ? atomic_load(&s->metering[i].done)
+					: atomic_load(&s->exporting->ended);
+}
+
+static void watch_tell(struct watch_thread *t, const char *what, unsigned i, uint64_t still_ns)
+{
+	if (still_ns >= tell_ns && !t->told) {
+		log_error("%s thread %u has not come round for %u s", what, i,
+			  (unsigned)(still_ns / NS_PER_SEC));
+		t->told = true;
+	} else if (still_ns == 0 && t->told) {
+		log_info("%s thread %u goes on", what, i);
+		t->told = false;
+	}
+}
+
+uint64_t watch_look(struct watch *w, const struct shared *s, bool exporting, uint64_t now_ns)
+{
+	uint64_t stillest_ns = 0;
+
+	for (unsigned i = 0; i < w->n_metering + exporting; i++) {
+		struct watch_thread *t = &w->threads[i];
+		uint64_t turns = watch_turns(s, i), still_ns;
+
+		if (turns != t->turns || watch_is_done(s, i)) {
+			t->turns = turns;
+			t->moved_ns = now_ns;
+		}
+		still_ns = now_ns - t->moved_ns;
+		watch_tell(t, i < w->n_metering ? "metering" : "exporting", i < w->n_metering ? i : 0,
+			   still_ns);
+		if (still_ns > stillest_ns)
+			stillest_ns = still_ns;
+	}
+	return stillest_ns;
+}
+
+uint64_t watch_metering(const struct watch *w, unsigned i, uint64_t now_ns)
+{
+	return now_ns - w->threads[i].moved_ns;
+}

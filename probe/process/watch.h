@@ -1,0 +1,32 @@
+/*
+ * watch: whether every thread comes round, each by itself.
+ *
+ * Metering threads do whatever they wait for; the exporting thread does while it measures interfaces, for
+ * then it waits for nobody.
+ */
+#ifndef WATCH_H
+#define WATCH_H
+
+#include <stdbool.h>
+
+#include "shared.h"
+
+struct watch {
+	struct watch_thread {
+		uint64_t turns;
+		uint64_t moved_ns; /* when they were others */
+		bool told;
+	} * threads; /* of metering, then the exporting one */
+	unsigned n_metering;
+};
+
+int watch_init(struct watch *w, unsigned n_metering, uint64_t now_ns);
+void watch_deinit(struct watch *w);
+
+/* Looks at all; one that stands still is logged.  exporting: that one, too.  How long the stillest has not
+ * moved. */
+uint64_t watch_look(struct watch *w, const struct shared *s, bool exporting, uint64_t now_ns);
+/* How long metering thread i has not, when it was last looked at. */
+uint64_t watch_metering(const struct watch *w, unsigned i, uint64_t now_ns);
+
+#endif

@@ -1,0 +1,427 @@
+/*
+ * file_writer: see file_writer.h.
+ *
+ * The queue is one piece of memory in which messages lie behind each other, and a ring of entries that say
+ * where. Entries [tail, done) are written and not told, [done, published) are the writer's, [published, head)
+ * are yet to be shown to it.  head and tail belong to whoever commits, done to the writer; the mutex guards
+ * what they hand over.
+ */
+#include "file_writer.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "pitot/clock.h"
+
+enum {
+	ENTRIES = 16384,      /* a power of two */
+	RECORDS_MOST = 49152, /* fewer than the exporter can keep outcomes of */
+	QUEUE_LEAST = 2 << 20,
+	PUBLISH_AT = 256 << 10, /* octets that are worth waking the writer for */
+	RUN_MOST = 1 << 20,	/* to be written by one call */
+	PIECE = 16
+		<< 10, /* of it for what may stop taking any: between two of them there is progress to see */
+	KICK_MS = 5,
+};
+
+/* For a call that hangs to come back after it was told to, which on a pipe takes no time. */
+static const uint64_t kick_ns = 300 * NS_PER_MSEC;
+
+struct file_entry {
+	size_t at, size;
+	struct transport_load load;
+	bool written;
+};
+
+struct file_writer {
+	int fd, wake_fd;
+	bool regular, is_pipe;
+	uint8_t *memory;
+	size_t size;
+	/* whoever commits */
+	uint32_t head, tail, published;
+	size_t next;	  /* where the next message goes */
+	uint64_t records; /* in [tail, head) */
+	uint64_t octets;
+	uint64_t unpublished;
+	bool started;
+	pthread_t thread;
+	_Atomic uint64_t taken;
+	_Atomic bool given_up;
+	pthread_mutex_t mutex; /* guards what follows, and entries */
+	pthread_cond_t work, ended_changed;
+	uint32_t shown, done;
+	bool ending, ended;
+	int close_result;
+	struct file_writer_news news;
+	uint64_t good; /* octets that stand in a regular file; the writer's */
+	struct file_entry entries[ENTRIES];
+};
+
+/* ---- writing */
+
+/* How much can be written so that progress is seen while it is. */
+static size_t writer_piece(const struct file_writer *w, size_t left)
+{
+	int waiting = 0, room = w->is_pipe ? fcntl(w->fd, F_GETPIPE_SZ) : 0;
+
+	if (w->regular)
+		return left;
+	if (room > 0 && ioctl(w->fd, FIONREAD, &waiting) == 0)
+		room -= waiting;
+	if (!w->is_pipe)
+		room = PIECE;
+	if (waiting && room > PIECE)
+		room = PIECE;
+	if (room < PIPE_BUF)
+		room = PIPE_BUF;
+	return left < (size_t)room ? left : (size_t)room;
+}
+
+/* 0, or the negative errno that ended it; *done says how far it came. */
+static int writer_put(struct file_writer *w, const uint8_t *data, size_t size, size_t *done)
+{
+	*done = 0;
+	while (*done < size) {
+		ssize_t n;
+
+		if (atomic_load(&w->given_up))
+			return -ETIMEDOUT;
+		n = write(w->fd, data + *done, writer_piece(w, size - *done));
+		if (n > 0) {
+			*done += (size_t)n;
+			atomic_fetch_add(&w->taken, (uint64_t)n);
+		} else if (n < 0 && errno == EAGAIN) { /* somebody made the pipe non-blocking */
+			struct pollfd p = {.fd = w->fd, .events = POLLOUT};
+
+			if (poll(&p, 1, KICK_MS) < 0 && errno != EINTR)
+				return -errno;
+		} else if (n < 0 && errno != EINTR) {
+			return -errno;
+		}
+	}
+	return 0;
+}
+
+/* A regular file ends with a whole message. */
+static size_t writer_cut(struct file_writer *w, size_t done)
+{
+	if (w->regular && ftruncate(w->fd, (off_t)w->good) == 0 &&
+	    lseek(w->fd, (off_t)w->good, SEEK_SET) >= 0)
+		return 0;
+	return done;
+}
+
+/* Messages that lie behind each other, from done on: their number. */
+static uint32_t writer_run(const struct file_writer *w, size_t *size)
+{
+	const struct file_entry *first = &w->entries[w->done % ENTRIES];
+	uint32_t n = 0;
+
+	*size = 0;
+	while (w->done + n != w->shown && *size < RUN_MOST) {
+		const struct file_entry *e = &w->entries[(w->done + n) % ENTRIES];
+
+		if (e->at != first->at + *size)
+			break;
+		*size += e->size;
+		n++;
+	}
+	return n;
+}
+
+static void writer_write_run(struct file_writer *w)
+{
+	size_t size, done, end = 0;
+	uint32_t n = writer_run(w, &size);
+	const uint8_t *data = w->memory + w->entries[w->done % ENTRIES].at;
+	int r;
+
+	pthread_mutex_unlock(&w->mutex);
+	r = writer_put(w, data, size, &done);
+	if (r < 0)
+		done = writer_cut(w, done);
+	w->good += done;
+	pthread_mutex_lock(&w->mutex);
+	for (uint32_t i = 0; i < n; i++) {
+		struct file_entry *e = &w->entries[(w->done + i) % ENTRIES];
+
+		end += e->size;
+		e->written = end <= done;
+	}
+	w->done += n;
+	w->news.well = r == 0;
+	if (r < 0) {
+		w->news.errors++;
+		w->news.error = -r;
+	}
+}
+
+static void writer_wake(const struct file_writer *w)
+{
+	if (write(w->wake_fd, &(uint64_t){1}, sizeof(uint64_t)) < 0)
+		return; /* it is full: whoever polls is awake */
+}
+
+static void *writer_main(void *arg)
+{
+	struct file_writer *w = arg;
+
+	pthread_mutex_lock(&w->mutex);
+	while (!atomic_load(&w->given_up)) {
+		if (w->done != w->shown) {
+			writer_write_run(w);
+			writer_wake(w);
+		} else if (w->ending) {
+			break;
+		} else {
+			pthread_cond_wait(&w->work, &w->mutex);
+		}
+	}
+	pthread_mutex_unlock(&w->mutex);
+	w->close_result = close(w->fd) < 0 && errno != EINTR ? -errno : 0; /* some say ENOSPC only here */
+	pthread_mutex_lock(&w->mutex);
+	w->ended = true;
+	pthread_cond_broadcast(&w->ended_changed);
+	pthread_mutex_unlock(&w->mutex);
+	return NULL;
+}
+
+/* ---- its life */
+
+/* Does nothing but end a call that waits. */
+static void writer_on_kick(int number)
+{
+	(void)number;
+}
+
+static void writer_free(struct file_writer *w)
+{
+	if (w->memory)
+		munmap(w->memory, w->size);
+	if (w->wake_fd >= 0)
+		close(w->wake_fd);
+	pthread_cond_destroy(&w->work);
+	pthread_cond_destroy(&w->ended_changed);
+	pthread_mutex_destroy(&w->mutex);
+	free(w);
+}
+
+int file_writer_new(struct file_writer **wp, int fd, bool regular, uint64_t octets)
+{
+	struct file_writer *w = calloc(1, sizeof(*w));
+	struct sigaction kick = {.sa_handler = writer_on_kick}; /* without SA_RESTART */
+	struct stat st;
+
+	if (!w)
+		return -ENOMEM;
+	w->fd = fd;
+	w->regular = regular;
+	w->is_pipe = fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode);
+	w->size = octets > QUEUE_LEAST ? (size_t)octets : QUEUE_LEAST;
+	w->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	pthread_mutex_init(&w->mutex, NULL);
+	pthread_cond_init(&w->work, NULL);
+	pthread_cond_init(&w->ended_changed, NULL);
+	w->memory = mmap(NULL, w->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (w->memory == MAP_FAILED)
+		w->memory = NULL;
+	if (!w->memory || w->wake_fd < 0) {
+		writer_free(w);
+		return -ENOMEM;
+	}
+	sigaction(SIGURG, &kick, NULL);
+	*wp = w;
+	return 0;
+}
+
+/* At the first message, and so after the sandbox, which it inherits. */
+static void writer_start(struct file_writer *w)
+{
+	sigset_t all, old;
+
+	sigfillset(&all);
+	sigdelset(&all, SIGURG);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	w->started = pthread_create(&w->thread, NULL, writer_main, w) == 0;
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+}
+
+int file_writer_fd(const struct file_writer *w)
+{
+	return w->wake_fd;
+}
+
+/* ---- the queue */
+
+static bool writer_has_room(struct file_writer *w)
+{
+	size_t oldest;
+
+	if (w->head == w->tail) {
+		w->next = 0;
+		return true;
+	}
+	if (w->head - w->tail == ENTRIES || w->records >= RECORDS_MOST)
+		return false;
+	oldest = w->entries[w->tail % ENTRIES].at;
+	if (w->next > oldest) {
+		if (w->size - w->next >= FILE_MESSAGE_MOST)
+			return true;
+		if (oldest <= FILE_MESSAGE_MOST)
+			return false;
+		w->next = 0;
+	}
+	return oldest - w->next > FILE_MESSAGE_MOST;
+}
+
+uint8_t *file_writer_reserve(struct file_writer *w)
+{
+	return writer_has_room(w) ? w->memory + w->next : NULL;
+}
+
+void file_writer_commit(struct file_writer *w, size_t size, const struct transport_load *load)
+{
+	struct file_entry *e = &w->entries[w->head % ENTRIES];
+
+	e->at = w->next;
+	e->size = size;
+	e->load = *load;
+	e->written = false;
+	w->head++;
+	w->next += size;
+	w->octets += size;
+	w->records += load->flows.records;
+	w->unpublished += size;
+	if (w->unpublished >= PUBLISH_AT)
+		file_writer_flush(w);
+}
+
+void file_writer_flush(struct file_writer *w)
+{
+	if (w->published == w->head)
+		return;
+	if (!w->started)
+		writer_start(w);
+	if (!w->started)
+		return; /* once more, later */
+	pthread_mutex_lock(&w->mutex);
+	w->shown = w->published = w->head;
+	pthread_cond_signal(&w->work);
+	pthread_mutex_unlock(&w->mutex);
+	w->unpublished = 0;
+}
+
+bool file_writer_is_crowded(const struct file_writer *w)
+{
+	return w->octets > w->size / 2 || w->records > RECORDS_MOST / 2 || w->head - w->tail > ENTRIES / 2;
+}
+
+bool file_writer_is_empty(const struct file_writer *w)
+{
+	return w->head == w->tail;
+}
+
+static void writer_tell(struct file_writer *w, uint32_t until,
+			void (*tell)(void *ctx, const struct transport_load *load, size_t size, bool written),
+			void *ctx)
+{
+	for (; w->tail != until; w->tail++) {
+		const struct file_entry *e = &w->entries[w->tail % ENTRIES];
+
+		w->octets -= e->size;
+		w->records -= e->load.flows.records;
+		tell(ctx, &e->load, e->size, e->written);
+	}
+}
+
+void file_writer_collect(struct file_writer *w, struct file_writer_news *news,
+			 void (*tell)(void *ctx, const struct transport_load *load, size_t size,
+				      bool written),
+			 void *ctx)
+{
+	uint64_t drained;
+	uint32_t done;
+
+	if (w->head != w->tail && read(w->wake_fd, &drained, sizeof(drained)) < 0 && errno != EAGAIN)
+		drained = 0; /* then whoever polls wakes once more */
+	pthread_mutex_lock(&w->mutex);
+	done = w->done;
+	*news = w->news;
+	w->news.errors = 0;
+	pthread_mutex_unlock(&w->mutex);
+	news->taken = atomic_load(&w->taken);
+	writer_tell(w, done, tell, ctx);
+}
+
+/* ---- its end */
+
+/* Under the mutex: whether it has ended by then. */
+static bool writer_wait(struct file_writer *w, uint64_t deadline_ns)
+{
+	struct timespec until = {.tv_sec = (time_t)(deadline_ns / NS_PER_SEC),
+				 .tv_nsec = (long)(deadline_ns % NS_PER_SEC)};
+
+	while (!w->ended)
+		if (pthread_cond_clockwait(&w->ended_changed, &w->mutex, CLOCK_MONOTONIC, &until) ==
+		    ETIMEDOUT)
+			break;
+	return w->ended;
+}
+
+/* It is told to leave what it writes; again, for the signal may come just before the call. */
+static bool writer_kick(struct file_writer *w)
+{
+	uint64_t end_ns = clock_monotonic_ns() + kick_ns;
+	bool ended = false;
+
+	atomic_store(&w->given_up, true);
+	pthread_cond_signal(&w->work);
+	while (!ended && clock_monotonic_ns() < end_ns) {
+		pthread_kill(w->thread, SIGURG);
+		ended = writer_wait(w, clock_monotonic_ns() + KICK_MS * NS_PER_MSEC);
+	}
+	return ended;
+}
+
+int file_writer_end(struct file_writer *w, uint64_t deadline_ns, struct file_writer_news *news,
+		    void (*tell)(void *ctx, const struct transport_load *load, size_t size, bool written),
+		    void *ctx)
+{
+	bool ended = true;
+	int r = 0;
+
+	file_writer_flush(w);
+	if (w->started) {
+		pthread_mutex_lock(&w->mutex);
+		w->ending = true;
+		pthread_cond_signal(&w->work);
+		ended = writer_wait(w, deadline_ns) || writer_kick(w);
+		pthread_mutex_unlock(&w->mutex);
+	}
+	if (w->started && ended) {
+		pthread_join(w->thread, NULL);
+		r = w->close_result;
+	} else if (w->started) {
+		pthread_detach(w->thread); /* it hangs in the system, and keeps what it has: w stays */
+	} else {
+		r = close(w->fd) < 0 && errno != EINTR ? -errno : 0;
+	}
+	file_writer_collect(w, news, tell, ctx);
+	writer_tell(w, w->head, tell, ctx); /* what nobody has written is not */
+	if (!ended)
+		return -ETIMEDOUT;
+	writer_free(w);
+	return r;
+}
