@@ -384,16 +384,18 @@ static bool control_refused(const struct collector_stats *c)
 /* What became of one collector's records; true: some were not sent. */
 static bool control_tell_rest(const struct collector_stats *c)
 {
+	/* what its format cannot carry was never meant to arrive */
+	uint64_t meant = c->taken_records - c->unfit.records;
+
 	if (c->pending_records)
 		log_warning(
 			"--collector %s: %s: left in the spool for the next run: %llu of %llu flow record%s",
 			c->url, collector_cause(c), (unsigned long long)c->pending_records,
-			(unsigned long long)c->taken_records, log_plural(c->taken_records));
+			(unsigned long long)meant, log_plural(meant));
 	if (c->lost.records)
 		log_error("--collector %s: %s: %llu of %llu flow record%s not sent (%llu error%s)", c->url,
-			  collector_cause(c), (unsigned long long)c->lost.records,
-			  (unsigned long long)c->taken_records, log_plural(c->taken_records),
-			  (unsigned long long)c->errors, log_plural(c->errors));
+			  collector_cause(c), (unsigned long long)c->lost.records, (unsigned long long)meant,
+			  log_plural(meant), (unsigned long long)c->errors, log_plural(c->errors));
 	return c->lost.records > 0;
 }
 

@@ -23,7 +23,7 @@ static char *echo(void *ctx, const char *line, size_t size)
 
 	(void)ctx;
 	assert_non_null(text);
-	sprintf(text, "<%.*s>", (int)size, line);
+	snprintf(text, size + answer_size + 3, "<%.*s>", (int)size, line);
 	if (answer_size) {
 		memset(text, 'x', answer_size);
 		text[answer_size] = '\0';
