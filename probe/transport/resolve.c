@@ -14,6 +14,10 @@
 
 #include "pitot/transport.h"
 
+#ifndef SO_BINDTOIFINDEX /* Linux 5.0 */
+#define SO_BINDTOIFINDEX 62
+#endif
+
 struct resolve {
 	pthread_mutex_t lock;
 	bool done;
@@ -117,6 +121,30 @@ int resolve_check_source(const struct transport_config *config, struct diag *dia
 	if (config->bind_device && strlen(config->bind_device) >= IF_NAMESIZE)
 		return diag_set(diag, -EINVAL, "--bind-device %s: no interface has such a long name",
 				config->bind_device);
+	return 0;
+}
+
+bool resolve_missing(const char *source_host, const char *bind_device, int error, char *text, size_t size)
+{
+	if (error == ENODEV && bind_device[0])
+		snprintf(text, size, "--bind-device %s: no such interface", bind_device);
+	else if (error == EADDRNOTAVAIL && source_host[0])
+		snprintf(text, size, "--source %s: not an address of this host", source_host);
+	else
+		return false;
+	return true;
+}
+
+unsigned resolve_device_of(int fd)
+{
+	char name[IF_NAMESIZE] = "";
+	socklen_t size = sizeof(name);
+	int index = 0;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_BINDTOIFINDEX, &index, &(socklen_t){sizeof(index)}) == 0)
+		return (unsigned)index;
+	if (getsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, name, &size) == 0 && name[0])
+		return if_nametoindex(name);
 	return 0;
 }
 

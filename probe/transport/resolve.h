@@ -32,6 +32,10 @@ bool resolve_numeric(struct resolve_result *result, const char *host, uint16_t p
 void resolve_split(const struct sockaddr_storage *ss, uint8_t address[16], uint16_t *port);
 /* Whether --source and --bind-device can be meant at all: 0, or -EINVAL and a sentence. */
 int resolve_check_source(const struct transport_config *config, struct diag *diag);
+/* The sentence when a socket cannot be had because what --source or --bind-device names is not there. */
+bool resolve_missing(const char *source_host, const char *bind_device, int error, char *text, size_t size);
+/* The index of the interface that the socket is bound to; 0 none. */
+unsigned resolve_device_of(int fd);
 /* 0 or negative errno. */
 int resolve_start(struct resolve **rp, const char *host, uint16_t port, int socktype);
 /* Done?  Then *result is complete and the lookup freed (*rp NULL).  Waits wait_ms at most. */

@@ -62,6 +62,14 @@ void session_tick(struct transport *t, const struct clock_time *now)
 	session_queue_tick(s);
 }
 
+void session_network_changed(struct transport *t)
+{
+	struct session *s = (struct session *)t;
+
+	s->next_look_ns = 0;
+	s->changed = true;
+}
+
 void session_refresh(struct transport *t)
 {
 	struct session *s = (struct session *)t;

@@ -131,8 +131,11 @@ struct session {
 	struct resolve_result addresses;
 	unsigned next_address;
 	bool attempted;
-	uint64_t attempt_ns;  /* the last one */
-	uint64_t deadline_ns; /* of the phase */
+	bool left;	       /* something of the last attempt may have left this host */
+	bool changed;	       /* the network has, since the last attempt */
+	uint64_t attempt_ns;   /* the last one */
+	uint64_t next_look_ns; /* at the way to the collector */
+	uint64_t deadline_ns;  /* of the phase */
 	int address_error;
 	uint64_t backlog; /* octets committed and not acknowledged */
 
@@ -184,6 +187,7 @@ void session_commit(struct transport *t, size_t size, const struct transport_loa
 void session_flush(struct transport *t);
 void session_tick(struct transport *t, const struct clock_time *now);
 void session_refresh(struct transport *t);
+void session_network_changed(struct transport *t);
 void session_finish(struct transport *t);
 bool session_crowded(const struct transport *t);
 int session_announce(struct transport *t, const uint8_t *message, size_t size, unsigned templates);
@@ -195,7 +199,7 @@ void session_close(struct transport *t, uint64_t deadline_ns, struct transport_s
 		.name = NAME, .open = OPEN, .reserve = session_reserve, .commit = session_commit,            \
 		.flush = session_flush, .tick = session_tick, .refresh = session_refresh,                    \
 		.finish = session_finish, .crowded = session_crowded, .announce = session_announce,          \
-		.idle = session_idle, .close = session_close,                                                \
+		.network_changed = session_network_changed, .idle = session_idle, .close = session_close,    \
 	}
 
 /* session_phases.c */
@@ -230,6 +234,11 @@ void session_end_step(struct session *s);
 /* session_socket.c */
 /* A socket that connects to this address: it, or negative errno. */
 int session_socket_open(struct session *s, const struct sockaddr_storage *peer, socklen_t size);
+/*
+ * Would a socket to the same peer be another one now: from another address, or on another device of that
+ * name? Asked of datagrams only, now and then: other layers notice when nothing is acknowledged.
+ */
+bool session_socket_has_moved(struct session *s);
 /* 1 connected, 0 not yet, negative errno. */
 int session_socket_connected(const struct session *s);
 void session_socket_note_self(struct session *s);

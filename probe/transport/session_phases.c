@@ -84,12 +84,15 @@ static void connect_next(struct session *s)
 
 		if (fd >= 0) {
 			s->t.fd = fd;
+			s->left = true;
 			s->phase = SESSION_CONNECTING;
 			s->deadline_ns = s->now_ns + CONNECT_NS;
 			return;
 		}
 		s->address_error = fd;
 	}
+	(void)resolve_missing(s->source_host, s->bind_device, -s->address_error, s->t.stats.reason,
+			      sizeof(s->t.stats.reason));
 	fail(s, s->address_error);
 }
 
@@ -135,6 +138,7 @@ static void attempt(struct session *s)
 	int r;
 
 	s->attempted = true;
+	s->left = s->changed = false;
 	s->attempt_ns = s->now_ns;
 	s->t.stats.reason[0] = '\0';
 	s->t.state = TRANSPORT_STATE_CONNECTING;
@@ -166,6 +170,9 @@ bool session_may_attempt(const struct session *s, uint64_t now_ns)
 {
 	uint64_t interval = s->config.reconnect_ns ? s->config.reconnect_ns : RECONNECT_NS;
 
+	/* an attempt that nobody saw does not count when the reason may be gone */
+	if (s->changed && !s->left && now_ns - s->attempt_ns >= NS_PER_SEC)
+		return true;
 	return !s->attempted || now_ns - s->attempt_ns >= interval + JITTER_NS;
 }
 
@@ -189,6 +196,8 @@ static void listen_to(struct session *s)
 
 	if (r == 0 && s->layer->tick)
 		r = s->layer->tick(s);
+	if (r == 0 && session_socket_has_moved(s))
+		r = SESSION_E_RENEW;
 	if (r == SESSION_E_RENEW) {
 		session_end_begin(s);
 	} else if (r) {

@@ -18,6 +18,7 @@
 #define KEEP_EVERY	5
 #define KEEP_COUNT	3
 #define USER_TIMEOUT_MS 60000
+#define LOOK_NS		(10 * NS_PER_SEC)
 #define UNSENT_MOST	(256 << 10) /* in the socket: more is better kept where nothing is lost */
 
 static int socket_bind(const struct session *s, int fd, int family)
@@ -78,6 +79,38 @@ int session_socket_open(struct session *s, const struct sockaddr_storage *peer, 
 		return fd;
 	close(fd);
 	return r;
+}
+
+static int socket_like(const struct session *s)
+{
+	struct sockaddr_storage peer = {0};
+	socklen_t size = sizeof(peer);
+
+	if (getpeername(s->t.fd, (struct sockaddr *)&peer, &size))
+		return -errno;
+	return session_socket_open((struct session *)s, &peer, size);
+}
+
+bool session_socket_has_moved(struct session *s)
+{
+	struct sockaddr_storage local = {0};
+	socklen_t size = sizeof(local);
+	struct transport_local now = {0};
+	bool moved;
+	int fd;
+
+	if (s->layer->socktype != SOCK_DGRAM || s->now_ns < s->next_look_ns)
+		return false;
+	s->next_look_ns = s->now_ns + LOOK_NS;
+	fd = socket_like(s);
+	if (fd < 0)
+		return false; /* there is no better one */
+	if (getsockname(fd, (struct sockaddr *)&local, &size) == 0)
+		resolve_split(&local, now.local, &now.local_port);
+	moved = memcmp(now.local, s->t.self.local, sizeof(now.local)) != 0 ||
+		resolve_device_of(fd) != resolve_device_of(s->t.fd);
+	close(fd);
+	return moved;
 }
 
 int session_socket_connected(const struct session *s)

@@ -251,6 +251,7 @@ static void start_lookup(struct udp *u)
 	int r;
 
 	u->lookup_wanted = false;
+	u->tried_ns = u->now_ns;
 	if (resolve_numeric(&result, u->collector.host, u->collector.port, SOCK_DGRAM))
 		r = udp_use_addresses(u, &result);
 	else
@@ -308,7 +309,8 @@ static void udp_network_changed(struct transport *t)
 {
 	struct udp *u = (struct udp *)t;
 
-	u->next_try_ns = 0;
+	if (u->next_try_ns > u->tried_ns + LOOK_LEAST_NS)
+		u->next_try_ns = u->tried_ns + LOOK_LEAST_NS;
 	if (u->next_look_ns > u->looked_ns + LOOK_LEAST_NS)
 		u->next_look_ns = u->looked_ns + LOOK_LEAST_NS;
 }
@@ -326,8 +328,10 @@ static void udp_refresh(struct transport *t)
 	struct udp *u = (struct udp *)t;
 
 	udp_network_changed(t);
-	if (!u->lookup)
-		u->lookup_wanted = true;
+	if (u->lookup)
+		return;
+	u->lookup_wanted = true;
+	u->next_try_ns = 0;
 }
 
 /* A datagram without a message in it: a host where nobody listens refuses it like the others. */

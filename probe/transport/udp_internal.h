@@ -35,6 +35,7 @@ struct udp {
 	char source_host[64], bind_device[IF_NAMESIZE];
 	struct resolve *lookup;
 	uint64_t next_try_ns; /* monotonic; 0 now */
+	uint64_t tried_ns;
 	uint64_t next_mtu_ns;
 	uint64_t next_look_ns; /* at the way to the collector */
 	uint64_t looked_ns;

@@ -12,26 +12,10 @@
 
 #include "udp_internal.h"
 
-#ifndef SO_BINDTOIFINDEX /* Linux 5.0 */
-#define SO_BINDTOIFINDEX 62
-#endif
-
 #define MTU_UNKNOWN 512u /* RFC 7011 §10.3.3 */
 #define MTU_LEAST   300	 /* of --mtu, too */
 #define HEADERS6    48u
 #define SEND_BUFFER (4 << 20)
-
-/* What of the options is not there; false: the error says it. */
-static bool path_sentence(const struct udp *u, int error, char *text, size_t size)
-{
-	if (error == ENODEV && u->bind_device[0])
-		snprintf(text, size, "--bind-device %s: no such interface", u->bind_device);
-	else if (error == EADDRNOTAVAIL && u->source_host[0])
-		snprintf(text, size, "--source %s: not an address of this host", u->source_host);
-	else
-		return false;
-	return true;
-}
 
 void udp_note_error(struct udp *u, int error)
 {
@@ -44,7 +28,8 @@ void udp_note_error(struct udp *u, int error)
 void udp_note_path_error(struct udp *u, int error)
 {
 	udp_note_error(u, error);
-	(void)path_sentence(u, error, u->t.stats.reason, sizeof(u->t.stats.reason));
+	(void)resolve_missing(u->source_host, u->bind_device, error, u->t.stats.reason,
+			      sizeof(u->t.stats.reason));
 }
 
 bool udp_is_path_error(int error)
@@ -173,20 +158,6 @@ static int open_socket(struct udp *u, const struct sockaddr_storage *peer, sockl
 	return r;
 }
 
-/* The index of the interface that the socket is bound to; 0 none. */
-static unsigned device_of(int fd)
-{
-	char name[IF_NAMESIZE] = "";
-	socklen_t size = sizeof(name);
-	int index = 0;
-
-	if (getsockopt(fd, SOL_SOCKET, SO_BINDTOIFINDEX, &index, &(socklen_t){sizeof(index)}) == 0)
-		return (unsigned)index;
-	if (getsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, name, &size) == 0 && name[0])
-		return if_nametoindex(name);
-	return 0;
-}
-
 /* A session begins. */
 static void use_socket(struct udp *u, int fd, const struct sockaddr_storage *peer, socklen_t size)
 {
@@ -198,7 +169,7 @@ static void use_socket(struct udp *u, int fd, const struct sockaddr_storage *pee
 	}
 	udp_sent_forget(u);
 	u->t.fd = fd;
-	u->device_index = device_of(fd);
+	u->device_index = resolve_device_of(fd);
 	u->family = peer->ss_family;
 	u->peer = *peer;
 	u->peer_size = size;
@@ -216,7 +187,7 @@ static bool is_like(const struct udp *u, int fd)
 
 	local_of(fd, &self);
 	return memcmp(self.local, u->t.self.local, sizeof(self.local)) == 0 &&
-	       device_of(fd) == u->device_index;
+	       resolve_device_of(fd) == u->device_index;
 }
 
 void udp_look(struct udp *u)
@@ -335,7 +306,8 @@ int udp_first_connect(struct udp *u, struct diag *diag)
 	if (r == -EPERM && u->bind_device[0])
 		return diag_set(diag, r, "--bind-device %s: not permitted; start pitot as root",
 				u->bind_device);
-	if (r < 0 && u->config.offline && path_sentence(u, -r, text, sizeof(text)))
+	if (r < 0 && u->config.offline &&
+	    resolve_missing(u->source_host, u->bind_device, -r, text, sizeof(text)))
 		return diag_set(diag, r, "%s", text);
 	if (r == -EADDRINUSE)
 		return diag_set(diag, r, "--source port %u: in use by another process",

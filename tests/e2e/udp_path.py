@@ -13,12 +13,23 @@ import time
 from pathlib import Path
 
 import e2elib as e
+from transportlib import make_certificates
 
 SINK = """
-import socket, sys
+import socket, sys, threading
+def streams():
+    listener = socket.socket()
+    listener.bind(("", 4739))
+    listener.listen()
+    while True:
+        who = listener.accept()
+        kept.append(who)
+        out.write(f"tcp {who[1][0]} {who[1][1]} {who[0].recv(65535).hex()}\\n")
+kept = []
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.bind(("", 4739))
 with open(sys.argv[1], "w", buffering=1) as out:
+    threading.Thread(target=streams, daemon=True).start()
     while True:
         data, who = s.recvfrom(65535)
         out.write(f"{who[0]} {who[1]} {data.hex()}\\n")
@@ -56,6 +67,7 @@ def neighbour(path, *links):
         theirs("ip link set lo up", "ip addr add 10.9.9.9/32 dev lo")
         for words in links:
             link(*words)
+        theirs.pid = there.pid
         yield theirs, link
     finally:
         there.kill()
@@ -131,14 +143,36 @@ def uplink_goes(d):
         e.check(len(ports) == (1 if source else 2), f"source ports {ports}")
 
 
+def uplink_goes_under_dtls(d):
+    """Nothing is acknowledged there either."""
+    make_certificates(d)
+    with neighbour(f"{d}/heard", ("up1", "t1", "10.9.1.1/24", "10.9.1.2/24"), ("up2", "t2", "10.9.2.1/24", "10.9.2.2/24")) as (theirs, _):
+        there = subprocess.Popen([e.find("nsenter"), "-n", "-t", str(theirs.pid), e.find("openssl"), "s_server", "-dtls1_2", "-accept",
+                                  "10.9.9.9:4740", "-cert", f"{d}/good.pem", "-key", f"{d}/good.key", "-quiet"],
+                                 stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        ip("route", "add", "default", "via", "10.9.1.2", "metric", "10")
+        ip("route", "add", "default", "via", "10.9.2.2", "metric", "20")
+        with pitot(d, "-n", "ipfix+dtls://10.9.9.9:4740", "--tls-ca", f"{d}/ca.pem", "--tls-name", "localhost", "--reconnect", "1") as p:
+            def connected(address):
+                return f"{address}:" in subprocess.run([e.find("ss"), "-Hun"], capture_output=True, text=True, check=False).stdout
+            e.wait(lambda: connected("10.9.1.1"), "DTLS: no session by the first uplink")
+            ip("route", "del", "default", "via", "10.9.1.2", "metric", "10")
+            ip("link", "set", "up1", "down")
+            e.wait(lambda: connected("10.9.2.1") and not connected("10.9.1.1"), "DTLS: the first uplink's address is kept")
+            p.stop()
+        there.kill()
+        there.wait()
+
+
 def route_comes(d):
     """No route at the start: the collector is reached as soon as there is one."""
-    with neighbour(f"{d}/heard") as (_, link), pitot(d, "-n", "10.9.9.9:4739") as p:
+    with neighbour(f"{d}/heard") as (_, link), pitot(d, "-n", "10.9.9.9:4739", "-n", "ipfix+tcp://10.9.9.9:4739") as p:
         e.wait(lambda: "Network is unreachable" in Path(f"{d}/err").read_text(), "a missing route is not told")
         began = time.monotonic()
         link("vx", "vt", "10.9.3.1/24", "10.9.3.2/24")
         ip("route", "add", "10.9.9.9/32", "via", "10.9.3.2")
         e.wait(lambda: heard(f"{d}/heard"), "nothing came although there is a route")
+        e.wait(lambda: "tcp 10.9.3.1" in Path(f"{d}/heard").read_text(), "nothing came over TCP although there is a route")
         e.check(time.monotonic() - began < 20, "the route's event did not do it")
         p.stop()
     ip("link", "del", "vx")
@@ -171,6 +205,29 @@ def device_made_anew(d, p, link):
     c = s["collectors"][0]
     e.check(c["state"] == "up" and c["errors"] < 60, f"errors are not paced: {c}")
     e.check(err.count("reached again") >= 3, f"the device's return is not told:\n{err}")
+
+
+def no_room(d):
+    """A queue of the system that is full is waited for, and what is lost at last has the error's name."""
+    with open(f"{d}/many.pcap", "wb") as f:
+        f.write(struct.pack("<IHHiIII", 0xa1b2c3d4, 2, 4, 0, 0, 262144, 101))
+        for i in range(4000):
+            packet = struct.pack("!BBHHHBBHII", 0x45, 0, 40, i, 0, 64, 17, 0, 0xc0000201, 0xc6336400 + i)
+            packet += struct.pack("!HHHH", 4000, 5000, 20, 0) + bytes(12)
+            f.write(struct.pack("<IIII", 1_700_000_000, 0, len(packet), len(packet)) + packet)
+    with neighbour(f"{d}/heard", ("here", "there", "10.9.0.1/24", "10.9.0.2/24")):
+        subprocess.run([e.find("tc"), "qdisc", "add", "dev", "here", "root", "tbf", "rate", "2mbit", "burst", "2kb", "limit", "4kb"],
+                       check=True)
+        got = e.run("-q", "-r", f"{d}/many.pcap", "-n", "10.9.0.2:4739", "--stats", f"{d}/s")
+        c = e.statistics(f"{d}/s")["collectors"][0]
+        e.check(got.returncode == 0 and c["not_sent"]["records"] == 0 and c["records"] == 4000, f"no room: {got} {c}")
+        e.wait(lambda: len(heard(f"{d}/heard")) == c["messages"],
+               lambda: f"{len(heard(f'{d}/heard'))} of {c['messages']} messages came through a narrow queue")
+        subprocess.run([e.find("tc"), "qdisc", "replace", "dev", "here", "root", "pfifo", "limit", "0"], check=True)
+        got = e.run("-q", "-r", f"{d}/many.pcap", "-n", "10.9.0.2:4739", "--stats", f"{d}/s")
+        c = e.statistics(f"{d}/s")["collectors"][0]
+        e.check(got.returncode == 1 and b"No buffer space available: 4000 of 4000" in got.stderr and c["errors"] > 0 and
+                c["not_sent"]["records"] == 4000, f"no room at all: {got} {c}")
 
 
 def last_names(path):
@@ -280,12 +337,12 @@ def collector_moves(d):
     after.close()
 
 
-if not e.have("ip", "nsenter"):
-    e.skip("ip and nsenter are needed")
+if not e.have("ip", "nsenter", "tc", "ss", "openssl"):
+    e.skip("ip, nsenter, tc, ss and openssl are needed")
 if ctypes.CDLL(None).unshare(0x40000000) != 0:  # CLONE_NEWNET
     e.skip("needs root")
 with e.workdir() as work:
-    for part in (address_changes, uplink_goes, route_comes, device_comes, names_follow, collector_moves):
+    for part in (address_changes, uplink_goes, uplink_goes_under_dtls, route_comes, device_comes, no_room, names_follow, collector_moves):
         os.mkdir(f"{work}/{part.__name__}")
         part(f"{work}/{part.__name__}")
 e.finish()
