@@ -139,19 +139,11 @@ int config_parse_text(struct config *c, const char *name, const char *text, size
 void config_deinit(struct config *c)
 {
 	config_clear_inputs(c);
-	free(c->filter);
+	for (unsigned i = 0; i < config_rows_count; i++)
+		if (config_rows[i].kind == KIND_TEXT)
+			free(*(char **)((char *)c + config_rows[i].offset));
 	free(c->collectors);
 	free(c->source_host);
-	free(c->bind_device);
-	free(c->fields);
-	free(c->spool_dir);
-	free(c->tls_ca);
-	free(c->tls_cert);
-	free(c->tls_key);
-	free(c->tls_name);
-	free(c->stats_path);
-	free(c->pidfile);
-	free(c->user);
 	free(c->config_path);
 	*c = (struct config){.action = CONFIG_RUN};
 }
