@@ -9,9 +9,12 @@ known.  All of these are in a record: exactly, by each way to capture, with one 
 """
 import contextlib
 import ctypes
+import json
 import os
+import signal
 import socket
 import struct
+import subprocess
 import sys
 import tempfile
 import threading
@@ -392,6 +395,102 @@ def come_and_go(method, workers):
                     live.delete_link(name)
 
 
+# ---- at the start
+
+
+@contextlib.contextmanager
+def started(*args):
+    with tempfile.TemporaryDirectory(prefix="pitot-e2e-") as folder:
+        os.chmod(folder, 0o755)
+        p = Pitot(PITOT, folder, *args, "udp")
+        try:
+            yield p
+        finally:
+            p.kill()
+
+
+def drop(*names):
+    for name in names:
+        with contextlib.suppress(OSError):
+            live.delete_link(name)
+
+
+def expect_after_start(where, p, name, peer):
+    """The interface that was waited for is captured, by all of its workers."""
+    wait(lambda: f"interface {name}: capturing again" in p.said(), lambda: f"{where}: is not captured: {p.said()}")
+    with live.sender(peer) as s:
+        for i in range(FEW):
+            live.put(s, frame(200, i % HOSTS))
+    stats = p.stop()
+    check_ledger(where, stats)
+    check(sum(r["packetDeltaCount"] for r in p.rows()) == FEW, f"{where}: not {FEW} packets in {len(p.rows())} records")
+    check(len(p.rows()) == HOSTS, f"{where}: {len(p.rows())} records of {HOSTS} keys")
+    check({r["ingressInterface"] for r in p.rows()} == {socket.if_nametoindex(name)}, f"{where}: index")
+    check(stats["interfaces"]["gaps"] == 1 and stats["interfaces"]["gap_seconds"] > 0, f"{where}: {stats['interfaces']}")
+    check(p.said().count("it is waited for") == 1, f"{where}: not one sentence: {p.said()}")
+
+
+def waits_at_start(workers):
+    """An interface that is missing, or down, is captured once it is there and up; one of several stops nobody."""
+    for method in ("afpacket", "pcap") if workers == 1 else ("afpacket",):
+        where = f"--wait, {method} -w {workers}"
+        with started("-i", "pi0", "--wait", "-w", str(workers), "--capture", method) as p:
+            add_link("pi0", "pi0p")
+            live.set_up("pi0p")
+            time.sleep(AWAY_S)
+            check("capturing again" not in p.said(), f"{where}: it is down, and captured: {p.said()}")
+            live.set_up("pi0")
+            live.wait_running("pi0", "pi0p")
+            expect_after_start(f"missing, {where}", p, "pi0", "pi0p")
+        live.set_up("pi0", False)
+        with started("-i", "pi0", "--wait", "-w", str(workers), "--capture", method) as p:
+            live.set_up("pi0")
+            live.wait_running("pi0", "pi0p")
+            expect_after_start(f"down, {where}", p, "pi0", "pi0p")
+        drop("pi0")
+        live.add_veth(*OTHERS[0])
+        with started("-i", "pi0", "-i", OTHERS[0][0], "-w", str(workers), "--capture", method) as p:
+            live.add_veth("pi0", "pi0p")
+            expect_after_start(f"one of two, {where}", p, "pi0", "pi0p")
+        drop("pi0", OTHERS[0][0])
+
+
+def nobody_is_there(_workers):
+    """Without --wait an interface that is missing is an error, as long as there is no other."""
+    live.refuse(PITOT, ["-i", "pi0"], 1, "pi0", "does not exist", "lo")
+    live.refuse(PITOT, ["-i", "pi0", "-w", "2"], 1, "pi0", "does not exist")
+
+
+# ---- names that have to be unique
+
+
+def two_of_the_same_pid(workers):
+    """Two pitots that are process 1 of their pid namespaces, as in containers, see everything each."""
+    live.add_veth("pi0", "pi0p")
+    found = []
+    with contextlib.ExitStack() as stack:
+        for _ in range(2):
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="pitot-e2e-"))
+            os.chmod(folder, 0o755)
+            p = subprocess.Popen(["unshare", "--pid", "--fork", "--kill-child", PITOT, "-i", "pi0", "-w", str(workers),
+                                  "-n", f"json:{folder}/out", "--stats", f"{folder}/stats", "-p", f"{folder}/pid", "udp"],
+                                 stderr=open(f"{folder}/stderr", "wb"))
+            stack.callback(p.kill)
+            found.append((folder, p))
+            wait(lambda: os.path.exists(f"{folder}/pid") and os.path.getsize(f"{folder}/pid"), "the second does not start")
+            check(open(f"{folder}/pid").read().strip() == "1", "it is not process 1")
+        with live.sender("pi0p") as s:
+            for i in range(FEW):
+                live.put(s, frame(200, i % HOSTS))
+        for folder, p in found:
+            child = int(open(f"/proc/{p.pid}/task/{p.pid}/children").read().split()[0])
+            os.kill(child, signal.SIGTERM)
+            p.wait(60)
+            rows = [json.loads(line) for line in open(f"{folder}/out")]
+            check(sum(r["packetDeltaCount"] for r in rows) == FEW, f"not {FEW} packets: {rows}")
+    drop("pi0")
+
+
 def main():
     why = live.enter_namespace()
     if why:
@@ -411,6 +510,16 @@ def main():
             skip_part(f"no XDP: {lacking}")
             continue
         come_and_go(method, workers)
+    for scenario in (waits_at_start, nobody_is_there, two_of_the_same_pid):
+        for workers in (1, 2):
+            if len(sys.argv) > 3 and sys.argv[3] not in f"{scenario.__name__} {workers}":
+                continue
+            print(f"{scenario.__name__} {workers}", flush=True)
+            try:
+                scenario(workers)
+            except live.Failure as e:
+                check(False, f"{scenario.__name__} {workers}: {e}")
+            drop("pi0", OTHERS[0][0])
     finish()
 
 
