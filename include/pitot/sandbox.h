@@ -46,8 +46,8 @@ int sandbox_enter(struct sandbox **sp, const struct sandbox_config *config, stru
 void sandbox_free(struct sandbox *s); /* the memory; nothing is undone */
 
 /*
- * s may be NULL: nothing happens.  libpcap: it captures by libpcap, which opens a counter in /sys whenever it
- * is asked for its statistics; that has to be let through.
+ * s may be NULL: nothing happens.  libpcap: it captures by libpcap, which gives its ring back by a call of its
+ * own when it is closed.
  */
 int sandbox_enter_metering(const struct sandbox *s, bool libpcap, struct diag *diag);
 

@@ -146,7 +146,7 @@ void interfaces_get_numbers(struct interfaces *r, uint64_t now_ns, struct interf
 		numbers->gaps += i->gaps;
 		numbers->gap_ns +=
 			i->gap_ns + (i->measured || now_ns < i->since_ns ? 0 : now_ns - i->since_ns);
-		if (i->link.index && netif_get(&now, i->link.name, &diag) == 0 && now.index == i->link.index)
+		if (i->link.index && netif_get_index(&now, i->link.index, &diag) == 0)
 			i->link.dropped = now.dropped;
 		numbers->dropped += i->dropped + interfaces_link_dropped(i);
 	}
@@ -408,7 +408,7 @@ static void interfaces_ask_again(struct interfaces *r)
 		if (r->each[n].link.index && netif_get_index(&now, r->each[n].link.index, &diag) == 0)
 			interfaces_on_link(r, &now, false);
 		else if (r->each[n].link.index)
-			interfaces_on_link(r, &r->each[n].link, true);
+			interfaces_on_link(r, &(struct netif){.index = r->each[n].link.index}, true);
 	}
 }
 

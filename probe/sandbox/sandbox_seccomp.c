@@ -225,14 +225,12 @@ static const char *const names_process[] = {
 	NULL,
 };
 
-/* Beside opening files to read them: it looks which interface its socket has. */
-static const char *const names_libpcap[] = {"newfstatat", "statx", NULL};
-
 static const char *const names_opener[] = {
-	"bind",	     "faccessat", "faccessat2",	 "fchmod",     "fchown",     "fchown32", "fcntl",	 "fcntl64",
-	"fstatat64", "ftruncate", "getsockname", "getsockopt", "ioctl",	   "newfstatat", "open",
-	"openat",    "recv",	  "recvfrom",	 "recvmsg",    "rename",   "renameat",	 "renameat2",
-	"sendmsg",   "sendto",	  "setsockopt",	 "statx",      "unlink",   "unlinkat",	 NULL,
+	"bind",	      "faccessat",  "faccessat2", "fchmod",    "fchown",      "fchown32",
+	"fcntl",      "fcntl64",    "fstatat64",  "ftruncate", "getsockname", "getsockopt",
+	"ioctl",      "newfstatat", "open",	  "openat",    "recv",	      "recvfrom",
+	"recvmsg",    "rename",	    "renameat",	  "renameat2", "sendmsg",     "sendto",
+	"setsockopt", "statx",	    "unlink",	  "unlinkat",  NULL,
 };
 
 /* What the run-time of a sanitizer does besides; never in a build that is used. */
@@ -277,7 +275,6 @@ static const struct syscalls_names lists[] = {
 	{EVERYBODY, names_everybody},
 	{METERING, names_metering},
 	{PROCESS, names_process},
-	{LIBPCAP, names_libpcap},
 	{OPENER, names_opener},
 	{SANITIZED ? EVERYBODY : 0, names_sanitized},
 	{COVERAGE ? PROCESS | OPENER : 0, names_coverage},
@@ -291,8 +288,7 @@ struct syscalls_argument {
 	uint64_t mask, value;
 };
 
-#define WHOLE	UINT64_C(0xffffffff) /* int arguments: the upper half may hold anything */
-#define OPEN_RO (WHOLE & (O_ACCMODE | O_CREAT | O_TRUNC | O_PATH))
+#define WHOLE UINT64_C(0xffffffff) /* int arguments: the upper half may hold anything */
 
 static const struct syscalls_argument arguments[] = {
 	/* memory that is never code; the name service's modules are code */
@@ -336,8 +332,6 @@ static const struct syscalls_argument arguments[] = {
 	{PROCESS, "prctl", 0, WHOLE, PR_SET_VMA},     /* the C library names its memory */
 	{METERING, "rt_sigaction", 2, UINT64_MAX, 0}, /* to ask only */
 	{METERING, "fcntl", 1, WHOLE, F_GETFL},
-	{LIBPCAP, "open", 1, OPEN_RO, 0},
-	{LIBPCAP, "openat", 2, OPEN_RO, 0},
 };
 
 static int syscalls_add_names(scmp_filter_ctx ctx, const char *const *names)
