@@ -198,7 +198,8 @@ static void control_follow_network(struct control *r)
 	if (!now)
 		return; /* they are called as before until there is memory */
 	now->n = r->names.n_list;
-	memcpy(now->list, r->names.list, now->n * sizeof(*now->list));
+	if (now->n)
+		memcpy(now->list, r->names.list, now->n * sizeof(*now->list));
 	published_put(&r->shared.exporting->interfaces, now);
 	free(now);
 	r->names_untold = command_tell_interfaces(&r->shared.to_exporting, &(struct command_none){0}) != 0;

@@ -124,7 +124,8 @@ bool names_look(struct names *n)
 	names_bury(n, &now);
 	memcpy(now.interfaces + now.n, n->gone, n->n_gone * sizeof(n->gone[0]));
 	now.n += n->n_gone;
-	changed = now.n != n->n_list || memcmp(now.interfaces, n->list, now.n * sizeof(*n->list)) != 0;
+	changed = now.n != n->n_list ||
+		  (now.n && memcmp(now.interfaces, n->list, now.n * sizeof(*n->list)) != 0);
 	if (!changed) {
 		free(now.interfaces);
 		return false;
