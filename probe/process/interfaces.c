@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -190,10 +191,12 @@ static int interfaces_ask_opener(void *ctx, struct capture_descriptor *d, int gr
 /* Cheaper to ask than to try. */
 static bool interfaces_is_there(const struct interfaces_interface *i)
 {
+	/* not by netif_get(), which lists all that there are when there is none */
+	uint32_t index = if_nametoindex(i->config->interface);
 	struct diag diag;
 	struct netif now;
 
-	return netif_get(&now, i->config->interface, &diag) == 0 && now.up;
+	return index && netif_get_index(&now, index, &diag) == 0 && now.up;
 }
 
 /*
