@@ -103,11 +103,12 @@ struct config {
 	char *tls_ca, *tls_cert, *tls_key, *tls_name; /* NULL: none */
 
 	/* process */
-	char *stats_path;   /* "-": stderr */
-	char *control_path; /* "none"; NULL: the default, where that is possible */
+	char *stats_path;	 /* "-": stderr */
+	uint64_t stats_every_ns; /* 0: at the end and on SIGUSR1 only */
+	char *control_path;	 /* "none"; NULL: the default, where that is possible */
 	char *control_group;
 	char *metrics; /* [ADDR:]PORT */
-	int log; /* enum config_log */
+	int log;       /* enum config_log */
 	bool quiet;
 	bool daemon;
 	bool debug;

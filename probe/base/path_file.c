@@ -101,6 +101,9 @@ int path_finish_part(const struct path_at *at, struct diag *diag)
 	r = path_check(at, ".part", &st, diag);
 	if (r < 0)
 		return r;
+	/* a device or a pipe that came meanwhile is not ours to replace */
+	if (path_stat(at, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISLNK(st.st_mode))
+		return diag_set(diag, -EEXIST, "%.400s: is no file, and stays", at->path);
 	return renameat(at->dir, part, at->dir, at->name) < 0 ? path_error(at, -errno, diag) : 0;
 }
 

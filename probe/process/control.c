@@ -296,6 +296,18 @@ static void control_check_openers(struct control *r)
 	}
 }
 
+/* --stats-every; what goes wrong is logged, and tried again the next time. */
+static void control_report_often(struct control *r, uint64_t now_ns)
+{
+	uint64_t every_ns = r->config->stats_path ? r->config->stats_every_ns : 0;
+
+	if (every_ns && now_ns >= r->next_report_ns) {
+		if (r->next_report_ns)
+			(void)control_report(r, false);
+		r->next_report_ns = now_ns + every_ns;
+	}
+}
+
 static void control_hear(struct control *r, struct diag *diag)
 {
 	for (int s = daemon_next_signal(r->signal_fd); s; s = daemon_next_signal(r->signal_fd)) {
@@ -329,6 +341,7 @@ static void control_wait(struct control *r)
 			control_check_workers(r);
 		control_own_flows(r);
 		control_socket_step(r->socket, now_ns);
+		control_report_often(r, now_ns);
 		control_hear(r, &diag);
 	}
 }
@@ -351,6 +364,7 @@ static void control_finish(struct control *r)
 		log_tick(now_ns);
 		if (read(r->done_fd, &drained, sizeof(drained)) < 0 && errno != EAGAIN)
 			break;
+		control_report_often(r, now_ns);
 		control_hear(r, &diag);
 		if (r->stop_by_ns && now_ns >= r->stop_by_ns + too_late_ns) {
 			log_error("the exporting thread does not end: what it has is lost");

@@ -27,8 +27,8 @@ struct control {
 	struct shared shared;
 	struct file_reader *feed;
 	struct record_layout layout; /* of packets and records */
-	struct names names; /* of interfaces, for collectors */
-	bool names_untold;  /* the exporting process was not told of them yet */
+	struct names names;	     /* of interfaces, for collectors */
+	bool names_untold;	     /* the exporting process was not told of them yet */
 	struct metering **workers;
 	unsigned n_workers;
 	struct exporter *exporter;
@@ -45,11 +45,12 @@ struct control {
 	struct interfaces interfaces;
 	struct service service;
 	struct watch watch;
-	bool finishing; /* nothing is metered any more */
-	bool lost;	/* a thread that did not end in time: what is left of the process goes with it */
-	struct control_socket *socket;	   /* NULL: none */
+	uint64_t next_report_ns; /* --stats-every */
+	bool finishing;		 /* nothing is metered any more */
+	bool lost; /* a thread that did not end in time: what is left of the process goes with it */
+	struct control_socket *socket; /* NULL: none */
 	struct metrics metrics;
-	int metrics_client; /* its conversation, until the control socket has it; -1 */
+	int metrics_client;		   /* its conversation, until the control socket has it; -1 */
 	struct metering_timeouts timeouts; /* in force */
 	uint32_t max_rate;		   /* likewise: --max-export-rate */
 };

@@ -1,7 +1,7 @@
 /*
  * file_writer: see file_writer.h.
  *
- * The queue is one piece of memory in which messages lie behind each other, and a ring of entries that say
+ * The queue is memory in segments, in which messages lie behind each other, and a ring of entries that say
  * where. Entries [tail, done) are written and not told, [done, published) are the writer's, [published, head)
  * are yet to be shown to it.  head and tail belong to whoever commits, done to the writer; the mutex guards
  * what they hand over.
@@ -25,10 +25,11 @@
 #include "pitot/clock.h"
 
 enum {
-	ENTRIES = 16384,      /* a power of two */
+	ENTRIES = 4096,      /* a power of two */
 	RECORDS_MOST = 49152, /* fewer than the exporter can keep outcomes of */
-	QUEUE_LEAST = 2 << 20,
-	PUBLISH_AT = 256 << 10, /* octets that are worth waking the writer for */
+	SEGMENT = 256 << 10,
+	SEGMENTS_LEAST = 8,
+	PUBLISH_AT = 128 << 10, /* octets that are worth waking the writer for */
 	RUN_MOST = 1 << 20,	/* to be written by one call */
 	PIECE = 16
 		<< 10, /* of it for what may stop taking any: between two of them there is progress to see */
@@ -52,8 +53,10 @@ struct file_writer {
 	/* whoever commits */
 	uint32_t head, tail, published;
 	size_t next;	  /* where the next message goes */
-	uint64_t records; /* in [tail, head) */
-	uint64_t octets;
+	unsigned segment; /* which is in this one */
+	unsigned n_segments, used;
+	uint16_t *waiting; /* messages in each */
+	uint64_t records;  /* in [tail, head) */
 	uint64_t unpublished;
 	bool started;
 	pthread_t thread;
@@ -212,6 +215,7 @@ static void writer_free(struct file_writer *w)
 		munmap(w->memory, w->size);
 	if (w->wake_fd >= 0)
 		close(w->wake_fd);
+	free(w->waiting);
 	pthread_cond_destroy(&w->work);
 	pthread_cond_destroy(&w->ended_changed);
 	pthread_mutex_destroy(&w->mutex);
@@ -229,7 +233,9 @@ int file_writer_new(struct file_writer **wp, int fd, bool regular, uint64_t octe
 	w->fd = fd;
 	w->regular = regular;
 	w->is_pipe = fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode);
-	w->size = octets > QUEUE_LEAST ? (size_t)octets : QUEUE_LEAST;
+	w->n_segments = octets / SEGMENT > SEGMENTS_LEAST ? (unsigned)(octets / SEGMENT) : SEGMENTS_LEAST;
+	w->waiting = calloc(w->n_segments, sizeof(*w->waiting));
+	w->size = (size_t)w->n_segments * SEGMENT;
 	w->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	pthread_mutex_init(&w->mutex, NULL);
 	pthread_cond_init(&w->work, NULL);
@@ -237,7 +243,7 @@ int file_writer_new(struct file_writer **wp, int fd, bool regular, uint64_t octe
 	w->memory = mmap(NULL, w->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (w->memory == MAP_FAILED)
 		w->memory = NULL;
-	if (!w->memory || w->wake_fd < 0) {
+	if (!w->memory || !w->waiting || w->wake_fd < 0) {
 		writer_free(w);
 		return -ENOMEM;
 	}
@@ -265,25 +271,27 @@ int file_writer_fd(const struct file_writer *w)
 
 /* ---- the queue */
 
-static bool writer_has_room(struct file_writer *w)
+/* The first segment that nothing waits in: so the same few are used, and stay in the cache, while little
+ * waits. */
+static bool writer_turn(struct file_writer *w)
 {
-	size_t oldest;
-
-	if (w->head == w->tail) {
-		w->next = 0;
+	for (unsigned i = 0; i < w->n_segments; i++) {
+		if (w->waiting[i])
+			continue;
+		w->segment = i;
+		w->next = (size_t)i * SEGMENT;
 		return true;
 	}
+	return false;
+}
+
+static bool writer_has_room(struct file_writer *w)
+{
 	if (w->head - w->tail == ENTRIES || w->records >= RECORDS_MOST)
 		return false;
-	oldest = w->entries[w->tail % ENTRIES].at;
-	if (w->next > oldest) {
-		if (w->size - w->next >= FILE_MESSAGE_MOST)
-			return true;
-		if (oldest <= FILE_MESSAGE_MOST)
-			return false;
-		w->next = 0;
-	}
-	return oldest - w->next > FILE_MESSAGE_MOST;
+	if (w->waiting[w->segment] == 0)
+		return writer_turn(w);
+	return (size_t)(w->segment + 1) * SEGMENT - w->next >= FILE_MESSAGE_MOST || writer_turn(w);
 }
 
 uint8_t *file_writer_reserve(struct file_writer *w)
@@ -300,8 +308,8 @@ void file_writer_commit(struct file_writer *w, size_t size, const struct transpo
 	e->load = *load;
 	e->written = false;
 	w->head++;
+	w->used += w->waiting[w->segment]++ == 0;
 	w->next += size;
-	w->octets += size;
 	w->records += load->flows.records;
 	w->unpublished += size;
 	if (w->unpublished >= PUBLISH_AT)
@@ -325,7 +333,8 @@ void file_writer_flush(struct file_writer *w)
 
 bool file_writer_is_crowded(const struct file_writer *w)
 {
-	return w->octets > w->size / 2 || w->records > RECORDS_MOST / 2 || w->head - w->tail > ENTRIES / 2;
+	return w->used > w->n_segments / 2 || w->records > RECORDS_MOST / 2 ||
+	       w->head - w->tail > ENTRIES / 2;
 }
 
 bool file_writer_is_empty(const struct file_writer *w)
@@ -340,7 +349,7 @@ static void writer_tell(struct file_writer *w, uint32_t until,
 	for (; w->tail != until; w->tail++) {
 		const struct file_entry *e = &w->entries[w->tail % ENTRIES];
 
-		w->octets -= e->size;
+		w->used -= --w->waiting[e->at / SEGMENT] == 0;
 		w->records -= e->load.flows.records;
 		tell(ctx, &e->load, e->size, e->written);
 	}

@@ -225,6 +225,20 @@ def part_statistics_whole():
         e.check(sorted(os.listdir(d)) == ["out", "stats", "stderr"], f"left: {os.listdir(d)}")
 
 
+def part_statistics_often():
+    """--stats-every writes them again and again."""
+    with e.workdir() as d:
+        stats = Path(d) / "stats"
+        p = Piped(d, "-n", f"json:{d}/out", "--stats", stats, "--stats-every", "0.1")
+
+        def received():
+            return stats.exists() and e.statistics(stats)["packets"]["metered"] == 74
+        e.wait(received, lambda: f"--stats-every: {p.said()}", PATIENCE_S)
+        seen = set()
+        e.wait(lambda: seen.add(e.statistics(stats)["seconds"]) or len(seen) > 3, "--stats-every: they stay the same")
+        e.check(p.term() == 143 and e.statistics(stats)["final"], f"--stats-every: {p.said()}")
+
+
 def part_helpers():
     """The process that opens files is stopped, or killed."""
     for how, words in ((signal.SIGSTOP, "does not answer"), (signal.SIGKILL, "has ended")):
@@ -384,8 +398,9 @@ def part_full_disk():
 
 
 def main():
-    parts = [part_stuck_reader, part_slow_reader, part_pager, part_interrupted, part_hung_thread, part_full_disk, part_closed_descriptors, part_huge_file, part_silent_pipe, part_statistics_pipe, part_statistics_whole,
-             part_helpers, part_restart]
+    parts = [part_closed_descriptors, part_huge_file, part_silent_pipe, part_stuck_reader, part_slow_reader, part_pager,
+             part_interrupted, part_hung_thread, part_full_disk, part_statistics_pipe, part_statistics_whole,
+             part_statistics_often, part_helpers, part_restart]
     for part in parts:
         if len(sys.argv) > 3 and sys.argv[3] not in part.__name__:
             continue

@@ -343,6 +343,10 @@ static void test_special(void **state)
 	path_forget(&at);
 	assert_int_equal(mkfifo(at_root("fifo"), 0600), 0);
 	assert_refused(REWRITE, at_root("fifo"), -ENXIO); /* nobody reads, and nobody waits */
+	/* one that came while a file of this name was written is not replaced */
+	make("fifo.part", "new", geteuid());
+	assert_refused(FINISH_PART, at_root("fifo"), -EEXIST);
+	assert_done(REMOVE, at_root("fifo.part"));
 	assert_int_equal(pipe(pair), 0);
 	snprintf(path, sizeof(path), "/dev/fd/%d", pair[1]);
 	assert_int_equal(path_find(&at, path, OURS, &diag), 0);
