@@ -183,15 +183,17 @@ void control_set_rate(struct control *r, uint32_t records)
 	command_tell_rate(&r->shared.to_exporting, &(struct command_rate){records});
 }
 
-/* Links, addresses or routes: what was remembered of them may not be so any more. */
-static void control_follow_network(struct control *r)
+/* Links, addresses or routes: what was remembered of them may not be so any more.  asked: by the user. */
+static void control_follow_network(struct control *r, bool asked)
 {
 	struct exporting_interfaces *now;
+	bool links;
 
 	if (!r->live)
 		return;
+	links = interfaces_links_changed(&r->interfaces) || asked;
 	command_tell_network(&r->shared.to_exporting, &(struct command_none){0});
-	if (!names_look(&r->names) && !r->names_untold)
+	if (!(links && names_look(&r->names)) && !r->names_untold)
 		return;
 	r->names_untold = true;
 	now = calloc(1, sizeof(*now));
@@ -207,7 +209,7 @@ static void control_follow_network(struct control *r)
 
 void control_refresh(struct control *r)
 {
-	control_follow_network(r);
+	control_follow_network(r, true);
 	command_tell_refresh(&r->shared.to_exporting, &(struct command_none){0});
 }
 
@@ -228,7 +230,7 @@ int control_reload(struct control *r, struct diag *diag)
 		log_error("reload: %s; nothing was changed", diag->text);
 		return ret < 0 ? ret : -EINVAL;
 	}
-	control_follow_network(r);
+	control_follow_network(r, true);
 	c = r->config;
 	log_set_level(c->debug ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
 	control_set_timeouts(r, &(struct metering_timeouts){c->active_ns, c->inactive_ns, c->tcp_end_ns});
@@ -333,7 +335,7 @@ static void control_wait(struct control *r)
 		now_ns = clock_monotonic_ns();
 		interfaces_step(&r->interfaces, now_ns);
 		if (interfaces_network_changed(&r->interfaces) || r->names_untold)
-			control_follow_network(r);
+			control_follow_network(r, false);
 		control_alive(r, now_ns);
 		log_tick(now_ns);
 		control_check_openers(r);

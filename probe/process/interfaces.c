@@ -379,6 +379,7 @@ static void interfaces_on_link(void *ctx, const struct netif *now, bool gone)
 {
 	struct interfaces *r = ctx;
 
+	r->links_changed = true;
 	if (gone && r->names)
 		names_forget(r->names, now->index);
 	for (unsigned n = 0; n < r->n; n++) {
@@ -418,8 +419,10 @@ static void interfaces_ask_again(struct interfaces *r)
 /* What has happened to links since. */
 static void interfaces_hear(struct interfaces *r)
 {
-	if (r->watch && netif_watch_read(r->watch, interfaces_on_link, r) == NETIF_E_LOST)
+	if (r->watch && netif_watch_read(r->watch, interfaces_on_link, r) == NETIF_E_LOST) {
+		r->links_changed = true;
 		interfaces_ask_again(r);
+	}
 }
 
 void interfaces_step(struct interfaces *r, uint64_t now_ns)
@@ -440,4 +443,12 @@ void interfaces_step(struct interfaces *r, uint64_t now_ns)
 bool interfaces_network_changed(struct interfaces *r)
 {
 	return r->watch && netif_watch_changed(r->watch);
+}
+
+bool interfaces_links_changed(struct interfaces *r)
+{
+	bool changed = r->links_changed;
+
+	r->links_changed = false;
+	return changed;
 }

@@ -48,6 +48,7 @@ struct interfaces {
 	const struct capture_plan **plans;  /* of each, for the workers */
 	struct capture_descriptor *scratch; /* one a worker */
 	uint64_t next_ns;
+	bool links_changed;
 };
 
 struct interfaces_numbers {
@@ -66,6 +67,8 @@ int interfaces_fd(const struct interfaces *r); /* readable when links change; -1
 void interfaces_step(struct interfaces *r, uint64_t now_ns);
 /* Did links, addresses or routes change since the last call, as of the last step? */
 bool interfaces_network_changed(struct interfaces *r);
+/* The same of links alone: a router may have many changes of routes a second, which rename nothing. */
+bool interfaces_links_changed(struct interfaces *r);
 void interfaces_get_numbers(struct interfaces *r, uint64_t now_ns, struct interfaces_numbers *numbers);
 
 /* Runs in the opener: ctx is the array of struct capture_config. */
