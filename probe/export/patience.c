@@ -167,7 +167,7 @@ static void wait_for_all(struct exporter *e, const struct clock_time *begun, uin
 
 void patience_for_the_end(struct exporter *e, const struct clock_time *now, void (*last)(struct exporter *e))
 {
-	uint64_t begun_ns = clock_monotonic_ns(), left_ns = deadline_left(e);
+	uint64_t begun_ns = clock_monotonic_ns(), left_ns = deadline_left(e), close_by_ns;
 	uint64_t most_ns = e->config.stop_ns < left_ns ? e->config.stop_ns : left_ns;
 
 	wait_for_all(e, now, begun_ns, most_ns, 0);
@@ -176,10 +176,7 @@ void patience_for_the_end(struct exporter *e, const struct clock_time *now, void
 		if (e->collectors[i].transport->ops->finish)
 			e->collectors[i].transport->ops->finish(e->collectors[i].transport);
 	wait_for_all(e, now, begun_ns, most_ns, GOODBYE_NS);
-	for (unsigned i = 0; i < e->n_collectors; i++) {
-		struct collector *c = &e->collectors[i];
-		bool stuck = c->transport->ops->idle && !c->transport->ops->idle(c->transport, 0);
-
-		collector_close(c, stuck ? 0 : clock_monotonic_ns() + CLOSE_NS);
-	}
+	close_by_ns = clock_monotonic_ns() + CLOSE_NS; /* all of them, one after the other */
+	for (unsigned i = 0; i < e->n_collectors; i++)
+		collector_close(&e->collectors[i], close_by_ns);
 }

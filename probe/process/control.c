@@ -264,7 +264,7 @@ void control_stop(struct control *r, int signal)
 	r->stopping = true;
 	if (!r->finishing) {
 		r->signal = signal;
-		atomic_store(&r->shared.exporting->cut_short, !r->live);
+		atomic_store(&r->shared.exporting->cut_short, signal && !r->live);
 	}
 	pidfile_end(r->pid_fd);
 	control_stop_workers(r);
@@ -441,7 +441,7 @@ static int control_verdict(struct control *r)
 	for (unsigned i = 0; i < stats.n_collectors; i++) {
 		const struct collector_stats *c = &stats.collectors[i];
 
-		if (r->live && !c->reliable && !c->is_file) /* was told when it happened */
+		if (r->live && !c->reliable && !(c->is_file && c->errors)) /* was told when it happened */
 			continue;
 		if (c->unnamed)
 			log_error("--collector %s: %s", c->url, collector_cause(c));

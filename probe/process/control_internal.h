@@ -67,6 +67,7 @@ void control_refresh(struct control *r);
 /* Without a configuration file: names and templates only.  What was refused is logged, too. */
 int control_reload(struct control *r, struct diag *diag);
 /* A second one ends the program at once. */
+/* signal: TERM or INT, which cuts a savefile short; 0: whoever runs it wants its end in good order. */
 void control_stop(struct control *r, int signal);
 
 #endif

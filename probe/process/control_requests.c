@@ -3,7 +3,6 @@
 
 #include <jansson.h>
 #include <stdio.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -204,7 +203,7 @@ static json_t *control_request_stop(struct control *r, const json_t *request, st
 	(void)request;
 	(void)diag;
 	if (!r->stopping) /* twice is no more than once: only a signal ends it at once */
-		control_stop(r, SIGTERM);
+		control_stop(r, 0);
 	return json_null();
 }
 
