@@ -7,6 +7,7 @@
 #ifndef PITOT_CAPTURE_H
 #define PITOT_CAPTURE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -32,6 +33,8 @@ struct capture_config {
 	const char *interface; /* live: its name; NULL for a savefile */
 	uint32_t ifindex;      /* exported ifIndex when not 0; else that of the system */
 	const char *path;      /* savefile; "-" is stdin */
+	const _Atomic bool
+		*stopped;      /* a pipe is waited for until somebody writes it; NULL: capture_stop() alone */
 	const int *link_types; /* savefiles: those that the caller decodes; none: any, as far as this step
 				  knows */
 	unsigned n_link_types;
@@ -51,7 +54,7 @@ struct capture_config {
 /* Totals since open, where the back end can know them. */
 struct capture_stats {
 	uint64_t kernel_dropped; /* frames that the kernel had no room for */
-	uint64_t filtered; /* frames that the filter rejected here (packets, octets on the wire) */
+	uint64_t filtered;	 /* frames that the filter rejected here (packets, octets on the wire) */
 	uint64_t filtered_octets;
 	bool filtered_unknown; /* it runs in the kernel, which does not count them */
 };

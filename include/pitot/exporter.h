@@ -96,6 +96,7 @@ struct collector_stats {
 	int last_error;		/* errno */
 	const char *last_cause; /* static text that says it better; NULL: strerror(last_error) does */
 	char reason[192];	/* and what says it best; "" none */
+	bool has_cause;		/* there was a last_cause, where it is in reason by now */
 	enum transport_state state;
 };
 

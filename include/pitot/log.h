@@ -31,6 +31,12 @@ struct log_config {
 	const char *journal_path, *syslog_path;
 };
 
+/*
+ * Lines of this thread go there from now on, as they are and however often, and nowhere else: to a process
+ * that may write.  NULL: to the log.
+ */
+void log_relay(void (*say)(void *ctx, enum log_level level, const char *text), void *ctx);
+
 /* Before the sandbox.  0, or negative errno and a sentence: the log that was asked for is not there. */
 int log_open(const struct log_config *config, struct diag *diag);
 void log_close(void);

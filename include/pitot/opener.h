@@ -14,6 +14,7 @@
 #ifndef PITOT_OPENER_H
 #define PITOT_OPENER_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -41,6 +42,7 @@ struct opener_file {
 };
 
 struct opener_config {
+	const char *name; /* of the process, at most 15 characters; NULL: pitot-opener */
 	unsigned n_captures;
 	/* Runs in the opener. */
 	int (*open_capture)(void *ctx, unsigned index, int group, struct opener_answer *answer,
@@ -61,10 +63,12 @@ int opener_start(struct opener **op, const struct opener_config *config, struct 
 void opener_stop(struct opener *o); /* NULL is fine */
 int opener_pid(const struct opener *o);
 /*
- * Answers are waited for only for a moment while urgent_fd (-1: none) is readable, and after until_ns
- * (monotonic). NULL is fine.
+ * Answers are waited for only for a moment while urgent_fd (-1: none) is readable, and after *until_ns
+ * (monotonic), which whoever ends the program may write at any time; NULL: no such word. NULL is fine.
  */
-void opener_hurry(struct opener *o, int urgent_fd, uint64_t until_ns);
+void opener_hurry(struct opener *o, int urgent_fd, const _Atomic uint64_t *until_ns);
+/* After a fork, in a process that has nothing to ask of it. */
+void opener_forget(struct opener *o);
 bool opener_has_ended(struct opener *o);	    /* somebody killed it; NULL: no */
 const char *opener_missing(const struct opener *o); /* layers of the sandbox that it lacks; "" for none */
 

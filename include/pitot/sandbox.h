@@ -1,12 +1,13 @@
 /*
  * sandbox: gives up what the process no longer needs, once everything is open.
  *
- * sandbox_enter() is for the whole process and must come before its threads are started: another user, no
- * capabilities, no way to gain any, no core dumps, no debugger; Landlock for paths and TCP ports, and a list
- * of system calls.  What the kernel or the build lacks is no error: sandbox_missing() says it.
+ * Each process enters its own, before its threads are started: another user, no capabilities, no way to gain
+ * any, no core dumps, no debugger; Landlock for paths and TCP ports, and a list of system calls.  What the
+ * kernel or the build lacks is no error: sandbox_missing() says it.
  *
- * sandbox_enter_metering() is for a thread that parses packets, at its start: it keeps what it has open and
- * can open nothing more - no socket, no file, no thread, no program.
+ * The process that parses packets keeps what it has open and can open nothing more, and cannot send or write:
+ * no socket, no file, no process, no program.  It enters its list of system calls last, by
+ * sandbox_enter_calls(), when its threads have been started.
  *
  * A thread of name resolution that is at work while sandbox_enter() runs gets the user, the system call list
  * and "no new privileges" with the others; it ends by itself with the answer.
@@ -26,8 +27,19 @@ enum sandbox_mode {
 	SANDBOX_LOG, /* a call that is not on the list is logged by the kernel and let through */
 };
 
+enum sandbox_role {
+	SANDBOX_CONTROL, /* starts the other ones again: what they may do is allowed to it, too */
+	SANDBOX_EXPORTING,
+	SANDBOX_METERING,
+	SANDBOX_METERING_LIBPCAP, /* libpcap gives its ring back by a call of its own when it is closed */
+	SANDBOX_ROLES
+};
+
 struct sandbox_config {
 	enum sandbox_mode mode;
+	enum sandbox_role role;
+	bool calls_later; /* the list of system calls comes by sandbox_enter_calls() */
+	bool for_all;	  /* compile the lists of all roles, for the processes that will be forked */
 	const char *user; /* USER[:GROUP], by name or number; NULL: root becomes "pitot", or "nobody" */
 	bool stay_root;	  /* root stays uid 0, without capabilities */
 	/* Files and directories that will be opened again, with everything below them; ended by NULL. */
@@ -45,11 +57,8 @@ struct sandbox;
 int sandbox_enter(struct sandbox **sp, const struct sandbox_config *config, struct diag *diag);
 void sandbox_free(struct sandbox *s); /* the memory; nothing is undone */
 
-/*
- * s may be NULL: nothing happens.  libpcap: it captures by libpcap, which gives its ring back by a call of its
- * own when it is closed.
- */
-int sandbox_enter_metering(const struct sandbox *s, bool libpcap, struct diag *diag);
+/* The list of system calls of a role that was compiled, for all threads that there are.  NULL: nothing. */
+int sandbox_enter_calls(const struct sandbox *s, enum sandbox_role role, struct diag *diag);
 
 const char *sandbox_report(const struct sandbox *s);  /* one line: what holds */
 const char *sandbox_missing(const struct sandbox *s); /* one line: what does not; "" when all does */

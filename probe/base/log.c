@@ -16,6 +16,11 @@ static const uint64_t again_ns = 10 * NS_PER_SEC; /* in which the same line is w
 
 static _Atomic int log_max = LOG_LEVEL_INFO; /* SIGHUP writes it while other threads read */
 
+static _Thread_local struct {
+	void (*say)(void *ctx, enum log_level level, const char *text);
+	void *ctx;
+} relay;
+
 /* Lines that were written not long ago, and how often they would have been written again since. */
 static struct log_recent {
 	char text[TEXT_MOST]; /* "" none */
@@ -137,6 +142,12 @@ void log_end(void)
 
 /* ---- lines */
 
+void log_relay(void (*say)(void *ctx, enum log_level level, const char *text), void *ctx)
+{
+	relay.say = say;
+	relay.ctx = ctx;
+}
+
 void log_write(enum log_level level, const char *fmt, ...)
 {
 	char text[TEXT_MOST], escaped[2 * TEXT_MOST];
@@ -147,6 +158,10 @@ void log_write(enum log_level level, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
+	if (relay.say) {
+		relay.say(relay.ctx, level, text);
+		return;
+	}
 	if (!recent_pass(level, text))
 		return;
 	log_escape(escaped, sizeof(escaped), text);

@@ -43,13 +43,18 @@ struct capture_savefile {
 	size_t arena_size;
 };
 
+static bool savefile_is_stopped(const struct capture_savefile *f)
+{
+	return atomic_load(&f->stopped) || (f->config.stopped && atomic_load(f->config.stopped));
+}
+
 /* libpcap cannot be called again after a short read: a pipe is waited for until it is no longer wanted. */
 static bool savefile_wait(struct capture_savefile *f)
 {
 	struct pollfd p = {.fd = f->source.fd, .events = POLLIN};
 
 	while (!f->source.is_file && poll(&p, 1, LOOK_MS) == 0)
-		if (atomic_load(&f->stopped))
+		if (savefile_is_stopped(f))
 			return false;
 	return true;
 }
@@ -197,7 +202,7 @@ static bool savefile_next(struct capture_savefile *f)
 		return true;
 	}
 	f->kept = NULL;
-	if (r == PCAP_ERROR_BREAK || atomic_load(&f->stopped))
+	if (r == PCAP_ERROR_BREAK || savefile_is_stopped(f))
 		f->ended = CAPTURE_E_END;
 	else if (!f->ended)
 		f->ended = diag_set(&f->why, -EBADMSG, "--read %s: after packet %llu: %s", f->base.name,

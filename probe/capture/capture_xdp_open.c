@@ -155,7 +155,8 @@ static int xdp_try_queue(struct xdp *x, struct xdp_queue *q, unsigned number, st
 		.bind_flags = (uint16_t)(XDP_USE_NEED_WAKEUP | (x->program.generic ? XDP_COPY : 0)),
 	};
 	size_t octets = (size_t)x->n_chunks * x->chunk_octets;
-	void *area = mmap(NULL, octets, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	/* shared: the kernel writes to these very pages, also when the process was forked meanwhile */
+	void *area = mmap(NULL, octets, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	int r;
 
 	if (area == MAP_FAILED)

@@ -37,6 +37,8 @@ static void confine_list_file(struct confine *c, const char *path, const char *o
 /* What is done with files after the start: each is listed for that, and for nothing else. */
 static int confine_list_files(struct confine *c, const struct config *config, struct diag *diag)
 {
+	unsigned n;
+
 	c->files = calloc(config->n_collectors + 3, sizeof(*c->files));
 	if (!c->files)
 		return diag_set(diag, -ENOMEM, "out of memory");
@@ -46,12 +48,15 @@ static int confine_list_files(struct confine *c, const struct config *config, st
 		confine_list_file(c, config->pidfile, "--pidfile", OPENER_REMOVES);
 	if (c->control_path[0])
 		confine_list_file(c, c->control_path, "--control", OPENER_REMOVES);
+	n = c->n_files;
 	for (unsigned i = 0; i < config->n_collectors; i++) {
 		const struct collector_config *to = &config->collectors[i];
 
 		if (to->transport == TRANSPORT_FILE && strcmp(to->path, "-"))
 			confine_list_file(c, to->path, "--collector", OPENER_FINISHES);
 	}
+	c->n_outputs = c->n_files - n;
+	c->n_files = n;
 	return 0;
 }
 
@@ -98,16 +103,24 @@ int confine_start_opener(struct confine *c, const struct config *config, struct 
 	if (opener.n_captures)
 		r = opener_start(&c->opener, &opener, diag);
 	opener.n_captures = 0;
+	opener.name = "pitot-files";
 	opener.files = c->files;
 	opener.n_files = c->n_files;
 	if (r == 0 && opener.n_files)
 		r = opener_start(&c->files_opener, &opener, diag);
+	opener.name = "pitot-outputs";
+	opener.files = c->files + c->n_files;
+	opener.n_files = c->n_outputs;
+	if (r == 0 && opener.n_files)
+		r = opener_start(&c->output_opener, &opener, diag);
 	return r;
 }
 
 static void confine_tell(const struct confine *c)
 {
-	const struct opener *opener = c->opener ? c->opener : c->files_opener;
+	const struct opener *opener = c->opener		? c->opener
+				      : c->files_opener ? c->files_opener
+							: c->output_opener;
 	const char *of_opener = opener ? opener_missing(opener) : "";
 
 	log_debug("sandbox: %s", sandbox_report(c->sandbox));
@@ -117,16 +130,25 @@ static void confine_tell(const struct confine *c)
 		log_warning("sandbox of the opener process: without %s", of_opener);
 }
 
-int confine_enter(struct confine *c, const struct config *config, struct diag *diag)
+/* Who exports connects, reads keys and writes its spool; control starts that process again. */
+static bool confine_exports(const struct config *config, enum sandbox_role role)
 {
-	const char *read_paths[8] = {NULL}, *write_paths[] = {config->spool_dir, NULL};
+	return role == SANDBOX_EXPORTING || (role == SANDBOX_CONTROL && config->n_interfaces > 0);
+}
+
+int confine_enter(struct confine *c, const struct config *config, enum sandbox_role role, struct diag *diag)
+{
+	const char *read_paths[8] = {NULL}, *write_paths[] = {NULL, NULL};
 	char config_directory[PATH_MAX];
 	/* an editor puts a new file in the old one's place, and SIGHUP reads that */
-	const char *const maybe[] = {confine_directory(config_directory, config->config_path), config->tls_ca,
-				     config->tls_cert, config->tls_key};
+	const char *const of_control = confine_directory(config_directory, config->config_path);
+	const char *const keys[] = {config->tls_ca, config->tls_cert, config->tls_key};
 	uint16_t ports[PORTS_MAX];
 	struct sandbox_config sandbox = {
 		.mode = (enum sandbox_mode)config->sandbox,
+		.role = role,
+		.calls_later = role == SANDBOX_METERING || role == SANDBOX_METERING_LIBPCAP,
+		.for_all = role == SANDBOX_CONTROL && config->n_interfaces > 0,
 		.user = config->user,
 		.stay_root = config->stay_root,
 		.read_paths = read_paths,
@@ -134,17 +156,22 @@ int confine_enter(struct confine *c, const struct config *config, struct diag *d
 		.tcp_ports = ports,
 		.tcp_source_port = config->source_port,
 	};
+	bool exports = confine_exports(config, role);
 	unsigned n = 0;
 	int r;
 
-	for (unsigned i = 0; i < sizeof(maybe) / sizeof(*maybe); i++)
-		if (maybe[i])
-			read_paths[n++] = maybe[i];
-	for (unsigned i = 0; i < config->n_collectors && sandbox.n_tcp_ports < PORTS_MAX; i++)
+	if (role == SANDBOX_CONTROL && of_control)
+		read_paths[n++] = of_control;
+	for (unsigned i = 0; exports && i < sizeof(keys) / sizeof(*keys); i++)
+		if (keys[i])
+			read_paths[n++] = keys[i];
+	if (exports)
+		write_paths[0] = config->spool_dir;
+	for (unsigned i = 0; exports && i < config->n_collectors && sandbox.n_tcp_ports < PORTS_MAX; i++)
 		if (confine_is_tcp(config->collectors[i].transport))
 			ports[sandbox.n_tcp_ports++] = config->collectors[i].port;
 	r = sandbox_enter(&c->sandbox, &sandbox, diag);
-	if (r == 0)
+	if (r == 0 && role == SANDBOX_CONTROL)
 		confine_tell(c);
 	return r;
 }
@@ -153,6 +180,7 @@ void confine_deinit(struct confine *c)
 {
 	opener_stop(c->opener);
 	opener_stop(c->files_opener);
+	opener_stop(c->output_opener);
 	sandbox_free(c->sandbox);
 	free(c->files);
 	*c = (struct confine){0};

@@ -11,24 +11,28 @@
 
 struct confine {
 	/*
-	 * Two of them, so that a file system that hangs does not keep an interface from being opened again,
-	 * and neither has what the other needs.  NULL: there is nothing for it to do.
+	 * Three of them, so that a file system that hangs does not keep an interface from being opened again,
+	 * and none has what another needs.  NULL: there is nothing for it to do.
 	 */
-	struct opener *opener; /* of interfaces */
-	struct opener *files_opener;
+	struct opener *opener;	      /* of interfaces */
+	struct opener *files_opener;  /* of statistics, the pid file, the control socket */
+	struct opener *output_opener; /* of collectors that are files: the exporting process's */
 	struct sandbox *sandbox;
 	char control_path[4096];   /* of the control socket; "" none */
 	unsigned user;		   /* whom the process becomes */
-	struct opener_file *files; /* the latter's */
-	unsigned n_files;
+	struct opener_file *files; /* first the n_files of the second, then the n_outputs of the third */
+	unsigned n_files, n_outputs;
 };
 
 /* Forks the openers, as far as there is anything for them to do: before threads and before anything is
  * secret. */
 int confine_start_opener(struct confine *c, const struct config *config, struct capture_config *captures,
 			 struct diag *diag);
-/* Everything is open: gives up the rest, and logs what holds and what is missing. */
-int confine_enter(struct confine *c, const struct config *config, struct diag *diag);
+/*
+ * Everything is open: a process gives up the rest; control logs what holds and what is missing.  A metering
+ * process enters its list of system calls later, by sandbox_enter_calls().
+ */
+int confine_enter(struct confine *c, const struct config *config, enum sandbox_role role, struct diag *diag);
 void confine_deinit(struct confine *c);
 
 #endif

@@ -18,7 +18,7 @@
 #include "report.h"
 #include "statistics.h"
 
-enum { WAIT_MS = 200 };
+enum { WAIT_MS = 50 };
 
 static const uint64_t hung_ns = 2 * NS_PER_SEC;
 /* After --stop-timeout: for metering threads, whose records nobody takes any more, and for the exporting
@@ -56,6 +56,18 @@ static void control_own_flows(struct control *r)
 		r->own = own;
 }
 
+/* Published numbers hold no addresses. */
+static void control_take_exporting(const struct control *r, struct exporting_stats *stats)
+{
+	published_get(&r->shared.exporting->numbers, stats);
+	if (stats->n_collectors > r->config->n_collectors || stats->n_collectors > EXPORTING_COLLECTORS_MAX)
+		stats->n_collectors = 0; /* not written by a process of ours */
+	for (unsigned i = 0; i < stats->n_collectors; i++) {
+		stats->collectors[i].url = r->config->collectors[i].url;
+		stats->collectors[i].reason[sizeof(stats->collectors[i].reason) - 1] = '\0';
+	}
+}
+
 /*
  * All numbers at one moment.  Records that the exporting process has counted were counted by the metering
  * process before, but may not be published yet: it waits for room in the middle of a batch.
@@ -67,7 +79,7 @@ void control_take(struct control *r, struct report *report, struct ledger *ledge
 	*report = (struct report){.final = final, .duration_ns = now_ns - r->start.monotonic_ns};
 	interfaces_get_numbers(&r->interfaces, now_ns, &report->interfaces);
 	for (;;) {
-		published_get(&r->shared.exporting->numbers, &report->exporting);
+		control_take_exporting(r, &report->exporting);
 		shared_sum_metering(&r->shared, &report->metering);
 		ledger_take(ledger, report);
 		if (ledger->balanced || final || clock_monotonic_ns() >= end_ns)
@@ -108,24 +120,10 @@ static void control_stop_workers(struct control *r)
 		r->stop_by_ns = clock_monotonic_ns() + r->config->stop_ns;
 		atomic_store(&r->shared.exporting->stop_by_ns, r->stop_by_ns);
 		gate_wake(&r->shared.exporting->gate);
-		opener_hurry(r->confine.opener, -1, r->stop_by_ns);
-		opener_hurry(r->confine.files_opener, -1, r->stop_by_ns);
+		atomic_store(&r->shared.control->stop, true);
 	}
 	for (unsigned i = 0; i < r->n_workers; i++)
 		command_tell_stop(&r->shared.to_metering[i], &(struct command_none){0});
-	if (r->feed)
-		file_reader_stop(r->feed);
-}
-
-/* A metering process that ended by itself: of interfaces that is a failure, and ends all. */
-static void control_check_workers(struct control *r)
-{
-	bool ended = false;
-
-	for (unsigned i = 0; i < r->n_workers; i++)
-		ended = ended || atomic_load(&r->shared.metering[i].done);
-	if (r->live && ended)
-		control_stop_workers(r);
 }
 
 /* One that hangs is not waited for after it was told to stop: others want to have their records sent. */
@@ -149,6 +147,40 @@ static bool control_all_done(struct control *r)
 		if (!atomic_load(&r->shared.metering[i].done) && !control_is_lost(r, i, now_ns))
 			return false;
 	return true;
+}
+
+/* A metering thread that ended by itself: of interfaces that is a failure, and ends all. */
+static void control_check_workers(struct control *r)
+{
+	for (unsigned i = 0; r->live && !r->stop_by_ns && i < r->n_workers; i++)
+		if (atomic_load(&r->shared.metering[i].done))
+			control_stop_workers(r);
+}
+
+/* A process that ended in the middle of its work: that is a failure, and ends all. */
+static void control_say_dead(struct control *r, const struct child *c)
+{
+	char how[64];
+
+	child_describe_end(c, how, sizeof(how));
+	shared_hear(&r->shared);
+	log_error("the process %s has ended: %s", c->name, how);
+	r->failed = true;
+	control_stop_workers(r);
+}
+
+static void control_check_children(struct control *r)
+{
+	if (r->metering.pid && child_look(&r->metering) == CHILD_ENDED && !control_all_done(r)) {
+		control_say_dead(r, &r->metering);
+		for (unsigned i = 0; i < r->n_workers; i++)
+			atomic_store(&r->shared.metering[i].done, true);
+	}
+	if (r->exporting.pid && child_look(&r->exporting) == CHILD_ENDED &&
+	    !atomic_load(&r->shared.exporting->ended)) {
+		control_say_dead(r, &r->exporting);
+		atomic_store(&r->shared.exporting->ended, true);
+	}
 }
 
 /* A program of which one thread hangs is not alive, whatever the others do. */
@@ -273,8 +305,7 @@ void control_stop(struct control *r, int signal)
 /* Until something of the first n happens: a signal, an end, news of interfaces. */
 static void control_sleep(const struct control *r, unsigned n)
 {
-	struct pollfd fds[3 + CONTROL_POLLS] = {{.fd = r->signal_fd, .events = POLLIN},
-						{.fd = r->done_fd, .events = POLLIN},
+	struct pollfd fds[2 + CONTROL_POLLS] = {{.fd = r->signal_fd, .events = POLLIN},
 						{.fd = interfaces_fd(&r->interfaces), .events = POLLIN}};
 	nfds_t clients = control_socket_polls(r->socket, fds + n);
 
@@ -292,9 +323,12 @@ static void control_check_openers(struct control *r)
 	}
 	if (!r->files_opener_ended && opener_has_ended(r->confine.files_opener)) {
 		log_error("the process pitot-files has ended: %s; start pitot again",
-			  r->config->stats_path ? "no statistics can be written, and output files stay .part"
-						: "output files stay .part, and the pid file stays");
+			  r->config->stats_path ? "no statistics can be written" : "the pid file stays");
 		r->files_opener_ended = true;
+	}
+	if (!r->output_opener_ended && opener_has_ended(r->confine.output_opener)) {
+		log_error("the process pitot-outputs has ended: output files stay .part; start pitot again");
+		r->output_opener_ended = true;
 	}
 }
 
@@ -315,6 +349,8 @@ static void control_hear(struct control *r, struct diag *diag)
 	for (int s = daemon_next_signal(r->signal_fd); s; s = daemon_next_signal(r->signal_fd)) {
 		if (s == SIGUSR1)
 			control_report(r, false);
+		else if (s == SIGCHLD)
+			continue; /* it is looked at anyway */
 		else if (s != SIGHUP)
 			control_stop(r, s);
 		else if (r->finishing)
@@ -328,19 +364,20 @@ static void control_hear(struct control *r, struct diag *diag)
 static void control_wait(struct control *r)
 {
 	while (!control_all_done(r)) {
-		uint64_t drained, now_ns;
 		struct diag diag = {""};
+		uint64_t now_ns;
 
-		control_sleep(r, 3);
+		control_sleep(r, 2);
 		now_ns = clock_monotonic_ns();
 		interfaces_step(&r->interfaces, now_ns);
 		if (interfaces_network_changed(&r->interfaces) || r->names_untold)
 			control_follow_network(r, false);
 		control_alive(r, now_ns);
+		shared_hear(&r->shared);
 		log_tick(now_ns);
 		control_check_openers(r);
-		if (read(r->done_fd, &drained, sizeof(drained)) > 0)
-			control_check_workers(r);
+		control_check_children(r);
+		control_check_workers(r);
 		control_own_flows(r);
 		control_socket_step(r->socket, now_ns);
 		control_report_often(r, now_ns);
@@ -357,24 +394,24 @@ static void control_finish(struct control *r)
 	pidfile_end(r->pid_fd);
 	command_tell_finish(&r->shared.to_exporting, &(struct command_none){0});
 	while (!atomic_load(&r->shared.exporting->ended)) {
-		uint64_t drained, now_ns;
+		uint64_t now_ns;
 
-		control_sleep(r, 2);
+		control_sleep(r, 1);
 		now_ns = clock_monotonic_ns();
 		control_socket_step(r->socket, now_ns);
 		control_alive(r, now_ns);
+		shared_hear(&r->shared);
 		log_tick(now_ns);
-		if (read(r->done_fd, &drained, sizeof(drained)) < 0 && errno != EAGAIN)
-			break;
+		control_check_children(r);
 		control_report_often(r, now_ns);
 		control_hear(r, &diag);
 		if (r->stop_by_ns && now_ns >= r->stop_by_ns + too_late_ns) {
-			log_error("the exporting thread does not end: what it has is lost");
+			log_error("the exporting process does not end: what it has is lost");
 			r->lost = true;
 			return;
 		}
 	}
-	exporting_join(r->exporting);
+	shared_hear(&r->shared);
 }
 
 /*
@@ -383,7 +420,7 @@ static void control_finish(struct control *r)
  */
 static bool control_refused(const struct collector_stats *c)
 {
-	if (!c->errors || c->reliable || c->is_file || c->last_cause)
+	if (!c->errors || c->reliable || c->is_file || c->has_cause)
 		return false;
 	if (c->last_error == ECONNREFUSED)
 		log_error("--collector %s refused %llu datagram%s (%s): nobody listens there; %llu flow "
@@ -437,7 +474,7 @@ static int control_verdict(struct control *r)
 	struct exporting_stats stats;
 	int status = 0;
 
-	published_get(&r->shared.exporting->numbers, &stats);
+	control_take_exporting(r, &stats);
 	for (unsigned i = 0; i < stats.n_collectors; i++) {
 		const struct collector_stats *c = &stats.collectors[i];
 
@@ -455,21 +492,14 @@ static int control_verdict(struct control *r)
 
 static int control_measure(struct control *r, struct diag *diag)
 {
-	int status = 0, ret;
+	int status = 0, ret = watch_init(&r->watch, r->n_workers, clock_monotonic_ns());
 
-	ret = watch_init(&r->watch, r->n_workers, clock_monotonic_ns());
 	if (ret < 0)
 		return diag_set(diag, ret, "out of memory");
 	control_own_flows(r);
-	ret = exporting_start(r->exporting, diag);
-	for (unsigned i = 0; ret == 0 && i < r->n_workers; i++) {
-		metering_set_sandbox(r->workers[i], r->confine.sandbox);
-		ret = metering_start(r->workers[i], diag);
-	}
-	if (ret < 0)
-		return ret;
-	opener_hurry(r->confine.opener, r->stop_fd, UINT64_MAX);
-	opener_hurry(r->confine.files_opener, r->stop_fd, UINT64_MAX);
+	roles_go(r);
+	opener_hurry(r->confine.opener, r->stop_fd, &r->shared.exporting->stop_by_ns);
+	opener_hurry(r->confine.files_opener, r->stop_fd, &r->shared.exporting->stop_by_ns);
 	daemon_ready();
 	if (r->config->daemon || r->config->log >= CONFIG_LOG_SYSLOG)
 		log_divert();
@@ -478,23 +508,18 @@ static int control_measure(struct control *r, struct diag *diag)
 		announce_start(r->config);
 	control_wait(r);
 	service_stopping(&r->service);
+	shared_hear(&r->shared);
 	for (unsigned i = 0; i < r->n_workers; i++) {
-		ret = atomic_load(&r->shared.metering[i].done) ? metering_join(r->workers[i], diag) : 0;
-		if (ret < 0) {
-			log_error("%s", diag->text);
+		if (atomic_load(&r->shared.metering[i].result) < 0) {
+			log_error("%.*s", (int)sizeof(struct diag) - 1, r->shared.metering[i].why.text);
 			status = 1;
 		}
 	}
 	control_finish(r);
-	status |= control_report(r, !r->lost);
-	if (control_verdict(r))
-		status = 1;
-	if (r->lost) { /* a thread still uses what would be taken down */
-		control_remove_pidfile(r);
-		log_end();
-		daemon_abandon(1);
-	}
-	return status;
+	child_end(&r->metering);
+	child_end(&r->exporting);
+	status |= control_report(r, !r->lost && !r->failed) | r->lost | r->failed;
+	return control_verdict(r) ? 1 : status;
 }
 
 static void control_close_socket(struct control *r)
@@ -514,8 +539,8 @@ static void control_close(struct control *r)
 	for (unsigned i = 0; r->workers && i < r->n_workers; i++)
 		metering_free(r->workers[i]);
 	file_reader_free(r->feed);
-	exporting_free(r->exporting);
-	exporter_free(r->exporter);
+	child_end(&r->metering);
+	child_end(&r->exporting);
 	control_remove_pidfile(r);
 	if (r->pid_fd >= 0)
 		close(r->pid_fd);
@@ -528,8 +553,6 @@ static void control_close(struct control *r)
 		close(r->signal_fd);
 	if (r->stop_fd >= 0)
 		close(r->stop_fd);
-	if (r->done_fd >= 0)
-		close(r->done_fd);
 	shared_free(&r->shared);
 	watch_deinit(&r->watch);
 	free(r->workers);
@@ -557,7 +580,6 @@ int control_run(const struct config *config, int argc, char **argv)
 			    .pid_fd = -1,
 			    .signal_fd = -1,
 			    .stop_fd = -1,
-			    .done_fd = -1,
 			    .service = {.fd = -1}};
 	struct diag diag = {""};
 	int ret = 0;

@@ -2,6 +2,7 @@
 #ifndef CONTROL_INTERNAL_H
 #define CONTROL_INTERNAL_H
 
+#include "child.h"
 #include "confine.h"
 #include "exporting.h"
 #include "service.h"
@@ -31,17 +32,18 @@ struct control {
 	bool names_untold;	     /* the exporting process was not told of them yet */
 	struct metering **workers;
 	unsigned n_workers;
-	struct exporter *exporter;
-	struct exporting *exporting;
+	bool has_ethernet, tells_direction; /* of all captures */
+	struct child metering, exporting;
 	struct own_flows own;
-	int signal_fd, stop_fd, done_fd;
+	int signal_fd, stop_fd;
 	int pid_fd;	     /* of --pidfile, once it was written */
 	uint64_t stop_by_ns; /* when all has to be over; 0: nobody asked */
 	int signal;	     /* TERM or INT that ended it; 0 none */
 	bool stopping;	     /* by TERM or INT */
+	bool failed;	     /* a process ended in the middle of its work */
 	struct reload reload;
 	struct confine confine;
-	bool opener_ended, files_opener_ended; /* that was told */
+	bool opener_ended, files_opener_ended, output_opener_ended; /* that was told */
 	struct interfaces interfaces;
 	struct service service;
 	struct watch watch;
@@ -57,6 +59,16 @@ struct control {
 
 /* Captures, then collectors, then whatever has to be given up.  0, or negative errno and a sentence. */
 int setup_open(struct control *r, struct diag *diag);
+
+/* The exporting process's, of the configuration. */
+int setup_exporter(struct control *r, struct exporter **exporter, struct diag *diag);
+/*
+ * roles.c: forks the exporting and the metering process, and waits until each is ready to begin; afterwards
+ * control has nothing that is theirs.
+ */
+int roles_start(struct control *r, struct diag *diag);
+/* All are ready: packets are read from now on. */
+void roles_go(struct control *r);
 
 /* The ledger of this moment; report must live as long as it. */
 void control_take(struct control *r, struct report *report, struct ledger *ledger, bool final);

@@ -24,11 +24,16 @@ int daemon_open_standard(void);
 int daemon_fork(struct diag *diag);
 /* Everything is open: the parent may leave, and the standard streams go to /dev/null. */
 void daemon_ready(void);
+/* In a process that was forked meanwhile: it does not say that it is ready. */
+void daemon_forget(void);
+/* The standard streams go to /dev/null. */
+void daemon_leave_terminal(void);
 
 /* Lets the process have that many files open, as far as the system allows it; never fewer than before. */
 void daemon_allow_files(uint64_t n);
 
-/* Blocks the signals that the program answers and returns a descriptor to read them from. */
+/* Blocks the signals that the program answers, SIGCHLD among them, and returns a descriptor to read them
+ * from. */
 int daemon_signals(struct diag *diag);
 /* A descriptor that can be polled, and is not read: TERM or INT waits to be read from the other one.  -1:
  * none. */

@@ -2,11 +2,9 @@
 #include "exporting.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "mailbox.h"
 #include "pace.h"
@@ -28,8 +26,6 @@ struct exporting {
 	struct mailbox mailbox;
 	struct ring_reader *rings; /* of each metering thread */
 	unsigned n_rings;
-	pthread_t thread;
-	bool started;
 	bool finish; /* nothing comes any more */
 	uint32_t rate;
 	uint64_t facts_ns; /* when the metering processes' numbers are looked at next */
@@ -57,6 +53,17 @@ static unsigned exporting_collectors(const struct exporting *e)
 	return n < EXPORTING_COLLECTORS_MAX ? n : EXPORTING_COLLECTORS_MAX;
 }
 
+/* Without addresses, which say nothing in another process. */
+static void exporting_get_collector(const struct exporting *e, unsigned i, struct collector_stats *c)
+{
+	exporter_get_collector_stats(e->exporter, i, c);
+	c->url = NULL;
+	c->has_cause = c->last_cause != NULL;
+	if (c->last_cause && !c->reason[0])
+		snprintf(c->reason, sizeof(c->reason), "%s", c->last_cause);
+	c->last_cause = NULL;
+}
+
 /* The sizes are those of what there is: most programs have one collector. */
 static void exporting_publish(struct exporting *e)
 {
@@ -65,7 +72,7 @@ static void exporting_publish(struct exporting *e)
 	exporter_get_stats(e->exporter, &e->stats.exporter);
 	e->stats.n_collectors = n;
 	for (unsigned i = 0; i < n; i++)
-		exporter_get_collector_stats(e->exporter, i, &e->stats.collectors[i]);
+		exporting_get_collector(e, i, &e->stats.collectors[i]);
 	published_put_part(&e->shared->numbers, &e->stats,
 			   offsetof(struct exporting_stats, collectors) + n * sizeof(*e->stats.collectors));
 }
@@ -368,12 +375,10 @@ static void exporting_tick(struct exporting *e, const struct clock_time *now)
 	exporting_tell(e, now);
 }
 
-static void *exporting_main(void *arg)
+void exporting_run(struct exporting *e)
 {
-	struct exporting *e = arg;
 	struct clock_time now = clock_now();
 	uint64_t next_tick_ns = 0;
-	const uint64_t one = 1;
 
 	e->start_ns = now.monotonic_ns;
 	for (;;) {
@@ -407,24 +412,4 @@ static void *exporting_main(void *arg)
 	exporter_finish(e->exporter, &now);
 	exporting_publish(e);
 	atomic_store(&e->shared->ended, true);
-	if (e->config.done_fd >= 0 && write(e->config.done_fd, &one, sizeof(one)) < 0)
-		return NULL; /* it is full: whoever waits is awake */
-	return NULL;
-}
-
-int exporting_start(struct exporting *e, struct diag *diag)
-{
-	int r = pthread_create(&e->thread, NULL, exporting_main, e);
-
-	if (r)
-		return diag_set(diag, -r, "exporting process: cannot start its thread: %s", strerror(r));
-	e->started = true;
-	return 0;
-}
-
-void exporting_join(struct exporting *e)
-{
-	if (e->started)
-		pthread_join(e->thread, NULL);
-	e->started = false;
 }

@@ -9,7 +9,6 @@
 #ifndef EXPORTING_H
 #define EXPORTING_H
 
-#include <pthread.h>
 #include <stdbool.h>
 
 #include "mailbox.h"
@@ -30,14 +29,12 @@ struct exporting_config {
 			    */
 	uint64_t first_facts_ns; /* monotonic: when collectors are first told what the metering processes
 				    count */
-	int done_fd;		 /* an eventfd that is written to at the end; -1: nobody waits */
 };
 
 int exporting_new(struct exporting **ep, struct exporter *exporter, const struct exporting_config *config,
 		  struct diag *diag);
-int exporting_start(struct exporting *e, struct diag *diag);
-/* Waits for the end of the thread, which COMMAND_FINISH brings about. */
-void exporting_join(struct exporting *e);
+/* The process's life, until COMMAND_FINISH and what is left then. */
+void exporting_run(struct exporting *e);
 void exporting_free(struct exporting *e);
 
 #endif

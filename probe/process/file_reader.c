@@ -458,9 +458,3 @@ int file_reader_next(struct file_reader *f, unsigned reader, struct packet **pac
 		waited = true;
 	}
 }
-
-void file_reader_stop(struct file_reader *f)
-{
-	for (unsigned i = 0; i < f->n_captures; i++)
-		capture_stop(f->captures[i]);
-}

@@ -55,7 +55,4 @@ enum { FILE_READER_E_END = 1 };
 int file_reader_next(struct file_reader *f, unsigned reader, struct packet **packets, unsigned *n,
 		     struct diag *diag);
 
-/* What is waited for at pipes is no longer wanted.  Any thread. */
-void file_reader_stop(struct file_reader *f);
-
 #endif

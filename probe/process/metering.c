@@ -44,6 +44,8 @@ static struct flow_record *metering_wait_for_room(struct metering *w)
 			return slot;
 		}
 		gate_sleep(&w->shared->room, NS_PER_MSEC);
+		if (atomic_load(&w->config.shared->exporting->ended))
+			return NULL; /* nobody will make room */
 	}
 }
 
@@ -279,12 +281,6 @@ static void metering_wait(struct metering *w)
 	poll(fds, n, WAIT_MS);
 }
 
-void metering_wake_control(const struct metering *w)
-{
-	if (write(w->config.done_fd, &(uint64_t){1}, sizeof(uint64_t)) < 0)
-		return; /* it looks from time to time all the same */
-}
-
 struct capture_stats metering_place_totals(const struct metering_place *p)
 {
 	struct capture_stats sum = p->before, c = {0};
@@ -299,7 +295,7 @@ struct capture_stats metering_place_totals(const struct metering_place *p)
 }
 
 /* The interface is gone, and nothing of it is left to be metered. */
-static void metering_let_go(struct metering *w, struct metering_place *p)
+static void metering_let_go(struct metering_place *p)
 {
 	p->before = metering_place_totals(p);
 	capture_close(p->capture);
@@ -307,7 +303,6 @@ static void metering_let_go(struct metering *w, struct metering_place *p)
 	p->capture = NULL;
 	p->decoder = NULL;
 	atomic_store(&p->shared->taken, false);
-	metering_wake_control(w);
 }
 
 /* One batch from every interface. */
@@ -327,7 +322,7 @@ static int metering_read_interfaces(struct metering *w)
 		if (r < 0)
 			return r;
 		if (r == CAPTURE_E_GONE)
-			metering_let_go(w, p);
+			metering_let_go(p);
 		if (r > 0 || w->batch.n == 0)
 			continue;
 		frames += w->batch.n;
@@ -369,7 +364,7 @@ static int metering_drain(struct metering *w)
 	return r < 0 ? r : 0;
 }
 
-static bool metering_uses_libpcap(const struct metering *w)
+bool metering_uses_libpcap(const struct metering *w)
 {
 	for (unsigned i = 0; i < w->n_places; i++)
 		if (w->places[i].capture && w->places[i].capture->ops == &capture_pcap_ops)
@@ -377,28 +372,15 @@ static bool metering_uses_libpcap(const struct metering *w)
 	return false;
 }
 
-/* Before the sandbox, which would not let it. */
-static void metering_bind(struct metering *w)
-{
-	cpu_set_t set;
-
-	if (w->config.cpu < 0)
-		return;
-	CPU_ZERO(&set);
-	CPU_SET((unsigned)w->config.cpu, &set);
-	if (sched_setaffinity(0, sizeof(set), &set) < 0)
-		log_warning("--cpus: metering thread %u cannot be bound to processor %d: %s",
-			    w->config.number, w->config.cpu, strerror(errno));
-}
-
 static void *metering_main(void *arg)
 {
 	struct metering *w = arg;
-	int r;
+	int r = 0;
 
-	metering_bind(w);
-	r = sandbox_enter_metering(w->sandbox, metering_uses_libpcap(w), &w->why);
-
+	while (w->config.go && !atomic_load(w->config.go))
+		poll(NULL, 0, 1);
+	if (w->config.speaks)
+		shared_speak(&w->speaker, &w->shared->lines);
 	while (r == 0 && !w->stop) {
 		mailbox_run(&w->mailbox, w);
 		atomic_fetch_add_explicit(&w->shared->turns, 1, memory_order_relaxed);
@@ -414,14 +396,26 @@ static void *metering_main(void *arg)
 	ring_publish(&w->records);
 	gate_wake(w->consumer);
 	w->result = r < 0 ? r : 0;
+	w->shared->why = w->why;
+	atomic_store(&w->shared->result, w->result);
 	atomic_store(&w->shared->done, true);
-	metering_wake_control(w);
 	return NULL;
 }
 
-void metering_set_sandbox(struct metering *w, const struct sandbox *sandbox)
+/* The processor that it is to run on, before its thread may do nothing of the kind any more. */
+static void metering_bind(struct metering *w)
 {
-	w->sandbox = sandbox;
+	cpu_set_t set;
+	int r;
+
+	if (w->config.cpu < 0)
+		return;
+	CPU_ZERO(&set);
+	CPU_SET((unsigned)w->config.cpu, &set);
+	r = pthread_setaffinity_np(w->thread, sizeof(set), &set);
+	if (r)
+		log_warning("--cpus: metering thread %u cannot be bound to processor %d: %s",
+			    w->config.number, w->config.cpu, strerror(r));
 }
 
 int metering_start(struct metering *w, struct diag *diag)
@@ -431,6 +425,7 @@ int metering_start(struct metering *w, struct diag *diag)
 	if (r)
 		return diag_set(diag, -r, "metering process: cannot start its thread: %s", strerror(r));
 	w->started = true;
+	metering_bind(w);
 	return 0;
 }
 

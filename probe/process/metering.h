@@ -32,9 +32,9 @@ struct metering_config {
 	bool track_fragments;		/* live; a feed tracks its own */
 	uint32_t max_fragments;
 	uint64_t fragment_timeout_ns;
-	int cpu;     /* to bind the thread to; -1: none */
-	int done_fd; /* an eventfd that is written to when the thread ends, and when an interface comes or
-			goes */
+	int cpu;		/* to bind the thread to; -1: none */
+	bool speaks;		/* to control, which writes the log */
+	const _Atomic bool *go; /* its thread waits for this; NULL: for nothing */
 };
 
 struct metering;
@@ -50,8 +50,8 @@ void metering_free(struct metering *w);
 int metering_set_capture(struct metering *w, unsigned place, struct capture *c, struct diag *diag);
 const struct capture *metering_capture(const struct metering *w, unsigned place); /* before the start, too */
 
-/* What its thread enters when it starts; NULL: nothing. */
-void metering_set_sandbox(struct metering *w, const struct sandbox *sandbox);
+/* Does it capture by libpcap?  Its list of system calls is another one. */
+bool metering_uses_libpcap(const struct metering *w);
 
 int metering_start(struct metering *w, struct diag *diag);
 /* Waits for its end, which COMMAND_STOP brings about, or the end of the files.

@@ -77,7 +77,6 @@ int metering_on_adopt(struct metering *w, const struct command_adopt *a, struct 
 	r = metering_adopt(w, a->place, &socket);
 	/* last: until then it is given, and after it taken or left */
 	atomic_fetch_add(&w->places[a->place].shared->answered, 1);
-	metering_wake_control(w);
 	return r;
 }
 

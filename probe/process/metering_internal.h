@@ -42,7 +42,7 @@ struct metering {
 	pthread_t thread;
 	bool started;
 	bool stop;
-	const struct sandbox *sandbox;
+	struct shared_speaker speaker;
 	bool may_wait; /* for room in the ring: savefiles, and the flush at the end */
 	int result;
 	struct diag why;
@@ -58,7 +58,5 @@ struct metering {
 void metering_publish_numbers(struct metering *w, bool now);
 /* What the captures of a place have counted so far, earlier ones too. */
 struct capture_stats metering_place_totals(const struct metering_place *p);
-/* Whoever waits for something of this thread looks. */
-void metering_wake_control(const struct metering *w);
 
 #endif

@@ -249,6 +249,7 @@ static int metrics_child(const struct metrics_config *config, int listener, int 
 {
 	static const char *const nothing[] = {NULL};
 	struct sandbox_config sandbox = {.mode = config->sandbox ? SANDBOX_ON : SANDBOX_OFF,
+					 .role = SANDBOX_EXPORTING,
 					 .user = config->user,
 					 .stay_root = config->stay_root,
 					 .read_paths = nothing,

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -136,9 +135,39 @@ static int setup_shared(struct control *r, struct diag *diag)
 		.ring_records = r->live ? c->queue_records : QUEUE_OFFLINE,
 	};
 
+	int ret;
+
 	r->layout = setup_layout(c);
 	config.record_size = r->layout.record_size;
-	return shared_new(&r->shared, &config, diag);
+	ret = shared_new(&r->shared, &config, diag);
+	for (unsigned i = 0; ret == 0 && i < r->n_captures; i++)
+		r->captures[i].stopped = &r->shared.control->stop;
+	return ret;
+}
+
+static bool setup_has_ethernet(const struct control *r)
+{
+	for (unsigned i = 0; i < r->n_captures; i++) {
+		const struct capture *c =
+			r->live ? metering_capture(r->workers[0], i) : file_reader_file(r->feed, i);
+
+		/* of one that is waited for it is not known */
+		if (!c || c->link_type == 1 || c->also_ethernet)
+			return true;
+	}
+	return false;
+}
+
+/* Where it is not known flowDirection is left out: it has no value for that. */
+static bool setup_tells_direction(const struct control *r)
+{
+	for (unsigned i = 0; r->live && i < r->n_captures; i++) {
+		const struct capture *c = metering_capture(r->workers[0], i);
+
+		if (c && !c->tells_direction)
+			return false;
+	}
+	return r->live;
 }
 
 /*
@@ -180,7 +209,8 @@ static int setup_workers(struct control *r, struct diag *diag)
 		.track_fragments = r->live && !c->no_fragment_tracking,
 		.max_fragments = c->max_fragments,
 		.fragment_timeout_ns = c->fragment_timeout_ns,
-		.done_fd = r->done_fd,
+		.speaks = true,
+		.go = &r->shared.control->go,
 	};
 	int ret = hash_seed_random(&w.table.seed);
 
@@ -207,32 +237,11 @@ static int setup_workers(struct control *r, struct diag *diag)
 	}
 	if (ret == 0 && r->live)
 		ret = interfaces_open(&r->interfaces, r->workers, c->wait, diag);
-	return ret;
-}
-
-static bool setup_has_ethernet(const struct control *r)
-{
-	for (unsigned i = 0; i < r->n_captures; i++) {
-		const struct capture *c =
-			r->live ? metering_capture(r->workers[0], i) : file_reader_file(r->feed, i);
-
-		/* of one that is waited for it is not known */
-		if (!c || c->link_type == 1 || c->also_ethernet)
-			return true;
-	}
-	return false;
-}
-
-/* Where it is not known flowDirection is left out: it has no value for that. */
-static bool setup_tells_direction(const struct control *r)
-{
-	for (unsigned i = 0; r->live && i < r->n_captures; i++) {
-		const struct capture *c = metering_capture(r->workers[0], i);
-
-		if (c && !c->tells_direction)
-			return false;
-	}
-	return r->live;
+	if (ret < 0)
+		return ret;
+	r->has_ethernet = setup_has_ethernet(r);
+	r->tells_direction = setup_tells_direction(r);
+	return 0;
 }
 
 static bool setup_is_any(const struct config *c)
@@ -240,7 +249,7 @@ static bool setup_is_any(const struct config *c)
 	return c->n_interfaces == 1 && !strcmp(c->interfaces[0].name, "any");
 }
 
-static int setup_exporter(struct control *r, struct diag *diag)
+int setup_exporter(struct control *r, struct exporter **exporter, struct diag *diag)
 {
 	const struct config *c = r->config;
 	struct exporter_config e = {
@@ -263,7 +272,7 @@ static int setup_exporter(struct control *r, struct diag *diag)
 			      .replay_octets = c->replay_octets,
 			      .replay_ns = c->replay_ns,
 			      .offline = !r->live,
-			      .opener = r->confine.files_opener,
+			      .opener = r->confine.output_opener,
 			      .user = r->confine.user},
 		.domain = c->domain,
 		.template_ns = c->template_ns,
@@ -281,26 +290,16 @@ static int setup_exporter(struct control *r, struct diag *diag)
 		.fields = c->fields,
 		.flow_key = c->flow_key,
 		.key_interface = c->n_interfaces > 1 || setup_is_any(c),
-		.has_ethernet = setup_has_ethernet(r),
-		.has_direction = setup_tells_direction(r),
+		.has_ethernet = r->has_ethernet,
+		.has_direction = r->tells_direction,
 		.offline = !r->live,
 		.interfaces = r->names.list,
 		.n_interfaces = r->names.n_list,
 		.start_ns = r->start.realtime_ns,
 		.start_monotonic_ns = r->start.monotonic_ns,
 	};
-	/* a savefile's records do not depend on how fast it is read: no facts before the first statistics */
-	struct exporting_config x = {
-		.shared = &r->shared,
-		.mailbox = &r->shared.to_exporting,
-		.live = r->live,
-		.max_rate = c->max_export_rate,
-		.first_facts_ns = r->live ? 0 : clock_monotonic_ns() + c->stats_ns - NS_PER_SEC / 4,
-		.done_fd = r->done_fd,
-	};
-	int ret = exporter_new(&r->exporter, &e, diag);
 
-	return ret < 0 ? ret : exporting_new(&r->exporting, r->exporter, &x, diag);
+	return exporter_new(exporter, &e, diag);
 }
 
 /* --control, or a path of its own in the directory for that, where one may be made; "" for none. */
@@ -400,9 +399,6 @@ int setup_open(struct control *r, struct diag *diag)
 	ret = setup_pidfile(r, diag);
 	if (ret == 0 && r->live)
 		ret = setup_interfaces(r, diag);
-	r->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (ret == 0 && r->done_fd < 0)
-		ret = diag_set(diag, -errno, "eventfd: %s", strerror(errno));
 	daemon_allow_files(c->n_files + c->n_collectors + FILES_OF_OURS);
 	if (ret == 0)
 		ret = setup_captures(r, diag);
@@ -421,13 +417,13 @@ int setup_open(struct control *r, struct diag *diag)
 	if (ret == 0)
 		ret = setup_workers(r, diag);
 	if (ret == 0)
-		ret = setup_exporter(r, diag);
+		ret = roles_start(r, diag);
 	daemon_may_end(false);
 	if (ret == 0)
 		ret = setup_write_pidfile(r, diag);
 	if (ret == 0)
 		ret = setup_control_socket(r, diag);
 	if (ret == 0)
-		ret = confine_enter(&r->confine, c, diag);
+		ret = confine_enter(&r->confine, c, SANDBOX_CONTROL, diag);
 	return ret;
 }

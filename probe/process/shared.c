@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -61,12 +62,13 @@ static int shared_open_mailboxes(struct shared *s, struct diag *diag)
 
 int shared_new(struct shared *s, const struct shared_config *config, struct diag *diag)
 {
-	size_t n = config->n_metering, exporting, files, metering, places, slots;
+	size_t n = config->n_metering, exporting, control, files, metering, places, slots;
 	int r;
 
 	*s = (struct shared){.config = *config};
 	s->config.ring_records = ring_round_up(config->ring_records);
 	exporting = shared_put(&s->size, 1, sizeof(*s->exporting));
+	control = shared_put(&s->size, 1, sizeof(*s->control));
 	files = shared_put(&s->size, 1, sizeof(*s->files));
 	metering = shared_put(&s->size, n, sizeof(*s->metering));
 	places = shared_put(&s->size, n * config->n_places, sizeof(*s->places));
@@ -75,6 +77,7 @@ int shared_new(struct shared *s, const struct shared_config *config, struct diag
 	if (r < 0)
 		return diag_set(diag, r, "no memory for the queues of records: %s", strerror(-r));
 	s->exporting = (void *)((uint8_t *)s->memory + exporting);
+	s->control = (void *)((uint8_t *)s->memory + control);
 	s->files = (void *)((uint8_t *)s->memory + files);
 	s->metering = (void *)((uint8_t *)s->memory + metering);
 	s->places = (void *)((uint8_t *)s->memory + places);
@@ -112,6 +115,58 @@ void shared_read_records(const struct shared *s, unsigned i, struct ring_reader 
 	ring_read_at(r, &s->metering[i].records, shared_slots(s, i), s->config.ring_records,
 		     s->config.record_size);
 }
+
+/* ---- lines */
+
+void shared_speak(struct shared_speaker *s, struct shared_lines *lines)
+{
+	s->lines = lines;
+	ring_write_at(&s->writer, &lines->ring, lines->slots, SHARED_LINES, sizeof(*lines->slots));
+	log_relay(shared_say, s);
+}
+
+void shared_say(void *ctx, enum log_level level, const char *text)
+{
+	struct shared_speaker *s = ctx;
+	struct shared_line *line = ring_reserve(&s->writer);
+
+	if (!line) {
+		atomic_fetch_add(&s->lines->lost, 1);
+		return;
+	}
+	line->level = level;
+	snprintf(line->text, sizeof(line->text), "%s", text);
+	ring_publish(&s->writer);
+}
+
+static void shared_hear_lines(struct shared_lines *lines)
+{
+	struct ring_reader r;
+	uint64_t lost = atomic_exchange(&lines->lost, 0), n;
+
+	ring_read_at(&r, &lines->ring, lines->slots, SHARED_LINES, sizeof(*lines->slots));
+	n = ring_peek(&r);
+	for (uint64_t i = 0; i < n; i++) {
+		const struct shared_line *line = ring_slot(&r, i);
+
+		/* whoever wrote it may have been taken over */
+		log_write(line->level > LOG_LEVEL_DEBUG ? LOG_LEVEL_ERROR : (enum log_level)line->level,
+			  "%.*s", (int)sizeof(line->text), line->text);
+	}
+	ring_consume(&r, n);
+	if (lost)
+		log_warning("%llu line%s after this could not be passed on", (unsigned long long)lost,
+			    log_plural(lost));
+}
+
+void shared_hear(const struct shared *s)
+{
+	shared_hear_lines(&s->exporting->lines);
+	for (unsigned i = 0; i < s->config.n_metering; i++)
+		shared_hear_lines(&s->metering[i].lines);
+}
+
+/* ---- numbers */
 
 struct shared_place *shared_place_of(const struct shared *s, unsigned i, unsigned place)
 {

@@ -11,10 +11,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "child.h"
 #include "mailbox.h"
 #include "pitot/diag.h"
 #include "pitot/exporter.h"
 #include "pitot/gate.h"
+#include "pitot/log.h"
 #include "pitot/published.h"
 #include "pitot/ring.h"
 #include "pitot/stats.h"
@@ -40,12 +42,26 @@ struct exporting_interfaces {
 	_Alignas(8) struct export_interface list[EXPORTING_INTERFACES_MAX];
 };
 
+/* What a process that may not write has to say to people. */
+enum { SHARED_LINES = 16, SHARED_LINE = 1000 };
+struct shared_lines {
+	struct ring ring;
+	_Atomic uint64_t lost;
+	struct shared_line {
+		uint64_t level;
+		char text[SHARED_LINE];
+	} slots[SHARED_LINES];
+};
+
 /* Of one metering thread, which writes all but the ring's tail. */
 struct shared_metering {
 	struct ring records;
 	struct gate room;		     /* it sleeps here when it may wait for room */
 	_Alignas(64) _Atomic uint64_t turns; /* grows while its loop turns */
 	_Atomic bool done;
+	_Atomic int32_t result; /* why it is done: 0, or negative errno and a sentence */
+	struct diag why;
+	struct shared_lines lines;
 	struct shared_mailbox mailbox;
 	PUBLISHED(struct metering_stats) numbers; /* once a batch, before its records can be seen */
 };
@@ -54,6 +70,13 @@ struct shared_metering {
 struct shared_place {
 	_Atomic bool taken;	   /* it has a capture */
 	_Atomic uint32_t answered; /* sockets that it was given, whatever came of them */
+};
+
+/* Of control: what must be seen in the middle of a batch, and is no command for that. */
+struct shared_control {
+	struct child_report metering, exporting; /* these they write, when their set-up is done */
+	_Atomic bool go;			 /* all are ready: packets are read from now on */
+	_Atomic bool stop;			 /* pipes are no longer waited for */
 };
 
 /* Of the reader of savefiles, which whoever reads writes. */
@@ -74,6 +97,7 @@ struct shared_exporting {
 	 * seen in the middle of a batch.  UINT64_MAX: open.
 	 */
 	_Atomic uint64_t stop_by_ns;
+	struct shared_lines lines;
 	struct shared_mailbox mailbox;
 	PUBLISHED(struct exporting_stats) numbers; /* once a turn */
 	PUBLISHED(struct exporting_locals) locals;
@@ -93,6 +117,7 @@ struct shared {
 	void *memory;
 	size_t size;
 	struct shared_exporting *exporting;
+	struct shared_control *control;
 	struct shared_files *files;
 	struct shared_metering *metering; /* n_metering */
 	struct shared_place *places;	  /* n_places of each */
@@ -108,6 +133,16 @@ void shared_free(struct shared *s); /* all zero is fine */
 void shared_write_records(const struct shared *s, unsigned i, struct ring_writer *w);
 void shared_read_records(const struct shared *s, unsigned i, struct ring_reader *r);
 struct shared_place *shared_place_of(const struct shared *s, unsigned i, unsigned place);
+
+/* Lines: log_relay() of a process; ctx is its struct shared_speaker.  Control writes what was said to the
+ * log. */
+struct shared_speaker {
+	struct ring_writer writer;
+	struct shared_lines *lines;
+};
+void shared_speak(struct shared_speaker *s, struct shared_lines *lines);
+void shared_say(void *ctx, enum log_level level, const char *text);
+void shared_hear(const struct shared *s);
 
 /* The sum of what the metering threads and the reader of savefiles have published. */
 void shared_sum_metering(const struct shared *s, struct metering_stats *sum);

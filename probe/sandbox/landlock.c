@@ -48,7 +48,8 @@ enum {
 #define FS_ALL(last)	((UINT64_C(1) << ((last) + 1)) - 1)
 #define NET_BIND_TCP	(UINT64_C(1) << 0)
 #define NET_CONNECT_TCP (UINT64_C(1) << 1)
-#define SCOPE_ALL	(UINT64_C(3)) /* abstract sockets, signals */
+#define SCOPE_SOCKETS	(UINT64_C(1)) /* abstract ones */
+#define SCOPE_ALL	(UINT64_C(3)) /* and signals */
 
 #define FS_READ	 (FS_READ_FILE | FS_READ_DIR)
 #define FS_WRITE (FS_READ | FS_WRITE_FILE | FS_REMOVE_FILE | FS_MAKE_REG | FS_TRUNCATE)
@@ -95,6 +96,10 @@ static const char *const system_paths[] = {
 	NULL,
 };
 
+/* How much processor time the other processes get. */
+static const char *const process_paths[] = {"/proc", NULL};
+static const char *const no_paths[] = {READ_MORE, NULL};
+
 unsigned landlock_version(void)
 {
 	long v = syscall(SYS_landlock_create_ruleset, NULL, 0, VERSION_QUERY);
@@ -107,12 +112,12 @@ static uint64_t landlock_fs_rights(unsigned version)
 	return version >= 5 ? FS_ALL(15) : version >= 3 ? FS_ALL(14) : version == 2 ? FS_ALL(13) : FS_ALL(12);
 }
 
-static int landlock_create(unsigned version, uint64_t fs, bool net, bool scoped)
+static int landlock_create(unsigned version, uint64_t fs, bool net, uint64_t scoped)
 {
 	struct landlock_attr attr = {
 		.fs = fs,
 		.net = net && version >= 4 ? NET_BIND_TCP | NET_CONNECT_TCP : 0,
-		.scoped = scoped && version >= 6 ? SCOPE_ALL : 0,
+		.scoped = version >= 6 ? scoped : 0,
 	};
 	size_t size = version >= 6 ? sizeof(attr) : version >= 4 ? 16 : 8;
 	long fd = syscall(SYS_landlock_create_ruleset, &attr, size, 0);
@@ -181,6 +186,22 @@ static int landlock_missing(struct diag *diag)
 			errno == EOPNOTSUPP ? "switched off in this kernel" : "this kernel has none");
 }
 
+static int landlock_add_system(int ruleset, enum sandbox_role role)
+{
+	int r;
+
+	switch (role) {
+	case SANDBOX_METERING:
+	case SANDBOX_METERING_LIBPCAP:
+		return landlock_add_paths(ruleset, no_paths, FS_READ);
+	case SANDBOX_CONTROL:
+		r = landlock_add_paths(ruleset, process_paths, FS_READ);
+		return r < 0 ? r : landlock_add_paths(ruleset, system_paths, FS_READ);
+	default:
+		return landlock_add_paths(ruleset, system_paths, FS_READ);
+	}
+}
+
 int landlock_prepare(const struct sandbox_config *config, unsigned *version, int *ruleset_fd,
 		     struct diag *diag)
 {
@@ -192,10 +213,12 @@ int landlock_prepare(const struct sandbox_config *config, unsigned *version, int
 	if (*version == 0)
 		return landlock_missing(diag);
 	fs = landlock_fs_rights(*version);
-	ruleset = landlock_create(*version, fs, true, true);
+	/* control ends processes that hang, which are in no domain of its own */
+	ruleset = landlock_create(*version, fs, true,
+				  config->role == SANDBOX_CONTROL ? SCOPE_SOCKETS : SCOPE_ALL);
 	if (ruleset < 0)
 		return diag_set(diag, ruleset, "Landlock: %s", strerror(-ruleset));
-	r = landlock_add_paths(ruleset, system_paths, FS_READ);
+	r = landlock_add_system(ruleset, config->role);
 	if (r == 0)
 		r = landlock_add_paths(ruleset, config->read_paths, FS_READ);
 	if (r == 0)
@@ -219,7 +242,7 @@ int landlock_enter_writing(const int *directories, unsigned n, struct diag *diag
 
 	if (version == 0)
 		return landlock_missing(diag);
-	ruleset = landlock_create(version, landlock_fs_rights(version), true, true);
+	ruleset = landlock_create(version, landlock_fs_rights(version), true, SCOPE_ALL);
 	if (ruleset < 0)
 		return diag_set(diag, ruleset, "Landlock: %s", strerror(-ruleset));
 	r = landlock_add_paths(ruleset, system_paths, FS_READ);

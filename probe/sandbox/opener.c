@@ -26,7 +26,7 @@ struct opener {
 	pthread_mutex_t mutex; /* one question at a time */
 	uint32_t number;
 	uint32_t unanswered; /* number of the question that it is still at; 0 none */
-	_Atomic uint64_t until_ns;
+	const _Atomic uint64_t *until_ns;
 	_Atomic int urgent_fd;
 	const struct opener_file *files;
 	unsigned n_files;
@@ -109,11 +109,19 @@ int opener_receive(int fd, struct opener_reply *reply, int *fds, unsigned *n_fds
 /* When a question that is asked now is given up. */
 static uint64_t opener_patience(struct opener *o, uint64_t now_ns)
 {
-	uint64_t end_ns = now_ns + ANSWER_NS, until_ns = atomic_load(&o->until_ns);
+	uint64_t end_ns = now_ns + ANSWER_NS, until_ns = o->until_ns ? atomic_load(o->until_ns) : UINT64_MAX;
 
 	if (end_ns > until_ns)
 		end_ns = until_ns;
 	return end_ns > now_ns + HURRY_NS ? end_ns : now_ns + HURRY_NS;
+}
+
+static int opener_step_ms(uint64_t now_ns, uint64_t end_ns)
+{
+	uint64_t left_ns = now_ns < end_ns ? end_ns - now_ns : 0;
+
+	return left_ns < HURRY_NS ? (int)(left_ns / NS_PER_MSEC) + (left_ns > 0)
+				  : (int)(HURRY_NS / NS_PER_MSEC);
 }
 
 /* Until there is an answer: 0, or negative errno. */
@@ -122,13 +130,14 @@ static int opener_poll(struct opener *o, uint64_t begun_ns, uint64_t end_ns)
 	for (;;) {
 		struct pollfd fds[] = {{.fd = o->fd, .events = POLLIN},
 				       {.fd = atomic_load(&o->urgent_fd), .events = POLLIN}};
-		uint64_t now_ns = clock_monotonic_ns();
+		uint64_t now_ns = clock_monotonic_ns(), soon_ns = opener_patience(o, begun_ns);
 		int n;
 
+		if (end_ns > soon_ns) /* the end of the program has come nearer */
+			end_ns = soon_ns;
 		if (end_ns > begun_ns + HURRY_NS && poll(&fds[1], 1, 0) > 0)
 			end_ns = begun_ns + HURRY_NS;
-		n = poll(fds, end_ns > begun_ns + HURRY_NS ? 2 : 1,
-			 now_ns < end_ns ? (int)((end_ns - now_ns) / NS_PER_MSEC) + 1 : 0);
+		n = poll(fds, end_ns > begun_ns + HURRY_NS ? 2 : 1, opener_step_ms(now_ns, end_ns));
 		if (n < 0 && errno != EINTR)
 			return -errno;
 		if (n > 0 && fds[0].revents)
@@ -183,12 +192,8 @@ int opener_start(struct opener **op, const struct opener_config *config, struct 
 
 	if (!o)
 		return diag_set(diag, -ENOMEM, "the opener process: out of memory");
-	*o = (struct opener){.fd = -1,
-			     .pid = -1,
-			     .until_ns = UINT64_MAX,
-			     .urgent_fd = -1,
-			     .files = config->files,
-			     .n_files = config->n_files};
+	*o = (struct opener){
+		.fd = -1, .pid = -1, .urgent_fd = -1, .files = config->files, .n_files = config->n_files};
 	pthread_mutex_init(&o->mutex, NULL);
 	r = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0 ? -errno : 0;
 	if (r == 0) {
@@ -236,12 +241,21 @@ int opener_pid(const struct opener *o)
 	return o->pid;
 }
 
-void opener_hurry(struct opener *o, int urgent_fd, uint64_t until_ns)
+void opener_forget(struct opener *o)
+{
+	if (!o)
+		return;
+	close(o->fd);
+	pthread_mutex_destroy(&o->mutex);
+	free(o);
+}
+
+void opener_hurry(struct opener *o, int urgent_fd, const _Atomic uint64_t *until_ns)
 {
 	if (!o)
 		return;
 	atomic_store(&o->urgent_fd, urgent_fd);
-	atomic_store(&o->until_ns, until_ns);
+	o->until_ns = until_ns;
 }
 
 bool opener_has_ended(struct opener *o)

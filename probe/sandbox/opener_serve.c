@@ -123,7 +123,7 @@ static int serve_drop(const struct serve *s, struct diag *diag)
 	int r;
 
 	setrlimit(RLIMIT_CORE, &none);
-	(void)prctl(PR_SET_NAME, s->config->n_captures ? "pitot-opener" : "pitot-files");
+	(void)prctl(PR_SET_NAME, s->config->name ? s->config->name : "pitot-opener");
 	sandbox_drop_bounding(more);
 	r = serve_become_user(s, diag);
 	if (r < 0)

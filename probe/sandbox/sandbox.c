@@ -23,7 +23,7 @@
 
 struct sandbox {
 	enum sandbox_mode mode;
-	struct syscalls_program metering, metering_libpcap;
+	struct syscalls_program programs[SANDBOX_ROLES];
 	char report[256];
 	char missing[256];
 };
@@ -124,29 +124,37 @@ static int sandbox_prepare_landlock(struct sandbox *s, const struct sandbox_conf
 	return 0;
 }
 
-static int sandbox_enter_seccomp(struct sandbox *s, struct diag *diag)
+static void sandbox_release(struct sandbox *s)
 {
-	struct syscalls_program process = {0};
-	bool log_only = s->mode == SANDBOX_LOG;
-	int r = syscalls_compile(&process, SYSCALLS_PROCESS, log_only, diag);
+	for (unsigned i = 0; i < SANDBOX_ROLES; i++)
+		syscalls_release(&s->programs[i]);
+}
 
-	if (r == 0)
-		r = syscalls_compile(&s->metering, SYSCALLS_METERING, log_only, diag);
-	if (r == 0)
-		r = syscalls_compile(&s->metering_libpcap, SYSCALLS_METERING_LIBPCAP, log_only, diag);
-	if (r == 0)
-		r = syscalls_enter(&process, true, diag);
-	syscalls_release(&process);
-	if (r != 0) { /* then there is nothing for a thread either */
-		syscalls_release(&s->metering);
-		syscalls_release(&s->metering_libpcap);
-	}
+static int sandbox_compile(struct sandbox *s, const struct sandbox_config *config, struct diag *diag)
+{
+	int r = 0;
+
+	for (unsigned i = 0; r == 0 && i < SANDBOX_ROLES; i++)
+		if (config->for_all || i == config->role)
+			r = syscalls_compile(&s->programs[i], (enum syscalls_list)i, s->mode == SANDBOX_LOG,
+					     diag);
+	return r;
+}
+
+static int sandbox_enter_seccomp(struct sandbox *s, const struct sandbox_config *config, struct diag *diag)
+{
+	int r = sandbox_compile(s, config, diag);
+
+	if (r == 0 && !config->calls_later)
+		r = syscalls_enter(&s->programs[config->role], true, diag);
+	if (r != 0) /* then there is nothing for other processes either */
+		sandbox_release(s);
 	if (r == SANDBOX_E_MISSING) {
 		sandbox_lack(s, "seccomp (%.60s)", diag->text);
 		return 0;
 	}
 	if (r == 0)
-		sandbox_say(s, log_only ? "seccomp (log only)" : "seccomp");
+		sandbox_say(s, s->mode == SANDBOX_LOG ? "seccomp (log only)" : "seccomp");
 	return r;
 }
 
@@ -166,7 +174,7 @@ int sandbox_enter(struct sandbox **sp, const struct sandbox_config *config, stru
 	if (ruleset >= 0)
 		close(ruleset);
 	if (r == 0 && config->mode != SANDBOX_OFF)
-		r = sandbox_enter_seccomp(s, diag);
+		r = sandbox_enter_seccomp(s, config, diag);
 	if (config->mode == SANDBOX_OFF)
 		sandbox_lack(s, "Landlock and seccomp (--sandbox off)");
 	if (r < 0) {
@@ -181,19 +189,15 @@ void sandbox_free(struct sandbox *s)
 {
 	if (!s)
 		return;
-	syscalls_release(&s->metering);
-	syscalls_release(&s->metering_libpcap);
+	sandbox_release(s);
 	free(s);
 }
 
-int sandbox_enter_metering(const struct sandbox *s, bool libpcap, struct diag *diag)
+int sandbox_enter_calls(const struct sandbox *s, enum sandbox_role role, struct diag *diag)
 {
-	const struct syscalls_program *p;
+	int r = s && s->programs[role].n ? syscalls_enter(&s->programs[role], true, diag) : 0;
 
-	if (!s)
-		return 0;
-	p = libpcap ? &s->metering_libpcap : &s->metering;
-	return p->n ? syscalls_enter(p, false, diag) : 0;
+	return r == SANDBOX_E_MISSING ? 0 : r; /* a kernel without: known, where it could be said */
 }
 
 const char *sandbox_report(const struct sandbox *s)

@@ -37,6 +37,13 @@ void sandbox_test_call(void)
 		(void)!ptrace(PTRACE_TRACEME, 0, NULL, NULL);
 	else if (!strcmp(call, "open"))
 		(void)!open("/etc/passwd", O_RDONLY | O_CLOEXEC);
+	else if (!strcmp(call, "write"))
+		(void)!write(STDERR_FILENO, "x", 1);
+	else if (!strcmp(call, "connect"))
+		(void)!connect(STDERR_FILENO, NULL, 0);
+	else if (!strcmp(call, "send")) /* to whatever is open: the processes that open files, too */
+		for (int fd = 0; fd < 64; fd++)
+			(void)!send(fd, "x", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 	else
 		abort();
 }

@@ -18,6 +18,7 @@
 #include <netinet/in.h>
 #include <netpacket/packet.h>
 #include <sched.h>
+#include <signal.h>
 #include <seccomp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,7 +50,8 @@
 #define BIT(list) (1u << (list))
 #define EVERYBODY (BIT(SYSCALLS_LISTS) - 1)
 #define METERING  (BIT(SYSCALLS_METERING) | BIT(SYSCALLS_METERING_LIBPCAP))
-#define PROCESS	  BIT(SYSCALLS_PROCESS)
+#define CONTROL	  BIT(SYSCALLS_CONTROL)
+#define PROCESS	  (BIT(SYSCALLS_EXPORTING) | CONTROL)
 #define LIBPCAP	  BIT(SYSCALLS_METERING_LIBPCAP)
 #define OPENER	  BIT(SYSCALLS_OPENER)
 
@@ -111,10 +113,11 @@ static const char *const names_everybody[] = {
 	"sigaltstack",
 	"time",
 	"tgkill",
-	"write",
-	"writev",
 	NULL,
 };
+
+/* Not for who parses packets: it tells others by the memory that it shares. */
+static const char *const names_writing[] = {"write", "writev", NULL};
 
 /* From what is open: packets in. */
 static const char *const names_metering[] = {
@@ -269,15 +272,20 @@ static const char *const names_sanitized[] = {
 	"wait4",
 	NULL,
 };
+/* It ends processes that hang. */
+static const char *const names_control[] = {"kill", NULL};
 static const char *const names_coverage[] = {"fcntl", "openat", "mkdir", "unlink", "getpid", NULL};
 
 static const struct syscalls_names lists[] = {
 	{EVERYBODY, names_everybody},
+	{EVERYBODY & ~METERING, names_writing},
 	{METERING, names_metering},
 	{PROCESS, names_process},
 	{OPENER, names_opener},
 	{SANITIZED ? EVERYBODY : 0, names_sanitized},
-	{COVERAGE ? PROCESS | OPENER : 0, names_coverage},
+	{SANITIZED || COVERAGE ? METERING : 0, names_writing},
+	{COVERAGE ? EVERYBODY : 0, names_coverage},
+	{CONTROL, names_control},
 };
 
 /* Calls that are allowed with some arguments: (argument & mask) == value. */
@@ -311,6 +319,9 @@ static const struct syscalls_argument arguments[] = {
 	{OPENER, "socket", 0, WHOLE, AF_NETLINK},
 	/* threads, no processes */
 	{PROCESS, "clone", 0, CLONE_THREAD, CLONE_THREAD},
+	/* and fork(), which starts a process again that has ended */
+	{CONTROL, "clone", 0, WHOLE, CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | SIGCHLD},
+	{PROCESS, "prctl", 0, WHOLE, PR_SET_PDEATHSIG},
 	/* an interface's state; a terminal, and how much a socket holds */
 	{METERING | PROCESS, "ioctl", 1, WHOLE, SIOCGIFNAME},
 	{METERING | PROCESS, "ioctl", 1, WHOLE, SIOCGIFFLAGS},
@@ -371,7 +382,7 @@ static int syscalls_fill(scmp_filter_ctx ctx, enum syscalls_list list)
 		if (arguments[i].lists & BIT(list))
 			r = syscalls_add_argument(ctx, &arguments[i]);
 	/* its flags are in memory, which a filter cannot read: the C library then takes clone */
-	if (r == 0 && list == SYSCALLS_PROCESS)
+	if (r == 0 && BIT(list) & PROCESS)
 		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), seccomp_syscall_resolve_name("clone3"), 0);
 	return r;
 }

@@ -3,6 +3,8 @@ import concurrent.futures
 import ipaddress
 import itertools
 import json
+import signal
+import re
 import os
 import shutil
 import socket
@@ -185,6 +187,30 @@ def differences(expected, got, flag_mask=0xfff, limit=3):
             lines.append(f"  {key}: expected {e}, got {g}")
     more = [f"  ... and {len(lines) - limit} more"] if len(lines) > limit else []
     return "\n".join(lines[:limit] + more)
+
+
+def roles(pid):
+    """{name: pid} of the processes that a pitot has forked and that have not ended."""
+    found = {}
+    try:
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            words = Path(f"/proc/{child}/stat").read_text().rsplit(")", 1)
+            if words[1].split()[0] != "Z":
+                found[words[0].split("(", 1)[1]] = int(child)
+    except OSError:  # it has ended
+        pass
+    return found
+
+
+def at_work(pid):
+    """Has it got so far that packets are read, and signals are answered?"""
+    found = roles(pid)
+    try:
+        blocked = re.search(r"^SigBlk:\s*(\w+)", Path(f"/proc/{pid}/status").read_text(), re.M).group(1)
+        meters = len(os.listdir(f"/proc/{found['pitot-metering']}/task")) > 1
+    except (OSError, KeyError):
+        return False
+    return meters and bool(int(blocked, 16) & 1 << (signal.SIGTERM - 1))
 
 
 def statistics(stderr_or_path):

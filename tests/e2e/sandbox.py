@@ -20,7 +20,8 @@ import sys
 import time
 from pathlib import Path
 
-from e2elib import DATA, PITOT, Sink, check, check_ledger, finish, run, sanitizer, skip, skip_part, statistics, workdir
+from e2elib import (DATA, PITOT, Sink, at_work, check, check_ledger, finish, roles, run, sanitizer, skip, skip_part,
+                    statistics, workdir)
 import live
 
 A, B = "psa0", "psb0"
@@ -82,16 +83,11 @@ class Running:
                                             stdout=subprocess.DEVNULL, env={**os.environ, **(env or {})})
         if wait:
             until(lambda: b"sandbox:" in self.said() or self.process.poll() is not None, PATIENCE_S)
-            until(lambda: len(self.tasks()) >= 3 or self.process.poll() is not None, PATIENCE_S)
+            until(lambda: at_work(self.process.pid) or self.process.poll() is not None, PATIENCE_S)
             time.sleep(0.2)
 
     def said(self):
         return self.stderr.read_bytes()
-
-    def tasks(self):
-        with contextlib.suppress(OSError):
-            return sorted(Path(f"/proc/{self.process.pid}/task").iterdir())
-        return []
 
     def stop(self, how=signal.SIGTERM):
         self.process.send_signal(how)
@@ -157,11 +153,8 @@ def part_privileges():
             out, stats, pid = Path(d) / f"{method}.json", Path(d) / f"{method}.stats", Path(d) / f"{method}.pid"
             p = Running(d, "--capture", method, "-n", f"json:{out}", "--stats", stats, "--pidfile", pid,
                         "udp port 53")
-            tasks = check_confined(method, p.process.pid)
-            check(len(tasks) >= 3, f"{method}: {len(tasks)} threads")
-            filters = [int(status(t / "status").get("Seccomp_filters", ["9"])[0]) for t in tasks]
-            if SECCOMP and max(filters) != 9:
-                check(max(filters) >= 2, f"{method}: no thread has a list of its own: {filters}")
+            for role in (p.process.pid, roles(p.process.pid)["pitot-metering"], roles(p.process.pid)["pitot-exporting"]):
+                check_confined(method, role)
             check_opener(method, p, CAP_NET_RAW)
             limits = Path(f"/proc/{p.process.pid}/limits").read_text()
             check(re.search(r"Max core file size +0 +0", limits), f"{method}: core files are possible")
@@ -182,14 +175,83 @@ def part_privileges():
 def check_opener(where, p, allowed):
     found = children(p.process.pid)
     names = sorted(status(f"/proc/{pid}/status")["Name"][0] for pid in found)
-    check(names == ["pitot-files", "pitot-opener"], f"{where}: child processes: {names}")
+    check(names == ["pitot-exporting", "pitot-files", "pitot-metering", "pitot-opener", "pitot-outputs"],
+          f"{where}: child processes: {names}")
     for pid in found:
         s = status(f"/proc/{pid}/status")
+        if s["Name"][0] in ("pitot-exporting", "pitot-metering"):
+            continue
         may = allowed if s["Name"] == ["pitot-opener"] else 0
         check(int(s["CapEff"][0], 16) & ~may == 0, f"{where}: {s['Name']}: CapEff {s['CapEff']}")
         check(s["NoNewPrivs"] == ["1"], f"{where}: opener: NoNewPrivs")
         check(TSAN or s["Threads"] == ["1"], f"{where}: opener: Threads {s['Threads']}")
         check(not SECCOMP or s["Seccomp"] == ["2"], f"{where}: opener: Seccomp {s['Seccomp']}")
+
+
+def descriptors(pid):
+    """What a process has open, besides the standard streams: kinds, or paths."""
+    found = []
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        if int(fd.name) > 2:
+            target = os.readlink(fd)
+            if target.startswith("socket:"):
+                target = socket_kind(pid, target)
+            found.append(target)
+    return sorted(found)
+
+
+def socket_kind(pid, link):
+    """tcp, udp, packet, unix or netlink, of a socket of the process's network namespace."""
+    inode = link[len("socket:["):-1]
+    for kind in ("tcp", "udp", "tcp6", "udp6", "packet", "unix", "netlink"):
+        for line in Path(f"/proc/{pid}/net/{kind}").read_text().splitlines()[1:]:
+            if inode in line.split():
+                return kind
+    return "?"
+
+
+def shared_with(pid):
+    """What of its memory it shares, by name."""
+    maps = Path(f"/proc/{pid}/maps").read_text()
+    return {"region": "memfd:pitot" in maps, "ring": "socket:[" in maps}
+
+
+def part_descriptors():
+    """Each process has what is its own, and nothing of another's: the table of the man page."""
+    with workdir() as d, live.links((A, B)), socket.socket() as tcp:
+        live.set_up("lo")
+        udp = Sink()
+        tcp.bind(("127.0.0.1", 0))
+        tcp.listen()
+        os.mkdir(f"{d}/spool")
+        p = Running(d, "-n", f"ipfix://127.0.0.1:{udp.port}", "-n", f"ipfix+tcp://127.0.0.1:{tcp.getsockname()[1]}",
+                    "-n", f"json:{d}/out.json", "--spool", f"{d}/spool", "--pidfile", f"{d}/pid", "-w", "2",
+                    "--control", f"{d}/control")
+        accepted, _ = tcp.accept()
+        have = {name: descriptors(pid) for name, pid in {**roles(p.process.pid), "pitot": p.process.pid}.items()}
+
+        def has(name, *kinds):
+            return sorted(k for k in have[name] if k in kinds or any(k.startswith(kind) for kind in kinds))
+        check(has("pitot-metering", "packet") == ["packet"] * 2, f"metering: {have['pitot-metering']}")
+        check(has("pitot-metering", "tcp", "udp", "netlink", d, "anon_inode:[signalfd]") == [],
+              f"metering has another's: {have['pitot-metering']}")
+        check(has("pitot-metering", "unix") == ["unix"] * 2, f"metering: mailboxes: {have['pitot-metering']}")
+        check(has("pitot-exporting", "tcp") == ["tcp"] and has("pitot-exporting", "udp") == ["udp"],
+              f"exporting: {have['pitot-exporting']}")
+        check(has("pitot-exporting", f"{d}/out.json") and has("pitot-exporting", f"{d}/spool"),
+              f"exporting: files: {have['pitot-exporting']}")
+        check(has("pitot-exporting", "packet", "netlink", "anon_inode:[signalfd]", f"{d}/pid") == [],
+              f"exporting has another's: {have['pitot-exporting']}")
+        check(has("pitot", "packet", "tcp", "udp", f"{d}/out.json", f"{d}/spool") == [],
+              f"control has another's: {have['pitot']}")
+        for name, pid in roles(p.process.pid).items():
+            got = shared_with(pid)
+            check(got["region"] == (name in ("pitot-metering", "pitot-exporting")), f"{name}: the region: {got}")
+            check(got["ring"] == (name == "pitot-metering"), f"{name}: the ring of a capture: {got}")
+        check(shared_with(p.process.pid) == {"region": True, "ring": False}, "control: a ring")
+        accepted.close()
+        udp.stop()
+        check(p.stop() in (0, 1), f"descriptors: {p.said()}")
 
 
 def part_no_capabilities():
@@ -273,7 +335,7 @@ def part_subverted():
     if not HOOKS:
         print("a build without test hooks: a subverted parser is not tried here")
         return
-    calls = ["execve", "socket"] + ([] if SANITIZED else ["ptrace", "open"])
+    calls = ["execve", "socket", "send", "connect"] + ([] if SANITIZED else ["ptrace", "open", "write"])
     with workdir() as d, live.links((A, B)):
         for method in ("afpacket", "pcap"):
             for call in calls:
@@ -281,7 +343,8 @@ def part_subverted():
                 opener = children(p.process.pid)
                 packets(2)
                 check(until(lambda: p.process.poll() is not None, PATIENCE_S), f"{method}: a parser that calls {call} lives")
-                check(p.process.poll() == -signal.SIGSYS, f"{method}: {call}: {p.process.poll()} {p.said()}")
+                check(p.process.poll() == 1 and b"pitot-metering has ended: killed by signal 31" in p.said(),
+                      f"{method}: {call}: {p.process.poll()} {p.said()}")
                 gone = until(lambda: not any(os.path.exists(f"/proc/{o}") for o in opener), PATIENCE_S)
                 check(gone, f"{method}: {call}: the opener stayed behind")
                 if p.process.poll() is None:
@@ -455,13 +518,13 @@ def part_killed():
     with workdir() as d, live.links((A, B)):
         p = Running(d, "-n", f"json:{d}/out.json")
         opener = children(p.process.pid)
-        check(len(opener) == 2, f"{len(opener)} openers")
+        check(len(opener) == 4, f"{len(opener)} processes")
         p.stop(signal.SIGKILL)
         gone = until(lambda: not any(os.path.exists(f"/proc/{o}") for o in opener), PATIENCE_S)
-        check(gone, "the opener outlived a pitot that was killed")
+        check(gone, "a process outlived a pitot that was killed")
         p = Running(d, "-n", f"json:{d}/out.json")
-        for pid in children(p.process.pid):
-            os.kill(pid, signal.SIGKILL)
+        for name in ("pitot-opener", "pitot-outputs"):
+            os.kill(roles(p.process.pid)[name], signal.SIGKILL)
         until(lambda: p.said().count(b"has ended: ") == 2, PATIENCE_S)
         packets(2)
         check(p.process.poll() is None, f"ended with its opener: {p.said()}")
@@ -477,9 +540,6 @@ def part_notify():
                     env={"NOTIFY_SOCKET": f"{d}/notify", "WATCHDOG_USEC": "1000000"})
         check(s.recv(100) == b"READY=1", "notify: not ready first")
         check(s.recv(100) == b"WATCHDOG=1" and s.recv(100) == b"WATCHDOG=1", "notify: no watchdog")
-        tasks = p.tasks()
-        metering = [t for t in tasks if int(status(t / "status").get("Seccomp_filters", ["0"])[0]) > 1]
-        check(not SECCOMP or len(metering) == 1, f"notify: {len(metering)} metering threads")
         p.process.send_signal(signal.SIGTERM)
         last = b""
         while last != b"STOPPING=1":
@@ -493,7 +553,7 @@ def main():
         skip(f"no network namespace: {why}")
     if not SECCOMP:
         skip_part("no seccomp in this kernel or this build")
-    parts = [part_privileges, part_no_capabilities, part_modes, part_daemon, part_savefile, part_subverted,
+    parts = [part_privileges, part_descriptors, part_no_capabilities, part_modes, part_daemon, part_savefile, part_subverted,
              part_names, part_spool, part_recovery, part_successor, part_other_interfaces, part_killed, part_notify]
     for part in parts:
         if len(sys.argv) > 3 and sys.argv[3] not in part.__name__:

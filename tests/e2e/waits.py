@@ -29,9 +29,8 @@ class Running:
             self.process = subprocess.Popen([e.PITOT, *map(str, args)], stderr=err, **how)
 
     def started(self):
-        """Until its threads are at work: signals are for them from then on."""
-        tasks = f"/proc/{self.process.pid}/task"
-        e.wait(lambda: self.process.poll() is not None or len(os.listdir(tasks)) > 2,
+        """Until its processes are at work: signals are for them from then on."""
+        e.wait(lambda: self.process.poll() is not None or e.at_work(self.process.pid),
                lambda: f"not started: {self.said()}", PATIENCE_S)
 
     def said(self):
@@ -162,15 +161,6 @@ def part_silent_pipe():
 # ---- files and processes that hang
 
 
-def children(pid):
-    """{name: pid} of the processes that it has forked."""
-    found = {}
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            found[Path(f"/proc/{child}/comm").read_text().strip()] = int(child)
-    return found
-
-
 def is_gone(pid):
     """Also when nobody collects orphans here."""
     try:
@@ -244,7 +234,7 @@ def part_helpers():
     for how, words in ((signal.SIGSTOP, "does not answer"), (signal.SIGKILL, "has ended")):
         with e.workdir() as d:
             p = Piped(d, "-n", f"json:{d}/out", "--stats", f"{d}/stats", "-p", f"{d}/pid", "--stop-timeout", "1")
-            helper = children(p.process.pid)["pitot-files"]
+            helper = e.roles(p.process.pid)["pitot-files"]
             os.kill(helper, how)
             p.process.send_signal(signal.SIGUSR1)
             if how == signal.SIGKILL:

@@ -13,6 +13,7 @@ EXCEPTIONS = {
     "main.c": "end to end: tests/e2e",
     "process/control.c": "end to end: tests/e2e",
     "process/setup.c": "end to end: tests/e2e",
+    "process/roles.c": "end to end: tests/e2e, above all sandbox.py",
     "process/daemon.c": "end to end: tests/e2e",
     "process/pidfile.c": "end to end: tests/e2e/waits.py",
     "process/watch.c": "end to end: tests/e2e/waits.py, in builds with test hooks",

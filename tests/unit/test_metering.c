@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "exporting.h"
@@ -36,7 +35,6 @@ static struct metering_config metering_config(struct shared *shared, unsigned wo
 			  .inactive_ns = 1000000 * NS_PER_SEC,
 			  .tcp_end_ns = UINT64_MAX},
 		.cpu = -1,
-		.done_fd = eventfd(0, EFD_CLOEXEC),
 	};
 
 	assert_int_equal(shared_new(shared, &sc, &diag), 0);
@@ -67,6 +65,12 @@ static int file_reader_for(struct file_reader **f, const struct metering_config 
 	return r;
 }
 
+static void *run_exporting(void *arg)
+{
+	exporting_run(arg);
+	return NULL;
+}
+
 /* Runs the files through metering processes into an exporter that writes JSON nowhere; the report of all. */
 static struct report *run_with(unsigned workers, const char *const *names, unsigned n, size_t ring,
 			       int *outcome)
@@ -74,10 +78,9 @@ static struct report *run_with(unsigned workers, const char *const *names, unsig
 	static struct report report;
 	struct shared shared;
 	struct metering_config config = metering_config(&shared, workers, ring);
-	struct exporting_config xc = {.shared = &shared,
-				      .mailbox = &shared.to_exporting,
-				      .first_facts_ns = UINT64_MAX,
-				      .done_fd = -1};
+	struct exporting_config xc = {
+		.shared = &shared, .mailbox = &shared.to_exporting, .first_facts_ns = UINT64_MAX};
+	pthread_t thread;
 	struct collector_config collector = {.format = FORMAT_JSON,
 					     .transport = TRANSPORT_FILE,
 					     .url = "json:/dev/null",
@@ -106,7 +109,7 @@ static struct report *run_with(unsigned workers, const char *const *names, unsig
 		config.number = i;
 		assert_int_equal(metering_new(&w[i], &config, &diag), 0);
 	}
-	assert_int_equal(exporting_start(exporting, &diag), 0);
+	assert_int_equal(pthread_create(&thread, NULL, run_exporting, exporting), 0);
 	for (unsigned i = 0; i < workers; i++)
 		assert_int_equal(metering_start(w[i], &diag), 0);
 	for (unsigned i = 0; i < workers; i++) {
@@ -116,7 +119,7 @@ static struct report *run_with(unsigned workers, const char *const *names, unsig
 			assert_true(diag.text[0] != '\0');
 	}
 	assert_int_equal(command_tell_finish(&shared.to_exporting, &(struct command_none){0}), 0);
-	exporting_join(exporting);
+	pthread_join(thread, NULL);
 	assert_true(atomic_load(&shared.exporting->ended));
 	/* what was published outlives who counted it */
 	for (unsigned i = 0; i < workers; i++)
@@ -126,7 +129,6 @@ static struct report *run_with(unsigned workers, const char *const *names, unsig
 	shared_sum_metering(&shared, &report.metering);
 	published_get(&shared.exporting->numbers, &report.exporting);
 	shared_free(&shared);
-	close(config.done_fd);
 	return &report;
 }
 
@@ -250,7 +252,6 @@ static void test_missing_file(void **state)
 	assert_int_equal(file_reader_for(&config.feed, &config, names, 2, 1, &diag), -ENOENT);
 	assert_non_null(strstr(diag.text, "none.pcap"));
 	shared_free(&shared);
-	close(config.done_fd);
 }
 
 /* One off anywhere is seen. */

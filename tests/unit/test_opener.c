@@ -433,22 +433,24 @@ static void test_stopped(void **state)
 	uint64_t begun_ns = clock_monotonic_ns();
 	struct diag diag;
 	int fds[2], pid = opener_pid(o);
+	_Atomic uint64_t until_ns;
 
 	(void)state;
 	assert_false(opener_has_ended(o));
 	assert_int_equal(kill(pid, SIGSTOP), 0);
 	assert_int_equal(pipe(fds), 0);
 	assert_int_equal(write(fds[1], "x", 1), 1);
-	opener_hurry(o, fds[0], UINT64_MAX); /* it can be read: a signal, in pitot */
+	opener_hurry(o, fds[0], NULL); /* it can be read: a signal, in pitot */
 	assert_int_equal(opener_rewrite(o, stats, &is_part, &diag), -ETIMEDOUT);
 	assert_non_null(strstr(diag.text, "does not answer"));
 	assert_int_equal(opener_rewrite(o, stats, &is_part, &diag), -EBUSY);
-	opener_hurry(o, -1, begun_ns);
+	atomic_init(&until_ns, begun_ns);
+	opener_hurry(o, -1, &until_ns);
 	assert_int_equal(opener_finish(o, stats, &diag), -EBUSY);
 	assert_true(clock_monotonic_ns() - begun_ns < 5 * NS_PER_SEC);
 	/* when it goes on its late answer is not taken for another one's */
 	assert_int_equal(kill(pid, SIGCONT), 0);
-	opener_hurry(o, -1, UINT64_MAX);
+	opener_hurry(o, -1, NULL);
 	touch(part);
 	while (opener_finish(o, output, &diag) == -EBUSY)
 		poll(NULL, 0, 1);
@@ -478,7 +480,7 @@ static void test_killed(void **state)
 	assert_non_null(strstr(diag.text, "it has ended"));
 	opener_stop(o);
 	assert_false(opener_has_ended(NULL));
-	opener_hurry(NULL, -1, 0);
+	opener_hurry(NULL, -1, NULL);
 }
 
 int main(void)

@@ -232,10 +232,11 @@ static void call_vm_write(void)
 
 static void call_fork(void)
 {
-	long r = syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL);
+	pid_t pid = fork();
 
-	if (r == 0)
+	if (pid == 0)
 		_exit(0);
+	EXPECT(pid > 0 && waitpid(pid, NULL, 0) == pid);
 }
 
 static void call_kill(void)
@@ -264,12 +265,36 @@ static void call_harmless(void)
 	if (p)
 		memset(p, 1, 1 << 20);
 	free(p);
+}
+
+static void call_write(void)
+{
 	(void)!write(STDERR_FILENO, "", 0);
+}
+
+static void call_writev(void)
+{
+	(void)!syscall(SYS_writev, STDERR_FILENO, NULL, 0);
+}
+
+static void call_send(void)
+{
+	(void)!send(STDERR_FILENO, "", 0, MSG_NOSIGNAL);
+}
+
+static void call_sendmsg(void)
+{
+	(void)!sendmsg(STDERR_FILENO, &(struct msghdr){0}, MSG_NOSIGNAL);
+}
+
+static void call_connect(void)
+{
+	(void)!connect(STDERR_FILENO, NULL, 0);
 }
 
 struct thread_case {
 	void (*call)(void);
-	bool metering, libpcap;
+	enum sandbox_role role;
 	const struct sandbox *sandbox;
 };
 
@@ -278,8 +303,7 @@ static void *thread_main(void *arg)
 	struct thread_case *c = arg;
 	struct diag diag = {""};
 
-	if (c->metering)
-		EXPECT(sandbox_enter_metering(c->sandbox, c->libpcap, &diag) == 0);
+	EXPECT(sandbox_enter_calls(c->sandbox, c->role, &diag) == 0);
 	c->call();
 	return NULL;
 }
@@ -289,60 +313,69 @@ static void run_thread(const void *arg)
 	struct thread_case c = *(const struct thread_case *)arg;
 	pthread_t thread;
 
-	c.sandbox = enter(&(struct sandbox_config){0});
+	c.sandbox = enter(&(struct sandbox_config){.role = c.role, .calls_later = true});
 	EXPECT(pthread_create(&thread, NULL, thread_main, &c) == 0);
 	EXPECT(pthread_join(thread, NULL) == 0);
 }
 
-static int of_thread(void (*call)(void), bool metering, bool libpcap)
+static int of_thread(void (*call)(void), enum sandbox_role role)
 {
-	return in_child(run_thread,
-			&(struct thread_case){.call = call, .metering = metering, .libpcap = libpcap});
+	return in_child(run_thread, &(struct thread_case){.call = call, .role = role});
 }
 
 static void test_metering_calls(void **state)
 {
 	static void (*const deadly[])(void) = {call_execve,   call_socket,	call_packet_socket,
-					       call_vm_write, call_sethostname, call_unshare};
+					       call_vm_write, call_sethostname, call_unshare,
+					       call_send,     call_sendmsg,	call_connect};
 
 	(void)state;
 	require_seccomp();
 	for (size_t i = 0; i < ARRAY_SIZE(deadly); i++)
-		assert_int_equal(of_thread(deadly[i], true, false), 1000 + SIGSYS);
-	assert_int_equal(of_thread(call_nothing, true, false), 0);
-	assert_int_equal(of_thread(call_harmless, true, false), 0);
-	assert_int_equal(of_thread(call_harmless, true, true), 0);
-	assert_int_equal(of_thread(call_execve, true, true), 1000 + SIGSYS);
-	assert_int_equal(of_thread(call_socket, true, true), 1000 + SIGSYS);
+		assert_int_equal(of_thread(deadly[i], SANDBOX_METERING), 1000 + SIGSYS);
+	assert_int_equal(of_thread(call_nothing, SANDBOX_METERING), 0);
+	assert_int_equal(of_thread(call_harmless, SANDBOX_METERING), 0);
+	assert_int_equal(of_thread(call_harmless, SANDBOX_METERING_LIBPCAP), 0);
+	assert_int_equal(of_thread(call_execve, SANDBOX_METERING_LIBPCAP), 1000 + SIGSYS);
+	assert_int_equal(of_thread(call_socket, SANDBOX_METERING_LIBPCAP), 1000 + SIGSYS);
 }
 
 /* These a sanitizer's run-time needs. */
 static void test_metering_calls_of_a_plain_build(void **state)
 {
-	static void (*const deadly[])(void) = {call_open, call_ptrace, call_fork, call_kill};
+	static void (*const deadly[])(void) = {call_open, call_ptrace, call_fork,
+					       call_kill, call_write,  call_writev};
 
 	(void)state;
 	if (SANITIZED)
 		skip();
 	require_seccomp();
 	for (size_t i = 0; i < ARRAY_SIZE(deadly); i++) {
-		assert_int_equal(of_thread(deadly[i], true, false), 1000 + SIGSYS);
-		assert_int_equal(of_thread(deadly[i], true, true), 1000 + SIGSYS);
+		assert_int_equal(of_thread(deadly[i], SANDBOX_METERING), 1000 + SIGSYS);
+		assert_int_equal(of_thread(deadly[i], SANDBOX_METERING_LIBPCAP), 1000 + SIGSYS);
 	}
+	assert_int_equal(of_thread(call_fork, SANDBOX_EXPORTING), 1000 + SIGSYS);
+	assert_int_equal(of_thread(call_kill, SANDBOX_EXPORTING), 1000 + SIGSYS);
 }
 
 static void test_process_calls(void **state)
 {
 	static void (*const deadly[])(void) = {call_execve, call_packet_socket, call_vm_write,
 					       call_sethostname, call_unshare};
-	static void (*const allowed[])(void) = {call_socket, call_open, call_harmless};
+	static void (*const allowed[])(void) = {call_socket, call_open, call_harmless, call_write};
+	static const enum sandbox_role roles[] = {SANDBOX_CONTROL, SANDBOX_EXPORTING};
 
 	(void)state;
 	require_seccomp();
-	for (size_t i = 0; i < ARRAY_SIZE(deadly); i++)
-		assert_int_equal(of_thread(deadly[i], false, false), 1000 + SIGSYS);
-	for (size_t i = 0; i < ARRAY_SIZE(allowed); i++)
-		assert_int_equal(of_thread(allowed[i], false, false), 0);
+	for (size_t role = 0; role < ARRAY_SIZE(roles); role++) {
+		for (size_t i = 0; i < ARRAY_SIZE(deadly); i++)
+			assert_int_equal(of_thread(deadly[i], roles[role]), 1000 + SIGSYS);
+		for (size_t i = 0; i < ARRAY_SIZE(allowed); i++)
+			assert_int_equal(of_thread(allowed[i], roles[role]), 0);
+	}
+	/* control starts processes again, and ends those that hang */
+	assert_int_equal(of_thread(call_fork, SANDBOX_CONTROL), 0);
+	assert_int_equal(of_thread(call_kill, SANDBOX_CONTROL), 0);
 }
 
 static void run_log_mode(const void *arg)
@@ -372,8 +405,8 @@ static void run_off(const void *arg)
 	EXPECT(own_status("CapEff", 16) == 0);
 	EXPECT(own_status("NoNewPrivs", 10) == 1);
 	EXPECT(strstr(sandbox_missing(s), "--sandbox off"));
-	EXPECT(sandbox_enter_metering(s, false, &diag) == 0);
-	EXPECT(sandbox_enter_metering(NULL, false, &diag) == 0);
+	EXPECT(sandbox_enter_calls(s, SANDBOX_METERING, &diag) == 0);
+	EXPECT(sandbox_enter_calls(NULL, SANDBOX_METERING, &diag) == 0);
 }
 
 static void test_off(void **state)

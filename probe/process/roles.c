@@ -1,0 +1,170 @@
+/*
+ * roles: see control_internal.h.  The two processes that control forks: what each lets go of that is
+ * another's, how it becomes what it is to be, and its life.
+ *
+ * Control opens what captures, for that may need its privileges, makes the shared region and forks.  The
+ * exporting process opens the collectors itself, so that keys, sessions and files are never anybody else's.
+ */
+#include "control_internal.h"
+
+#include <unistd.h>
+
+#include "daemon.h"
+#include "pitot/log.h"
+#include "pitot/netif.h"
+
+/* A savefile's records do not depend on how fast it is read: no facts before the first statistics. */
+static uint64_t roles_first_facts_ns(const struct control *r)
+{
+	return r->live ? 0 : clock_monotonic_ns() + r->config->stats_ns - NS_PER_SEC / 4;
+}
+
+/* What captures: the memory and the descriptors, but not what they are of. */
+static void roles_let_captures_go(struct control *r)
+{
+	for (unsigned i = 0; r->workers && i < r->n_workers; i++) {
+		metering_free(r->workers[i]);
+		r->workers[i] = NULL;
+	}
+	file_reader_free(r->feed);
+	r->feed = NULL;
+}
+
+static void roles_close(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+/* What is control's alone. */
+static void roles_leave_control(struct control *r)
+{
+	daemon_forget();
+	roles_close(&r->signal_fd);
+	roles_close(&r->stop_fd);
+	roles_close(&r->pid_fd);
+	roles_close(&r->metrics_client);
+	netif_watch_close(r->interfaces.watch);
+	r->interfaces.watch = NULL;
+	opener_forget(r->confine.opener);
+	opener_forget(r->confine.files_opener);
+	r->confine.opener = r->confine.files_opener = NULL;
+	service_close(&r->service);
+	log_close();
+	for (unsigned i = 0; i < r->n_workers; i++)
+		roles_close(&r->shared.to_metering[i].send_fd);
+}
+
+/* ---- the exporting process */
+
+static int roles_set_up_exporting(struct control *r, struct exporter **exporter, struct exporting **e,
+				  struct diag *diag)
+{
+	struct exporting_config config = {.shared = &r->shared,
+					  .mailbox = &r->shared.to_exporting,
+					  .live = r->live,
+					  .max_rate = r->config->max_export_rate,
+					  .first_facts_ns = roles_first_facts_ns(r)};
+	int ret = setup_exporter(r, exporter, diag);
+
+	daemon_may_end(false);
+	if (ret == 0)
+		ret = exporting_new(e, *exporter, &config, diag);
+	if (ret == 0)
+		ret = confine_enter(&r->confine, r->config, SANDBOX_EXPORTING, diag);
+	return ret;
+}
+
+static _Noreturn void roles_export(struct control *r, struct child *self)
+{
+	struct exporter *exporter = NULL;
+	struct exporting *e = NULL;
+	struct shared_speaker speaker;
+	struct diag diag = {""};
+	int ret;
+
+	shared_speak(&speaker, &r->shared.exporting->lines);
+	roles_let_captures_go(r);
+	roles_leave_control(r);
+	for (unsigned i = 0; i < r->n_workers; i++)
+		roles_close(&r->shared.to_metering[i].receive_fd);
+	ret = roles_set_up_exporting(r, &exporter, &e, &diag);
+	if (r->config->daemon) /* a collector on standard output has its own descriptor by now */
+		daemon_leave_terminal();
+	child_hold_on(self);
+	opener_hurry(r->confine.output_opener, -1, &r->shared.exporting->stop_by_ns);
+	child_tell(self, ret, &diag);
+	if (ret == 0)
+		exporting_run(e);
+	exporting_free(e);
+	exporter_free(exporter);
+	daemon_abandon(ret < 0);
+}
+
+/* ---- the metering process: threads that share nothing but what they read savefiles from */
+
+static enum sandbox_role roles_metering_role(const struct control *r)
+{
+	for (unsigned i = 0; i < r->n_workers; i++)
+		if (metering_uses_libpcap(r->workers[i]))
+			return SANDBOX_METERING_LIBPCAP;
+	return SANDBOX_METERING;
+}
+
+static int roles_set_up_metering(struct control *r, const struct child *self, struct diag *diag)
+{
+	enum sandbox_role role = roles_metering_role(r);
+	int ret = confine_enter(&r->confine, r->config, role, diag);
+
+	child_hold_on(self);
+	for (unsigned i = 0; ret == 0 && i < r->n_workers; i++)
+		ret = metering_start(r->workers[i], diag);
+	return ret < 0 ? ret : sandbox_enter_calls(r->confine.sandbox, role, diag);
+}
+
+static _Noreturn void roles_meter(struct control *r, struct child *self)
+{
+	struct shared_speaker speaker;
+	struct diag diag = {""};
+	int ret;
+
+	shared_speak(&speaker, &r->shared.metering[0].lines);
+	daemon_may_end(false);
+	roles_leave_control(r);
+	opener_forget(r->confine.output_opener);
+	r->confine.output_opener = NULL;
+	if (r->config->daemon)
+		daemon_leave_terminal();
+	ret = roles_set_up_metering(r, self, &diag);
+	child_tell(self, ret, &diag);
+	for (unsigned i = 0; ret == 0 && i < r->n_workers; i++)
+		(void)metering_join(r->workers[i], &diag);
+	daemon_abandon(ret < 0);
+}
+
+/* ---- control */
+
+int roles_start(struct control *r, struct diag *diag)
+{
+	int ret = child_fork(&r->exporting, "pitot-exporting", &r->shared.control->exporting, diag);
+
+	if (ret == 1)
+		roles_export(r, &r->exporting);
+	if (ret == 0)
+		ret = child_await(&r->exporting, diag);
+	if (ret == 0)
+		ret = child_fork(&r->metering, "pitot-metering", &r->shared.control->metering, diag);
+	if (ret == 1)
+		roles_meter(r, &r->metering);
+	if (ret == 0)
+		ret = child_await(&r->metering, diag);
+	shared_hear(&r->shared);
+	roles_let_captures_go(r);
+	return ret;
+}
+
+void roles_go(struct control *r)
+{
+	atomic_store(&r->shared.control->go, true);
+}
