@@ -124,7 +124,7 @@ def protocol():
         lines = s.makefile()
         check([json.loads(lines.readline())["id"] for _ in range(50)] == list(range(50)), "order")
     p.process.send_signal(signal.SIGTERM)
-    p.end()
+    p.end(143)
 
 
 def misbehaving():

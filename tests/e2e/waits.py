@@ -387,10 +387,63 @@ def part_full_disk():
         e.check(p.end() == 1 and "result.part" in p.said(), f"no name: {p.said()}")
 
 
+# ---- a system that does not answer
+
+
+def part_silent_names():
+    """A name service that never answers: savefiles and TERM."""
+    if os.geteuid() != 0 or not e.have("unshare", "ip"):
+        e.skip_part("a network namespace takes root")
+        return
+    bind = ("import os, socket, sys; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('127.0.0.1', 53)); "
+            "s.set_inheritable(True); os.execv(sys.argv[1], sys.argv[1:])")
+    with e.workdir() as d:
+        Path(f"{d}/resolv.conf").write_text("nameserver 127.0.0.1\noptions timeout:30 attempts:5\n")
+        Path(f"{d}/nsswitch.conf").write_text("hosts: dns\n")
+        script = (f"ip link set lo up; ip link add pwa type veth peer name pwb; ip addr add 192.0.2.5/24 dev pwa; "
+                  f"ip link set pwa up; ip link set pwb up; mount --bind {d}/resolv.conf /etc/resolv.conf; "
+                  f"mount --bind {d}/nsswitch.conf /etc/nsswitch.conf; exec \"$@\"")
+        for url in ("ipfix://no.such.name:4739", "ipfix+tcp://no.such.name:4739"):
+            command = [e.find("unshare"), "--mount", "--net", "--propagation", "private", "sh", "-ec", script, "sh", sys.executable,
+                       "-c", bind, e.PITOT, "-q", "-i", "lo", "-n", url, "-n", f"json:{d}/out", "--stop-timeout", "1",
+                       "--stats", f"{d}/stats"]
+            p = Running.__new__(Running)
+            p.path = Path(d) / "stderr"
+            with open(p.path, "wb") as err:
+                p.process = subprocess.Popen(command, stderr=err)
+            e.wait(lambda: p.process.poll() is not None or Path(f"/proc/{p.process.pid}/comm").read_text() == "pitot\n",
+                   "not begun")
+            p.started()
+            s = statistics_of(p, Path(f"{d}/stats"))
+            e.check(s and s["collectors"][0]["state"] == "connecting", f"{url}: {s and s['collectors']} {p.said()}")
+            e.check(p.term() == 0 and os.path.exists(f"{d}/out"), f"{url}: TERM: {p.process.returncode} {p.said()}")
+
+
+def part_small_disk():
+    """A disk that is full for a while: what could not be written is told, what is there is whole, TERM is heard."""
+    if os.geteuid() != 0 or not e.have("mount", "umount"):
+        e.skip_part("a file system of its own takes root")
+        return
+    with e.workdir() as d:
+        os.mkdir(f"{d}/small")
+        subprocess.run([e.find("mount"), "-t", "tmpfs", "-o", "size=256k", "none", f"{d}/small"], check=True)
+        try:
+            many_flows(f"{d}/in.pcap", 20000)
+            p = Running(d, "-q", "-r", f"{d}/in.pcap", "-n", f"json:{d}/small/out", "--stop-timeout", "1", "--stats", f"{d}/stats")
+            e.check(p.end() == 1 and "No space left" in p.said() and "out.part" in p.said(), f"a small disk: {p.said()}")
+            s = e.statistics(f"{d}/stats")
+            e.check_ledger("a small disk", s)
+            lines = Path(f"{d}/small/out.part").read_bytes()
+            e.check(lines.endswith(b"}\n") or not lines, "a small disk: the file ends inside a line")
+            e.check(lines.count(b"\n") == s["collectors"][0]["records"], f"a small disk: {s['collectors']}")
+        finally:
+            subprocess.run([e.find("umount"), f"{d}/small"], check=True)
+
+
 def main():
     parts = [part_closed_descriptors, part_huge_file, part_silent_pipe, part_stuck_reader, part_slow_reader, part_pager,
              part_interrupted, part_hung_thread, part_full_disk, part_statistics_pipe, part_statistics_whole,
-             part_statistics_often, part_helpers, part_restart]
+             part_statistics_often, part_helpers, part_restart, part_silent_names, part_small_disk]
     for part in parts:
         if len(sys.argv) > 3 and sys.argv[3] not in part.__name__:
             continue
