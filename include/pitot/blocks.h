@@ -12,10 +12,23 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Link layer: MAC addresses of the frame, not of one that it carries. */
+/* Link layer of the first packet: MAC addresses of the frame, not of one that it carries. */
 struct block_link {
 	uint8_t src_mac[6];
 	uint8_t dst_mac[6];
+	uint16_t vlan; /* outermost VLAN id; 0 none */
+};
+
+/* Lengths of frames, as struct packet's link_octets has them. */
+struct block_frames {
+	uint64_t octets;
+	uint64_t min_octets;
+	uint64_t max_octets;
+};
+
+/* The facts of a block for which the core of the packet is enough: takes no room. */
+struct block_nothing {
+	uint8_t unused;
 };
 
 /* The outermost IP header of a packet that is measured by one inside a tunnel; all zero: it is in none. */
@@ -55,7 +68,7 @@ static inline void record_layout_complete(struct record_layout *l)
 		record_layout_init(l, 0, 0);
 }
 
-/* Octets of a block, the same in records and packets, when it can be part of the key. */
-extern const uint8_t block_sizes[BLOCKS];
+/* Octets of a block, from its beginning, that --flow-key can make part of the key; 0: none. */
+extern const uint8_t block_key_sizes[BLOCKS];
 
 #endif

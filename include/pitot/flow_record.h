@@ -33,9 +33,9 @@ struct flow_record {
 	uint32_t ingress;  /* ifIndex of the first packet; 0 unknown */
 	uint64_t id;	   /* unique among all records of this run (IE 148) */
 	uint32_t egress;   /* as ingress */
-	uint16_t vlan;	   /* outermost VLAN id of the first packet; 0 none */
 	uint8_t tos;	   /* first packet */
 	uint8_t direction; /* enum flow_direction, first packet */
+	uint16_t spare;
 	/* ---- 64: only what follows changes after the first packet, so that line stays clean */
 	uint64_t packets;
 	uint64_t octets;     /* IP total lengths */
@@ -49,8 +49,7 @@ struct flow_record {
 	uint8_t max_ttl;
 	uint8_t end_reason; /* enum flow_end_reason, once ended */
 	uint8_t state;	    /* the flow table's own; no meaning outside */
-	uint16_t spare;
-	uint8_t blocks[12]; /* and more behind it: record_layout */
+	uint8_t blocks[14]; /* and more behind it: record_layout */
 };
 
 static_assert(sizeof(struct flow_record) == 128, "the core is two cache lines");

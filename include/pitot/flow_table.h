@@ -50,7 +50,7 @@ static inline uint64_t flow_hash(const struct hash_seed *seed, const struct reco
 
 	for (uint32_t left = layout->key_blocks; left; left &= left - 1) {
 		unsigned i = (unsigned)__builtin_ctz(left);
-		uint64_t b = hash_memory(seed, (const uint8_t *)base + at[i], block_sizes[i]);
+		uint64_t b = hash_memory(seed, (const uint8_t *)base + at[i], block_key_sizes[i]);
 
 		h = hash_fold(h ^ seed->k[i], b | 1);
 	}

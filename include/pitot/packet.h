@@ -77,8 +77,8 @@ struct packet {
 	uint8_t fragment;  /* enum packet_fragment */
 	uint8_t layers;	   /* headers that were peeled */
 	uint16_t notes;	   /* enum packet_notes */
-	uint8_t spare[8];
-	uint8_t blocks[12]; /* and more behind it: record_layout */
+	uint8_t spare[6];
+	uint8_t blocks[14]; /* and more behind it: record_layout */
 };
 
 /* Packet i of several, which are of one size: record_layout.packet_size. */

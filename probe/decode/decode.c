@@ -180,6 +180,8 @@ static inline __attribute__((always_inline)) void decode_one(const struct decode
 		decode_layers(c, layer);
 	p->key.tos = p->tos & d->key_tos_mask;
 	p->key.vlan = p->vlan & d->key_vlan_mask;
+	if (d->link_at)
+		decode_link_block(d, p)->vlan = p->vlan;
 }
 
 void decode_frame(const struct decoder *d, const struct frame *f, struct packet *p)

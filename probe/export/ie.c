@@ -15,7 +15,7 @@
 /* What rows have members of; declared for their types alone. */
 enum { BLOCK_CORE = IE_CORE };
 extern const struct flow_record ie_of_CORE;
-#define BLOCK(name, record, facts, start, count) extern const record ie_of_##name;
+#define BLOCK(name, record, facts, key, start, count) extern const record ie_of_##name;
 #include "pitot/blocks.def"
 
 const struct ie ie_table[IE_COUNT] = {

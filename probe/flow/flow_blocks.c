@@ -4,18 +4,39 @@
 #define NONE NULL
 #define COPY NULL
 
-#define BLOCK(name, record, facts, start, count)                                                             \
+#define BLOCK(name, record, facts, key, start, count)                                                        \
 	static_assert(_Alignof(record) <= 8 && _Alignof(facts) <= 8, "blocks are aligned to 8 octets");
 #include "pitot/blocks.def"
 
+static void block_frames_start(void *block, const struct packet *p, const void *facts)
+{
+	(void)facts;
+	*(struct block_frames *)block = (struct block_frames){p->link_octets, p->link_octets, p->link_octets};
+}
+
+static void block_frames_count(void *block, const struct packet *p, const void *facts)
+{
+	struct block_frames *f = block;
+
+	(void)facts;
+	f->octets += p->link_octets;
+	if (p->link_octets < f->min_octets)
+		f->min_octets = p->link_octets;
+	if (p->link_octets > f->max_octets)
+		f->max_octets = p->link_octets;
+}
+
+#define FACTS_SIZE(facts) _Generic((facts *)0, struct block_nothing * : 0, default : sizeof(facts))
+
 const struct block_row block_rows[BLOCKS] = {
-#define BLOCK(name, record, facts, start_, count_)                                                           \
-	[BLOCK_##name] = {sizeof(record), _Alignof(record), sizeof(facts), _Alignof(facts), start_, count_},
+#define BLOCK(name, record, facts, key, start_, count_)                                                      \
+	[BLOCK_##name] = {sizeof(record),  _Alignof(record), FACTS_SIZE(facts),                              \
+			  _Alignof(facts), start_,	     count_},
 #include "pitot/blocks.def"
 };
 
-const uint8_t block_sizes[BLOCKS] = {
-#define BLOCK(name, record, facts, start, count) [BLOCK_##name] = sizeof(record),
+const uint8_t block_key_sizes[BLOCKS] = {
+#define BLOCK(name, record, facts, key, start, count) [BLOCK_##name] = key,
 #include "pitot/blocks.def"
 };
 

@@ -109,7 +109,7 @@ static inline bool flow_key_equal(const struct flow_table *t, const struct flow_
 		unsigned i = (unsigned)__builtin_ctz(left);
 
 		if (memcmp((const uint8_t *)e + l->record_at[i], (const uint8_t *)p + l->packet_at[i],
-			   block_sizes[i]) != 0)
+			   block_key_sizes[i]) != 0)
 			return false;
 	}
 	return true;

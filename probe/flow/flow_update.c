@@ -108,7 +108,6 @@ FLOW_PHASE void flow_start(struct flow_table *t, struct flow_record *e, const st
 	e->max_octets = saturate32(p->octets);
 	e->flow_label = p->flow_label;
 	e->tcp_flags = p->tcp_flags;
-	e->vlan = p->vlan;
 	e->tos = p->tos;
 	e->min_ttl = p->ttl;
 	e->max_ttl = p->ttl;

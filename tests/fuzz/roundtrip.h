@@ -55,8 +55,8 @@ static struct run {
 
 /* ---- which fields a template has */
 
-/* Whether records have the block here: no tunnels are opened. */
-enum { THERE_CORE = 1, THERE_LINK = 1, THERE_TUNNEL = 0 };
+/* Whether records have the block here: see the layout of fuzz_roundtrip.c. */
+enum { THERE_CORE = 1, THERE_LINK = 1, THERE_TUNNEL = 0, THERE_FRAMES = 0 };
 
 static const struct {
 	const char *name;
@@ -342,7 +342,7 @@ static uint64_t expected_uint(const struct given *g, uint16_t id, unsigned size)
 		return r->max_ttl;
 	case 58:
 	case 243:
-		return r->vlan;
+		return sink_link_of(r)->vlan;
 	case 60:
 		return r->key.ip_version;
 	case 61:

@@ -35,8 +35,8 @@ static void make_records(struct flow_record r[4])
 			.max_ttl = 64,
 			.direction = FLOW_DIRECTION_INGRESS,
 			.end_reason = (uint8_t)(1 + i),
-			.vlan = 100,
 		};
+		sink_link(&r[i])->vlan = 100;
 		memcpy(sink_link(&r[i])->src_mac, macs[0], 6);
 		memcpy(sink_link(&r[i])->dst_mac, macs[1], 6);
 		r[i].key.ip_version = i < 2 ? 4 : 6;

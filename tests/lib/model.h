@@ -56,7 +56,6 @@ static inline void model_start(struct flow_record *e, const struct packet *p)
 		.max_octets = (uint32_t)p->octets,
 		.flow_label = p->flow_label,
 		.tcp_flags = p->tcp_flags,
-		.vlan = p->vlan,
 		.tos = p->tos,
 		.min_ttl = p->ttl,
 		.max_ttl = p->ttl,

@@ -208,7 +208,6 @@ static inline struct flow_record sink_record(uint64_t i, uint64_t last_ns)
 		.egress = 0,
 		.min_octets = 40,
 		.max_octets = 1500,
-		.vlan = (uint16_t)(i % 4095),
 		.tos = (uint8_t)(i * 4),
 		.min_ttl = 60,
 		.max_ttl = 64,
@@ -228,6 +227,7 @@ static inline struct flow_record sink_record(uint64_t i, uint64_t last_ns)
 		r.key.src[k] = (uint8_t)(i + 3 * k + 1);
 		r.key.dst[k] = (uint8_t)(i * 7 + k + 2);
 	}
+	sink_link(&r)->vlan = (uint16_t)(i % 4095);
 	for (unsigned k = 0; k < 6; k++) {
 		sink_link(&r)->src_mac[k] = (uint8_t)(2 + k + i);
 		sink_link(&r)->dst_mac[k] = (uint8_t)(0x12 + k + i);

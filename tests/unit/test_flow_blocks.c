@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "exact.h"
+#include "flow/flow_blocks.h"
 #include "frames.h"
 #include "pitot/decode.h"
 #include "pitot/flow_table.h"
@@ -36,13 +37,14 @@ static void test_layouts(void **state)
 			if (!(blocks >> i & 1))
 				continue;
 			assert_true(all.record_at[i] >= offsetof(struct flow_record, blocks));
-			assert_true(all.record_at[i] + block_sizes[i] <= all.record_size);
+			assert_true(all.record_at[i] + block_rows[i].record_size <= all.record_size);
 			assert_true(all.packet_at[i] >= offsetof(struct packet, blocks));
-			assert_true(all.packet_at[i] + block_sizes[i] <= all.packet_size);
+			assert_true(all.packet_at[i] + block_rows[i].facts_size <= all.packet_size);
 			for (unsigned k = 0; k < i; k++)
 				assert_true(!all.record_at[k] ||
-					    all.record_at[k] + block_sizes[k] <= all.record_at[i] ||
-					    all.record_at[i] + block_sizes[i] <= all.record_at[k]);
+					    all.record_at[k] + block_rows[k].record_size <=
+						    all.record_at[i] ||
+					    all.record_at[i] + block_rows[i].record_size <= all.record_at[k]);
 		}
 	}
 	record_layout_init(&all, 0, 1u << BLOCK_TUNNEL); /* what is in the key is there */
@@ -148,6 +150,57 @@ static void test_tunnel_reaches_the_record(void **state)
 	assert_int_equal(k.n, 3);
 }
 
+/* A block that every packet changes. */
+static void test_frames_are_counted(void **state)
+{
+	static struct fb frames[3];
+	static struct kept k;
+	struct record_layout layout;
+	const struct block_frames *f;
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++) {
+		fb_init(&frames[i]);
+		fb_payload(&frames[i], i == 0 ? 100 : i == 1 ? 10 : 1000);
+		fb_udp(&frames[i], 1000, 53);
+		fb_ip4(&frames[i], "10.0.0.1", "10.0.0.2");
+		fb_ether(&frames[i]);
+	}
+	record_layout_init(&layout, 1u << BLOCK_FRAMES, 0);
+	assert_int_equal(layout.packet_size, sizeof(struct packet)); /* it needs no facts */
+	meter(&k, layout, frames, 3);
+	assert_int_equal(k.n, 1);
+	f = flow_record_block(&layout, (const struct flow_record *)(const void *)k.records[0], BLOCK_FRAMES);
+	assert_int_equal(f->octets, 142 + 52 + 1042);
+	assert_int_equal(f->min_octets, 52);
+	assert_int_equal(f->max_octets, 1042);
+}
+
+/* With the MAC addresses in the key the VLAN id, which stands beside them, is not. */
+static void test_key_is_a_part(void **state)
+{
+	static struct fb frames[2];
+	static struct kept k;
+	struct record_layout layout;
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		fb_init(&frames[i]);
+		fb_udp(&frames[i], 1000, 53);
+		fb_ip4(&frames[i], "10.0.0.1", "10.0.0.2");
+		fb_vlan(&frames[i], 0x8100, (uint16_t)(5 + i));
+		fb_ether(&frames[i]);
+	}
+	record_layout_init(&layout, 0, 1u << BLOCK_LINK);
+	meter(&k, layout, frames, 2);
+	assert_int_equal(k.n, 1);
+	assert_int_equal(
+		((const struct block_link *)flow_record_block(
+			 &layout, (const struct flow_record *)(const void *)k.records[0], BLOCK_LINK))
+			->vlan,
+		5);
+}
+
 /* A packet in no tunnel has nothing of the one that stood in its memory before. */
 static void test_no_tunnel(void **state)
 {
@@ -172,9 +225,9 @@ static void test_no_tunnel(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_layouts),
-		cmocka_unit_test(test_tunnel_reaches_the_record),
-		cmocka_unit_test(test_no_tunnel),
+		cmocka_unit_test(test_layouts),	      cmocka_unit_test(test_tunnel_reaches_the_record),
+		cmocka_unit_test(test_no_tunnel),     cmocka_unit_test(test_frames_are_counted),
+		cmocka_unit_test(test_key_is_a_part),
 	};
 
 	return cmocka_run_group_tests_name("flow_blocks", tests, NULL, NULL);

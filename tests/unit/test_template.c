@@ -154,7 +154,7 @@ static void check_value(const struct flow_record *r, const struct template_field
 		break;
 	case 58:
 	case 243:
-		want = r->vlan;
+		want = sink_link_of(r)->vlan;
 		break;
 	case 25:
 		want = r->min_octets;
