@@ -190,24 +190,50 @@ FLOW_PHASE void flow_packet(struct flow_table *t, struct packet *p, bool core_on
 	}
 }
 
+/*
+ * The table is full, and n flows will probably have to go: fetches what they lie in.  It only looks: which
+ * flows go is decided by flow_insert(), one by one.
+ */
+__attribute__((noinline)) static void flow_fetch_oldest(struct flow_table *t, unsigned n)
+{
+	uint32_t entries[BATCH_MAX];
+
+	n = wheel_peek_earliest(&t->single, entries, n < BATCH_MAX ? n : BATCH_MAX);
+	for (unsigned i = 0; i < n; i++)
+		flow_fetch(t, entries[i], false);
+	for (unsigned i = 0; i < n; i++)
+		flow_touch(t, entries[i], false);
+	for (unsigned i = 0; i < n; i++) {
+		const struct flow_record *e = flow_entry(t, entries[i]);
+
+		if (e->state & ENTRY_LIVE)
+			__builtin_prefetch(flow_bucket(t, flow_entry_hash(t, e)), 1);
+	}
+}
+
 FLOW_PHASE void flow_update_batch(struct flow_table *t, struct packet *packets, unsigned n, bool core_only)
 {
 	uint32_t numbers[BATCH_MAX], fresh = t->used;
+	uint64_t room = t->config.max_flows - t->stats.in_table.records, unknown = 0;
 
 	for (unsigned i = 0; i < n; i++) {
 		struct packet *p = flow_packet_of(t, packets, i, core_only);
 		uint32_t entry = flow_candidate(t, p->hash);
 
 		p->entry = entry;
-		if (entry == ENTRY_NONE) /* what a new flow will probably take */
+		if (entry == ENTRY_NONE) { /* what a new flow will probably take */
 			entry = t->free != ENTRY_NONE		  ? t->free
 				: fresh + 1 < t->config.max_flows ? fresh++
 								  : 0;
+			unknown++;
+		}
 		numbers[i] = entry;
 		flow_fetch(t, entry, core_only);
 	}
 	for (unsigned i = 0; i < n; i++)
 		flow_touch(t, numbers[i], core_only);
+	if (unknown > room)
+		flow_fetch_oldest(t, (unsigned)(unknown - room));
 	for (unsigned i = 0; i < n; i++) {
 		struct packet *p = flow_packet_of(t, packets, i, core_only);
 

@@ -12,8 +12,8 @@ static uint64_t wheel_slot_width(uint64_t horizon_ns)
 
 int wheel_init(struct wheel *w, uint32_t capacity, uint64_t horizon_ns)
 {
-	/* each slot, and the due list, may have one chunk that is partly filled */
-	uint64_t n = (uint64_t)capacity / 62 + WHEEL_SLOTS + 16;
+	/* each slot may have one chunk that is partly filled, and what was one when it came due */
+	uint64_t n = (uint64_t)capacity / 62 + 2 * WHEEL_SLOTS + 16;
 	size_t size = (size_t)n * sizeof(struct wheel_chunk);
 	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
@@ -23,6 +23,7 @@ int wheel_init(struct wheel *w, uint32_t capacity, uint64_t horizon_ns)
 			    .n_chunks = (uint32_t)n,
 			    .free_chunk = WHEEL_NONE,
 			    .due = WHEEL_NONE,
+			    .early = WHEEL_NONE,
 			    .slot_ns = wheel_slot_width(horizon_ns),
 			    .mapped = size};
 	for (unsigned i = 0; i < WHEEL_SLOTS; i++)
@@ -84,18 +85,22 @@ void wheel_insert(struct wheel *w, uint32_t entry, uint64_t due_ns)
 	c->entries[c->n++] = entry;
 }
 
-static void wheel_slot_due(struct wheel *w, unsigned at)
+/* All chunks of one list in front of another, the last one first. */
+static void wheel_move(struct wheel *w, uint32_t *from, uint32_t *to)
 {
-	uint32_t i = w->slots[at];
+	while (*from != WHEEL_NONE) {
+		struct wheel_chunk *c = &w->chunks[*from];
+		uint32_t next = c->next;
 
-	while (i != WHEEL_NONE) {
-		uint32_t next = w->chunks[i].next;
-
-		w->chunks[i].next = w->due;
-		w->due = i;
-		i = next;
+		c->next = *to;
+		*to = *from;
+		*from = next;
 	}
-	w->slots[at] = WHEEL_NONE;
+}
+
+static void wheel_empty_slot(struct wheel *w, unsigned at, uint32_t *to)
+{
+	wheel_move(w, &w->slots[at], to);
 	w->occupied[at / 64] &= ~(UINT64_C(1) << (at % 64));
 }
 
@@ -106,57 +111,90 @@ void wheel_advance(struct wheel *w, uint64_t elapsed_ns)
 
 	if (steps > WHEEL_SLOTS)
 		steps = WHEEL_SLOTS;
+	if (target >= w->early_slot)
+		wheel_move(w, &w->early, &w->due);
 	for (uint64_t i = 1; i <= steps; i++)
-		wheel_slot_due(w, (w->cursor + i) % WHEEL_SLOTS);
+		wheel_empty_slot(w, (w->cursor + i) % WHEEL_SLOTS, &w->due);
 	if (target > w->cursor)
 		w->cursor = target;
 }
 
 void wheel_set_horizon(struct wheel *w, uint64_t horizon_ns, uint64_t elapsed_ns)
 {
+	wheel_move(w, &w->early, &w->due);
 	for (unsigned at = 0; at < WHEEL_SLOTS; at++)
-		wheel_slot_due(w, at);
+		wheel_empty_slot(w, at, &w->due);
 	w->slot_ns = wheel_slot_width(horizon_ns);
 	w->cursor = elapsed_ns / w->slot_ns;
 }
 
-unsigned wheel_take(struct wheel *w, uint32_t *entries, unsigned max)
+static unsigned wheel_take_from(struct wheel *w, uint32_t *list, uint32_t *entries, unsigned max)
 {
 	unsigned n = 0;
 
-	while (n < max && w->due != WHEEL_NONE) {
-		uint32_t i = w->due;
+	while (n < max && *list != WHEEL_NONE) {
+		uint32_t i = *list;
 		struct wheel_chunk *c = &w->chunks[i];
 
 		while (n < max && c->n > 0)
 			entries[n++] = c->entries[--c->n];
 		if (c->n == 0) {
-			w->due = c->next;
+			*list = c->next;
 			wheel_chunk_put(w, i);
 		}
 	}
 	return n;
 }
 
+unsigned wheel_take(struct wheel *w, uint32_t *entries, unsigned max)
+{
+	return wheel_take_from(w, &w->due, entries, max);
+}
+
+/* The first slot behind the cursor that has entries goes to the early ones. */
+static void wheel_begin_early(struct wheel *w)
+{
+	unsigned from = (w->cursor + 1) % WHEEL_SLOTS;
+
+	for (unsigned i = 0; i <= WHEEL_SLOTS / 64; i++) { /* the first word twice: its two ends */
+		unsigned word = (from / 64 + i) % (WHEEL_SLOTS / 64), at;
+		uint64_t bits = w->occupied[word];
+
+		if (i == 0)
+			bits &= ~UINT64_C(0) << (from % 64);
+		if (!bits)
+			continue;
+		at = word * 64 + (unsigned)__builtin_ctzll(bits);
+		w->early_slot = w->cursor + 1 + (at - from) % WHEEL_SLOTS;
+		wheel_empty_slot(w, at, &w->early);
+		break;
+	}
+}
+
 uint32_t wheel_take_earliest(struct wheel *w)
 {
 	uint32_t entry;
 
-	if (w->due == WHEEL_NONE) {
-		unsigned from = (w->cursor + 1) % WHEEL_SLOTS;
+	if (wheel_take_from(w, &w->due, &entry, 1))
+		return entry;
+	if (w->early == WHEEL_NONE)
+		wheel_begin_early(w);
+	return wheel_take_from(w, &w->early, &entry, 1) ? entry : WHEEL_NONE;
+}
 
-		for (unsigned i = 0; i <= WHEEL_SLOTS / 64;
-		     i++) { /* the first word is looked at twice: its two ends */
-			unsigned word = (from / 64 + i) % (WHEEL_SLOTS / 64);
-			uint64_t bits = w->occupied[word];
+static unsigned wheel_peek(const struct wheel *w, uint32_t list, uint32_t *entries, unsigned max)
+{
+	unsigned n = 0;
 
-			if (i == 0)
-				bits &= ~UINT64_C(0) << (from % 64);
-			if (bits) {
-				wheel_slot_due(w, word * 64 + (unsigned)__builtin_ctzll(bits));
-				break;
-			}
-		}
-	}
-	return wheel_take(w, &entry, 1) ? entry : WHEEL_NONE;
+	for (uint32_t i = list; i != WHEEL_NONE && n < max; i = w->chunks[i].next)
+		for (uint32_t k = w->chunks[i].n; k > 0 && n < max; k--)
+			entries[n++] = w->chunks[i].entries[k - 1];
+	return n;
+}
+
+unsigned wheel_peek_earliest(const struct wheel *w, uint32_t *entries, unsigned max)
+{
+	unsigned n = wheel_peek(w, w->due, entries, max);
+
+	return n + wheel_peek(w, w->early, entries + n, max - n);
 }

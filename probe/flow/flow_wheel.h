@@ -30,7 +30,9 @@ struct wheel {
 	uint32_t n_chunks, used_chunks, free_chunk;
 	uint32_t slots[WHEEL_SLOTS]; /* top chunk, or WHEEL_NONE */
 	uint64_t occupied[WHEEL_SLOTS / 64];
-	uint32_t due; /* chunks of slots whose time has come */
+	uint32_t due;	/* chunks of slots whose time has come */
+	uint32_t early; /* those of the earliest other slot, once somebody wanted an entry before its time */
+	uint64_t early_slot; /* its number: when it comes due, they do */
 	uint64_t slot_ns;
 	uint64_t cursor; /* number of the last slot that came due */
 	size_t mapped;
@@ -50,5 +52,7 @@ void wheel_advance(struct wheel *w, uint64_t elapsed_ns);
 unsigned wheel_take(struct wheel *w, uint32_t *entries, unsigned max);
 /* The entry of the earliest slot, due or not; WHEEL_NONE when the wheel is empty. */
 uint32_t wheel_take_earliest(struct wheel *w);
+/* Up to max entries that wheel_take_earliest() will take next, as far as it knows them; their number. */
+unsigned wheel_peek_earliest(const struct wheel *w, uint32_t *entries, unsigned max);
 
 #endif

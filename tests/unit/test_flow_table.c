@@ -423,6 +423,49 @@ static void test_eviction_order(void **state)
 	close_table(f);
 }
 
+/*
+ * Nor does a look at what has come due disturb that: what was not ended of a slot of the wheel stays in
+ * order, but for the 62 flows that a chunk of it holds.
+ */
+static void test_eviction_order_in_a_slot(void **state)
+{
+	enum { N = 1000 };
+	const uint64_t step_ns = 20 * NS_PER_USEC; /* 735 flows a slot */
+	struct fixture *f = open_table(N, ACTIVE, INACTIVE, TCP_END);
+
+	(void)state;
+	for (uint32_t i = 0; i < 4 * N; i++) {
+		put(f, i, T0 + i * step_ns, 0);
+		if (i % 50 == 0)
+			flow_table_expire(f->table, i * step_ns, T0 + i * step_ns, UINT64_MAX);
+	}
+	assert_int_equal(count_reason(f, FLOW_END_RESOURCES), 3 * N);
+	for (size_t i = 0; i < f->out.n; i++) {
+		int64_t off = (int64_t)(f->out.records[i].first_ns - (T0 + i * step_ns));
+
+		assert_in_range((uint64_t)(off + (int64_t)(62 * step_ns)), 0, 2 * 62 * step_ns);
+	}
+	close_table(f);
+}
+
+/* What was begun to be evicted still ends by time. */
+static void test_evicted_slot_comes_due(void **state)
+{
+	enum { N = 100 };
+	struct fixture *f = open_table(N, ACTIVE, INACTIVE, TCP_END);
+
+	(void)state;
+	for (uint32_t i = 0; i < N + 10; i++)
+		put(f, i, T0 + i, 0);
+	assert_int_equal(f->out.n, 10);
+	flow_table_expire(f->table, INACTIVE - NS_PER_SEC, T0 + INACTIVE - NS_PER_SEC, UINT64_MAX);
+	assert_int_equal(f->out.n, 10);
+	flow_table_expire(f->table, INACTIVE + NS_PER_SEC, T0 + INACTIVE + NS_PER_SEC, UINT64_MAX);
+	assert_int_equal(f->out.n, N + 10);
+	assert_int_equal(count_reason(f, FLOW_END_IDLE), N);
+	close_table(f);
+}
+
 /* A flood of single-packet flows ends single-packet flows, as long as there are any. */
 static void test_flood_spares_established(void **state)
 {
@@ -736,6 +779,8 @@ int main(void)
 		cmocka_unit_test(test_extreme_times),
 		cmocka_unit_test(test_reuse_carries_nothing_over),
 		cmocka_unit_test(test_eviction_order),
+		cmocka_unit_test(test_eviction_order_in_a_slot),
+		cmocka_unit_test(test_evicted_slot_comes_due),
 		cmocka_unit_test(test_flood_spares_established),
 		cmocka_unit_test(test_flood_with_time),
 		cmocka_unit_test(test_holds_as_many_as_it_says),
