@@ -78,6 +78,8 @@ void control_take(struct control *r, struct report *report, struct ledger *ledge
 
 	*report = (struct report){.final = final, .duration_ns = now_ns - r->start.monotonic_ns};
 	interfaces_get_numbers(&r->interfaces, now_ns, &report->interfaces);
+	report->processes = (struct processes_numbers){r->of_metering.exits, r->of_metering.restarts,
+						       r->of_exporting.exits, r->of_exporting.restarts};
 	for (;;) {
 		control_take_exporting(r, &report->exporting);
 		shared_sum_metering(&r->shared, &report->metering);
@@ -114,7 +116,7 @@ static int control_report(struct control *r, bool final)
 	return 0;
 }
 
-static void control_stop_workers(struct control *r)
+void control_stop_workers(struct control *r)
 {
 	if (!r->stop_by_ns) {
 		r->stop_by_ns = clock_monotonic_ns() + r->config->stop_ns;
@@ -139,10 +141,12 @@ static bool control_is_lost(struct control *r, unsigned i, uint64_t now_ns)
 	return true;
 }
 
-static bool control_all_done(struct control *r)
+bool control_all_done(struct control *r)
 {
 	uint64_t now_ns = clock_monotonic_ns();
 
+	if (r->of_metering.due_ns) /* it is away */
+		return false;
 	for (unsigned i = 0; i < r->n_workers; i++)
 		if (!atomic_load(&r->shared.metering[i].done) && !control_is_lost(r, i, now_ns))
 			return false;
@@ -152,35 +156,9 @@ static bool control_all_done(struct control *r)
 /* A metering thread that ended by itself: of interfaces that is a failure, and ends all. */
 static void control_check_workers(struct control *r)
 {
-	for (unsigned i = 0; r->live && !r->stop_by_ns && i < r->n_workers; i++)
+	for (unsigned i = 0; r->live && !r->stop_by_ns && !r->of_metering.due_ns && i < r->n_workers; i++)
 		if (atomic_load(&r->shared.metering[i].done))
 			control_stop_workers(r);
-}
-
-/* A process that ended in the middle of its work: that is a failure, and ends all. */
-static void control_say_dead(struct control *r, const struct child *c)
-{
-	char how[64];
-
-	child_describe_end(c, how, sizeof(how));
-	shared_hear(&r->shared);
-	log_error("the process %s has ended: %s", c->name, how);
-	r->failed = true;
-	control_stop_workers(r);
-}
-
-static void control_check_children(struct control *r)
-{
-	if (r->metering.pid && child_look(&r->metering) == CHILD_ENDED && !control_all_done(r)) {
-		control_say_dead(r, &r->metering);
-		for (unsigned i = 0; i < r->n_workers; i++)
-			atomic_store(&r->shared.metering[i].done, true);
-	}
-	if (r->exporting.pid && child_look(&r->exporting) == CHILD_ENDED &&
-	    !atomic_load(&r->shared.exporting->ended)) {
-		control_say_dead(r, &r->exporting);
-		atomic_store(&r->shared.exporting->ended, true);
-	}
 }
 
 /* A program of which one thread hangs is not alive, whatever the others do. */
@@ -376,7 +354,7 @@ static void control_wait(struct control *r)
 		shared_hear(&r->shared);
 		log_tick(now_ns);
 		control_check_openers(r);
-		control_check_children(r);
+		revive_step(r, now_ns);
 		control_check_workers(r);
 		control_own_flows(r);
 		control_socket_step(r->socket, now_ns);
@@ -402,7 +380,7 @@ static void control_finish(struct control *r)
 		control_alive(r, now_ns);
 		shared_hear(&r->shared);
 		log_tick(now_ns);
-		control_check_children(r);
+		revive_step(r, now_ns);
 		control_report_often(r, now_ns);
 		control_hear(r, &diag);
 		if (r->stop_by_ns && now_ns >= r->stop_by_ns + too_late_ns) {

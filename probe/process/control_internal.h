@@ -27,13 +27,20 @@ struct control {
 	unsigned n_captures;
 	struct shared shared;
 	struct file_reader *feed;
-	struct record_layout layout; /* of packets and records */
-	struct names names;	     /* of interfaces, for collectors */
-	bool names_untold;	     /* the exporting process was not told of them yet */
+	struct record_layout layout;		/* of packets and records */
+	struct names names;			/* of interfaces, for collectors */
+	bool names_untold;			/* the exporting process was not told of them yet */
+	struct metering_config metering_config; /* of all, but for number and processor */
 	struct metering **workers;
 	unsigned n_workers;
 	bool has_ethernet, tells_direction; /* of all captures */
 	struct child metering, exporting;
+	struct revival {
+		uint64_t born_ns;
+		uint64_t due_ns; /* it is away, and is started again then; 0: it is there */
+		unsigned quick;	 /* how often it died young */
+		uint64_t exits, restarts;
+	} of_metering, of_exporting;
 	struct own_flows own;
 	int signal_fd, stop_fd;
 	int pid_fd;	     /* of --pidfile, once it was written */
@@ -67,6 +74,18 @@ int setup_exporter(struct control *r, struct exporter **exporter, struct diag *d
  * control has nothing that is theirs.
  */
 int roles_start(struct control *r, struct diag *diag);
+/* In the place of one that has ended; live. */
+int roles_restart_exporting(struct control *r, struct diag *diag);
+int roles_restart_metering(struct control *r, struct diag *diag);
+/*
+ * revive.c: looks after the two processes.  One that has ended, was stopped or hangs is started again while
+ * interfaces are measured; else that is a failure, and the end.
+ */
+void revive_step(struct control *r, uint64_t now_ns);
+/* The metering threads of the configuration; they have no captures yet. */
+int setup_new_workers(struct control *r, struct diag *diag);
+void control_stop_workers(struct control *r);
+bool control_all_done(struct control *r);
 /* All are ready: packets are read from now on. */
 void roles_go(struct control *r);
 

@@ -5,7 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "losses.h"
 #include "mailbox.h"
 #include "pace.h"
 #include "ledger.h"
@@ -25,6 +27,8 @@ struct exporting {
 	struct shared_exporting *shared;
 	struct mailbox mailbox;
 	struct ring_reader *rings; /* of each metering thread */
+	struct totals lost_before; /* when this process began */
+	uint64_t *taken;	   /* of each in this turn; the ring has them until they are counted */
 	unsigned n_rings;
 	bool finish; /* nothing comes any more */
 	uint32_t rate;
@@ -73,6 +77,8 @@ static void exporting_publish(struct exporting *e)
 	e->stats.n_collectors = n;
 	for (unsigned i = 0; i < n; i++)
 		exporting_get_collector(e, i, &e->stats.collectors[i]);
+	if (e->config.base)
+		losses_add_exporting(&e->stats, e->config.base);
 	published_put_part(&e->shared->numbers, &e->stats,
 			   offsetof(struct exporting_stats, collectors) + n * sizeof(*e->stats.collectors));
 }
@@ -103,11 +109,18 @@ int exporting_new(struct exporting **ep, struct exporter *exporter, const struct
 				.rate = config->max_rate,
 				.facts_ns = config->first_facts_ns};
 	e->rings = aligned_alloc(64, n * sizeof(*e->rings));
-	if (!e->rings) {
+	e->taken = calloc(n, sizeof(*e->taken));
+	if (!e->rings || !e->taken) {
 		exporting_free(e);
 		return diag_set(diag, -ENOMEM, "exporting process: out of memory");
 	}
 	e->n_rings = n;
+	if (config->base) {
+		struct metering_stats sum;
+
+		shared_sum_metering(config->shared, &sum);
+		e->lost_before = sum.lost;
+	}
 	for (unsigned i = 0; i < n; i++)
 		shared_read_records(config->shared, i, &e->rings[i]);
 	exporting_publish(e);
@@ -121,6 +134,7 @@ void exporting_free(struct exporting *e)
 	if (!e)
 		return;
 	free(e->rings);
+	free(e->taken);
 	free(e);
 }
 
@@ -138,6 +152,32 @@ static uint64_t exporting_excess(struct exporting *e, const struct ring_reader *
 	return used - room < n ? used - room : n;
 }
 
+/* These n are taken in hand: whatever becomes of this process, they are not read again. */
+static void exporting_take(struct exporting *e, unsigned i, uint64_t n)
+{
+	struct ring *ring = e->rings[i].at.ring;
+
+	e->taken[i] = n;
+	atomic_store_explicit(&e->config.shared->metering[i].taking,
+			      atomic_load_explicit(&ring->tail, memory_order_relaxed) + n,
+			      memory_order_release);
+}
+
+/* Numbers first: what is given back is counted. */
+static void exporting_give_back(struct exporting *e)
+{
+	for (unsigned i = 0; i < e->n_rings; i++) {
+		struct ring_reader *o = &e->rings[i];
+
+		if (!e->taken[i])
+			continue;
+		ring_consume(o, e->taken[i]);
+		e->taken[i] = 0;
+		if (ring_used(&o->at) <= ring_capacity(&o->at) / 2)
+			gate_wake(exporting_room(e, i));
+	}
+}
+
 /* With a limit: the records that may go now, after those that cannot wait were dropped. */
 static uint64_t exporting_limit(struct exporting *e, unsigned i, uint64_t n, const struct clock_time *now)
 {
@@ -146,11 +186,9 @@ static uint64_t exporting_limit(struct exporting *e, unsigned i, uint64_t n, con
 
 	if (tokens == 0) {
 		excess = exporting_excess(e, o, n, now);
+		exporting_take(e, i, excess);
 		for (uint64_t k = 0; k < excess; k++)
 			exporter_drop(e->exporter, ring_slot(o, k), now);
-		ring_consume(o, excess);
-		if (excess)
-			gate_wake(exporting_room(e, i));
 		return 0;
 	}
 	if (n > tokens)
@@ -200,13 +238,11 @@ static unsigned exporting_drain(struct exporting *e, unsigned i, const struct cl
 		n = exporting_limit(e, i, n, now);
 	if (n > DRAIN_MAX)
 		n = DRAIN_MAX;
-	exporting_hand_on(e, o, (unsigned)n, now);
 	if (n) {
-		ring_consume(o, n);
-		if (ring_used(&o->at) <= ring_capacity(&o->at) / 2)
-			gate_wake(exporting_room(e, i));
+		exporting_take(e, i, n);
+		exporting_hand_on(e, o, (unsigned)n, now);
 	}
-	return (unsigned)n;
+	return (unsigned)e->taken[i];
 }
 
 /* What a transport has to tell by itself: its spool, its certificate. */
@@ -271,6 +307,8 @@ static void exporting_take_facts(struct exporting *e)
 
 	shared_sum_metering(e->config.shared, &sum);
 	facts = ledger_facts(&sum);
+	/* these count from the start of this process, and move the sequence numbers of its sessions */
+	totals_subtract(&facts.lost, &e->lost_before);
 	exporter_set_facts(e->exporter, &facts);
 }
 
@@ -381,6 +419,7 @@ void exporting_run(struct exporting *e)
 	uint64_t next_tick_ns = 0;
 
 	e->start_ns = now.monotonic_ns;
+	atomic_store(&e->shared->thread, (int32_t)gettid());
 	for (;;) {
 		bool finish, due;
 		unsigned n = 0;
@@ -401,6 +440,7 @@ void exporting_run(struct exporting *e)
 		}
 		if (n || due)
 			exporting_publish(e);
+		exporting_give_back(e);
 		if (n == 0 && finish && !exporting_has_records(e))
 			break;
 		if (n == 0) {

@@ -27,6 +27,7 @@ struct exporting_config {
 	bool live;
 	uint32_t max_rate; /* records a second, bursts aside; what is over it waits in the rings; 0: no limit
 			    */
+	const struct exporting_stats *base; /* what a process before it has counted; NULL: there was none */
 	uint64_t first_facts_ns; /* monotonic: when collectors are first told what the metering processes
 				    count */
 };

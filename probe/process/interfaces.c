@@ -344,7 +344,7 @@ static void interfaces_reopen(struct interfaces *r, unsigned n)
 	struct diag diag;
 	int ret;
 
-	if (interfaces_is_any(i) || !interfaces_is_free(r, n) || !interfaces_is_there(i))
+	if (!interfaces_is_free(r, n) || (!interfaces_is_any(i) && !interfaces_is_there(i)))
 		return;
 	ret = r->opener ? capture_describe_all(r->scratch, r->n_workers, interfaces_ask_opener, &question,
 					       &diag)
@@ -355,7 +355,10 @@ static void interfaces_reopen(struct interfaces *r, unsigned n)
 		i->refused = i->refused || !interfaces_is_absent(ret);
 		return;
 	}
-	interfaces_begin(r, i, r->scratch[0].facts.index);
+	if (interfaces_is_any(i))
+		i->link.up = true;
+	else
+		interfaces_begin(r, i, r->scratch[0].facts.index);
 	for (unsigned w = 0; w < r->n_workers; w++)
 		i->sockets[w].socket = r->scratch[w];
 	interfaces_give(r, n);
@@ -363,6 +366,23 @@ static void interfaces_reopen(struct interfaces *r, unsigned n)
 		log_info("interface %s: captured by %s from now on, instead of %s", i->config->interface,
 			 capture_afpacket_ops.name, i->method);
 	i->method = capture_afpacket_ops.name;
+}
+
+void interfaces_begin_again(struct interfaces *r)
+{
+	for (unsigned n = 0; n < r->n; n++) {
+		for (unsigned w = 0; w < r->n_workers; w++) {
+			struct interfaces_socket *s = &r->each[n].sockets[w];
+			struct shared_place *p = shared_place_of(r->shared, w, n);
+
+			capture_descriptor_close(&s->socket);
+			s->socket.fd = -1;
+			atomic_store(&p->taken, false);
+			atomic_store(&p->answered, s->given); /* what was on the way is gone with it */
+		}
+		interfaces_judge(r, n, clock_monotonic_ns());
+	}
+	r->next_ns = 0;
 }
 
 /* ---- link events */

@@ -65,6 +65,8 @@ void interfaces_deinit(struct interfaces *r);
 
 int interfaces_fd(const struct interfaces *r); /* readable when links change; -1 none */
 void interfaces_step(struct interfaces *r, uint64_t now_ns);
+/* The metering process is another one, which has no capture: all are opened again. */
+void interfaces_begin_again(struct interfaces *r);
 /* Did links, addresses or routes change since the last call, as of the last step? */
 bool interfaces_network_changed(struct interfaces *r);
 /* The same of links alone: a router may have many changes of routes a second, which rename nothing. */

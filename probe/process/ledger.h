@@ -19,6 +19,9 @@ struct report {
 	struct exporting_stats exporting;
 	uint64_t duration_ns;
 	struct interfaces_numbers interfaces;
+	struct processes_numbers {
+		uint64_t metering_exits, metering_restarts, exporting_exits, exporting_restarts;
+	} processes;
 	bool final; /* everything was flushed: nothing may be under way */
 };
 

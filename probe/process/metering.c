@@ -16,6 +16,7 @@
 
 enum {
 	WAIT_MS = 50,
+	FOLLOWING_IDS = 1 << 20,
 	AGREEING_PACKETS =
 		64, /* how many packets must have reached a time before the clock of a savefile does */
 	POLL_MAX = 64,
@@ -112,6 +113,10 @@ int metering_new(struct metering **wp, const struct metering_config *config, str
 	w->config.table.ctx = w;
 	w->config.table.first_id = config->first_id + ((uint64_t)config->number << 56);
 	w->config.table.host_clock = config->live;
+	if (config->follows) { /* with room for records that were never published */
+		published_get(&w->shared->numbers, &w->base);
+		w->config.table.first_id += w->base.flows.created + FOLLOWING_IDS;
+	}
 	record_layout_complete(&w->config.table.layout);
 	w->config.decode.layout = w->config.table.layout; /* what is decoded is what is metered */
 	w->packet_size = w->config.table.layout.packet_size;
@@ -381,6 +386,7 @@ static void *metering_main(void *arg)
 		poll(NULL, 0, 1);
 	if (w->config.speaks)
 		shared_speak(&w->speaker, &w->shared->lines);
+	atomic_store(&w->shared->thread, (int32_t)gettid());
 	while (r == 0 && !w->stop) {
 		mailbox_run(&w->mailbox, w);
 		atomic_fetch_add_explicit(&w->shared->turns, 1, memory_order_relaxed);

@@ -34,6 +34,7 @@ struct metering_config {
 	uint64_t fragment_timeout_ns;
 	int cpu;		/* to bind the thread to; -1: none */
 	bool speaks;		/* to control, which writes the log */
+	bool follows;		/* on another one, whose published numbers it goes on with */
 	const _Atomic bool *go; /* its thread waits for this; NULL: for nothing */
 };
 

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "ledger.h"
 #include "pitot/clock.h"
 #include "pitot/log.h"
 
@@ -127,5 +128,7 @@ void metering_publish_numbers(struct metering *w, bool now)
 	out.flows.fragments_joined = f->fragments_joined;
 	out.flows.fragments_evicted = f->fragments_evicted;
 	metering_settle(&out);
+	if (w->config.follows)
+		ledger_add(&out, &w->base);
 	published_put(&w->shared->numbers, &out);
 }

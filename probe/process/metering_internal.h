@@ -47,6 +47,8 @@ struct metering {
 	int result;
 	struct diag why;
 
+	struct metering_stats base; /* of those before it */
+
 	uint64_t totals_ns; /* when the captures' totals were last asked for */
 
 	struct frame_batch batch;

@@ -51,6 +51,8 @@ static void roles_leave_control(struct control *r)
 	opener_forget(r->confine.files_opener);
 	r->confine.opener = r->confine.files_opener = NULL;
 	service_close(&r->service);
+	control_socket_close(r->socket);
+	r->socket = NULL;
 	log_close();
 	for (unsigned i = 0; i < r->n_workers; i++)
 		roles_close(&r->shared.to_metering[i].send_fd);
@@ -64,15 +66,23 @@ static int roles_set_up_exporting(struct control *r, struct exporter **exporter,
 	struct exporting_config config = {.shared = &r->shared,
 					  .mailbox = &r->shared.to_exporting,
 					  .live = r->live,
-					  .max_rate = r->config->max_export_rate,
+					  .max_rate = r->max_rate,
 					  .first_facts_ns = roles_first_facts_ns(r)};
+	static struct exporting_stats base; /* it is large, and one in a process */
+	bool again = r->of_exporting.restarts > 0;
 	int ret = setup_exporter(r, exporter, diag);
+
+	if (again) {
+		published_get(&r->shared.exporting->numbers, &base);
+		config.base = &base;
+	}
 
 	daemon_may_end(false);
 	if (ret == 0)
 		ret = exporting_new(e, *exporter, &config, diag);
 	if (ret == 0)
-		ret = confine_enter(&r->confine, r->config, SANDBOX_EXPORTING, diag);
+		ret = again ? sandbox_enter_calls(r->confine.sandbox, SANDBOX_EXPORTING, diag)
+			    : confine_enter(&r->confine, r->config, SANDBOX_EXPORTING, diag);
 	return ret;
 }
 
@@ -114,9 +124,15 @@ static enum sandbox_role roles_metering_role(const struct control *r)
 
 static int roles_set_up_metering(struct control *r, const struct child *self, struct diag *diag)
 {
-	enum sandbox_role role = roles_metering_role(r);
-	int ret = confine_enter(&r->confine, r->config, role, diag);
+	bool again = r->of_metering.restarts > 0;
+	enum sandbox_role role;
+	int ret = again ? setup_new_workers(r, diag) : 0;
 
+	if (ret < 0)
+		return ret;
+	role = roles_metering_role(r);
+	if (!again)
+		ret = confine_enter(&r->confine, r->config, role, diag);
 	child_hold_on(self);
 	for (unsigned i = 0; ret == 0 && i < r->n_workers; i++)
 		ret = metering_start(r->workers[i], diag);
@@ -162,6 +178,60 @@ int roles_start(struct control *r, struct diag *diag)
 	shared_hear(&r->shared);
 	roles_let_captures_go(r);
 	return ret;
+}
+
+/* What was asked of one that is gone is not done by the other. */
+static void roles_empty_mailbox(struct shared_mailbox *m)
+{
+	atomic_store(&m->answered, atomic_load(&m->asked));
+}
+
+int roles_restart_exporting(struct control *r, struct diag *diag)
+{
+	int ret;
+
+	r->of_exporting.restarts++;
+	roles_empty_mailbox(&r->shared.exporting->mailbox);
+	ret = child_fork(&r->exporting, "pitot-exporting", &r->shared.control->exporting, diag);
+	if (ret == 1)
+		roles_export(r, &r->exporting);
+	if (ret == 0)
+		ret = child_await(&r->exporting, diag);
+	if (ret < 0)
+		return ret;
+	atomic_store(&r->shared.exporting->ended, false);
+	watch_begin(&r->watch, r->n_workers, clock_monotonic_ns());
+	r->names_untold = true;
+	return 0;
+}
+
+int roles_restart_metering(struct control *r, struct diag *diag)
+{
+	int ret;
+
+	r->of_metering.restarts++;
+	r->metering_config.follows = true;
+	r->metering_config.table.active_ns = r->timeouts.active_ns;
+	r->metering_config.table.inactive_ns = r->timeouts.inactive_ns;
+	r->metering_config.table.tcp_end_ns = r->timeouts.tcp_end_ns;
+	atomic_store(&r->shared.control->go, false);
+	for (unsigned i = 0; i < r->n_workers; i++)
+		roles_empty_mailbox(&r->shared.metering[i].mailbox);
+	interfaces_begin_again(&r->interfaces);
+	ret = child_fork(&r->metering, "pitot-metering", &r->shared.control->metering, diag);
+	if (ret == 1)
+		roles_meter(r, &r->metering);
+	if (ret == 0)
+		ret = child_await(&r->metering, diag);
+	if (ret < 0)
+		return ret;
+	for (unsigned i = 0; i < r->n_workers; i++) {
+		atomic_store(&r->shared.metering[i].done, false);
+		watch_begin(&r->watch, i, clock_monotonic_ns());
+	}
+	r->own = (struct own_flows){0}; /* it is to be told of them */
+	roles_go(r);
+	return 0;
 }
 
 void roles_go(struct control *r)

@@ -137,6 +137,8 @@ static int setup_shared(struct control *r, struct diag *diag)
 
 	int ret;
 
+	r->max_rate = c->max_export_rate;
+	r->timeouts = (struct metering_timeouts){c->active_ns, c->inactive_ns, c->tcp_end_ns};
 	r->layout = setup_layout(c);
 	config.record_size = r->layout.record_size;
 	ret = shared_new(&r->shared, &config, diag);
@@ -189,6 +191,18 @@ static int setup_first_id(const struct config *c, uint64_t *id)
 	return r;
 }
 
+int setup_new_workers(struct control *r, struct diag *diag)
+{
+	struct metering_config w = r->metering_config;
+	int ret = 0;
+
+	for (w.number = 0; ret == 0 && w.number < r->n_workers; w.number++) {
+		w.cpu = config_cpu(r->config->cpus, w.number);
+		ret = metering_new(&r->workers[w.number], &w, diag);
+	}
+	return ret;
+}
+
 static int setup_workers(struct control *r, struct diag *diag)
 {
 	const struct config *c = r->config;
@@ -231,10 +245,8 @@ static int setup_workers(struct control *r, struct diag *diag)
 	r->workers = calloc(n, sizeof(*r->workers));
 	if (!r->workers)
 		return diag_set(diag, -ENOMEM, "out of memory");
-	for (w.number = 0; ret == 0 && w.number < n; w.number++) {
-		w.cpu = config_cpu(c->cpus, w.number);
-		ret = metering_new(&r->workers[w.number], &w, diag);
-	}
+	r->metering_config = w;
+	ret = setup_new_workers(r, diag);
 	if (ret == 0 && r->live)
 		ret = interfaces_open(&r->interfaces, r->workers, c->wait, diag);
 	if (ret < 0)
@@ -325,8 +337,6 @@ static int setup_control_socket(struct control *r, struct diag *diag)
 					  .ctx = r};
 	int ret;
 
-	r->max_rate = c->max_export_rate;
-	r->timeouts = (struct metering_timeouts){c->active_ns, c->inactive_ns, c->tcp_end_ns};
 	if (!s.path[0])
 		s.path = NULL;
 	if (!s.path && r->metrics_client < 0)

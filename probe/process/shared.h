@@ -58,7 +58,10 @@ struct shared_metering {
 	struct ring records;
 	struct gate room;		     /* it sleeps here when it may wait for room */
 	_Alignas(64) _Atomic uint64_t turns; /* grows while its loop turns */
+	_Atomic int32_t thread;		     /* as the system calls it */
 	_Atomic bool done;
+	_Alignas(64) _Atomic uint64_t
+		taking;		/* the exporting process is at work on its records up to this one */
 	_Atomic int32_t result; /* why it is done: 0, or negative errno and a sentence */
 	struct diag why;
 	struct shared_lines lines;
@@ -88,6 +91,7 @@ struct shared_files {
 struct shared_exporting {
 	struct gate gate;		     /* it sleeps here */
 	_Alignas(64) _Atomic uint64_t turns; /* grows while its loop turns */
+	_Atomic int32_t thread;
 	_Atomic bool ended;
 	/* a savefile was not read to its end: what its files have is less than their names promise */
 	_Atomic bool cut_short;

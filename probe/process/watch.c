@@ -2,18 +2,30 @@
 #include "watch.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "pitot/clock.h"
 #include "pitot/log.h"
 
+enum { HANG_MS = 800 }; /* of processor time */
+
+static const uint64_t look_ns = 200 * NS_PER_MSEC; /* a batch takes less */
 static const uint64_t tell_ns = 5 * NS_PER_SEC;
+
+void watch_begin(struct watch *w, unsigned i, uint64_t now_ns)
+{
+	w->threads[i] = (struct watch_thread){.moved_ns = now_ns, .cpu_ms = -1};
+}
 
 int watch_init(struct watch *w, unsigned n_metering, uint64_t now_ns)
 {
 	*w = (struct watch){.threads = calloc(n_metering + 1, sizeof(*w->threads)), .n_metering = n_metering};
 	for (unsigned i = 0; w->threads && i <= n_metering; i++)
-		w->threads[i].moved_ns = now_ns;
+		watch_begin(w, i, now_ns);
 	return w->threads ? 0 : -ENOMEM;
 }
 
@@ -58,6 +70,7 @@ uint64_t watch_look(struct watch *w, const struct shared *s, bool exporting, uin
 		if (turns != t->turns || watch_is_done(s, i)) {
 			t->turns = turns;
 			t->moved_ns = now_ns;
+			t->cpu_ms = -1;
 		}
 		still_ns = now_ns - t->moved_ns;
 		watch_tell(t, i < w->n_metering ? "metering" : "exporting", i < w->n_metering ? i : 0,
@@ -66,6 +79,55 @@ uint64_t watch_look(struct watch *w, const struct shared *s, bool exporting, uin
 			stillest_ns = still_ns;
 	}
 	return stillest_ns;
+}
+
+/* What a line of /proc/PID/task/TID/stat says of processor time, in ticks; -1: nothing. */
+static int64_t watch_ticks(const char *line)
+{
+	const char *at = strrchr(line, ')'); /* its name may hold anything; then the state and ten numbers */
+	unsigned long long user;
+	char *end;
+
+	for (unsigned fields = 0; at && fields < 12; fields++)
+		at = strchr(at + 1, ' ');
+	if (!at)
+		return -1;
+	user = strtoull(at, &end, 10);
+	return (int64_t)(user + strtoull(end, NULL, 10));
+}
+
+static int64_t watch_cpu_ms(int process, int thread)
+{
+	char path[64], text[512];
+	int64_t ticks;
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", process, thread);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -1;
+	n = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	text[n > 0 ? n : 0] = '\0';
+	ticks = watch_ticks(text);
+	return ticks < 0 ? -1 : ticks * 1000 / sysconf(_SC_CLK_TCK);
+}
+
+bool watch_hangs(struct watch *w, const struct shared *s, unsigned i, int process)
+{
+	struct watch_thread *t = &w->threads[i];
+	int thread = i < s->config.n_metering ? atomic_load(&s->metering[i].thread)
+					      : atomic_load(&s->exporting->thread);
+	int64_t cpu_ms;
+
+	if (clock_monotonic_ns() - t->moved_ns < look_ns || watch_is_done(s, i) ||
+	    watch_turns(s, i) != t->turns)
+		return false;
+	cpu_ms = watch_cpu_ms(process, thread);
+	if (t->cpu_ms < 0)
+		t->cpu_ms = cpu_ms;
+	return cpu_ms >= 0 && cpu_ms - t->cpu_ms >= HANG_MS;
 }
 
 uint64_t watch_metering(const struct watch *w, unsigned i, uint64_t now_ns)

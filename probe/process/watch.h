@@ -15,6 +15,7 @@ struct watch {
 	struct watch_thread {
 		uint64_t turns;
 		uint64_t moved_ns; /* when they were others */
+		int64_t cpu_ms; /* its processor time when it was first seen to stand still; -1: it moves */
 		bool told;
 	} * threads; /* of metering, then the exporting one */
 	unsigned n_metering;
@@ -26,6 +27,14 @@ void watch_deinit(struct watch *w);
 /* Looks at all; one that stands still is logged.  exporting: that one, too.  How long the stillest has not
  * moved. */
 uint64_t watch_look(struct watch *w, const struct shared *s, bool exporting, uint64_t now_ns);
+/*
+ * Does thread i (that after those of metering is the exporting one) of this process hang?  It stands still
+ * although it gets processor time.  One that gets none is not to blame, nor is one that sleeps, for it waits
+ * for somebody.
+ */
+bool watch_hangs(struct watch *w, const struct shared *s, unsigned i, int process);
+/* After a process was started again. */
+void watch_begin(struct watch *w, unsigned i, uint64_t now_ns);
 /* How long metering thread i has not, when it was last looked at. */
 uint64_t watch_metering(const struct watch *w, unsigned i, uint64_t now_ns);
 

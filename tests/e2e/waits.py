@@ -361,7 +361,7 @@ def part_hung_thread():
     if b"PITOT_TEST_HANG" not in Path(e.PITOT).read_bytes():
         print("  a build without test hooks: no thread hangs here")
         return
-    for kind, words in (("metering", "metering thread"), ("exporting", "the exporting thread")):
+    for kind, words in (("metering", "metering thread"), ("exporting", "the exporting process")):
         with e.workdir() as d:
             p = Piped(d, "-n", f"json:{d}/out", "--stats", f"{d}/stats", "-p", f"{d}/pid", "-w", "2", "--stop-timeout", "1",
                       env={**os.environ, "PITOT_TEST_HANG": kind})

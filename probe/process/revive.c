@@ -1,0 +1,145 @@
+/*
+ * revive: see control_internal.h.
+ *
+ * A process is dead when it has ended, when it was stopped, or when a thread of it stands still although it
+ * gets processor time.  One that gets none is left alone.  The first time it is started again at once; one
+ * that dies young again and again is waited for longer each time.
+ */
+#include "control_internal.h"
+
+#include "losses.h"
+#include "pitot/log.h"
+
+static const uint64_t grown_up_ns = 10 * NS_PER_SEC;
+
+static uint64_t revive_wait_ns(unsigned quick)
+{
+	static const unsigned ms[] = {0, 250, 500, 1000, 2000, 4000, 8000, 16000, 30000};
+
+	return ms[quick < sizeof(ms) / sizeof(*ms) ? quick : sizeof(ms) / sizeof(*ms) - 1] * NS_PER_MSEC;
+}
+
+/* Threads first to last of the watch. */
+static bool revive_hangs(struct control *r, const struct child *c, unsigned first, unsigned last)
+{
+	for (unsigned i = first; r->live && !r->stop_by_ns && i < last; i++)
+		if (watch_hangs(&r->watch, &r->shared, i, (int)c->pid))
+			return true;
+	return false;
+}
+
+/* Only while interfaces are measured, and where what it had open can be had again. */
+static bool revive_may(const struct control *r, const struct child *c)
+{
+	if (!r->live || r->stop_by_ns || r->finishing)
+		return false;
+	for (unsigned i = 0; c == &r->exporting && i < r->config->n_collectors; i++)
+		if (r->config->collectors[i].transport == TRANSPORT_FILE)
+			return false; /* the file would begin anew */
+	return true;
+}
+
+static void revive_give_up(struct control *r)
+{
+	r->failed = true;
+	control_stop_workers(r);
+}
+
+/* It is gone: whether it comes again, and when. */
+static void revive_note(struct control *r, struct child *c, struct revival *v, uint64_t now_ns)
+{
+	uint64_t wait_ns;
+	char how[64];
+
+	child_describe_end(c, how, sizeof(how));
+	shared_hear(&r->shared);
+	v->exits++;
+	v->quick = now_ns - v->born_ns < grown_up_ns ? v->quick + 1 : 0;
+	if (!revive_may(r, c)) {
+		log_error("the process %s has ended: %s", c->name, how);
+		revive_give_up(r);
+		return;
+	}
+	wait_ns = revive_wait_ns(v->quick > 1 ? v->quick - 1 : 0);
+	v->due_ns = now_ns + wait_ns;
+	log_warning("the process %s has ended: %s; it is started again%s", c->name, how,
+		    wait_ns >= NS_PER_SEC ? " in a while" : "");
+}
+
+static void revive_look(struct control *r, struct child *c, bool hangs)
+{
+	if (hangs)
+		log_warning("the process %s hangs: it is ended", c->name);
+	if (hangs)
+		child_kill(c);
+	if (child_look(c) == CHILD_STOPPED && r->live) {
+		log_warning("the process %s was stopped: it is ended", c->name);
+		child_kill(c);
+	}
+}
+
+static void revive_metering(struct control *r, uint64_t now_ns)
+{
+	struct revival *v = &r->of_metering;
+	struct diag diag;
+
+	if (r->metering.pid) {
+		revive_look(r, &r->metering, revive_hangs(r, &r->metering, 0, r->n_workers));
+		if (r->metering.pid || control_all_done(r))
+			return;
+		losses_settle_metering(&r->shared);
+		revive_note(r, &r->metering, v, now_ns);
+		for (unsigned i = 0; i < r->n_workers; i++)
+			atomic_store(&r->shared.metering[i].done, true);
+	}
+	if (v->due_ns && r->stop_by_ns)
+		v->due_ns = 0;
+	if (!v->due_ns || now_ns < v->due_ns)
+		return;
+	v->due_ns = 0;
+	v->born_ns = now_ns;
+	if (roles_restart_metering(r, &diag) < 0) {
+		log_error("%s", diag.text);
+		revive_give_up(r);
+	}
+}
+
+static bool revive_keeps(const struct control *r)
+{
+	return r->config->spool_dir != NULL;
+}
+
+static void revive_exporting(struct control *r, uint64_t now_ns)
+{
+	struct revival *v = &r->of_exporting;
+	struct diag diag;
+
+	if (r->exporting.pid) {
+		revive_look(r, &r->exporting,
+			    !r->finishing && revive_hangs(r, &r->exporting, r->n_workers, r->n_workers + 1));
+		if (r->exporting.pid || atomic_load(&r->shared.exporting->ended))
+			return;
+		losses_settle_exporting(&r->shared, r->config->collector_group == COLLECTOR_GROUP_REPLICATE,
+					revive_keeps(r));
+		revive_note(r, &r->exporting, v, now_ns);
+		atomic_store(&r->shared.exporting->ended, true);
+	}
+	if (v->due_ns && r->stop_by_ns) {
+		v->due_ns = 0;
+		r->failed = true; /* what waits has nobody to send it */
+	}
+	if (!v->due_ns || now_ns < v->due_ns)
+		return;
+	v->due_ns = 0;
+	v->born_ns = now_ns;
+	if (roles_restart_exporting(r, &diag) < 0) {
+		log_error("%s", diag.text);
+		revive_give_up(r);
+	}
+}
+
+void revive_step(struct control *r, uint64_t now_ns)
+{
+	revive_metering(r, now_ns);
+	revive_exporting(r, now_ns);
+}

@@ -1,0 +1,255 @@
+#!/usr/bin/env python3
+"""The processes of a live pitot are killed and stopped under load, one after the other: revive.py PITOT SRCROOT.
+
+Each is started again and works, the other one goes on, and what was lost is what the ledger says: no collector, on
+UDP, TCP or TLS, misses more records by the sequence numbers of its sessions.
+"""
+import contextlib
+import os
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+
+import e2elib as e
+import ipfixlib as ipfix
+import live
+from transportlib import make_certificates
+
+# A sanitizer's own handler would make an exit status of the signal.
+for options in ("ASAN_OPTIONS", "TSAN_OPTIONS", "UBSAN_OPTIONS"):
+    os.environ[options] = f"{os.environ.get(options, '')}:handle_segv=0".strip(":")
+
+A, B = "pva0", "pvb0"
+PATIENCE_S = 60
+
+
+class UdpCollector(threading.Thread):
+    """A session is what comes from one port."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
+        self.socket.bind(("127.0.0.1", 0))
+        self.socket.settimeout(0.1)
+        self.port = self.socket.getsockname()[1]
+        self.sessions = {}
+        self.ending = False
+        self.start()
+
+    def run(self):
+        while True:
+            try:
+                data, sender = self.socket.recvfrom(65535)
+            except socket.timeout:
+                if self.ending:
+                    return
+                continue
+            self.sessions.setdefault(sender, ipfix.Stream()).feed(data)
+
+    def stop(self):
+        self.ending = True
+        self.join()
+        return list(self.sessions.values())
+
+
+class Traffic(threading.Thread):
+    """New flows all the time."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.ending = False
+        self.start()
+
+    def run(self):
+        frames = [live.frame(live.Flow("10.1.0.1", f"10.1.{n % 250}.2", 17, 1000 + n, 53, 0), 40)[0] for n in range(2000)]
+        with live.sender(B) as s:
+            while not self.ending:
+                for n, frame in enumerate(frames):
+                    with contextlib.suppress(OSError):
+                        s.send(frame)
+                    if n % 50 == 0:
+                        time.sleep(0.002)
+                    if self.ending:
+                        return
+
+    def stop(self):
+        self.ending = True
+        self.join()
+
+
+class Measuring:
+    def __init__(self, d, *args, env=None):
+        self.stats, self.err = f"{d}/stats", f"{d}/stderr"
+        with open(self.err, "wb") as err:
+            self.process = subprocess.Popen([e.PITOT, "-i", A, "-q", "--stats", self.stats, "-t", "maxlife=1", "-t",
+                                             "general=1", *args, "udp port 53"], stderr=err, env={**os.environ, **(env or {})})
+        e.wait(lambda: e.at_work(self.process.pid) or self.process.poll() is not None, self.said, PATIENCE_S)
+
+    def said(self):
+        with open(self.err, encoding="utf-8", errors="replace") as f:
+            return f.read()
+
+    def numbers(self):
+        """Of now: statistics that were written since it was asked."""
+        before = os.stat(self.stats).st_mtime_ns if os.path.exists(self.stats) else 0
+        self.process.send_signal(signal.SIGUSR1)
+        got = {}
+
+        def fresh():
+            with contextlib.suppress(OSError, ValueError):
+                if os.stat(self.stats).st_mtime_ns != before:
+                    got.update(e.statistics(self.stats))
+            return bool(got) or self.process.poll() is not None
+        e.wait(fresh, lambda: f"no statistics: {self.said()}", PATIENCE_S)
+        return got
+
+    def works(self):
+        """Until packets are metered and records sent to every collector, which they were not before."""
+        first = self.numbers()
+
+        def more():
+            now = self.numbers()
+            return now["packets"]["received"] > first["packets"]["received"] and all(
+                c["records"] > f["records"] for c, f in zip(now["collectors"], first["collectors"]))
+        e.wait(more, lambda: f"it does not go on: {first} {self.said()}", PATIENCE_S)
+
+    def strike(self, name, how):
+        """Another process of that name comes, and the other one stays."""
+        before = e.roles(self.process.pid)
+        other = {"pitot-metering": "pitot-exporting", "pitot-exporting": "pitot-metering"}[name]
+        os.kill(before[name], how)
+        e.wait(lambda: e.roles(self.process.pid).get(name, before[name]) != before[name],
+               lambda: f"{name}, {how.name}: not started again: {self.said()}", PATIENCE_S)
+        e.check(e.roles(self.process.pid)[other] == before[other], f"{name}, {how.name}: {other} is another one, too")
+        self.works()
+        numbers = self.numbers()
+        e.check(numbers["ledger"]["balanced"], f"{name}, {how.name}: {numbers}")
+        e.check(self.process.poll() is None, f"{name}, {how.name}: {self.said()}")
+
+    def end(self):
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        return self.process.returncode
+
+
+def gaps(streams):
+    """Records that the sequence numbers of sessions say are missing."""
+    missing = 0
+    for stream in streams:
+        for error in stream.errors:
+            found = re.match(r"sequence (\d+) instead of (\d+)", error)
+            if found:
+                missing += int(found[1]) - int(found[2])
+    return missing
+
+
+def strikes(p):
+    for name in ("pitot-metering", "pitot-exporting"):
+        for how in (signal.SIGSEGV, signal.SIGSTOP):
+            p.strike(name, how)
+
+
+def part_collectors():
+    with e.workdir() as d, live.links((A, B)):
+        os.chmod(d, 0o755)
+        live.set_up("lo")
+        make_certificates(d)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(f"{d}/good.pem", f"{d}/good.key")
+        os.chmod(f"{d}/ca.pem", 0o644)
+        udp, tcp = UdpCollector(), ipfix.Collector("read")
+        tls = ipfix.Collector("read", wrap=lambda c: context.wrap_socket(c, server_side=True))
+        p = Measuring(d, "-n", f"ipfix://127.0.0.1:{udp.port}", "-n", f"ipfix+tcp://127.0.0.1:{tcp.port}",
+                      "-n", f"ipfix+tls://127.0.0.1:{tls.port}", "--tls-ca", f"{d}/ca.pem", "--reconnect", "1")
+        traffic = Traffic()
+        p.works()
+        strikes(p)
+        traffic.stop()
+        e.check(p.end() == 0, f"status {p.process.returncode}: {p.said()}")
+        s = e.statistics(p.stats)
+        e.check(s["final"], f"not the last statistics: {s}")
+        e.check_ledger("after all", s)
+        e.check(s["processes"] == {"metering_exits": 2, "metering_restarts": 2, "exporting_exits": 2,
+                                   "exporting_restarts": 2}, f"{s['processes']}")
+        e.check(s["flows"]["lost_on_the_way"] > 0, f"flows of a table that was lost: {s['flows']}")
+        for name, streams, c in zip(("UDP", "TCP", "TLS"), (udp.stop(), tcp.stop(), tls.stop()), s["collectors"]):
+            e.check(len(streams) >= 3, f"{name}: {len(streams)} sessions")
+            known = s["flows"]["lost_on_the_way"] + c["not_sent"]["records"]
+            e.check(0 <= gaps(streams) <= known, f"{name}: {gaps(streams)} records are missing, {known} are known to be")
+            got = sum(len(stream.records) for stream in streams)
+            e.check(c["records"] <= got + known and got <= c["taken"] + c["resent"], f"{name}: {got} records: {c}")
+        said = p.said()
+        for words in ("killed by signal 11", "was stopped"):
+            e.check(said.count(words) == 2, f"{words}: {said}")
+
+
+def part_file():
+    """A file would begin anew: then the end of the process is the end, and what is there stays."""
+    with e.workdir() as d, live.links((A, B)):
+        os.chmod(d, 0o755)
+        p = Measuring(d, "-n", f"json:{d}/out.json")
+        os.kill(e.roles(p.process.pid)["pitot-exporting"], signal.SIGSEGV)
+        e.wait(lambda: p.process.poll() is not None, lambda: f"goes on: {p.said()}", PATIENCE_S)
+        e.check(p.process.returncode == 1 and "pitot-exporting has ended: killed by signal 11" in p.said(), p.said())
+        e.check(os.path.exists(f"{d}/out.json.part"), f"{os.listdir(d)}")
+
+
+def part_busy():
+    """A parser that goes round and round is dead, too."""
+    if b"PITOT_TEST_HANG" not in open(e.PITOT, "rb").read():
+        print("  a build without test hooks: no parser hangs here")
+        return
+    with e.workdir() as d, live.links((A, B)):
+        udp = UdpCollector()
+        p = Measuring(d, "-n", f"ipfix://127.0.0.1:{udp.port}", env={"PITOT_TEST_HANG": "busy"})
+        first = e.roles(p.process.pid)["pitot-metering"]
+        traffic = Traffic()
+        e.wait(lambda: e.roles(p.process.pid).get("pitot-metering", first) != first, p.said, PATIENCE_S)
+        traffic.stop()
+        e.check("the process pitot-metering hangs: it is ended" in p.said(), p.said())
+        p.process.kill()
+        p.process.wait()
+        udp.stop()
+
+
+def part_savefile():
+    """Of files a process that dies is a failure: one sentence, status 1."""
+    for name in ("pitot-metering", "pitot-exporting"):
+        with e.workdir() as d, open(f"{d}/err", "w+b") as err:
+            p = subprocess.Popen([e.PITOT, "-q", "-r", "-", "-n", f"json:{d}/out"], stdin=subprocess.PIPE, stderr=err)
+            p.stdin.write((e.DATA / "web.pcap").read_bytes())
+            p.stdin.flush()
+            e.wait(lambda: e.at_work(p.pid) or p.poll() is not None, "not started", PATIENCE_S)
+            os.kill(e.roles(p.pid)[name], signal.SIGKILL)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                p.wait(PATIENCE_S)
+            err.seek(0)
+            said = err.read().decode()
+            e.check(p.poll() == 1 and said.count(f"{name} has ended: killed by signal 9") == 1, f"{name}: {p.poll()} {said}")
+            p.kill()
+            p.wait()
+            p.stdin.close()
+
+
+def main():
+    why = live.enter_namespace()
+    if why:
+        e.skip(f"no network namespace: {why}")
+    for part in (part_savefile, part_file, part_busy, part_collectors):
+        print(part.__name__)
+        sys.stdout.flush()
+        part()
+    e.finish()
+
+
+main()

@@ -1,0 +1,205 @@
+/* losses: numbers of a process that died, which add up afterwards.  Covers process/losses.c, process/watch.c.
+ */
+#include "cm.h"
+
+#include <pthread.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "losses.h"
+#include "pitot/clock.h"
+#include "watch.h"
+
+static struct shared shared;
+
+static void open_shared(void)
+{
+	const struct shared_config config = {
+		.n_metering = 2, .ring_records = 16, .record_size = sizeof(struct flow_record)};
+	struct diag diag = {""};
+
+	assert_int_equal(shared_new(&shared, &config, &diag), 0);
+}
+
+/* n records of so many packets each; published or not. */
+static void put(unsigned ring, unsigned n, uint64_t packets, bool publish)
+{
+	struct ring_writer w;
+
+	shared_write_records(&shared, ring, &w);
+	for (unsigned i = 0; i < n; i++)
+		*(struct flow_record *)ring_reserve(&w) =
+			(struct flow_record){.packets = packets, .octets = 100 * packets};
+	if (publish)
+		ring_publish(&w);
+}
+
+/* Flows in the table are lost; records that were counted and not shown yet are not. */
+static void test_metering(void **state)
+{
+	struct metering_stats n = {.flows = {.created = 10,
+					     .ended = {[FLOW_END_IDLE] = 6},
+					     .in_table = {4, 40, 400},
+					     .handed_on = {6, 60, 600}},
+				   .lost = {1, 10, 100}},
+			      zero = {0};
+	struct ring_reader r;
+
+	(void)state;
+	open_shared();
+	put(0, 3, 10, true);
+	put(0, 2, 10, false); /* it died before it could say so */
+	published_put(&shared.metering[0].numbers, &n);
+	losses_settle_metering(&shared);
+	published_get(&shared.metering[0].numbers, &n);
+	assert_int_equal(n.flows.in_table.records, 0);
+	assert_int_equal(n.flows.handed_on.records, 10);
+	assert_int_equal(n.flows.handed_on.packets, 100);
+	assert_int_equal(n.flows.ended[FLOW_END_FORCED], 4);
+	assert_int_equal(n.lost.records, 5);
+	assert_int_equal(n.lost.octets, 500);
+	shared_read_records(&shared, 0, &r);
+	assert_int_equal(ring_peek(&r), 5);
+	published_get(&shared.metering[1].numbers, &n);
+	assert_memory_equal(&n, &zero, sizeof(n));
+	shared_free(&shared);
+}
+
+static struct exporting_stats exported(uint64_t taken, uint64_t pending)
+{
+	struct exporting_stats e = {.exporter = {.taken = {taken, 2 * taken, 200 * taken}, .exported = taken},
+				    .n_collectors = 2};
+
+	for (unsigned i = 0; i < 2; i++)
+		e.collectors[i] = (struct collector_stats){.taken_records = taken,
+							   .records = taken - pending - i,
+							   .pending_records = pending + i};
+	return e;
+}
+
+static void check_sums(const struct exporting_stats *e)
+{
+	assert_int_equal(e->exporter.exported + e->exporter.not_sent.records, e->exporter.taken.records);
+	for (unsigned i = 0; i < e->n_collectors; i++)
+		assert_int_equal(e->collectors[i].taken_records, e->collectors[i].records +
+									 e->collectors[i].lost.records +
+									 e->collectors[i].pending_records);
+}
+
+/* In hand when it died, counted or not: it is not taken twice. */
+static void test_in_hand(void **state)
+{
+	for (unsigned counted = 0; counted < 2; counted++) {
+		struct exporting_stats e = exported(counted ? 3 : 0, 0);
+		struct ring_reader r;
+
+		(void)state;
+		open_shared();
+		if (!counted)
+			e.n_collectors = 0;
+		e.collectors[1].records = e.collectors[1].taken_records;
+		e.collectors[1].pending_records = 0;
+		put(0, 5, 2, true);
+		atomic_store(&shared.metering[0].taking, 3);
+		published_put(&shared.exporting->numbers, &e);
+		losses_settle_exporting(&shared, true, false);
+		published_get(&shared.exporting->numbers, &e);
+		assert_int_equal(e.exporter.taken.records, 3);
+		assert_int_equal(e.exporter.taken.packets, 6);
+		assert_int_equal(e.exporter.not_sent.records, counted ? 0 : 3);
+		assert_int_equal(e.exporter.not_sent.packets, counted ? 0 : 6);
+		check_sums(&e);
+		shared_read_records(&shared, 0, &r);
+		assert_int_equal(ring_peek(&r), 2);
+		shared_free(&shared);
+	}
+}
+
+/* What waited is lost, or on disk. */
+static void test_waiting(void **state)
+{
+	struct exporting_stats e = exported(10, 2), later;
+
+	(void)state;
+	open_shared();
+	atomic_store(&shared.metering[0].records.head, 10);
+	atomic_store(&shared.metering[0].records.tail, 10);
+	published_put(&shared.exporting->numbers, &e);
+	losses_settle_exporting(&shared, true, true);
+	published_get(&shared.exporting->numbers, &e);
+	assert_int_equal(e.exporter.not_sent.records, 0);
+	assert_int_equal(e.collectors[1].pending_records, 3);
+	check_sums(&e);
+	later = exported(4, 0);
+	later.collectors[1].resent_records = 2;
+	losses_add_exporting(&later, &e);
+	assert_int_equal(later.exporter.taken.records, 14);
+	assert_int_equal(later.collectors[1].pending_records, 1 + 1);
+	assert_int_equal(later.collectors[1].resent_records, 0);
+	check_sums(&later);
+	losses_settle_exporting(&shared, true, false);
+	published_get(&shared.exporting->numbers, &e);
+	assert_int_equal(e.exporter.not_sent.records, 2);
+	assert_int_equal(e.collectors[0].lost.records, 2);
+	assert_int_equal(e.collectors[1].lost.records, 3);
+	check_sums(&e);
+	shared_free(&shared);
+}
+
+static _Atomic bool stop;
+
+static void *spin(void *arg)
+{
+	atomic_store(&shared.metering[0].thread, (int32_t)gettid());
+	while (!atomic_load(&stop))
+		if (!arg)
+			usleep(1000);
+	return NULL;
+}
+
+/* One that stands still although it gets processor time hangs; one that sleeps does not. */
+static void test_hangs(void **state)
+{
+	(void)state;
+	for (unsigned busy = 0; busy < 2; busy++) {
+		uint64_t begin_ns = clock_monotonic_ns();
+		struct watch w;
+		pthread_t thread;
+		bool hangs = false;
+
+		open_shared();
+		atomic_store(&stop, false);
+		assert_int_equal(watch_init(&w, 2, begin_ns), 0);
+		assert_int_equal(pthread_create(&thread, NULL, spin, busy ? &stop : NULL), 0);
+		while (!atomic_load(&shared.metering[0].thread))
+			usleep(1000);
+		/* as long as it takes on a machine that has no time for it; the other one is asked for a
+		 * while */
+		while (!hangs && clock_monotonic_ns() - begin_ns < (busy ? 120 : 2) * NS_PER_SEC) {
+			watch_look(&w, &shared, false, clock_monotonic_ns());
+			hangs = watch_hangs(&w, &shared, 0, getpid());
+			usleep(20000);
+		}
+		assert_int_equal(hangs, busy);
+		/* and is forgiven when it moves */
+		atomic_fetch_add(&shared.metering[0].turns, 1);
+		watch_look(&w, &shared, false, clock_monotonic_ns());
+		assert_false(watch_hangs(&w, &shared, 0, getpid()));
+		atomic_store(&stop, true);
+		pthread_join(thread, NULL);
+		watch_deinit(&w);
+		shared_free(&shared);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_metering),
+		cmocka_unit_test(test_in_hand),
+		cmocka_unit_test(test_waiting),
+		cmocka_unit_test(test_hangs),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
