@@ -64,7 +64,7 @@ bool decode_knows_link_type(int link_type)
 static int decoder_make(struct decoder **dp, enum decode_layer first, const struct decode_config *config,
 			struct diag *diag)
 {
-	struct decoder *d = malloc(sizeof(*d));
+	struct decoder *d = aligned_alloc(64, (sizeof(*d) + 63) & ~(size_t)63);
 
 	if (!d)
 		return diag_set(diag, -ENOMEM, "decoder: out of memory");

@@ -10,6 +10,9 @@
 
 #include "decode/decode_internal.h"
 
+/* Inlined wherever it stands, for the cursor then stays in registers. */
+#define DECODE_HOT static inline __attribute__((always_inline))
+
 enum {
 	ETHERNET_HEADER = 14,
 	IP4_HEADER_MIN = 20,
@@ -28,7 +31,7 @@ enum {
  *
  * Only the octets that are both captured and inside the IP length count; without them ports stay 0.
  */
-static inline void decode_transport_header(struct packet *p, const uint8_t *at, const uint8_t *end)
+DECODE_HOT void decode_transport_header(struct packet *p, const uint8_t *at, const uint8_t *end)
 {
 	/* 1: ports, 2: ports and flags, 3: type and code */
 	static const uint8_t kinds[256] = {
@@ -54,7 +57,7 @@ static inline void decode_transport_header(struct packet *p, const uint8_t *at, 
 	}
 }
 
-static inline enum decode_layer decode_ethernet_header(struct cursor *c)
+DECODE_HOT enum decode_layer decode_ethernet_header(struct cursor *c)
 {
 	struct packet *p = c->packet;
 	uint16_t type;
@@ -77,20 +80,35 @@ static inline enum decode_layer decode_ethernet_header(struct cursor *c)
 }
 
 /*
+ * Whether the payload of the packet's IP header may be a tunnel's: most packets are done with this.  No
+ * branch between UDP and the rest, which no processor could foresee.
+ */
+static inline bool decode_may_be_tunnel(const struct decoder *d, const struct packet *p)
+{
+	uint64_t dst = d->port_bits[p->key.dst_port >> 6 & 1023] >> (p->key.dst_port & 63);
+	uint64_t src = d->port_bits[p->key.src_port >> 6 & 1023] >> (p->key.src_port & 63);
+	bool by_protocol = d->protocols[p->key.protocol][p->key.ip_version == 6].outers;
+
+	return by_protocol | ((dst | src) & 1 & (p->key.protocol == PROTO_UDP));
+}
+
+/*
  * The end of an IP header, which the cursor still stands at; its packet has octets.  With tunnels to open the
  * cursor moves to the payload, which is NULL in a later fragment and where extension headers are cut.
  */
-static inline enum decode_layer decode_ip_end(struct cursor *c, const uint8_t *payload, const uint8_t *end,
-					      uint64_t octets)
+DECODE_HOT enum decode_layer decode_ip_end(struct cursor *c, const uint8_t *payload, const uint8_t *end,
+					   uint64_t octets)
 {
 	uint64_t wire_end;
 
 	if (!c->opens_tunnels)
 		return LAYER_DONE;
-	if (!payload) {
+	if (__builtin_expect(!payload, 0)) {
 		decode_tunnel_fragment(c->decoder, c->packet);
 		return LAYER_DONE;
 	}
+	if (__builtin_expect(!decode_may_be_tunnel(c->decoder, c->packet), 1))
+		return LAYER_DONE;
 	wire_end = (uint64_t)(c->at - c->frame->data) + octets;
 	if (wire_end < c->wire_end)
 		c->wire_end = wire_end;
@@ -99,7 +117,7 @@ static inline enum decode_layer decode_ip_end(struct cursor *c, const uint8_t *p
 	return LAYER_INSIDE;
 }
 
-static inline enum decode_layer decode_ip4_header(struct cursor *c)
+DECODE_HOT enum decode_layer decode_ip4_header(struct cursor *c)
 {
 	const uint8_t *h = c->at, *end = c->end;
 	struct packet *p = c->packet;
@@ -150,7 +168,7 @@ static inline enum decode_layer decode_ip4_header(struct cursor *c)
 }
 
 /* RFC 8200 §3 */
-static inline enum decode_layer decode_ip6_header(struct cursor *c)
+DECODE_HOT enum decode_layer decode_ip6_header(struct cursor *c)
 {
 	const uint8_t *h = c->at, *end = c->end, *transport = h + IP6_HEADER;
 	struct packet *p = c->packet;

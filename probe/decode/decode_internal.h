@@ -54,7 +54,8 @@ struct decoder {
 	uint32_t tunnels; /* 1 << enum tunnel, those to open */
 	unsigned n_ports;
 	struct port_edge ports[PORT_EDGES_MAX];
-	struct edge protocols[256][2]; /* by version: 4, 6; layer 0: none */
+	struct edge protocols[256][2];	/* by version: 4, 6; layer 0: none */
+	uint64_t port_bits[65536 / 64]; /* those of ports once more, a bit for each */
 };
 
 typedef enum decode_layer decode_fn(struct cursor *c);

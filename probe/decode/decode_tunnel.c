@@ -51,6 +51,7 @@ void decode_tunnel_choose(struct decoder *d, const struct decode_config *config)
 			if (!port)
 				port = row->number ? row->number : registered_ports[row->tunnel];
 			d->ports[d->n_ports++] = (struct port_edge){port, row->edge};
+			d->port_bits[port / 64] |= UINT64_C(1) << port % 64;
 		}
 	}
 }
@@ -144,11 +145,12 @@ void decode_tunnels(struct cursor *c)
 	enum decode_layer layer;
 
 	do {
-		struct packet outer = *p;
+		struct packet outer;
 
 		layer = tunnel_first(c);
 		if (layer == LAYER_DONE)
 			return;
+		outer = *p;
 		tunnel_forget(p);
 		c->segment = 0;
 		c->gre_key = 0;
