@@ -193,7 +193,8 @@ void collector_close(struct collector *c, uint64_t deadline_ns)
 	if (!c->transport)
 		return;
 	c->stats.state = c->transport->state;
-	c->transport->incomplete = c->exporter->config.cut_short && atomic_load(c->exporter->config.cut_short);
+	c->transport->incomplete =
+		c->exporter->config.cut_short && atomic_load(c->exporter->config.cut_short);
 	c->transport->ops->close(c->transport, deadline_ns, &last);
 	c->transport = NULL;
 	c->stats.errors += last.errors;
@@ -207,8 +208,8 @@ void collector_close(struct collector *c, uint64_t deadline_ns)
 
 static void collector_probe(struct collector *c)
 {
-	if (c->format->dialect)
-		c->templates_due = true;
+	if (c->format->refresh)
+		c->format->refresh(c);
 	else if (c->transport->ops->probe)
 		c->transport->ops->probe(c->transport);
 }

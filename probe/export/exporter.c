@@ -301,7 +301,8 @@ void exporter_set_periods(struct exporter *e, const struct exporter_periods *per
 	e->config.active_ns = periods->active_ns;
 	e->config.inactive_ns = periods->inactive_ns;
 	for (unsigned i = 0; i < e->n_collectors; i++)
-		e->collectors[i].next_stats_ns = 0;
+		if (e->collectors[i].format->periods)
+			e->collectors[i].format->periods(&e->collectors[i]);
 	exporter_refresh(e, now);
 }
 

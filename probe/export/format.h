@@ -38,6 +38,7 @@ struct format_ops {
 	/* what is due without records */
 	void (*tick)(struct collector *c, const struct clock_time *now);
 	void (*refresh)(struct collector *c);
+	void (*periods)(struct collector *c); /* those of the configuration are new */
 	/* the last messages; a format that has sent nothing yet sends its beginning */
 	void (*finish)(struct collector *c, const struct clock_time *now);
 	/* for transports that are spooled: see transport.h; setup is done */
@@ -76,14 +77,10 @@ struct collector {
 	uint64_t stamp_session; /* the one that sequence and stamp_s are of: spooled transports */
 	uint32_t stamp_s;	/* the last Export Time of any session */
 	bool started;		/* templates, or the header line, are out */
-	bool templates_due;
 	uint32_t sequence;
-	uint64_t next_template_ns; /* monotonic */
-	uint64_t next_stats_ns;
-	uint32_t since_templates; /* messages of flow records since the last one with templates */
-	uint64_t error_count;	  /* of the transport, when last looked */
-	uint64_t error_ns;	  /* when it last grew; 0: the collector was heard to be well since */
-	uint64_t error_messages;  /* sent then */
+	uint64_t error_count;	 /* of the transport, when last looked */
+	uint64_t error_ns;	 /* when it last grew; 0: the collector was heard to be well since */
+	uint64_t error_messages; /* sent then */
 	uint64_t probe_ns; /* since when nothing was heard of what was sent after that; 0: nothing was */
 	bool refused;	   /* a message was, and no templates were sent since */
 

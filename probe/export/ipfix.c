@@ -8,6 +8,7 @@ static void ipfix_header(struct collector *c)
 	struct message *m = &c->message;
 	struct wire w;
 
+	templated_count_message(c);
 	wire_init(&w, m->wire.start, 16);
 	wire_put_u16(&w, 10);
 	wire_put_u16(&w, (uint16_t)wire_size(&m->wire));
@@ -75,6 +76,7 @@ const struct format_ops ipfix_ops = {
 	.header = ipfix_header,
 	.tick = templated_tick,
 	.refresh = templated_refresh,
+	.periods = templated_periods,
 	.finish = templated_finish,
 	.announce = templated_announce,
 	.restamp = ipfix_restamp,

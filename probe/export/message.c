@@ -96,7 +96,6 @@ void message_finish(struct collector *c)
 		return; /* nothing, or nothing but a header: never sent */
 	if (c->format->header)
 		c->format->header(c);
-	c->since_templates += m->load.flows.records > 0;
 	if (m->lent)
 		c->transport->ops->commit(c->transport, wire_size(&m->wire), &m->load);
 	else

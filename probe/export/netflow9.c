@@ -8,6 +8,7 @@ static void netflow9_header(struct collector *c)
 	struct message *m = &c->message;
 	struct wire w;
 
+	templated_count_message(c);
 	wire_init(&w, m->wire.start, 20);
 	wire_put_u16(&w, 9);
 	wire_put_u16(&w, (uint16_t)(m->load.templates + m->load.options + m->load.flows.records));
@@ -59,6 +60,7 @@ const struct format_ops netflow9_ops = {
 	.header = netflow9_header,
 	.tick = templated_tick,
 	.refresh = templated_refresh,
+	.periods = templated_periods,
 	.finish = templated_finish,
 	.announce = templated_announce,
 	.restamp = netflow9_restamp,

@@ -21,6 +21,10 @@ struct templated {
 	struct flow_templates flow;
 	unsigned announced; /* 1 << mask: in this session */
 	struct option_set options[OPTION_SETS];
+	bool templates_due;
+	uint64_t next_template_ns; /* monotonic */
+	uint64_t next_stats_ns;
+	uint32_t since_templates; /* messages of flow records since the last one with templates */
 };
 
 static struct templated *templated_of(const struct collector *c)
@@ -177,7 +181,7 @@ static void announce(struct collector *c, unsigned copies, bool all)
 
 	options_facts(&facts, config, c->format->dialect->scope_is_system);
 	message_finish(c);
-	c->since_templates = 0;
+	templated_of(c)->since_templates = 0;
 	c->refused = false;
 	for (unsigned i = 0; i < copies; i++) {
 		message_finish(c);
@@ -188,22 +192,24 @@ static void announce(struct collector *c, unsigned copies, bool all)
 	put_option(c, OPTION_SELECTOR, &facts);
 	if (!all)
 		return;
-	c->templates_due = false;
-	c->next_template_ns = c->exporter->now.monotonic_ns + config->template_ns;
+	templated_of(c)->templates_due = false;
+	templated_of(c)->next_template_ns = c->exporter->now.monotonic_ns + config->template_ns;
 	put_option(c, OPTION_EXPORTER, &facts);
 	put_interfaces(c, &facts);
 }
 
 static bool due_by_time(const struct collector *c)
 {
-	return c->started && (c->templates_due || c->exporter->now.monotonic_ns >= c->next_template_ns);
+	return c->started && (templated_of(c)->templates_due ||
+			      c->exporter->now.monotonic_ns >= templated_of(c)->next_template_ns);
 }
 
 static bool due_by_count(const struct collector *c)
 {
 	uint32_t most = c->exporter->config.template_messages;
 
-	return c->started && most && c->since_templates >= most && !c->transport->limits.reliable;
+	return c->started && most && templated_of(c)->since_templates >= most &&
+	       !c->transport->limits.reliable;
 }
 
 /* Whoever refuses a datagram may be somebody else by the next one, who knows no templates. */
@@ -221,7 +227,7 @@ static void put_statistics(struct collector *c)
 	const struct exporter *e = c->exporter;
 	struct export_facts facts;
 
-	c->next_stats_ns =
+	templated_of(c)->next_stats_ns =
 		e->now.monotonic_ns + (e->config.stats_ns ? e->config.stats_ns : e->config.template_ns);
 	if (!templated_of(c)->options[OPTION_METERING_STATISTICS].used)
 		return;
@@ -285,8 +291,8 @@ static void refresh(struct collector *c)
 	}
 	options_facts(&facts, &c->exporter->config, c->format->dialect->scope_is_system);
 	message_finish(c);
-	c->templates_due = false;
-	c->next_template_ns = c->exporter->now.monotonic_ns + c->exporter->config.template_ns;
+	templated_of(c)->templates_due = false;
+	templated_of(c)->next_template_ns = c->exporter->now.monotonic_ns + c->exporter->config.template_ns;
 	if (c->exporter->config.offline)
 		return; /* a file: at its beginning and its end */
 	put_option(c, OPTION_SAMPLING, &facts);
@@ -312,7 +318,7 @@ static void follow_clock(struct collector *c, const struct flow_record *r, const
 		return;
 	message_finish(c);
 	if (!c->exporter->config.offline)
-		c->templates_due = true; /* the wall clock stepped: RFC 3954 §7 */
+		templated_of(c)->templates_due = true; /* the wall clock stepped: RFC 3954 §7 */
 }
 
 /* A message for the record that is being exported, behind what must precede it. */
@@ -415,15 +421,26 @@ void templated_tick(struct collector *c, const struct clock_time *now)
 		prepare(c);
 		message_flush(c);
 	}
-	if (now->monotonic_ns >= c->next_stats_ns && !(config->offline && c->transport->limits.reliable)) {
+	if (now->monotonic_ns >= templated_of(c)->next_stats_ns &&
+	    !(config->offline && c->transport->limits.reliable)) {
 		put_statistics(c);
 		message_flush(c);
 	}
 }
 
+void templated_periods(struct collector *c)
+{
+	templated_of(c)->next_stats_ns = 0;
+}
+
+void templated_count_message(struct collector *c)
+{
+	templated_of(c)->since_templates += c->message.load.flows.records > 0;
+}
+
 void templated_refresh(struct collector *c)
 {
-	c->templates_due = true;
+	templated_of(c)->templates_due = true;
 }
 
 void templated_finish(struct collector *c, const struct clock_time *now)

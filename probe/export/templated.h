@@ -26,5 +26,8 @@ void templated_refresh(struct collector *c);
 void templated_finish(struct collector *c, const struct clock_time *now);
 int templated_announce(struct collector *c);
 void templated_close(struct collector *c);
+void templated_periods(struct collector *c);
+/* For the header of each message. */
+void templated_count_message(struct collector *c);
 
 #endif
