@@ -1,10 +1,12 @@
 /* config_check: the collectors, and what no option can see alone. */
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "config/config_internal.h"
 
@@ -155,24 +157,86 @@ static int check_filter(struct config_build *b, struct diag *diag)
 struct used_file {
 	const char *option;
 	const char *path;
+	int standard; /* the standard descriptor that it is, or -1 */
 	bool written;
+	bool has_part; /* grows as PATH.part, if it is an ordinary file */
 };
 
-/* One file under two names counts, devices do not: nothing is overwritten there. */
-static bool check_same_file(const char *a, const char *b)
-{
-	struct stat x, y;
+/* What a path leads to: the file, and before there is one its name in its directory. */
+struct place {
+	bool exists;
+	bool ordinary; /* devices and pipes may be shared: nothing is overwritten there */
+	dev_t dev;
+	ino_t ino;
+	char name[NAME_MAX + 1];
+};
 
-	if (stat(a, &x) < 0)
-		return strcmp(a, b) == 0;
-	return S_ISREG(x.st_mode) && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+/* False if there is no such place. */
+static bool check_find_place(struct place *place, const char *path)
+{
+	char directory[PATH_MAX];
+	const char *slash = strrchr(path, '/');
+	size_t n = slash ? (size_t)(slash - path) + 1 : 0;
+	struct stat st;
+
+	*place = (struct place){0};
+	if (stat(path, &st) == 0) {
+		*place = (struct place){
+			.exists = true, .ordinary = S_ISREG(st.st_mode), .dev = st.st_dev, .ino = st.st_ino};
+		return true;
+	}
+	if (n >= sizeof(directory) || strlen(path + n) > NAME_MAX)
+		return false;
+	snprintf(directory, sizeof(directory), "%.*s", n ? (int)n : 1, n ? path : ".");
+	snprintf(place->name, sizeof(place->name), "%s", path + n);
+	place->ordinary = true;
+	if (stat(directory, &st) < 0)
+		return false;
+	place->dev = st.st_dev;
+	place->ino = st.st_ino;
+	return true;
 }
 
-static void check_use_file(struct used_file *files, unsigned *n, const char *option, const char *path,
-			   bool written)
+static bool check_find_file(struct place *place, const struct used_file *file, bool part)
 {
-	if (path && strcmp(path, "-") != 0)
-		files[(*n)++] = (struct used_file){option, path, written};
+	struct stat st;
+	char name[PATH_MAX];
+
+	if (file->standard >= 0) {
+		if (part || fstat(file->standard, &st) < 0)
+			return false;
+		*place = (struct place){
+			.exists = true, .ordinary = S_ISREG(st.st_mode), .dev = st.st_dev, .ino = st.st_ino};
+		return true;
+	}
+	if (!part)
+		return check_find_place(place, file->path);
+	return file->has_part && check_find_place(place, file->path) && place->ordinary &&
+	       snprintf(name, sizeof(name), "%s.part", file->path) < (int)sizeof(name) &&
+	       check_find_place(place, name);
+}
+
+/* One file under two names counts, by whatever way they lead there. */
+static bool check_same_file(const struct used_file *a, const struct used_file *b)
+{
+	struct place x, y;
+
+	for (unsigned parts = 0; parts < 4; parts++)
+		if (check_find_file(&x, a, parts & 1) && check_find_file(&y, b, parts & 2) && x.ordinary &&
+		    x.exists == y.exists && x.dev == y.dev && x.ino == y.ino && strcmp(x.name, y.name) == 0)
+			return true;
+	return false;
+}
+
+/* The standard descriptors are files, too, if the shell made them so; stderr is for messages. */
+static void check_use_file(struct used_file *files, unsigned *n, struct used_file file)
+{
+	if (!file.path)
+		return;
+	if (strcmp(file.path, "-") != 0)
+		file.standard = -1;
+	if (file.standard != STDERR_FILENO)
+		files[(*n)++] = file;
 }
 
 static void check_free_files(struct used_file **files)
@@ -189,23 +253,29 @@ static int check_files(const struct config *c, struct diag *diag)
 
 	if (!files)
 		return diag_set(diag, -ENOMEM, "options: %s", strerror(ENOMEM));
-	check_use_file(files, &n, "--stats", c->stats_path, true);
-	check_use_file(files, &n, "--pidfile", c->pidfile, true);
+	check_use_file(files, &n, (struct used_file){"--stats", c->stats_path, STDERR_FILENO, true, true});
+	check_use_file(files, &n, (struct used_file){"--pidfile", c->pidfile, -1, true, false});
 	for (unsigned i = 0; i < c->n_collectors; i++)
 		if (c->collectors[i].transport == TRANSPORT_FILE)
-			check_use_file(files, &n, "--collector", c->collectors[i].path, true);
+			check_use_file(files, &n,
+				       (struct used_file){"--collector", c->collectors[i].path, STDOUT_FILENO,
+							  true, true});
 	for (unsigned i = 0; i < c->n_files; i++)
-		check_use_file(files, &n, "--read", c->files[i], false);
-	check_use_file(files, &n, "--config", c->config_path, false);
-	check_use_file(files, &n, "--tls-ca", c->tls_ca, false);
-	check_use_file(files, &n, "--tls-cert", c->tls_cert, false);
-	check_use_file(files, &n, "--tls-key", c->tls_key, false);
+		check_use_file(files, &n,
+			       (struct used_file){"--read", c->files[i], STDIN_FILENO, false, false});
+	check_use_file(files, &n, (struct used_file){"--config", c->config_path, -1, false, false});
+	check_use_file(files, &n, (struct used_file){"--tls-ca", c->tls_ca, -1, false, false});
+	check_use_file(files, &n, (struct used_file){"--tls-cert", c->tls_cert, -1, false, false});
+	check_use_file(files, &n, (struct used_file){"--tls-key", c->tls_key, -1, false, false});
 	for (unsigned i = 0; i < n && files[i].written; i++)
 		for (unsigned j = i + 1; j < n; j++)
-			if (check_same_file(files[i].path, files[j].path))
+			if (check_same_file(&files[i], &files[j]))
 				return diag_set(diag, CONFIG_E_USAGE,
-						"%s %.200s: that is the file of %s: name another",
-						files[i].option, files[i].path, files[j].option);
+						"%s %.200s: that is the file of %s%s%.200s: name another",
+						files[i].option, files[i].path, files[j].option,
+						strcmp(files[j].path, files[i].path) == 0 ? "" : " ",
+						strcmp(files[j].path, files[i].path) == 0 ? ""
+											  : files[j].path);
 	return 0;
 }
 

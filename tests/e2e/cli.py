@@ -113,6 +113,31 @@ def overwriting():
             sentence(got, 2, "--read", "name another")
             e.check(capture.read_bytes() == WEB.read_bytes(), f"{option} {value} changed the capture")
         sentence(e.run("-q", "-r", WEB, "-n", f"json:{d}/new", "--stats", f"{d}/new"), 2, "--stats", "--collector")
+        # two ways to one name, before there is such a file, and the name under which it grows
+        os.mkdir(f"{d}/sub")
+        os.symlink("sub", f"{d}/way")
+        for one, two in ((f"json:{d}/new", f"text:{d}/./new"), (f"json:{d}/sub/new", f"text:{d}/way/new"),
+                         (f"json:{d}/new", f"text:{d}/new.part"), (f"json:{d}/new.part", f"text:{d}/new")):
+            sentence(e.run("-q", "-r", WEB, "-n", one, "-n", two), 2, "--collector", "name another")
+        for path in (f"{d}/sub/../new", f"{d}/new.part"):
+            sentence(e.run("-q", "-r", WEB, "-n", f"json:{d}/new", "--stats", path), 2, "--stats", "--collector")
+            sentence(e.run("-q", "-r", WEB, "-n", f"json:{d}/new", "-p", path), 2, "--pidfile", "--collector")
+        # what the shell opened
+        for option, value in (("-n", f"json:{capture}"), ("--stats", other), ("-p", capture)):
+            with open(capture, "rb") as stdin:
+                got = subprocess.run([e.PITOT, "-q", "-r", "-", option, value], stdin=stdin, capture_output=True,
+                                     check=False, timeout=60)
+            sentence(got, 2, "--read -", "name another")
+            e.check(capture.read_bytes() == WEB.read_bytes(), f"{option} {value} changed what standard input reads")
+        with open(f"{d}/out", "wb") as stdout:
+            got = subprocess.run([e.PITOT, "-q", "-r", WEB, "-n", "json:-", "--stats", f"{d}/out"], stdout=stdout,
+                                 stderr=subprocess.PIPE, check=False, timeout=60)
+        sentence(got, 2, "--stats", "--collector -", "name another")
+        with open(capture, "ab") as stdout:
+            got = subprocess.run([e.PITOT, "-q", "-r", capture], stdout=stdout, stderr=subprocess.PIPE, check=False,
+                                 timeout=60)
+        sentence(got, 2, "--collector -", "--read", "name another")
+        e.check(capture.read_bytes() == WEB.read_bytes(), "the table was added to the capture")
     got = e.run("-q", "-r", WEB, "-n", "json:/dev/null", "--stats", "/dev/null")
     e.check(got.returncode == 0 and not got.stderr, f"two things to /dev/null: {got.stderr!r}")
 
