@@ -89,6 +89,23 @@ static bool interfaces_is_any(const struct interfaces_interface *i)
 	return !strcmp(i->config->interface, "any");
 }
 
+/* What it is called now, which is not what the command line says when it was renamed. */
+static const char *interfaces_name(const struct interfaces_interface *i)
+{
+	return *i->link.name ? i->link.name : i->config->interface;
+}
+
+/* The other one that has this interface already, by another name or after a rename: packets would count
+ * twice. */
+static const struct interfaces_interface *interfaces_find_twin(const struct interfaces *r, unsigned n,
+							       uint32_t index)
+{
+	for (unsigned m = 0; m < r->n; m++)
+		if (m != n && index && r->each[m].link.index == index)
+			return &r->each[m];
+	return NULL;
+}
+
 static bool interfaces_is_absent(int r)
 {
 	return r == -ENODEV || r == -ENETDOWN || r == -ENXIO;
@@ -126,12 +143,12 @@ static void interfaces_judge(struct interfaces *r, unsigned n, uint64_t now_ns)
 		i->gaps++;
 		i->since_ns = now_ns;
 		log_warning("interface %s is down or gone: its flows are kept, and it is waited for",
-			    i->config->interface);
+			    interfaces_name(i));
 		return;
 	}
 	i->gap_ns += now_ns - i->since_ns;
 	i->refused = false;
-	log_info("interface %s: capturing again after %.1f s", i->config->interface,
+	log_info("interface %s: capturing again after %.1f s", interfaces_name(i),
 		 (double)(now_ns - i->since_ns) / 1e9);
 }
 
@@ -189,14 +206,20 @@ static int interfaces_ask_opener(void *ctx, struct capture_descriptor *d, int gr
 }
 
 /* Cheaper to ask than to try. */
-static bool interfaces_is_there(const struct interfaces_interface *i)
+static bool interfaces_is_there(struct interfaces *r, unsigned n)
 {
+	struct interfaces_interface *i = &r->each[n];
 	/* not by netif_get(), which lists all that there are when there is none */
 	uint32_t index = if_nametoindex(i->config->interface);
+	const struct interfaces_interface *twin = interfaces_find_twin(r, n, index);
 	struct diag diag;
 	struct netif now;
 
-	return index && netif_get_index(&now, index, &diag) == 0 && now.up;
+	if (twin && !i->refused)
+		log_warning("interface %s is measured already, for --interface %s: another one is waited for",
+			    i->config->interface, twin->config->interface);
+	i->refused = i->refused || twin;
+	return index && !twin && netif_get_index(&now, index, &diag) == 0 && now.up;
 }
 
 /*
@@ -258,6 +281,21 @@ static int interfaces_hand_out(struct interfaces *r, unsigned n, struct metering
 	return 0;
 }
 
+static int interfaces_refuse_twin(const struct interfaces *r, unsigned n, struct capture **captures,
+				  struct diag *diag)
+{
+	const struct interfaces_interface *twin = interfaces_find_twin(r, n, captures[0]->system_ifindex);
+
+	if (!twin)
+		return 0;
+	for (unsigned w = 0; w < r->n_workers; w++)
+		capture_close(captures[w]);
+	return diag_set(diag, -EEXIST,
+			"--interface %.80s is the same interface as %.80s, and every packet "
+			"would count twice",
+			r->each[n].config->interface, twin->config->interface);
+}
+
 static int interfaces_open_one(struct interfaces *r, unsigned n, struct metering *const *workers,
 			       struct diag *diag)
 {
@@ -273,6 +311,8 @@ static int interfaces_open_one(struct interfaces *r, unsigned n, struct metering
 	ret = capture_open_interface(captures, i->plan, diag);
 	if (ret == CAPTURE_E_OTHER)
 		ret = interfaces_change_method(r, n, diag);
+	if (ret == 0)
+		ret = interfaces_refuse_twin(r, n, captures, diag);
 	if (ret == 0)
 		ret = interfaces_hand_out(r, n, workers, captures, diag);
 	else if (ret == -ENODEV && netif_get(&none, i->config->interface, &missing) < 0)
@@ -344,7 +384,7 @@ static void interfaces_reopen(struct interfaces *r, unsigned n)
 	struct diag diag;
 	int ret;
 
-	if (!interfaces_is_free(r, n) || (!interfaces_is_any(i) && !interfaces_is_there(i)))
+	if (!interfaces_is_free(r, n) || (!interfaces_is_any(i) && !interfaces_is_there(r, n)))
 		return;
 	ret = r->opener ? capture_describe_all(r->scratch, r->n_workers, interfaces_ask_opener, &question,
 					       &diag)
@@ -410,7 +450,9 @@ static void interfaces_on_link(void *ctx, const struct netif *now, bool gone)
 		if (gone) {
 			i->link.dropped = now->dropped > i->link.dropped ? now->dropped : i->link.dropped;
 			i->dropped += interfaces_link_dropped(i);
-			i->link = (struct netif){0};
+			i->link.index = 0; /* the name is still what we call it */
+			i->link.dropped = 0;
+			i->link.up = false;
 			i->dropped_base = 0;
 		} else {
 			interfaces_say_name(i, now);

@@ -461,6 +461,36 @@ def nobody_is_there(_workers):
     live.refuse(PITOT, ["-i", "pi0", "-w", "2"], 1, "pi0", "does not exist")
 
 
+def one_by_two_names(workers):
+    """Names that are swapped, and two names of one interface: no packet counts twice."""
+    (a, a_peer), (b, b_peer) = OTHERS[:2]
+    for pair in OTHERS[:2]:
+        live.add_veth(*pair)
+    with started("-i", a, "-i", b, "-w", str(workers)) as p:
+        for name, to in ((a, "pi9"), (b, a), ("pi9", b)):
+            live.set_up(name, False)
+            rename(name, to)
+            live.set_up(to)
+            wait(lambda n=name, t=to: f"interface {n} is called {t} now" in p.said(), lambda: f"no word: {p.said()}")
+        live.delete_link(b)
+        wait(lambda: f"interface {b} is down or gone" in p.said(), lambda: f"not by the name it has: {p.said()}")
+        wait(lambda: f"{a} is measured already" in p.said() or "again" in p.said().split(f"interface {b} is down")[-1],
+             lambda: f"twins: {p.said()}")
+        live.wait_running(a, b_peer)
+        with live.sender(b_peer) as s:
+            for i in range(FEW):
+                live.put(s, frame(200, i % HOSTS))
+        stats = p.stop()
+        check_ledger("swapped names", stats)
+        got = sum(r["packetDeltaCount"] for r in p.rows())
+        check(got == FEW, f"swapped names: {got} packets of {FEW}: {p.said()}")
+    # RTM_NEWLINKPROP, IFLA_PROP_LIST, IFLA_ALT_IFNAME
+    names = live.attribute(52 | 0x8000, live.attribute(53, b"pi-other\0"))
+    live.rtnetlink(108, 0x600, struct.pack("=BxHiII", 0, 0, socket.if_nametoindex(a), 0, 0) + names)
+    live.refuse(PITOT, ["-i", a, "-i", "pi-other", "-w", str(workers)], 1, "pi-other", "same interface", a)
+    drop(a)
+
+
 # ---- names that have to be unique
 
 
@@ -510,7 +540,7 @@ def main():
             skip_part(f"no XDP: {lacking}")
             continue
         come_and_go(method, workers)
-    for scenario in (waits_at_start, nobody_is_there, two_of_the_same_pid):
+    for scenario in (waits_at_start, nobody_is_there, one_by_two_names, two_of_the_same_pid):
         for workers in (1, 2):
             if len(sys.argv) > 3 and sys.argv[3] not in f"{scenario.__name__} {workers}":
                 continue
