@@ -221,6 +221,9 @@ static bool check_same_file(const struct used_file *a, const struct used_file *b
 {
 	struct place x, y;
 
+	if (a->standard < 0 && b->standard < 0 && strcmp(a->path, b->path) == 0 &&
+	    (!check_find_place(&x, a->path) || x.ordinary))
+		return true;
 	for (unsigned parts = 0; parts < 4; parts++)
 		if (check_find_file(&x, a, parts & 1) && check_find_file(&y, b, parts & 2) && x.ordinary &&
 		    x.exists == y.exists && x.dev == y.dev && x.ino == y.ino && strcmp(x.name, y.name) == 0)

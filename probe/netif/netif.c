@@ -129,6 +129,12 @@ static int netif_set_missing(struct nl_sock *sk, const char *name, struct diag *
 			list[0] ? list : "none");
 }
 
+/* libnl has few words of its own: a limit on open files is an "unspecific failure". */
+const char *netif_error_text(int nl_error)
+{
+	return nl_error == -NLE_FAILURE && errno ? strerror(errno) : nl_geterror(nl_error);
+}
+
 static int netif_connect(struct nl_sock **sk, struct diag *diag)
 {
 	int r;
@@ -136,9 +142,10 @@ static int netif_connect(struct nl_sock **sk, struct diag *diag)
 	*sk = nl_socket_alloc();
 	if (!*sk)
 		return diag_set(diag, -ENOMEM, "rtnetlink: out of memory");
+	errno = 0;
 	r = nl_connect(*sk, NETLINK_ROUTE);
 	if (r < 0)
-		return diag_set(diag, netif_errno(r), "rtnetlink: %s", nl_geterror(r));
+		return diag_set(diag, netif_errno(r), "rtnetlink: %s", netif_error_text(r));
 	return 0;
 }
 

@@ -13,6 +13,7 @@
 #include <netlink/netlink.h>
 #include <netlink/route/link.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 
 struct netif_watch {
@@ -86,12 +87,13 @@ int netif_watch_open(struct netif_watch **wp, struct diag *diag)
 		netif_watch_close(w);
 		return diag_set(diag, -ENOMEM, "link events: out of memory");
 	}
+	errno = 0;
 	r = watch_connect(w, w->sk, links);
 	if (r == 0)
 		r = watch_connect(w, w->routes, routes);
 	if (r < 0) {
 		netif_watch_close(w);
-		return diag_set(diag, netif_errno(r), "link events: rtnetlink: %s", nl_geterror(r));
+		return diag_set(diag, netif_errno(r), "link events: rtnetlink: %s", netif_error_text(r));
 	}
 	*wp = w;
 	return 0;

@@ -128,6 +128,7 @@ int daemon_signals(struct diag *diag)
 	sigaddset(&set, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a file that reaches RLIMIT_FSIZE is an error like a full disk */
 	fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
 	return fd < 0 ? diag_set(diag, -errno, "signals: %s", strerror(errno)) : fd;
 }

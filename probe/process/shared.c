@@ -2,7 +2,6 @@
 #include "shared.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,25 +21,15 @@ static size_t shared_put(size_t *size, size_t n, size_t each)
 	return at;
 }
 
-/* Anonymous memory that can be mapped by descendants alone, and neither grows nor shrinks. */
+/* Anonymous memory that descendants alone have.  No file is behind it: nobody can make it shorter, and a
+ * limit on the size of files is not one on this. */
 static int shared_map(struct shared *s)
 {
-	int fd = memfd_create("pitot", MFD_CLOEXEC | MFD_ALLOW_SEALING), r = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (ftruncate(fd, (off_t)s->size) < 0 ||
-	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
-		r = -errno;
-	if (r == 0) {
-		s->memory = mmap(NULL, s->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-		if (s->memory == MAP_FAILED) {
-			r = -errno;
-			s->memory = NULL;
-		}
-	}
-	close(fd);
-	return r;
+	s->memory = mmap(NULL, s->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (s->memory != MAP_FAILED)
+		return 0;
+	s->memory = NULL;
+	return -errno;
 }
 
 static int shared_open_mailboxes(struct shared *s, struct diag *diag)

@@ -2,6 +2,7 @@
 """The command line from outside: every mistake is one clear sentence and the right exit status, and what can go on
 goes on.  0 success, 1 something could not be done, 2 the command line or configuration file is wrong."""
 import os
+import resource
 import signal
 import socket
 import struct
@@ -140,6 +141,26 @@ def overwriting():
         e.check(capture.read_bytes() == WEB.read_bytes(), "the table was added to the capture")
     got = e.run("-q", "-r", WEB, "-n", "json:/dev/null", "--stats", "/dev/null")
     e.check(got.returncode == 0 and not got.stderr, f"two things to /dev/null: {got.stderr!r}")
+
+
+def limits():
+    """What a limit of the process forbids is an error with a sentence, and no death by a signal."""
+    with e.workdir() as d:
+        flows_of = many_flows(5000)
+        Path(f"{d}/many.pcap").write_bytes(flows_of)
+
+        def limited(kind, most, *args):
+            return subprocess.run([e.PITOT, "-q", *args], capture_output=True, check=False, timeout=60,
+                                  preexec_fn=lambda: resource.setrlimit(kind, (most, most)))
+
+        got = limited(resource.RLIMIT_FSIZE, 4096, "-r", f"{d}/many.pcap", "-n", "json:/dev/null")
+        e.check(got.returncode == 0 and not got.stderr, f"no file is written, and: {got.returncode} {got.stderr!r}")
+        got = limited(resource.RLIMIT_FSIZE, 4096, "-r", f"{d}/many.pcap", "-n", f"json:{d}/out", "--stats", f"{d}/s")
+        sentence(got, 1, f"json:{d}/out", "File too large", "of 5000 flow records")
+        e.check_ledger("file size", e.statistics(f"{d}/s"))
+        e.check(os.path.exists(f"{d}/out.part") and not os.path.exists(f"{d}/out"), "a part has the final name")
+    if os.getuid() == 0:
+        sentence(limited(resource.RLIMIT_NOFILE, 10, "-i", "lo", "-n", "json:/dev/null"), 1, "Too many open files")
 
 
 def files():
@@ -447,8 +468,8 @@ def second_signal():
 
 
 def main():
-    for part in (usage, informing, filters, filters_of_link_types, unwritable, overwriting, files, link_types, several,
-                 slow_pipe, pidfile_in_use, collectors, one_dead_collector, full_disk, config_file, signals,
+    for part in (usage, informing, filters, filters_of_link_types, unwritable, overwriting, limits, files, link_types,
+                 several, slow_pipe, pidfile_in_use, collectors, one_dead_collector, full_disk, config_file, signals,
                  signal_while_opening, second_signal):
         part()
     e.finish()
