@@ -337,8 +337,11 @@ static void udp_refresh(struct transport *t)
 /* A datagram without a message in it: a host where nobody listens refuses it like the others. */
 static void udp_probe(struct transport *t)
 {
+	struct udp *u = (struct udp *)t;
+
 	if (t->fd >= 0)
-		(void)send(t->fd, "", 0, MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (send(t->fd, "", 0, MSG_NOSIGNAL | MSG_DONTWAIT) == 0)
+			udp_sent_add_probe(u);
 }
 
 /* ---- life */

@@ -58,7 +58,8 @@ struct udp {
 	struct iovec vectors[UDP_SLOTS];
 	uint8_t *memory;
 	uint32_t run;
-	uint64_t n_sent; /* messages of this session */
+	uint64_t n_sent;	/* messages of this session */
+	uint64_t probe_ends_ns; /* until then an empty quote is about an empty datagram; 0: there is none */
 	struct udp_sent sent[UDP_SENT];
 };
 
@@ -70,6 +71,7 @@ void udp_lose_rest(struct udp *u);
 
 /* udp_sent.c */
 void udp_sent_add(struct udp *u, const uint8_t *message, const struct udp_slot *slot);
+void udp_sent_add_probe(struct udp *u);
 /* An error came back about the datagram that begins with these octets: its records were not sent. */
 void udp_sent_refuse(struct udp *u, const uint8_t *quote, size_t size);
 /* Another session: what comes back from now on is about its datagrams. */

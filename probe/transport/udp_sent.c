@@ -9,7 +9,10 @@
  */
 #include <string.h>
 
+#include "pitot/clock.h"
 #include "udp_internal.h"
+
+#define PROBE_NS NS_PER_SEC /* later its refusal does not come any more */
 
 static struct udp_sent *sent_entry(struct udp *u, uint64_t number)
 {
@@ -40,8 +43,20 @@ static void sent_refuse(struct udp *u, struct udp_sent *s)
 	transport_revoke(&u->t, &s->load, s->size);
 }
 
+/* An empty datagram left, which has no records. */
+void udp_sent_add_probe(struct udp *u)
+{
+	u->probe_ends_ns = u->now_ns + PROBE_NS;
+}
+
 void udp_sent_refuse(struct udp *u, const uint8_t *quote, size_t size)
 {
+	if (size == 0 &&
+	    u->now_ns < u->probe_ends_ns) { /* it is about the probe, whatever left behind that */
+		u->probe_ends_ns = 0;
+		return;
+	}
+
 	uint64_t oldest = u->n_sent > UDP_SENT ? u->n_sent - UDP_SENT : 0;
 
 	for (uint64_t n = u->n_sent; n-- > oldest;) {
