@@ -66,7 +66,7 @@ static void persist(struct spool *s)
 
 		if (r) {
 			s->degraded = true;
-			s->full = r == -ENOSPC || r == -EDQUOT || r == -EFBIG;
+			s->full = r == -ENOSPC || r == -EDQUOT;
 			s->retry_ns = s->now_ns + SPOOL_RETRY_NS;
 			break;
 		}

@@ -39,7 +39,7 @@ void spool_disk_name(char *text, size_t size, uint64_t name)
 
 static bool is_full_or_read_only(int error)
 {
-	return error == -ENOSPC || error == -EDQUOT || error == -EROFS || error == -EIO || error == -EFBIG;
+	return error == -ENOSPC || error == -EDQUOT || error == -EROFS || error == -EIO;
 }
 
 static int open_directory(struct spool_disk *d, const struct spool_config *c, struct stat *owner,
