@@ -3,9 +3,9 @@
  *
  *   [FORMAT[+TRANSPORT]://]HOST[:PORT]   json:FILE   text:FILE   FORMAT+file:PATH
  *
- * FORMAT netflow5 netflow9 ipfix; TRANSPORT udp (default) tcp tls dtls sctp file.  HOST is a name, an IPv4
- * address or an IPv6 address in brackets.  Default ports 2055 (netflow5, netflow9), 4739 (ipfix), 4740 (ipfix
- * over tls or dtls).
+ * FORMAT netflow5 netflow9 ipfix sflow; TRANSPORT udp (default) tcp tls dtls sctp file.  HOST is a name, an
+ * IPv4 address or an IPv6 address in brackets.  Default ports 2055 (netflow5, netflow9), 4739 (ipfix), 4740
+ * (ipfix over tls or dtls), 6343 (sflow).
  */
 #ifndef PITOT_COLLECTOR_H
 #define PITOT_COLLECTOR_H
@@ -14,7 +14,15 @@
 
 #include "pitot/diag.h"
 
-enum export_format { FORMAT_NETFLOW5, FORMAT_NETFLOW9, FORMAT_IPFIX, FORMAT_JSON, FORMAT_TEXT, FORMAT_COUNT };
+enum export_format {
+	FORMAT_NETFLOW5,
+	FORMAT_NETFLOW9,
+	FORMAT_IPFIX,
+	FORMAT_SFLOW,
+	FORMAT_JSON,
+	FORMAT_TEXT,
+	FORMAT_COUNT
+};
 
 enum transport_kind {
 	TRANSPORT_UDP,

@@ -40,6 +40,18 @@ enum config_flow_key { CONFIG_KEY_TOS = 1, CONFIG_KEY_VLAN = 2, CONFIG_KEY_MAC =
 
 enum config_fanout { CONFIG_FANOUT_HASH, CONFIG_FANOUT_CPU, CONFIG_FANOUT_ROLLOVER };
 
+enum config_sampling {
+	CONFIG_SAMPLE_ALL,
+	CONFIG_SAMPLE_RANDOM,
+	CONFIG_SAMPLE_SYSTEMATIC,
+	CONFIG_SAMPLE_HASH
+};
+
+struct config_sample {
+	int kind; /* enum config_sampling */
+	uint32_t interval;
+};
+
 struct config {
 	enum config_action action;
 
@@ -74,6 +86,12 @@ struct config {
 	int fanout;			     /* enum config_fanout */
 	uint32_t busy_poll_us;
 	uint32_t queue_records;
+
+	/* sampling */
+	struct config_sample sample; /* of what is metered */
+	uint32_t sflow_rate, sflow_header;
+	uint64_t sflow_polling_ns; /* 0: no counters */
+	char *agent;
 
 	/* export */
 	struct collector_config *collectors; /* at least one: text:- when the user names none */

@@ -14,8 +14,10 @@
 
 #include "pitot/clock.h"
 #include "pitot/collector.h"
+#include "pitot/counters.h"
 #include "pitot/diag.h"
 #include "pitot/flow_record.h"
+#include "pitot/packet_sample.h"
 #include "pitot/totals.h"
 #include "pitot/transport.h"
 
@@ -34,6 +36,14 @@ enum collector_group {
 	COLLECTOR_GROUP_HASH, /* one, by the flow's addresses, ports and protocol, whatever its direction */
 };
 
+/* How packets were selected (RFC 5476 §6.5.2). */
+struct export_sampling {
+	uint16_t algorithm; /* IANA psamp-parameters, selectorAlgorithm; 0: every packet, which is 3 with 1 of
+			       1 */
+	uint32_t interval;  /* one of so many; 0 and 1: all */
+	uint32_t hash_initial, hash_limit; /* of a hash selector: selected is what is below the limit */
+};
+
 struct exporter_config {
 	const struct collector_config *collectors;
 	unsigned n_collectors;
@@ -50,7 +60,8 @@ struct exporter_config {
 	uint32_t template_messages; /* and by count */
 	uint64_t stats_ns;	    /* period of the statistics options (RFC 7011 §4); 0: template_ns */
 	uint64_t flush_ns;	    /* a partly filled message leaves after this long */
-	uint64_t active_ns;	    /* announced with the sampling option */
+	struct export_sampling sampling;
+	uint64_t active_ns; /* announced with the sampling option */
 	uint64_t inactive_ns;
 
 	struct record_layout layout; /* of the records; all zero: the core alone */
@@ -64,6 +75,11 @@ struct exporter_config {
 
 	const struct export_interface *interfaces;
 	unsigned n_interfaces;
+	/* sFlow: by what a collector knows the agent, whatever interfaces come and go */
+	struct export_agent {
+		uint8_t family; /* 4 or 6; 0: 0.0.0.0 */
+		uint8_t address[16];
+	} agent;
 	uint64_t start_ns; /* realtime when the process began */
 	uint64_t start_monotonic_ns;
 };
@@ -91,7 +107,10 @@ struct collector_stats {
 	uint64_t option_records;
 	struct totals lost;  /* not sent: transport */
 	struct totals unfit; /* the format cannot carry them: IPv6 in NetFlow v5 */
-	uint64_t saturated;  /* values that did not fit their field */
+	uint64_t samples; /* packet samples and counter samples in messages that were handed to the system */
+	uint64_t lost_samples;	/* not sent */
+	uint64_t unfit_samples; /* longer than a message */
+	uint64_t saturated;	/* values that did not fit their field */
 	uint64_t errors;
 	int last_error;		/* errno */
 	const char *last_cause; /* static text that says it better; NULL: strerror(last_error) does */
@@ -105,14 +124,16 @@ const char *collector_cause(const struct collector_stats *c);
 
 struct exporter_stats {
 	struct totals taken;
+	uint64_t unwanted;	/* records that no collector takes: all of them are for samples */
 	uint64_t exported;	/* records that at least one collector was sent, or that are pending */
-	struct totals not_sent; /* of records that none was sent: exported + not_sent = taken */
+	struct totals not_sent; /* of records that none was sent: exported + not_sent + unwanted = taken */
 	uint64_t dropped;	/* of those: by exporter_drop() */
 };
 
 /* What other processes know and the statistics options report; totals since start. */
 struct export_process_facts {
-	uint64_t ignored_packets, ignored_octets; /* by the metering process */
+	uint64_t observed_packets, selected_packets; /* by the selector */
+	uint64_t ignored_packets, ignored_octets;    /* by the metering process */
 	uint64_t first_ignored_ns, last_ignored_ns;
 	uint64_t dropped_packets; /* by the kernel, before the metering process */
 	struct totals lost;	  /* between metering and exporter: full ring */
@@ -123,6 +144,9 @@ struct exporter;
 int exporter_new(struct exporter **ep, const struct exporter_config *config, struct diag *diag);
 /* One record to every collector. */
 void exporter_record(struct exporter *e, const struct flow_record *r, const struct clock_time *now);
+/* The same of a packet sample and of counters: formats that have a door for them. */
+void exporter_sample(struct exporter *e, const struct packet_sample *s, const struct clock_time *now);
+void exporter_counters(struct exporter *e, const struct interface_counters *n, const struct clock_time *now);
 /* One record that collectors will not get: its sequence numbers show them. */
 void exporter_drop(struct exporter *e, const struct flow_record *r, const struct clock_time *now);
 /* Timers: refresh templates, flush partly filled messages, connect.  Call at least every 100 ms. */

@@ -21,6 +21,7 @@ enum ie_protocol { P5 = 1, P9 = 2, PX = 4 };
 enum ie_encode {
 	IE_ENCODE_UINT,	     /* big-endian; saturates and is counted where the width is too small */
 	IE_ENCODE_INDEX,     /* likewise, but 0 (unknown) where it does not fit: never another interface */
+	IE_ENCODE_FLOAT,     /* float64: IEEE 754, big-endian (RFC 7011 §6.1.3) */
 	IE_ENCODE_BYTES,     /* as they stand */
 	IE_ENCODE_UPTIME,    /* instant -> ms of sysUptime, mod 2^32 */
 	IE_ENCODE_SEC,	     /* dateTimeSeconds: mod 2^32 */
@@ -96,6 +97,14 @@ struct export_facts {
 	uint16_t selector_algorithm;
 	uint32_t selector_size;
 	uint32_t selector_population;
+	uint32_t selector_take, selector_skip;
+	double selector_probability;
+	uint64_t hash_offset, hash_size;
+	uint64_t hash_output_min, hash_output_max;
+	uint64_t hash_selected_min, hash_selected_max;
+	uint64_t hash_initial;
+	uint64_t sequence_id, point_id;
+	uint64_t observed_packets, selected_packets;
 	uint32_t ifindex;
 	char ifname[64];
 	char ifdescription[128];

@@ -50,4 +50,14 @@ int netif_watch_read(struct netif_watch *w, void (*on_link)(void *ctx, const str
 bool netif_watch_changed(struct netif_watch *w);
 void netif_watch_close(struct netif_watch *w);
 
+/*
+ * Counters of interfaces, asked for again and again: what it needs is opened once, before privileges are
+ * dropped. netif_counters_read(): 0, -ENODEV when no interface has the index, or another negative errno.
+ */
+struct interface_counters;
+struct netif_counters;
+int netif_counters_open(struct netif_counters **cp, struct diag *diag);
+void netif_counters_close(struct netif_counters *c);
+int netif_counters_read(struct netif_counters *c, uint32_t index, struct interface_counters *n);
+
 #endif

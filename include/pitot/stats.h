@@ -47,10 +47,18 @@ struct flow_stats {
 	uint64_t fragments_evicted;
 };
 
+/* Packet samples (sFlow). */
+struct sample_stats {
+	uint64_t pool;	  /* frames that they were drawn of */
+	uint64_t taken;	  /* drawn, and handed on */
+	uint64_t dropped; /* drawn, and there was no room for them, or the link type has no name in sFlow */
+};
+
 /* One metering process at one instant: these agree with each other. */
 struct metering_stats {
 	struct meter_stats meter;
 	struct flow_stats flows;
+	struct sample_stats samples;
 	/* records that found the way to the exporting process full (live): gone, and counted here */
 	struct totals lost;
 };

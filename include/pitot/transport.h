@@ -63,6 +63,7 @@ struct transport_stats {
  * outcome; a transport only keeps it, and reads records for its statistics.
  */
 struct transport_load {
+	uint32_t samples;   /* packet samples, counter samples */
 	uint32_t options;   /* options data records */
 	uint32_t templates; /* template and options template records */
 	struct totals flows;

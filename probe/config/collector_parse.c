@@ -22,6 +22,7 @@ static const struct {
 	[FORMAT_NETFLOW5] = {"netflow5", 2055},
 	[FORMAT_NETFLOW9] = {"netflow9", 2055},
 	[FORMAT_IPFIX] = {"ipfix", 4739},
+	[FORMAT_SFLOW] = {"sflow", 6343},
 	[FORMAT_JSON] = {"json", 0},
 	[FORMAT_TEXT] = {"text", 0},
 };
@@ -52,9 +53,10 @@ static int url_parse_scheme(struct collector_config *c, const char *text, size_t
 	for (f = 0; f < FORMAT_COUNT && !url_is(text, name, url_formats[f].name); f++)
 		;
 	if (f == FORMAT_COUNT)
-		return diag_set(diag, -EINVAL,
-				"'%.*s' is not a format; there are netflow5, netflow9, ipfix, json and text",
-				(int)(name < 40 ? name : 40), text);
+		return diag_set(
+			diag, -EINVAL,
+			"'%.*s' is not a format; there are netflow5, netflow9, ipfix, sflow, json and text",
+			(int)(name < 40 ? name : 40), text);
 	c->format = (enum export_format)f;
 	if (plus) {
 		for (t = 0; t < TRANSPORT_COUNT && !url_is(plus + 1, len - name - 1, url_transports[t]); t++)
@@ -71,6 +73,8 @@ static int url_parse_scheme(struct collector_config *c, const char *text, size_t
 	if (url_is_to_file(c->format) && t != TRANSPORT_FILE)
 		return diag_set(diag, -EINVAL, "%s goes to a file: %s:FILE", url_formats[f].name,
 				url_formats[f].name);
+	if (c->format == FORMAT_SFLOW && t != TRANSPORT_UDP && t != TRANSPORT_FILE)
+		return diag_set(diag, -EINVAL, "'%.*s': sFlow goes over UDP only", shown, text);
 	if (c->format == FORMAT_NETFLOW5 && t != TRANSPORT_UDP && t != TRANSPORT_FILE)
 		return diag_set(diag, -EINVAL, "'%.*s': NetFlow v5 goes over UDP only", shown, text);
 	if (c->format == FORMAT_NETFLOW9 && (t == TRANSPORT_TCP || t == TRANSPORT_TLS || t == TRANSPORT_DTLS))

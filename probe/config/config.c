@@ -139,11 +139,10 @@ int config_parse_text(struct config *c, const char *name, const char *text, size
 void config_deinit(struct config *c)
 {
 	config_clear_inputs(c);
-	for (unsigned i = 0; i < config_rows_count; i++)
-		if (config_rows[i].kind == KIND_TEXT)
-			free(*(char **)((char *)c + config_rows[i].offset));
 	free(c->collectors);
 	free(c->source_host);
-	free(c->config_path);
+	for (unsigned i = 0; i < config_rows_count; i++) /* a text that a row has is freed by being one */
+		if (config_row_is_text(&config_rows[i]))
+			free(*(char **)((char *)c + config_rows[i].offset));
 	*c = (struct config){.action = CONFIG_RUN};
 }

@@ -34,7 +34,6 @@ static const struct softflowd_letter {
 	{'l', false, NULL, "collector-group", "hash", NULL},
 	{'P', true, "udp", NULL, NULL, "the collector's URL names the transport: -n ipfix+tcp://HOST:PORT"},
 	{'R', true, NULL, NULL, NULL, "pitot does not receive PSAMP"},
-	{'s', true, "1 0", NULL, NULL, "sampling comes later; pitot measures every packet: leave it out"},
 	{'S', true, NULL, NULL, NULL, "use --bind-device DEV, or --source ADDR"},
 	{'x', true, NULL, NULL, NULL, "MPLS labels in records come later: leave it out"},
 };

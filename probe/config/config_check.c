@@ -62,6 +62,17 @@ static int check_collectors(struct config_build *b, struct diag *diag)
 	return 0;
 }
 
+/* NetFlow v5 has 14 bits for it. */
+static int check_sampling(const struct config *c, struct diag *diag)
+{
+	for (unsigned i = 0; i < c->n_collectors; i++)
+		if (c->collectors[i].format == FORMAT_NETFLOW5 && c->sample.interval > 16383)
+			return diag_set(diag, CONFIG_E_USAGE,
+					"--sample (-s): NetFlow v5 cannot say more than 16383 to %s",
+					c->collectors[i].url);
+	return 0;
+}
+
 static int check_input(const struct config *c, struct diag *diag)
 {
 	if (c->action != CONFIG_RUN && c->action != CONFIG_DRY_RUN)
@@ -292,6 +303,8 @@ int config_finish(struct config_build *b, struct diag *diag)
 		r = config_mistake(b, check_input(b->c, diag), diag);
 	if (!r)
 		r = check_collectors(b, diag);
+	if (!r)
+		r = config_mistake(b, check_sampling(b->c, diag), diag);
 	if (!r)
 		r = config_mistake(b, check_tunnels(b->c, diag), diag);
 	if (!r)

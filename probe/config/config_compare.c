@@ -61,10 +61,9 @@ static bool same_value(const struct config_row *row, const struct config *a, con
 	case KIND_TIMEOUT:
 		return a->active_ns == b->active_ns && a->inactive_ns == b->inactive_ns &&
 		       a->tcp_end_ns == b->tcp_end_ns;
-	case KIND_TEXT:
-	case KIND_CONFIG_FILE:
-		return same_text(*(char *const *)x, *(char *const *)y);
 	default:
+		if (config_row_is_text(row))
+			return same_text(*(char *const *)x, *(char *const *)y);
 		return memcmp(x, y, row->size) == 0;
 	}
 }

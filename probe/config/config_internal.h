@@ -16,6 +16,7 @@
 enum config_kind {
 	KIND_GROUP, /* a title in --help */
 	KIND_ACTIVE,
+	KIND_ADDRESS,
 	KIND_CAPTURE,
 	KIND_COLLECTOR,
 	KIND_COLLECTOR_GROUP,
@@ -38,6 +39,7 @@ enum config_kind {
 	KIND_LOG,
 	KIND_MTU,
 	KIND_PRINT_TEMPLATE,
+	KIND_SAMPLE,
 	KIND_SANDBOX,
 	KIND_SECONDS,
 	KIND_SIZE,
@@ -73,6 +75,7 @@ const struct config_row *config_row_by_name(const char *name, size_t len);
 const struct config_row *config_row_by_letter(char letter);
 const struct config_row *config_row_nearest(const char *name, size_t len); /* NULL: nothing is near */
 bool config_row_is_switch(const struct config_row *row); /* takes no value on the command line */
+bool config_row_is_text(const struct config_row *row);	 /* its member is a string of its own */
 
 /* One of a MANY list. */
 struct config_text {

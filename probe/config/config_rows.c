@@ -29,6 +29,7 @@ const struct config_row config_rows[] = {
 /* A row whose member is not of its kind's type does not compile. */
 #define GROUP(title)
 #define TYPE_ACTIVE	     uint64_t
+#define TYPE_ADDRESS	     char *
 #define TYPE_CAPTURE	     int
 #define TYPE_COLLECTOR	     struct collector_config *
 #define TYPE_COLLECTOR_GROUP int
@@ -51,6 +52,7 @@ const struct config_row config_rows[] = {
 #define TYPE_LOG	     int
 #define TYPE_MTU	     uint32_t
 #define TYPE_PRINT_TEMPLATE  enum config_action
+#define TYPE_SAMPLE	     struct config_sample
 #define TYPE_SANDBOX	     int
 #define TYPE_SECONDS	     uint64_t
 #define TYPE_SIZE	     uint64_t
@@ -88,6 +90,12 @@ const struct config_row *config_row_by_letter(char letter)
 			return &config_rows[i];
 	}
 	return NULL;
+}
+
+bool config_row_is_text(const struct config_row *row)
+{
+	return row->kind == KIND_TEXT || row->kind == KIND_CONFIG_FILE || row->kind == KIND_CPUS ||
+	       row->kind == KIND_ADDRESS;
 }
 
 bool config_row_is_switch(const struct config_row *row)

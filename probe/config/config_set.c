@@ -1,4 +1,5 @@
 /* config_set: what one setting does to struct config, by kind. */
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -31,13 +32,10 @@ static const struct choice group_choices[] = {{"replicate", CONFIG_GROUP_REPLICA
 					      {"failover", CONFIG_GROUP_FAILOVER},
 					      {"hash", CONFIG_GROUP_HASH},
 					      {0}};
-static const struct choice format_choices[] = {{"5", FORMAT_NETFLOW5},
-					       {"9", FORMAT_NETFLOW9},
-					       {"10", FORMAT_IPFIX},
-					       {"netflow5", FORMAT_NETFLOW5},
-					       {"netflow9", FORMAT_NETFLOW9},
-					       {"ipfix", FORMAT_IPFIX},
-					       {0}};
+static const struct choice format_choices[] = {{"5", FORMAT_NETFLOW5},	      {"9", FORMAT_NETFLOW9},
+					       {"10", FORMAT_IPFIX},	      {"netflow5", FORMAT_NETFLOW5},
+					       {"netflow9", FORMAT_NETFLOW9}, {"ipfix", FORMAT_IPFIX},
+					       {"sflow", FORMAT_SFLOW},	      {0}};
 
 static int set_choice(int *out, const struct choice *choices, const char *value, const struct config_row *row,
 		      const char *label, struct diag *diag)
@@ -63,6 +61,42 @@ static int set_number_or(uint32_t *out, const char *word, const char *value, con
 				word, (unsigned long long)row->min, (unsigned long long)row->max);
 	*out = (uint32_t)n;
 	return 0;
+}
+
+/* [KIND:]N; 0 is softflowd's word for all. */
+static int set_sample(struct config_sample *out, const char *value, const struct config_row *row,
+		      const char *label, struct diag *diag)
+{
+	static const struct choice kinds[] = {{"random:", CONFIG_SAMPLE_RANDOM},
+					      {"systematic:", CONFIG_SAMPLE_SYSTEMATIC},
+					      {"hash:", CONFIG_SAMPLE_HASH},
+					      {0}};
+	const char *number = strchr(value, ':') ? strchr(value, ':') + 1 : value;
+	int kind = number == value ? CONFIG_SAMPLE_RANDOM : CONFIG_SAMPLE_ALL;
+	uint64_t n;
+
+	for (const struct choice *k = kinds; number != value && k->name; k++)
+		if (!strncasecmp(value, k->name, strlen(k->name)) &&
+		    strlen(k->name) == (size_t)(number - value))
+			kind = k->value;
+	if (kind == CONFIG_SAMPLE_ALL)
+		return diag_set(diag, CONFIG_E_USAGE,
+				"%s: '%.80s' is none of N, random:N, systematic:N and hash:N", label, value);
+	if (!strcmp(number, "0"))
+		number = "1";
+	if (config_value_number(&n, number, row->min, row->max, label, diag))
+		return CONFIG_E_USAGE;
+	*out = (struct config_sample){n == 1 ? CONFIG_SAMPLE_ALL : kind, (uint32_t)n};
+	return 0;
+}
+
+static int set_address(char **out, const char *value, const char *label, struct diag *diag)
+{
+	uint8_t address[16];
+
+	if (inet_pton(AF_INET, value, address) != 1 && inet_pton(AF_INET6, value, address) != 1)
+		return diag_set(diag, CONFIG_E_USAGE, "%s: '%.80s' is no IPv4 or IPv6 address", label, value);
+	return config_copy(out, value, diag);
 }
 
 static int set_value(struct config_build *b, const struct config_row *row, void *member, const char *value,
@@ -98,6 +132,10 @@ static int set_value(struct config_build *b, const struct config_row *row, void 
 		r = config_value_number(&n, value, row->min, row->max, label, diag);
 		*(int *)member = r ? *(int *)member : (int)n;
 		return r;
+	case KIND_SAMPLE:
+		return set_sample(member, value, row, label, diag);
+	case KIND_ADDRESS:
+		return set_address(member, value, label, diag);
 	case KIND_MTU:
 		return set_number_or(member, "auto", value, row, label, diag);
 	case KIND_WORKERS:

@@ -16,7 +16,7 @@
 
 static const struct format_ops *const formats[FORMAT_COUNT] = {
 	[FORMAT_NETFLOW5] = &netflow5_ops, [FORMAT_NETFLOW9] = &netflow9_ops, [FORMAT_IPFIX] = &ipfix_ops,
-	[FORMAT_JSON] = &json_ops,	   [FORMAT_TEXT] = &text_ops,
+	[FORMAT_SFLOW] = &sflow_ops,	   [FORMAT_JSON] = &json_ops,	      [FORMAT_TEXT] = &text_ops,
 };
 
 const struct format_ops *collector_format(enum export_format format)
@@ -46,7 +46,7 @@ void collector_add_loss(struct collector *c, const struct totals *lost)
 /* Nobody else can have its records: what it lost was not sent, and no outcomes need to be remembered. */
 static bool is_alone(const struct collector *c)
 {
-	return c->exporter->n_collectors == 1;
+	return c->exporter->all == UINT64_C(1) << c->index;
 }
 
 static void on_outcome(void *context, const struct transport_load *load, size_t size, bool sent)
@@ -63,6 +63,7 @@ static void on_outcome(void *context, const struct transport_load *load, size_t 
 	c->stats.messages++;
 	c->stats.octets += size;
 	c->stats.records += load->flows.records;
+	c->stats.samples += load->samples;
 	c->stats.option_records += load->options;
 	c->stats.templates += load->templates;
 	c->shown = load->lost;
@@ -122,6 +123,7 @@ static size_t on_withdraw(void *context, uint8_t *message)
 
 void collector_lose(struct collector *c, const struct transport_load *load)
 {
+	c->stats.lost_samples += load->samples;
 	totals_add(&c->stats.lost, &load->flows);
 	collector_add_loss(c, &load->flows);
 	if (load->templates)

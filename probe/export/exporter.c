@@ -155,7 +155,7 @@ void exporter_record(struct exporter *e, const struct flow_record *r, const stru
 	if (patience_is_needed(e))
 		patience_for_room(e);
 	chosen = e->config.group == COLLECTOR_GROUP_REPLICATE ? e->all : group_choose(e, r);
-	if (e->n_collectors > 1) {
+	if (e->all & (e->all - 1)) {
 		if (outcome_is_crowded(e->outcomes, e->stats.taken.records, e->in_step))
 			make_place(e);
 		outcome_add(e->outcomes, e->stats.taken.records, r, chosen);
@@ -175,7 +175,25 @@ void exporter_record(struct exporter *e, const struct flow_record *r, const stru
 	}
 	if (e->n_collectors == 0)
 		count_not_sent(e, r);
+	else
+		e->stats.unwanted += e->all == 0;
 	e->record = NULL;
+}
+
+void exporter_sample(struct exporter *e, const struct packet_sample *s, const struct clock_time *now)
+{
+	e->now = *now;
+	for (unsigned i = 0; i < e->n_collectors; i++)
+		if (e->collectors[i].format->sample)
+			e->collectors[i].format->sample(&e->collectors[i], s);
+}
+
+void exporter_counters(struct exporter *e, const struct interface_counters *n, const struct clock_time *now)
+{
+	e->now = *now;
+	for (unsigned i = 0; i < e->n_collectors; i++)
+		if (e->collectors[i].format->counters)
+			e->collectors[i].format->counters(&e->collectors[i], n);
 }
 
 void exporter_drop(struct exporter *e, const struct flow_record *r, const struct clock_time *now)
@@ -237,6 +255,8 @@ void exporter_set_facts(struct exporter *e, const struct export_process_facts *f
 	for (unsigned i = 0; i < e->n_collectors; i++) {
 		struct collector *c = &e->collectors[i];
 
+		if (!(e->all >> i & 1))
+			continue;
 		collector_add_loss(c, &lost);
 		if (!c->format->counts_messages)
 			c->sequence += (uint32_t)lost.records;
@@ -339,7 +359,7 @@ void exporter_finish(struct exporter *e, const struct clock_time *now)
 void exporter_get_stats(const struct exporter *e, struct exporter_stats *stats)
 {
 	*stats = e->stats;
-	stats->exported = stats->taken.records - stats->not_sent.records;
+	stats->exported = stats->taken.records - stats->not_sent.records - stats->unwanted;
 }
 
 unsigned exporter_collectors(const struct exporter *e)

@@ -20,7 +20,10 @@
 
 struct collector;
 
-/* All but record may be NULL.  Times are the exporter's. */
+/*
+ * All may be NULL.  Times are the exporter's.  A format opens the doors that it has: flow records, packet
+ * samples, counters.
+ */
 struct format_ops {
 	const char *name;
 	enum ie_protocol protocol;
@@ -33,6 +36,8 @@ struct format_ops {
 	void (*close)(struct collector *c);
 	bool (*fits)(const struct flow_record *r); /* can the format carry it at all?  NULL: yes */
 	void (*record)(struct collector *c, const struct flow_record *r, const struct clock_time *now);
+	void (*sample)(struct collector *c, const struct packet_sample *s);
+	void (*counters)(struct collector *c, const struct interface_counters *n);
 	/* writes the header of a message that is complete */
 	void (*header)(struct collector *c);
 	/* what is due without records */
@@ -47,7 +52,7 @@ struct format_ops {
 	size_t (*withdraw)(struct collector *c, uint8_t *message);
 };
 
-extern const struct format_ops netflow5_ops, netflow9_ops, ipfix_ops, json_ops, text_ops;
+extern const struct format_ops netflow5_ops, netflow9_ops, ipfix_ops, sflow_ops, json_ops, text_ops;
 
 struct message {
 	struct wire wire;
@@ -101,8 +106,8 @@ struct exporter {
 	struct exporter_stats stats;
 	struct export_process_facts facts;
 	struct outcome_ring *outcomes;
-	uint64_t all;	       /* collectors: bit i is collector i */
-	uint64_t group;	       /* collectors (bit i is collector i) that share records, by config.group */
+	uint64_t all;	       /* collectors (bit i is collector i) that take flow records */
+	uint64_t group;	       /* of those: they share records, by config.group */
 	uint64_t in_step;      /* those that tell of a record soon: their transport is not spooled */
 	bool group_waited;     /* offline: for one of the group to be up, once */
 	struct clock_time now; /* of the call that is running */

@@ -18,10 +18,13 @@
 
 void group_init(struct exporter *e)
 {
-	for (unsigned i = 0; i < e->n_collectors; i++)
+	for (unsigned i = 0; i < e->n_collectors; i++) {
+		if (!e->collectors[i].format->record)
+			continue;
+		e->all |= UINT64_C(1) << i;
 		if (e->collectors[i].config.transport != TRANSPORT_FILE)
 			e->group |= UINT64_C(1) << i;
-	e->all = e->n_collectors < 64 ? (UINT64_C(1) << e->n_collectors) - 1 : UINT64_MAX;
+	}
 }
 
 static uint64_t mix(uint64_t h)

@@ -7,7 +7,8 @@
 static bool message_is_empty(const struct message *m)
 {
 	/* packets without a record: a part of one that NetFlow v5 had to split */
-	return m->load.flows.records + m->load.options + m->load.templates == 0 && m->load.flows.packets == 0;
+	return m->load.flows.records + m->load.samples + m->load.options + m->load.templates == 0 &&
+	       m->load.flows.packets == 0;
 }
 
 void message_begin(struct collector *c, unsigned header_size, unsigned reserve_at_end)

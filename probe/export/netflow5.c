@@ -128,6 +128,14 @@ static void netflow5_record(struct collector *c, const struct flow_record *r, co
 	}
 }
 
+/* Two bits of mode (1 every N-th, 2 at random), and N; what has no room is refused at the start. */
+static uint16_t netflow5_sampling(const struct export_sampling *s)
+{
+	if (s->interval <= 1)
+		return 0;
+	return (uint16_t)((s->algorithm == 1 ? 1u : 2u) << 14 | (s->interval & 0x3fff));
+}
+
 static void netflow5_header(struct collector *c)
 {
 	struct export_clock_header now = export_clock_finish(&c->clock);
@@ -142,7 +150,7 @@ static void netflow5_header(struct collector *c)
 	wire_put_u32(&w, now.nanoseconds);
 	wire_put_u32(&w, c->sequence);
 	wire_put_u16(&w, (uint16_t)c->exporter->config.domain); /* engine type and id */
-	wire_put_u16(&w, 0);					/* not sampled */
+	wire_put_u16(&w, netflow5_sampling(&c->exporter->config.sampling));
 	c->sequence += m->set_records; /* counts records, those that get lost as well */
 }
 

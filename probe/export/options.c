@@ -8,7 +8,7 @@
 /* Scope types of NetFlow v9 (RFC 3954 §6.1) */
 enum { SCOPE9_SYSTEM = 1, SCOPE9_INTERFACE = 2, SCOPE9_TEMPLATE = 5 };
 
-#define FIELDS 6
+#define FIELDS 8
 
 struct option_row {
 	uint8_t protocols;
@@ -60,7 +60,49 @@ static const struct option_row option_rows[OPTION_SETS] = {
 					   FACT_first_not_sent_ns, FACT_last_not_sent_ns}},
 	[OPTION_FLOW_KEYS] =
 		{PX, SCOPE9_TEMPLATE, OPTION_WITH_TEMPLATES, FACT_template_id, 1, {FACT_flow_key_indicator}},
+	[OPTION_SYSTEMATIC] = {PX,
+			       0,
+			       OPTION_REFRESH,
+			       FACT_selector_id,
+			       3,
+			       {FACT_selector_algorithm, FACT_selector_take, FACT_selector_skip}},
+	[OPTION_UNIFORM] = {PX,
+			    0,
+			    OPTION_REFRESH,
+			    FACT_selector_id,
+			    2,
+			    {FACT_selector_algorithm, FACT_selector_probability}},
+	[OPTION_HASH] = {PX,
+			 0,
+			 OPTION_REFRESH,
+			 FACT_selector_id,
+			 8,
+			 {FACT_selector_algorithm, FACT_hash_offset, FACT_hash_size, FACT_hash_output_min,
+			  FACT_hash_output_max, FACT_hash_selected_min, FACT_hash_selected_max,
+			  FACT_hash_initial}},
+	[OPTION_SELECTION] = {PX, 0, OPTION_REFRESH, FACT_sequence_id, 2, {FACT_point_id, FACT_selector_id}},
+	[OPTION_SELECTION_STATISTICS] = {PX,
+					 0,
+					 OPTION_STATISTICS,
+					 FACT_sequence_id,
+					 2,
+					 {FACT_observed_packets, FACT_selected_packets}},
 };
+
+/* The set that announces a selector of this kind (IANA psamp-parameters). */
+static enum option_index option_of_selector(const struct export_sampling *s)
+{
+	switch (s->interval > 1 ? s->algorithm : 0) {
+	case 1:
+		return OPTION_SYSTEMATIC;
+	case 4:
+		return OPTION_UNIFORM;
+	case 6:
+		return OPTION_HASH;
+	default:
+		return OPTION_SELECTOR;
+	}
+}
 
 static bool wanted(enum option_index i, const struct exporter_config *config)
 {
@@ -68,6 +110,10 @@ static bool wanted(enum option_index i, const struct exporter_config *config)
 		return config->n_interfaces > 0 || !config->offline;
 	if (i == OPTION_EXPORTER) /* a savefile's time has no system that was started */
 		return !config->offline;
+	if (i == OPTION_SELECTOR || i == OPTION_SYSTEMATIC || i == OPTION_UNIFORM || i == OPTION_HASH)
+		return i == option_of_selector(&config->sampling);
+	if (i == OPTION_SELECTION || i == OPTION_SELECTION_STATISTICS)
+		return config->sampling.interval > 1;
 	return true;
 }
 
@@ -96,18 +142,31 @@ static uint32_t whole_seconds(uint64_t ns)
 
 void options_facts(struct export_facts *facts, const struct exporter_config *config, bool scope_is_system)
 {
+	const struct export_sampling *s = &config->sampling;
+	uint32_t interval = s->interval ? s->interval : 1;
+
 	*facts = (struct export_facts){
 		/* the scope System of v9 is the whole exporter */
 		.domain = scope_is_system ? 0 : config->domain,
 		.process_id = config->offline ? 1 : (uint32_t)getpid(),
-		.sampling_interval = 1,
-		.sampling_algorithm = 1, /* deterministic */
+		.sampling_interval = interval,
+		.sampling_algorithm = interval > 1 && s->algorithm != 1 ? 2 : 1, /* random, deterministic */
 		.active_s = whole_seconds(config->active_ns),
 		.inactive_s = whole_seconds(config->inactive_ns),
 		.selector_id = 1,
-		.selector_algorithm = 3, /* random n-out-of-N (RFC 5477 §8.2.1): 1 of 1 */
+		.selector_algorithm =
+			interval > 1 ? s->algorithm : 3, /* random n-out-of-N (RFC 5477 §8.2.1): 1 of 1 */
 		.selector_size = 1,
 		.selector_population = 1,
+		.selector_take = 1,
+		.selector_skip = interval - 1,
+		.selector_probability = 1.0 / interval,
+		.hash_size = 20, /* of the header: addresses and protocol, and the ports behind it */
+		.hash_output_max = UINT32_MAX,
+		.hash_selected_max = s->hash_limit ? s->hash_limit - 1 : 0,
+		.hash_initial = s->hash_initial,
+		.sequence_id = 1,
+		.point_id = config->domain,
 		.start_ns = config->start_ns,
 	};
 }

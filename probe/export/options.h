@@ -20,6 +20,11 @@ enum option_index {
 	OPTION_METERING_RELIABILITY,  /* §4.2 */
 	OPTION_EXPORTING_RELIABILITY, /* §4.3 */
 	OPTION_FLOW_KEYS,	      /* §4.4 */
+	OPTION_SYSTEMATIC, /* RFC 5476 §6.5.2.1: in the place of OPTION_SELECTOR, as are the next */
+	OPTION_UNIFORM,	   /* §6.5.2.3 */
+	OPTION_HASH,	   /* §6.5.2.6 */
+	OPTION_SELECTION,  /* §6.5.1: selection sequence */
+	OPTION_SELECTION_STATISTICS, /* §6.5.3 */
 	OPTION_SETS
 };
 

@@ -61,6 +61,7 @@ static enum template_code code_of(const struct ie *ie, unsigned length)
 	switch ((enum ie_encode)ie->encode) {
 	case IE_ENCODE_UINT:
 	case IE_ENCODE_INDEX:
+	case IE_ENCODE_FLOAT: /* its bits, as a number of 64 bits */
 		return uint_code(ie->size, length);
 	case IE_ENCODE_BYTES:
 		return length == 4 ? OP_COPY4 : length == 6 ? OP_COPY6 : length == 16 ? OP_COPY16 : OP_COPY;

@@ -177,6 +177,8 @@ static void put_interfaces(struct collector *c, struct export_facts *facts)
 static void announce(struct collector *c, unsigned copies, bool all)
 {
 	const struct exporter_config *config = &c->exporter->config;
+	static const enum option_index selectors[] = {OPTION_SELECTOR, OPTION_SYSTEMATIC, OPTION_UNIFORM,
+						      OPTION_HASH, OPTION_SELECTION};
 	struct export_facts facts;
 
 	options_facts(&facts, config, c->format->dialect->scope_is_system);
@@ -189,7 +191,8 @@ static void announce(struct collector *c, unsigned copies, bool all)
 	}
 	put_flow_keys(c, &facts);
 	put_option(c, OPTION_SAMPLING, &facts);
-	put_option(c, OPTION_SELECTOR, &facts);
+	for (unsigned i = 0; i < sizeof(selectors) / sizeof(selectors[0]); i++)
+		put_option(c, selectors[i], &facts); /* the one that is used */
 	if (!all)
 		return;
 	templated_of(c)->templates_due = false;
@@ -242,6 +245,8 @@ static void put_statistics(struct collector *c)
 	facts.messages = c->stats.messages + c->transport->stats.resent_messages;
 	facts.octets = c->stats.octets + c->transport->stats.resent_octets;
 	facts.records = c->stats.records + c->transport->stats.resent_records;
+	facts.observed_packets = e->facts.observed_packets;
+	facts.selected_packets = e->facts.selected_packets;
 	facts.ignored_packets = e->facts.ignored_packets;
 	facts.ignored_octets = e->facts.ignored_octets;
 	facts.first_ignored_ns = e->facts.first_ignored_ns;
@@ -255,6 +260,7 @@ static void put_statistics(struct collector *c)
 	put_option(c, OPTION_METERING_STATISTICS, &facts);
 	put_option(c, OPTION_METERING_RELIABILITY, &facts);
 	put_option(c, OPTION_EXPORTING_RELIABILITY, &facts);
+	put_option(c, OPTION_SELECTION_STATISTICS, &facts);
 }
 
 /* A new session has its own sequence and knows no template (RFC 7011 §3.1, §8). */

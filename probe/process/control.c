@@ -338,6 +338,13 @@ static void control_hear(struct control *r, struct diag *diag)
 	}
 }
 
+static void control_tell_counters(void *ctx, const struct interface_counters *c)
+{
+	struct control *r = ctx;
+
+	(void)command_tell_counters(&r->shared.to_exporting, c);
+}
+
 /* Until the metering processes have ended. */
 static void control_wait(struct control *r)
 {
@@ -359,6 +366,7 @@ static void control_wait(struct control *r)
 		control_own_flows(r);
 		control_socket_step(r->socket, now_ns);
 		control_report_often(r, now_ns);
+		poller_step(&r->poller, &r->names, now_ns, control_tell_counters, r);
 		control_hear(r, &diag);
 	}
 }
@@ -525,6 +533,7 @@ static void control_close(struct control *r)
 	interfaces_deinit(&r->interfaces);
 	control_close_socket(r);
 	metrics_stop(&r->metrics);
+	poller_deinit(&r->poller);
 	service_close(&r->service);
 	confine_deinit(&r->confine);
 	if (r->signal_fd >= 0)

@@ -16,6 +16,7 @@
 #include "control_socket.h"
 #include "ledger.h"
 #include "metrics.h"
+#include "poller.h"
 #include "shared.h"
 
 struct control {
@@ -27,6 +28,8 @@ struct control {
 	unsigned n_captures;
 	struct shared shared;
 	struct file_reader *feed;
+	struct export_sampling sampling; /* as it is announced */
+	struct export_agent agent;
 	struct record_layout layout;		/* of packets and records */
 	struct names names;			/* of interfaces, for collectors */
 	bool names_untold;			/* the exporting process was not told of them yet */
@@ -59,6 +62,7 @@ struct control {
 	bool lost; /* a thread that did not end in time: what is left of the process goes with it */
 	struct control_socket *socket; /* NULL: none */
 	struct metrics metrics;
+	struct poller poller;
 	int metrics_client;		   /* its conversation, until the control socket has it; -1 */
 	struct metering_timeouts timeouts; /* in force */
 	uint32_t max_rate;		   /* likewise: --max-export-rate */

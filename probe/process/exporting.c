@@ -29,6 +29,8 @@ struct exporting {
 	struct ring_reader *rings; /* of each metering thread */
 	struct totals lost_before; /* when this process began */
 	uint64_t *taken;	   /* of each in this turn; the ring has them until they are counted */
+	unsigned n_samples; /* rings of packet samples: as many, and that of the reader of savefiles; 0 */
+	struct ring_reader *samples;
 	unsigned n_rings;
 	bool finish; /* nothing comes any more */
 	uint32_t rate;
@@ -110,7 +112,8 @@ int exporting_new(struct exporting **ep, struct exporter *exporter, const struct
 				.facts_ns = config->first_facts_ns};
 	e->rings = aligned_alloc(64, n * sizeof(*e->rings));
 	e->taken = calloc(n, sizeof(*e->taken));
-	if (!e->rings || !e->taken) {
+	e->samples = aligned_alloc(64, (n + 1) * sizeof(*e->samples));
+	if (!e->rings || !e->taken || !e->samples) {
 		exporting_free(e);
 		return diag_set(diag, -ENOMEM, "exporting process: out of memory");
 	}
@@ -123,6 +126,9 @@ int exporting_new(struct exporting **ep, struct exporter *exporter, const struct
 	}
 	for (unsigned i = 0; i < n; i++)
 		shared_read_records(config->shared, i, &e->rings[i]);
+	e->n_samples = config->shared->config.ring_samples ? n + 1 : 0;
+	for (unsigned i = 0; i < e->n_samples; i++)
+		shared_read_samples(config->shared, i, &e->samples[i]);
 	exporting_publish(e);
 	exporting_publish_locals(e);
 	*ep = e;
@@ -133,6 +139,7 @@ void exporting_free(struct exporting *e)
 {
 	if (!e)
 		return;
+	free(e->samples);
 	free(e->rings);
 	free(e->taken);
 	free(e);
@@ -245,6 +252,24 @@ static unsigned exporting_drain(struct exporting *e, unsigned i, const struct cl
 	return (unsigned)e->taken[i];
 }
 
+/* Packet samples: there is no limit to their rate but that of their drawing. */
+static unsigned exporting_drain_samples(struct exporting *e, unsigned i, const struct clock_time *now)
+{
+	struct ring_reader *r = &e->samples[i];
+	uint64_t n = ring_peek(r);
+
+	if (n > DRAIN_MAX)
+		n = DRAIN_MAX;
+	for (uint64_t k = 0; k < n; k++)
+		exporter_sample(e->exporter, ring_slot(r, k), now);
+	if (!n)
+		return 0;
+	ring_consume(r, n);
+	if (i == e->n_rings)
+		gate_wake(&e->config.shared->files->room);
+	return (unsigned)n;
+}
+
 /* What a transport has to tell by itself: its spool, its certificate. */
 static void exporting_pass_on(struct exporting *e, unsigned i)
 {
@@ -317,6 +342,9 @@ static bool exporting_has_records(struct exporting *e)
 	for (unsigned i = 0; i < e->n_rings; i++)
 		if (ring_peek(&e->rings[i]))
 			return true;
+	for (unsigned i = 0; i < e->n_samples; i++)
+		if (ring_peek(&e->samples[i]))
+			return true;
 	return false;
 }
 
@@ -371,6 +399,15 @@ int exporting_on_interfaces(struct exporting *e, const struct command_none *a, s
 	}
 	free(now);
 	return r;
+}
+
+int exporting_on_counters(struct exporting *e, const struct interface_counters *a, struct command_none *reply)
+{
+	struct clock_time now = clock_now();
+
+	(void)reply;
+	exporter_counters(e->exporter, a, &now);
+	return 0;
 }
 
 int exporting_on_finish(struct exporting *e, const struct command_none *a, struct command_none *reply)
@@ -431,6 +468,8 @@ void exporting_run(struct exporting *e)
 		finish = e->finish; /* before the last look at the rings */
 		for (unsigned i = 0; i < e->n_rings; i++)
 			n += exporting_drain(e, (e->turn + i) % e->n_rings, &now);
+		for (unsigned i = 0; i < e->n_samples; i++)
+			n += exporting_drain_samples(e, i, &now);
 		e->turn++;
 		now = clock_now();
 		due = now.monotonic_ns >= next_tick_ns;

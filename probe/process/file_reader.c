@@ -56,6 +56,8 @@ struct file_lane {
 };
 
 struct file_reader {
+	struct selection selection; /* under the lock */
+	struct ring_writer samples;
 	struct file_reader_config config;
 	struct capture **captures;
 	const int *link_types; /* that can be decoded */
@@ -167,6 +169,10 @@ int file_reader_new(struct file_reader **fp, const struct file_reader_config *co
 	*f = (struct file_reader){.config = *config};
 	f->config.fragments = NULL; /* the caller's until all is well */
 	f->link_type = -1;
+	shared_write_samples(config->region, config->region->config.n_metering, &f->samples);
+	selection_init(&f->selection, &config->selection, &f->samples,
+		       &(struct selection_room){&config->shared->room, &config->region->exporting->gate,
+						&config->region->exporting->ended});
 	record_layout_complete(&f->config.decode.layout);
 	f->packet_size = f->config.decode.layout.packet_size;
 	f->piece_packets = config->n_readers > 1 ? PIECE_PACKETS : BATCH_MAX;
@@ -248,11 +254,15 @@ static int file_reader_read_batch(struct file_reader *f, struct packet *packets,
 		r = file_reader_turn_to(f, c->link_type, true, &f->why);
 	if (r)
 		return r;
+	selection_draw(&f->selection, &f->batch, c->link_type, &f->stats.samples);
+	selection_publish(&f->selection);
+	selection_frames(&f->selection, &f->batch, &f->stats.meter);
 	frames = f->batch.n;
 	decode_batch(f->decoder, &f->batch, packets);
 	capture_release(c, &f->batch); /* after this nobody points into frames */
 	*n = account_sort(&f->stats.meter, &f->stats.flows, f->config.fragments, NULL, packets,
 			  f->packet_size, frames, 0);
+	*n = selection_packets(&f->selection, packets, f->packet_size, *n, &f->stats.meter);
 	return 0;
 }
 

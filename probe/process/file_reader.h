@@ -18,6 +18,7 @@
 #include "pitot/fragment.h"
 #include "pitot/hash.h"
 #include "pitot/stats.h"
+#include "selection.h"
 #include "shared.h"
 
 struct file_reader_config {
@@ -27,8 +28,10 @@ struct file_reader_config {
 	struct decode_config decode;
 	struct fragment_table *fragments; /* NULL: none are tracked; the feed's from now on */
 	struct hash_seed seed;		  /* that of the readers' flow tables */
-	struct shared_files *shared;	  /* what is not the readers' is counted there: received and ignored
-					     packets, fragments */
+	struct selection_config selection;
+	const struct shared *region; /* for samples */
+	struct shared_files *shared; /* what is not the readers' is counted there: received and ignored
+					packets, fragments */
 };
 
 struct file_reader;

@@ -42,7 +42,10 @@ void ledger_add(struct metering_stats *sum, const struct metering_stats *one)
 
 struct export_process_facts ledger_facts(const struct metering_stats *sum)
 {
-	struct export_process_facts facts = {.ignored_octets = sum->meter.ignored_octets,
+	struct export_process_facts facts = {.observed_packets = sum->meter.received_packets,
+					     .selected_packets = sum->meter.received_packets -
+								 sum->meter.unselected_packets,
+					     .ignored_octets = sum->meter.ignored_octets,
 					     .first_ignored_ns = sum->meter.first_ignored_ns,
 					     .last_ignored_ns = sum->meter.last_ignored_ns,
 					     .dropped_packets = sum->meter.kernel_dropped,

@@ -18,6 +18,7 @@
 #include "account.h"
 #include "pitot/capture.h"
 #include "pitot/clock.h"
+#include "pitot/counters.h"
 #include "pitot/diag.h"
 #include "pitot/exporter.h"
 #include "pitot/gate.h"

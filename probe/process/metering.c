@@ -36,6 +36,7 @@ static struct flow_record *metering_wait_for_room(struct metering *w)
 
 		atomic_fetch_add_explicit(&w->shared->turns, 1, memory_order_relaxed);
 		metering_publish_numbers(w, false);
+		selection_publish(&w->selection);
 		ring_publish(&w->records);
 		gate_wake(w->consumer);
 		gate_arm(&w->shared->room);
@@ -107,6 +108,8 @@ int metering_new(struct metering **wp, const struct metering_config *config, str
 			       .shared = &config->shared->metering[config->number],
 			       .mailbox = config->shared->to_metering[config->number],
 			       .consumer = &config->shared->exporting->gate};
+	shared_write_samples(config->shared, config->number, &w->samples);
+	selection_init(&w->selection, &config->selection, &w->samples, NULL);
 	shared_write_records(config->shared, config->number, &w->records);
 	w->wake_at = ring_capacity(&w->records.at) / 8;
 	w->config.table.on_record = metering_on_record;
@@ -235,6 +238,9 @@ static uint64_t metering_meter(struct metering *w, struct capture *c, const stru
 	unsigned n = w->batch.n;
 	uint64_t latest_ns;
 
+	selection_draw(&w->selection, &w->batch, c->link_type, &w->stats.samples);
+	selection_frames(&w->selection, &w->batch, &w->stats.meter);
+	n = w->batch.n;
 	decode_batch(d, &w->batch, w->packets);
 	if (PITOT_TEST_HOOKS) {
 		uint64_t shift_ns = clock_planned_shift_ns();
@@ -248,6 +254,7 @@ static uint64_t metering_meter(struct metering *w, struct capture *c, const stru
 	latest_ns = n ? packet_of(w->packets, w->packet_size, n - 1)->time_ns : 0;
 	n = account_sort(&w->stats.meter, &w->stats.flows, w->fragments, &w->own, w->packets, w->packet_size,
 			 n, c->mtu);
+	n = selection_packets(&w->selection, w->packets, w->packet_size, n, &w->stats.meter);
 	metering_update(w, w->packets, n);
 	return latest_ns;
 }
@@ -399,6 +406,7 @@ static void *metering_main(void *arg)
 	w->may_wait = true;
 	flow_table_flush(w->table, FLOW_END_FORCED);
 	metering_publish_numbers(w, true);
+	selection_publish(&w->selection);
 	ring_publish(&w->records);
 	gate_wake(w->consumer);
 	w->result = r < 0 ? r : 0;

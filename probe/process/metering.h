@@ -11,6 +11,7 @@
 
 #include "file_reader.h"
 #include "account.h"
+#include "selection.h"
 #include "shared.h"
 #include "pitot/capture.h"
 #include "pitot/decode.h"
@@ -32,6 +33,7 @@ struct metering_config {
 	bool track_fragments;		/* live; a feed tracks its own */
 	uint32_t max_fragments;
 	uint64_t fragment_timeout_ns;
+	struct selection_config selection;
 	int cpu;		/* to bind the thread to; -1: none */
 	bool speaks;		/* to control, which writes the log */
 	bool follows;		/* on another one, whose published numbers it goes on with */

@@ -27,6 +27,8 @@ struct metering {
 	uint64_t wake_at;      /* records that are worth waking it for */
 	struct shared_metering *shared;
 	struct mailbox mailbox;
+	struct selection selection;
+	struct ring_writer samples;
 	struct flow_table *table;
 	struct fragment_table *fragments;
 	struct metering_stats stats; /* flows: only the fragment counters; the rest is the table's */

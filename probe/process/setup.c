@@ -1,7 +1,11 @@
 /* setup: see control_internal.h.  The configuration becomes captures, metering processes and an exporter. */
 #include "control_internal.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,6 +20,7 @@
 #include "pitot/log.h"
 
 enum {
+	SAMPLES = 4096,	      /* packet samples that may wait for the exporting process */
 	QUEUE_OFFLINE = 4096, /* records: stays in the cache; the metering process waits for room */
 	BUFFER_AUTO = 64 << 20,
 	BUFFERS_AUTO = 1 << 30, /* of all interfaces */
@@ -101,6 +106,8 @@ static int setup_feed(struct control *r, const struct metering_config *w, struct
 				       .n_readers = r->n_workers,
 				       .decode = w->decode,
 				       .seed = w->table.seed,
+				       .selection = w->selection,
+				       .region = &r->shared,
 				       .shared = r->shared.files};
 	int ret = c->no_fragment_tracking ? 0
 					  : fragment_table_new(&f.fragments, c->max_fragments,
@@ -126,6 +133,14 @@ static struct record_layout setup_layout(const struct config *c)
 	return layout;
 }
 
+static bool setup_has_sflow(const struct config *c)
+{
+	for (unsigned i = 0; i < c->n_collectors; i++)
+		if (c->collectors[i].format == FORMAT_SFLOW)
+			return true;
+	return false;
+}
+
 static int setup_shared(struct control *r, struct diag *diag)
 {
 	const struct config *c = r->config;
@@ -141,6 +156,7 @@ static int setup_shared(struct control *r, struct diag *diag)
 	r->timeouts = (struct metering_timeouts){c->active_ns, c->inactive_ns, c->tcp_end_ns};
 	r->layout = setup_layout(c);
 	config.record_size = r->layout.record_size;
+	config.ring_samples = setup_has_sflow(c) ? SAMPLES : 0;
 	ret = shared_new(&r->shared, &config, diag);
 	for (unsigned i = 0; ret == 0 && i < r->n_captures; i++)
 		r->captures[i].stopped = &r->shared.control->stop;
@@ -191,6 +207,64 @@ static int setup_first_id(const struct config *c, uint64_t *id)
 	return r;
 }
 
+/* The address that collectors on sFlow know this host by: of all that it has, the first that is of a network.
+ */
+static struct export_agent setup_agent(const struct config *c)
+{
+	struct export_agent a = {.family = 4};
+	struct ifaddrs *list = NULL;
+
+	if (c->agent) {
+		if (inet_pton(AF_INET, c->agent, a.address) != 1 &&
+		    inet_pton(AF_INET6, c->agent, a.address) == 1)
+			a.family = 6;
+		return a;
+	}
+	if (!setup_has_sflow(c) || getifaddrs(&list) < 0)
+		return a;
+	for (unsigned turn = 0; turn < 2; turn++) { /* IPv4 before IPv6 */
+		int family = turn ? AF_INET6 : AF_INET;
+
+		for (const struct ifaddrs *i = list; i && !a.address[0]; i = i->ifa_next) {
+			if (!i->ifa_addr || i->ifa_addr->sa_family != family || i->ifa_flags & IFF_LOOPBACK)
+				continue;
+			if (family == AF_INET)
+				memcpy(a.address, &((struct sockaddr_in *)i->ifa_addr)->sin_addr, 4);
+			else if (!IN6_IS_ADDR_LINKLOCAL(&((struct sockaddr_in6 *)i->ifa_addr)->sin6_addr))
+				memcpy(a.address, &((struct sockaddr_in6 *)i->ifa_addr)->sin6_addr, 16);
+			if (a.address[0])
+				a.family = family == AF_INET6 ? 6 : 4;
+		}
+	}
+	freeifaddrs(list);
+	return a;
+}
+
+/*
+ * What is metered and what is sampled.  A savefile is drawn of in the same way each time that it is read;
+ * nobody who sends packets may foresee which ones are drawn live.
+ */
+static int setup_selection(struct control *r, const struct config *c, struct selection_config *s)
+{
+	struct hash_seed drawn = {.k = {1, 2}};
+	int ret = r->live ? hash_seed_random(&drawn) : 0;
+
+	r->agent = setup_agent(c);
+	static_assert((int)CONFIG_SAMPLE_HASH == (int)SAMPLER_HASH,
+		      "config_sampling counts as sampler_kind does");
+	r->sampling =
+		(struct export_sampling){.algorithm = sampler_algorithm((enum sampler_kind)c->sample.kind),
+					 .interval = c->sample.interval,
+					 .hash_initial = (uint32_t)drawn.k[0],
+					 .hash_limit = sampler_hash_limit(c->sample.interval)};
+	*s = (struct selection_config){
+		.flows = {(enum sampler_kind)c->sample.kind, c->sample.interval, drawn.k[0]},
+		.samples = {setup_has_sflow(c) ? SAMPLER_RANDOM : SAMPLER_NONE, c->sflow_rate, drawn.k[1]},
+		.header_max = c->sflow_header,
+	};
+	return ret;
+}
+
 int setup_new_workers(struct control *r, struct diag *diag)
 {
 	struct metering_config w = r->metering_config;
@@ -231,6 +305,8 @@ static int setup_workers(struct control *r, struct diag *diag)
 	w.table.layout = w.decode.layout = r->layout;
 	if (ret == 0)
 		ret = setup_first_id(c, &w.first_id);
+	if (ret == 0)
+		ret = setup_selection(r, c, &w.selection);
 	static_assert(sizeof(w.decode.tunnel_ports) == sizeof(c->tunnel_ports), "of the same tunnels");
 	memcpy(w.decode.tunnel_ports, c->tunnel_ports, sizeof(w.decode.tunnel_ports));
 
@@ -287,6 +363,8 @@ int setup_exporter(struct control *r, struct exporter **exporter, struct diag *d
 			      .opener = r->confine.output_opener,
 			      .user = r->confine.user},
 		.domain = c->domain,
+		.sampling = r->sampling,
+		.agent = r->agent,
 		.template_ns = c->template_ns,
 		.template_messages = c->template_messages,
 		.stats_ns = c->stats_ns,
@@ -433,6 +511,8 @@ int setup_open(struct control *r, struct diag *diag)
 		ret = setup_write_pidfile(r, diag);
 	if (ret == 0)
 		ret = setup_control_socket(r, diag);
+	if (ret == 0 && r->live && setup_has_sflow(c))
+		ret = poller_init(&r->poller, c->sflow_polling_ns, clock_monotonic_ns(), diag);
 	if (ret == 0)
 		ret = confine_enter(&r->confine, c, SANDBOX_CONTROL, diag);
 	return ret;

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "ledger.h"
+#include "pitot/packet_sample.h"
 
 enum { LINE = 64 };
 
@@ -51,7 +52,7 @@ static int shared_open_mailboxes(struct shared *s, struct diag *diag)
 
 int shared_new(struct shared *s, const struct shared_config *config, struct diag *diag)
 {
-	size_t n = config->n_metering, exporting, control, files, metering, places, slots;
+	size_t n = config->n_metering, exporting, control, files, metering, places, slots, samples;
 	int r;
 
 	*s = (struct shared){.config = *config};
@@ -62,6 +63,8 @@ int shared_new(struct shared *s, const struct shared_config *config, struct diag
 	metering = shared_put(&s->size, n, sizeof(*s->metering));
 	places = shared_put(&s->size, n * config->n_places, sizeof(*s->places));
 	slots = shared_put(&s->size, n * s->config.ring_records, config->record_size);
+	s->config.ring_samples = config->ring_samples ? ring_round_up(config->ring_samples) : 0;
+	samples = shared_put(&s->size, (n + 1) * s->config.ring_samples, sizeof(struct packet_sample));
 	r = shared_map(s);
 	if (r < 0)
 		return diag_set(diag, r, "no memory for the queues of records: %s", strerror(-r));
@@ -71,6 +74,7 @@ int shared_new(struct shared *s, const struct shared_config *config, struct diag
 	s->metering = (void *)((uint8_t *)s->memory + metering);
 	s->places = (void *)((uint8_t *)s->memory + places);
 	s->slots = (uint8_t *)s->memory + slots;
+	s->sample_slots = (uint8_t *)s->memory + samples;
 	atomic_store(&s->exporting->stop_by_ns, UINT64_MAX);
 	r = shared_open_mailboxes(s, diag);
 	if (r < 0)
@@ -97,6 +101,28 @@ void shared_write_records(const struct shared *s, unsigned i, struct ring_writer
 {
 	ring_write_at(w, &s->metering[i].records, shared_slots(s, i), s->config.ring_records,
 		      s->config.record_size);
+}
+
+static struct ring *shared_samples(const struct shared *s, unsigned i)
+{
+	return i < s->config.n_metering ? &s->metering[i].samples : &s->files->samples;
+}
+
+static uint8_t *shared_sample_slots(const struct shared *s, unsigned i)
+{
+	return s->sample_slots + i * s->config.ring_samples * sizeof(struct packet_sample);
+}
+
+void shared_write_samples(const struct shared *s, unsigned i, struct ring_writer *w)
+{
+	ring_write_at(w, shared_samples(s, i), shared_sample_slots(s, i), s->config.ring_samples,
+		      sizeof(struct packet_sample));
+}
+
+void shared_read_samples(const struct shared *s, unsigned i, struct ring_reader *r)
+{
+	ring_read_at(r, shared_samples(s, i), shared_sample_slots(s, i), s->config.ring_samples,
+		     sizeof(struct packet_sample));
 }
 
 void shared_read_records(const struct shared *s, unsigned i, struct ring_reader *r)

@@ -67,6 +67,7 @@ struct shared_metering {
 	struct shared_lines lines;
 	struct shared_mailbox mailbox;
 	PUBLISHED(struct metering_stats) numbers; /* once a batch, before its records can be seen */
+	struct ring samples;			  /* of struct packet_sample */
 };
 
 /* A metering thread's place for an interface, which that thread writes. */
@@ -84,6 +85,8 @@ struct shared_control {
 
 /* Of the reader of savefiles, which whoever reads writes. */
 struct shared_files {
+	struct ring samples;
+	struct gate room; /* whoever reads sleeps here when there is no room for samples */
 	PUBLISHED(struct metering_stats) numbers;
 };
 
@@ -113,6 +116,7 @@ struct shared_config {
 	unsigned n_places; /* of each: interfaces */
 	uint64_t ring_records;
 	size_t record_size;
+	uint64_t ring_samples; /* of each and of the reader of savefiles; 0: none are drawn */
 };
 
 /* Where the parts are, and the ends of the mailboxes: each process has its copy. */
@@ -126,6 +130,7 @@ struct shared {
 	struct shared_metering *metering; /* n_metering */
 	struct shared_place *places;	  /* n_places of each */
 	uint8_t *slots;			  /* ring_records of each */
+	uint8_t *sample_slots;		  /* ring_samples of each, the reader of savefiles last */
 	struct mailbox *to_metering;	  /* n_metering */
 	struct mailbox to_exporting;
 };
@@ -135,6 +140,9 @@ int shared_new(struct shared *s, const struct shared_config *config, struct diag
 void shared_free(struct shared *s); /* all zero is fine */
 
 void shared_write_records(const struct shared *s, unsigned i, struct ring_writer *w);
+/* i is n_metering for the reader of savefiles. */
+void shared_write_samples(const struct shared *s, unsigned i, struct ring_writer *w);
+void shared_read_samples(const struct shared *s, unsigned i, struct ring_reader *r);
 void shared_read_records(const struct shared *s, unsigned i, struct ring_reader *r);
 struct shared_place *shared_place_of(const struct shared *s, unsigned i, unsigned place);
 

@@ -20,11 +20,11 @@ STAGES = {
     "decode": {"decode.h", "tunnel.h", "tunnels.def"} | PACKET | FRAME,
     "flow": {"flow_table.h", "fragment.h", "stats.h"} | PACKET,
     "sample": {"sampler.h", "packet_sample.h", "stats.h"} | PACKET,
-    "export": {"exporter.h", "flow_record.h", "flow_key.h", "blocks.h", "blocks.def", "packet_sample.h", "ie.h",
+    "export": {"exporter.h", "flow_record.h", "flow_key.h", "blocks.h", "blocks.def", "packet_sample.h", "counters.h", "ie.h",
                "ie.def", "fields.def", "transport.h", "collector.h", "wire.h"},
     "transport": {"transport.h", "collector.h", "opener.h", "spool.h", "wire.h"},
     "spool": {"spool.h", "wire.h"},
-    "netif": {"netif.h"},
+    "netif": {"netif.h", "counters.h"},
     "sandbox": {"sandbox.h", "opener.h"},
     "ctl": {"control_protocol.h"},
 }

@@ -347,17 +347,47 @@ static void test_mistakes(void **state)
 	bad("-r a --templ 5", "--templ", "--template-refresh meant");
 	bad("-r a --zzzzzzzz", "--zzzzzzzz", "--help");
 	bad("-r a -Z", "-Z", "--help");
-	bad("-r a -s 100", "-s", "softflowd");
+	bad("-r a -s 16777217", "--sample", "from 1 to 16777216");
+	bad("-r a -s often", "--sample", "number");
+	bad("-r a -s often:5", "--sample", "systematic:N");
+	bad("-r a -s 20000 -n netflow5://h", "--sample", "16383");
+	bad("-r a --agent host", "--agent", "address");
 	bad("-r a -P tcp", "-P", "URL");
 	bad("-r a -A micro", "-A", "flowStartMicroseconds");
 	bad("-r a -b", "-b", "come later");
 	bad("-r a -x 1", "-x", "come later");
-	bad("-r a -s", "-s", "softflowd");
+	bad("-r a -s", "--sample", "missing");
 	bad("-r a -n a:1,,b:2", "--collector (-n)", "empty part");
 	bad("-r a -n a:1,b:x", "--collector (-n)", "'x' is not a port");
 }
 
 /* A command line of softflowd does what it says where pitot has the same. */
+static void test_sample(void **state)
+{
+	static const struct {
+		const char *text;
+		int kind;
+		uint32_t interval;
+	} rows[] = {{"1", CONFIG_SAMPLE_ALL, 1},
+		    {"0", CONFIG_SAMPLE_ALL, 1},
+		    {"100", CONFIG_SAMPLE_RANDOM, 100},
+		    {"random:7", CONFIG_SAMPLE_RANDOM, 7},
+		    {"systematic:16777216", CONFIG_SAMPLE_SYSTEMATIC, 16777216},
+		    {"hash:2", CONFIG_SAMPLE_HASH, 2},
+		    {"hash:1", CONFIG_SAMPLE_ALL, 1}};
+	char line[64];
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		snprintf(line, sizeof(line), "-r a -s %s --agent 2001:db8::1", rows[i].text);
+		good(line);
+		assert_int_equal(config.sample.kind, rows[i].kind);
+		assert_int_equal(config.sample.interval, rows[i].interval);
+		assert_string_equal(config.agent, "2001:db8::1");
+		config_deinit(&config);
+	}
+}
+
 static void test_softflowd(void **state)
 {
 	(void)state;
@@ -731,23 +761,15 @@ static void test_decapsulate(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_decapsulate),
-		cmocka_unit_test(test_defaults),
-		cmocka_unit_test(test_every_option),
-		cmocka_unit_test(test_ways_to_write),
-		cmocka_unit_test(test_actions),
-		cmocka_unit_test(test_cpus),
-		cmocka_unit_test(test_timeouts),
-		cmocka_unit_test(test_mistakes),
-		cmocka_unit_test(test_softflowd),
-		cmocka_unit_test(test_all_mistakes),
-		cmocka_unit_test(test_too_many_mistakes),
-		cmocka_unit_test(test_file),
-		cmocka_unit_test(test_command_line_wins),
-		cmocka_unit_test(test_presets_parse),
-		cmocka_unit_test(test_help),
-		cmocka_unit_test(test_needs_restart),
-		cmocka_unit_test(test_failing_allocations),
+		cmocka_unit_test(test_decapsulate),   cmocka_unit_test(test_defaults),
+		cmocka_unit_test(test_every_option),  cmocka_unit_test(test_ways_to_write),
+		cmocka_unit_test(test_actions),	      cmocka_unit_test(test_cpus),
+		cmocka_unit_test(test_timeouts),      cmocka_unit_test(test_mistakes),
+		cmocka_unit_test(test_sample),	      cmocka_unit_test(test_softflowd),
+		cmocka_unit_test(test_all_mistakes),  cmocka_unit_test(test_too_many_mistakes),
+		cmocka_unit_test(test_file),	      cmocka_unit_test(test_command_line_wins),
+		cmocka_unit_test(test_presets_parse), cmocka_unit_test(test_help),
+		cmocka_unit_test(test_needs_restart), cmocka_unit_test(test_failing_allocations),
 	};
 
 	return cmocka_run_group_tests_name("config", tests, NULL, NULL);

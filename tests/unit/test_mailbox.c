@@ -71,6 +71,14 @@ int metering_on_stop(struct metering *p, const struct command_none *a, struct co
 	return 0;
 }
 
+int exporting_on_counters(struct exporting *e, const struct interface_counters *a, struct command_none *reply)
+{
+	(void)e;
+	(void)a;
+	(void)reply;
+	return 0;
+}
+
 int exporting_on_rate(struct exporting *p, const struct command_rate *a, struct command_none *answer)
 {
 	(void)answer;

@@ -51,6 +51,7 @@ static int file_reader_for(struct file_reader **f, const struct metering_config 
 					    .n_readers = readers,
 					    .decode = w->decode,
 					    .seed = w->table.seed,
+					    .region = w->shared,
 					    .shared = w->shared->files};
 	int r;
 

@@ -1,0 +1,183 @@
+/*
+ * netif_counters: what an interface has counted, by rtnetlink's 64-bit statistics (struct rtnl_link_stats64).
+ *
+ * Broadcasts and unknown protocols are counted by no driver there; they are unknown, not 0.  Ethernet's own
+ * errors are told only of interfaces that belong to a device: virtual ones have none, and their zeros would
+ * say otherwise.
+ */
+#include "netif/netif_internal.h"
+
+#include <errno.h>
+#include <linux/ethtool.h>
+#include <linux/sockios.h>
+#include <net/if.h>
+#include <net/if_arp.h>
+#include <netlink/errno.h>
+#include <netlink/netlink.h>
+#include <netlink/route/link.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "pitot/counters.h"
+
+struct netif_counters {
+	struct nl_sock *sk;
+	int fd; /* for ethtool */
+};
+
+int netif_counters_open(struct netif_counters **cp, struct diag *diag)
+{
+	struct netif_counters *c = calloc(1, sizeof(*c));
+	int r;
+
+	if (!c)
+		return diag_set(diag, -ENOMEM, "interface counters: out of memory");
+	c->fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	c->sk = nl_socket_alloc();
+	if (!c->sk) {
+		netif_counters_close(c);
+		return diag_set(diag, -ENOMEM, "interface counters: out of memory");
+	}
+	r = nl_connect(c->sk, NETLINK_ROUTE);
+	if (r < 0) {
+		netif_counters_close(c);
+		return diag_set(diag, netif_errno(r), "interface counters: rtnetlink: %s", nl_geterror(r));
+	}
+	*cp = c;
+	return 0;
+}
+
+void netif_counters_close(struct netif_counters *c)
+{
+	if (!c)
+		return;
+	nl_socket_free(c->sk);
+	if (c->fd >= 0)
+		close(c->fd);
+	free(c);
+}
+
+/* IANAifType-MIB */
+static uint32_t netif_type(unsigned arphrd)
+{
+	switch (arphrd) {
+	case ARPHRD_ETHER:
+		return 6; /* ethernetCsmacd */
+	case ARPHRD_LOOPBACK:
+		return 24; /* softwareLoopback */
+	case ARPHRD_PPP:
+		return 23;
+	case ARPHRD_IEEE80211:
+		return 71;
+	case ARPHRD_INFINIBAND:
+		return 199;
+	case ARPHRD_TUNNEL:
+	case ARPHRD_TUNNEL6:
+	case ARPHRD_SIT:
+	case ARPHRD_IPGRE:
+		return 131; /* tunnel */
+	default:
+		return 1; /* other */
+	}
+}
+
+static int netif_ethtool(const struct netif_counters *c, const char *name, void *command)
+{
+	struct ifreq ifr = {.ifr_data = command};
+
+	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%.15s", name);
+	return c->fd < 0 || ioctl(c->fd, SIOCETHTOOL, &ifr) < 0 ? -errno : 0;
+}
+
+static void netif_read_driver(const struct netif_counters *c, const char *name, struct interface_counters *n)
+{
+	struct ethtool_cmd cmd = {.cmd = ETHTOOL_GSET};
+	struct ethtool_drvinfo driver = {.cmd = ETHTOOL_GDRVINFO};
+
+	if (netif_ethtool(c, name, &cmd) == 0) {
+		uint32_t mbit = ethtool_cmd_speed(&cmd);
+
+		n->speed = mbit == UINT16_MAX || mbit == UINT32_MAX ? 0 : (uint64_t)mbit * 1000000;
+		n->direction = cmd.duplex == DUPLEX_FULL ? 1 : cmd.duplex == DUPLEX_HALF ? 2 : 0;
+	}
+	n->ethernet = n->type == 6 && netif_ethtool(c, name, &driver) == 0 && driver.bus_info[0];
+}
+
+static struct interface_traffic netif_received(struct rtnl_link *link)
+{
+	uint64_t packets = rtnl_link_get_stat(link, RTNL_LINK_RX_PACKETS);
+	uint64_t multicast = rtnl_link_get_stat(link, RTNL_LINK_MULTICAST);
+
+	return (struct interface_traffic){
+		.octets = rtnl_link_get_stat(link, RTNL_LINK_RX_BYTES),
+		.unicast = packets > multicast ? packets - multicast : 0,
+		.multicast = multicast,
+		.broadcast = COUNTER_UNKNOWN,
+		.discards = rtnl_link_get_stat(link, RTNL_LINK_RX_DROPPED),
+		.errors = rtnl_link_get_stat(link, RTNL_LINK_RX_ERRORS),
+	};
+}
+
+/* Sent multicasts are counted by no driver: unicast holds them all. */
+static struct interface_traffic netif_sent(struct rtnl_link *link)
+{
+	return (struct interface_traffic){
+		.octets = rtnl_link_get_stat(link, RTNL_LINK_TX_BYTES),
+		.unicast = rtnl_link_get_stat(link, RTNL_LINK_TX_PACKETS),
+		.multicast = COUNTER_UNKNOWN,
+		.broadcast = COUNTER_UNKNOWN,
+		.discards = rtnl_link_get_stat(link, RTNL_LINK_TX_DROPPED),
+		.errors = rtnl_link_get_stat(link, RTNL_LINK_TX_ERRORS),
+	};
+}
+
+static struct interface_ethernet netif_ethernet(struct rtnl_link *link)
+{
+	return (struct interface_ethernet){
+		.alignment_errors = rtnl_link_get_stat(link, RTNL_LINK_RX_FRAME_ERR),
+		.fcs_errors = rtnl_link_get_stat(link, RTNL_LINK_RX_CRC_ERR),
+		.single_collisions = COUNTER_UNKNOWN,
+		.multiple_collisions = rtnl_link_get_stat(link, RTNL_LINK_COLLISIONS),
+		.sqe_errors = rtnl_link_get_stat(link, RTNL_LINK_TX_HBEAT_ERR),
+		.deferred = COUNTER_UNKNOWN,
+		.late_collisions = rtnl_link_get_stat(link, RTNL_LINK_TX_WIN_ERR),
+		.excessive_collisions = rtnl_link_get_stat(link, RTNL_LINK_TX_ABORT_ERR),
+		.internal_transmit_errors = rtnl_link_get_stat(link, RTNL_LINK_TX_FIFO_ERR),
+		.carrier_sense_errors = rtnl_link_get_stat(link, RTNL_LINK_TX_CARRIER_ERR),
+		.frames_too_long = rtnl_link_get_stat(link, RTNL_LINK_RX_LEN_ERR),
+		.internal_receive_errors = rtnl_link_get_stat(link, RTNL_LINK_RX_FIFO_ERR),
+		.symbol_errors = COUNTER_UNKNOWN,
+	};
+}
+
+int netif_counters_read(struct netif_counters *c, uint32_t index, struct interface_counters *n)
+{
+	struct rtnl_link *link = NULL;
+	const char *name;
+	unsigned flags;
+	int r = rtnl_link_get_kernel(c->sk, (int)index, NULL, &link);
+
+	if (r < 0)
+		return netif_errno(r);
+	name = rtnl_link_get_name(link);
+	flags = rtnl_link_get_flags(link);
+	*n = (struct interface_counters){
+		.index = index,
+		.type = netif_type(rtnl_link_get_arptype(link)),
+		.admin_up = flags & IFF_UP,
+		.oper_up = flags & IFF_RUNNING,
+		.promiscuous = flags & IFF_PROMISC,
+		.in = netif_received(link),
+		.out = netif_sent(link),
+		.in_unknown_protocols = COUNTER_UNKNOWN,
+	};
+	netif_read_driver(c, name ? name : "", n);
+	if (n->ethernet)
+		n->ether = netif_ethernet(link);
+	rtnl_link_put(link);
+	return 0;
+}

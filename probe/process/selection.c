@@ -1,0 +1,232 @@
+/* selection: see selection.h. */
+#include "selection.h"
+
+#include <string.h>
+
+#include "pitot/clock.h"
+
+/* LINKTYPE_ values (tcpdump.org/linktypes.html) */
+enum {
+	LINK_NULL = 0,
+	LINK_ETHERNET = 1,
+	LINK_PPP = 9,
+	LINK_RAW_OF_BSD = 12,
+	LINK_RAW_OF_OPENBSD = 14,
+	LINK_PPP_HDLC = 50,
+	LINK_RAW = 101,
+	LINK_FRAME_RELAY = 107,
+	LINK_LOOP = 108,
+	LINK_LINUX_SLL = 113,
+	LINK_IPV4 = 228,
+	LINK_IPV6 = 229,
+	LINK_LINUX_SLL2 = 276,
+};
+
+/* How a link type's frame becomes a header that sFlow has a name for. */
+static const struct link_header {
+	int link_type;
+	uint16_t strip;	   /* octets in front of the IP header that nobody could read */
+	uint16_t protocol; /* 0: IPv4 or IPv6, by the first four bits behind them */
+} link_headers[] = {
+	{LINK_ETHERNET, 0, PACKET_SAMPLE_ETHERNET},
+	{LINK_PPP, 0, PACKET_SAMPLE_PPP},
+	{LINK_PPP_HDLC, 0, PACKET_SAMPLE_PPP},
+	{LINK_FRAME_RELAY, 0, PACKET_SAMPLE_FRAME_RELAY},
+	{LINK_NULL, 4, 0},
+	{LINK_LOOP, 4, 0},
+	{LINK_RAW_OF_BSD, 0, 0},
+	{LINK_RAW_OF_OPENBSD, 0, 0},
+	{LINK_RAW, 0, 0},
+	{LINK_IPV4, 0, 0},
+	{LINK_IPV6, 0, 0},
+	{LINK_LINUX_SLL, 16, 0},
+	{LINK_LINUX_SLL2, 20, 0},
+};
+
+void selection_init(struct selection *s, const struct selection_config *config, struct ring_writer *ring,
+		    const struct selection_room *room)
+{
+	*s = (struct selection){.config = *config, .ring = ring};
+	sampler_init(&s->flows, &config->flows);
+	sampler_init(&s->draws, &config->samples);
+	if (config->samples.kind == SAMPLER_NONE)
+		s->ring = NULL;
+	if (room)
+		s->room = *room;
+}
+
+/* ---- packet samples */
+
+/* Of more sources than there is room for, the last place has the rest: its pool is theirs, too. */
+static struct selection_source *selection_source(struct selection *s, uint32_t index)
+{
+	for (unsigned i = 0; i < s->n_sources; i++)
+		if (s->sources[i].index == index)
+			return &s->sources[i];
+	if (s->n_sources < SELECTION_SOURCES)
+		s->sources[s->n_sources++] = (struct selection_source){.index = index};
+	return &s->sources[s->n_sources - 1];
+}
+
+/* A tag that the kernel took out of the frame goes back to where it was. */
+static void selection_put_header(const struct selection *s, struct packet_sample *p, const struct frame *f)
+{
+	unsigned room = s->config.header_max, n = f->cap_len < room ? f->cap_len : room;
+
+	if (!(f->flags & FRAME_VLAN) || n < 12) {
+		memcpy(p->header, f->data, n);
+		p->header_len = (uint16_t)n;
+		return;
+	}
+	if (n + 4 > room)
+		n = room > 16 ? room - 4 : 12;
+	memcpy(p->header, f->data, 12);
+	p->header[12] = (uint8_t)(f->vlan_tpid >> 8);
+	p->header[13] = (uint8_t)f->vlan_tpid;
+	p->header[14] = (uint8_t)(f->vlan_tci >> 8);
+	p->header[15] = (uint8_t)f->vlan_tci;
+	memcpy(p->header + 16, f->data + 12, n - 12);
+	p->header_len = (uint16_t)(n + 4);
+	p->frame_len += 4;
+}
+
+/* The outermost tag, as it stands in the header now. */
+static void selection_put_vlan(struct packet_sample *p)
+{
+	unsigned type = p->header_len >= 16 ? (unsigned)p->header[12] << 8 | p->header[13] : 0;
+
+	p->vlan = p->priority = 0;
+	if (p->protocol != PACKET_SAMPLE_ETHERNET || p->header_len < 14) {
+		p->vlan = PACKET_SAMPLE_NO_VLAN;
+	} else if (type == 0x8100 || type == 0x88a8 || type == 0x9100) {
+		p->vlan = (uint16_t)((p->header[14] & 15) << 8 | p->header[15]);
+		p->priority = p->header[14] >> 5;
+	}
+}
+
+static bool selection_fill(const struct selection *s, struct packet_sample *p, const struct frame *f,
+			   int link_type)
+{
+	const struct link_header *h = NULL;
+	struct frame inner = *f;
+
+	for (unsigned i = 0; i < sizeof(link_headers) / sizeof(link_headers[0]) && !h; i++)
+		if (link_headers[i].link_type == link_type)
+			h = &link_headers[i];
+	if (!h || f->cap_len <= h->strip)
+		return false;
+	inner.data += h->strip;
+	inner.cap_len -= h->strip;
+	*p = (struct packet_sample){
+		.time_ns = f->time_ns,
+		.source = f->ifindex ? f->ifindex : 1,
+		.rate = s->config.samples.interval,
+		.input = f->flags & FRAME_EGRESS ? 0 : f->ifindex,
+		.output = f->flags & FRAME_EGRESS ? f->ifindex : 0,
+		.frame_len = f->wire_len > h->strip ? f->wire_len - h->strip : 0,
+		.protocol = h->protocol		      ? h->protocol
+			    : inner.data[0] >> 4 == 6 ? PACKET_SAMPLE_IP6
+						      : PACKET_SAMPLE_IP4,
+	};
+	selection_put_header(s, p, &inner);
+	selection_put_vlan(p);
+	return true;
+}
+
+/* Of a savefile every sample is handed on, as long as somebody reads them. */
+static struct packet_sample *selection_reserve(struct selection *s)
+{
+	struct packet_sample *slot = ring_reserve(s->ring);
+
+	while (!slot && s->room.gate && !atomic_load(s->room.ended)) {
+		ring_publish(s->ring);
+		gate_wake(s->room.consumer);
+		gate_arm(s->room.gate);
+		slot = ring_reserve(s->ring);
+		if (slot)
+			gate_disarm(s->room.gate);
+		else
+			gate_sleep(s->room.gate, NS_PER_MSEC);
+	}
+	return slot;
+}
+
+void selection_draw(struct selection *s, const struct frame_batch *b, int link_type,
+		    struct sample_stats *stats)
+{
+	for (unsigned i = 0; s->ring && i < b->n; i++) {
+		const struct frame *f = &b->frames[i];
+		struct selection_source *source = selection_source(s, f->ifindex);
+		struct packet_sample *slot;
+
+		stats->pool++;
+		source->pool++;
+		if (!sampler_take(&s->draws))
+			continue;
+		slot = selection_reserve(s);
+		if (!slot) {
+			stats->dropped++;
+			source->drops++;
+			continue;
+		}
+		if (!selection_fill(s, slot, f, link_type)) {
+			s->ring->filled--; /* not lent after all */
+			stats->dropped++;
+			source->drops++;
+			continue;
+		}
+		slot->pool = source->pool;
+		slot->drops = source->drops;
+		source->pool = source->drops = 0;
+		stats->taken++;
+	}
+}
+
+/* ---- metering */
+
+void selection_frames(struct selection *s, struct frame_batch *b, struct meter_stats *meter)
+{
+	unsigned kept = 0;
+
+	if (s->config.flows.kind != SAMPLER_RANDOM && s->config.flows.kind != SAMPLER_SYSTEMATIC)
+		return;
+	for (unsigned i = 0; i < b->n; i++) {
+		const struct frame *f = &b->frames[i];
+
+		if (sampler_take(&s->flows)) {
+			if (kept != i)
+				b->frames[kept] = *f;
+			kept++;
+			continue;
+		}
+		meter->received_packets++;
+		meter->unselected_packets++;
+		meter->received_octets += f->wire_len + (f->flags & FRAME_VLAN ? 4 : 0);
+		meter->unselected_octets += f->wire_len + (f->flags & FRAME_VLAN ? 4 : 0);
+	}
+	b->n = kept;
+}
+
+unsigned selection_packets(struct selection *s, struct packet *packets, size_t size, unsigned n,
+			   struct meter_stats *meter)
+{
+	unsigned kept = 0;
+
+	if (s->config.flows.kind != SAMPLER_HASH)
+		return n;
+	for (unsigned i = 0; i < n; i++) {
+		struct packet *p = packet_of(packets, size, i);
+
+		if (sampler_take_key(&s->flows, &p->key)) {
+			if (kept != i)
+				memcpy(packet_of(packets, size, kept), p, size);
+			kept++;
+			continue;
+		}
+		meter->received_packets++;
+		meter->unselected_packets++;
+		meter->received_octets += p->link_octets;
+		meter->unselected_octets += p->link_octets;
+	}
+	return kept;
+}
