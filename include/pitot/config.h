@@ -126,6 +126,7 @@ struct config {
 	char *control_path;	 /* "none"; NULL: the default, where that is possible */
 	char *control_group;
 	char *metrics; /* [ADDR:]PORT */
+	char *metrics_path;
 	int log;       /* enum config_log */
 	bool quiet;
 	bool daemon;

@@ -262,12 +262,13 @@ static void check_free_files(struct used_file **files)
 static int check_files(const struct config *c, struct diag *diag)
 {
 	struct used_file *files __attribute__((cleanup(check_free_files))) =
-		calloc(c->n_files + c->n_collectors + 6, sizeof(*files));
+		calloc(c->n_files + c->n_collectors + 7, sizeof(*files));
 	unsigned n = 0;
 
 	if (!files)
 		return diag_set(diag, -ENOMEM, "options: %s", strerror(ENOMEM));
 	check_use_file(files, &n, (struct used_file){"--stats", c->stats_path, STDERR_FILENO, true, true});
+	check_use_file(files, &n, (struct used_file){"--metrics-file", c->metrics_path, -1, true, true});
 	check_use_file(files, &n, (struct used_file){"--pidfile", c->pidfile, -1, true, false});
 	for (unsigned i = 0; i < c->n_collectors; i++)
 		if (c->collectors[i].transport == TRANSPORT_FILE)

@@ -39,11 +39,14 @@ static int confine_list_files(struct confine *c, const struct config *config, st
 {
 	unsigned n;
 
-	c->files = calloc(config->n_collectors + 3, sizeof(*c->files));
+	c->files = calloc(config->n_collectors + 4, sizeof(*c->files));
 	if (!c->files)
 		return diag_set(diag, -ENOMEM, "out of memory");
 	if (config->stats_path && strcmp(config->stats_path, "-"))
 		confine_list_file(c, config->stats_path, "--stats", OPENER_REWRITES | OPENER_FINISHES);
+	if (config->metrics_path)
+		confine_list_file(c, config->metrics_path, "--metrics-file",
+				  OPENER_REWRITES | OPENER_FINISHES);
 	if (config->pidfile)
 		confine_list_file(c, config->pidfile, "--pidfile", OPENER_REMOVES);
 	if (c->control_path[0])

@@ -20,6 +20,7 @@
 
 enum { WAIT_MS = 50 };
 
+static const uint64_t metrics_every_ns = 15 * NS_PER_SEC; /* as often as scrapers come */
 static const uint64_t hung_ns = 2 * NS_PER_SEC;
 /* After --stop-timeout: for metering threads, whose records nobody takes any more, and for the exporting
  * thread, which has said goodbye to collectors by then. */
@@ -90,6 +91,16 @@ void control_take(struct control *r, struct report *report, struct ledger *ledge
 	}
 }
 
+/* --metrics-file; what goes wrong is logged, and tried again the next time. */
+static void control_write_metrics(struct control *r, const struct ledger *ledger)
+{
+	const char *path = r->config->metrics_path;
+	struct diag diag = {""};
+
+	if (path && statistics_write(r->confine.files_opener, path, report_prometheus, ledger, &diag) < 0)
+		log_error("--metrics-file %s", diag.text);
+}
+
 static int control_report(struct control *r, bool final)
 {
 	const struct config *c = r->config;
@@ -101,10 +112,13 @@ static int control_report(struct control *r, bool final)
 	control_take(r, &report, &ledger, final);
 	if (final && r->announced)
 		announce_stop(&ledger);
+	if (final)
+		control_write_metrics(r, &ledger);
 	if (c->stats_path && !strcmp(c->stats_path, "-")) {
 		statistics_print(report_json, &ledger, wait_ns);
 	} else if (c->stats_path) {
-		if (statistics_write(r->confine.files_opener, c->stats_path, &ledger, &diag) < 0) {
+		if (statistics_write(r->confine.files_opener, c->stats_path, report_json, &ledger, &diag) <
+		    0) {
 			log_error("--stats %s", diag.text);
 			return 1;
 		}
@@ -301,7 +315,8 @@ static void control_check_openers(struct control *r)
 	}
 	if (!r->files_opener_ended && opener_has_ended(r->confine.files_opener)) {
 		log_error("the process pitot-files has ended: %s; start pitot again",
-			  r->config->stats_path ? "no statistics can be written" : "the pid file stays");
+			  r->config->stats_path || r->config->metrics_path ? "no statistics can be written"
+									   : "the pid file stays");
 		r->files_opener_ended = true;
 	}
 	if (!r->output_opener_ended && opener_has_ended(r->confine.output_opener)) {
@@ -319,6 +334,15 @@ static void control_report_often(struct control *r, uint64_t now_ns)
 		if (r->next_report_ns)
 			(void)control_report(r, false);
 		r->next_report_ns = now_ns + every_ns;
+	}
+	if (r->config->metrics_path && now_ns >= r->next_metrics_ns) {
+		struct report report;
+		struct ledger ledger;
+
+		control_take(r, &report, &ledger, false);
+		control_write_metrics(r, &ledger);
+		r->next_metrics_ns =
+			now_ns + (r->config->stats_every_ns ? r->config->stats_every_ns : metrics_every_ns);
 	}
 }
 

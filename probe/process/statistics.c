@@ -9,7 +9,6 @@
 
 #include "pitot/clock.h"
 #include "pitot/log.h"
-#include "report.h"
 
 enum { READER_MS = 100 };
 
@@ -58,7 +57,8 @@ static int statistics_put_and_close(int fd, const char *path, const char *text, 
 				 r == -EAGAIN ? "whoever reads it does not read" : strerror(-r));
 }
 
-int statistics_write(struct opener *o, const char *path, const struct ledger *l, struct diag *diag)
+int statistics_write(struct opener *o, const char *path, void (*report)(FILE *out, const struct ledger *l),
+		     const struct ledger *l, struct diag *diag)
 {
 	bool part;
 	int fd = opener_rewrite(o, path, &part, diag), r;
@@ -66,7 +66,7 @@ int statistics_write(struct opener *o, const char *path, const struct ledger *l,
 
 	if (fd < 0)
 		return fd;
-	text = statistics_text(report_json, l);
+	text = statistics_text(report, l);
 	r = statistics_put_and_close(fd, path, text, diag);
 	free(text);
 	return r == 0 && part ? opener_finish(o, path, diag) : r;

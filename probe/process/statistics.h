@@ -1,4 +1,4 @@
-/* statistics: the file of --stats, and what is written on standard error instead. */
+/* statistics: the files of --stats and --metrics-file, and what is written on standard error instead. */
 #ifndef STATISTICS_H
 #define STATISTICS_H
 
@@ -10,10 +10,11 @@
 #include "pitot/opener.h"
 
 /*
- * Writes the ledger as JSON: whoever opens the file finds the old statistics or the new ones, never a half.
- * A pipe whose reader does not read is not waited for.  0, or negative errno and a sentence.
+ * Writes the ledger as report() has it: whoever opens the file finds the old statistics or the new ones,
+ * never a half. A pipe whose reader does not read is not waited for.  0, or negative errno and a sentence.
  */
-int statistics_write(struct opener *o, const char *path, const struct ledger *l, struct diag *diag);
+int statistics_write(struct opener *o, const char *path, void (*report)(FILE *out, const struct ledger *l),
+		     const struct ledger *l, struct diag *diag);
 /* On standard error; whoever reads it may take that long. */
 void statistics_print(void (*report)(FILE *out, const struct ledger *l), const struct ledger *l,
 		      uint64_t wait_ns);

@@ -110,6 +110,34 @@ def scraped():
     p.end()
 
 
+def written():
+    """--metrics-file: whole at any time, and at the end what --stats says."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o777)
+        path, stats = os.path.join(folder, "pitot.prom"), os.path.join(folder, "stats")
+        p = subprocess.Popen([PITOT, "-q", "-r", "-", "-n", "json:/dev/null", "--metrics-file", path, "--stats", stats,
+                              "--stats-every", "0.05"], stdin=subprocess.PIPE)
+        p.stdin.write((DATA / "mixed.pcap").read_bytes())
+        p.stdin.flush()
+
+        def whole():
+            if not os.path.exists(path):
+                return False
+            text = open(path).read()
+            check(text.startswith("# HELP pitot_build_info") and text.endswith("pitot_ledger_balanced 1\n"), text[-80:])
+            return "pitot_received_packets_total 76\n" in text
+        wait(whole, "the file does not have the packets")
+        for _ in range(200):
+            whole()
+        p.stdin.close()
+        check(p.wait(30) == 0, "status")
+        page = open(path).read()
+        check(f"pitot_exported_flows_total {statistics(stats)['flows']['exported']}\n" in page, "the end")
+        got = subprocess.run(["promtool", "check", "metrics"], input=page, capture_output=True, text=True, timeout=60,
+                             check=False)
+        check(got.returncode == 0, f"promtool: {got.stdout}{got.stderr}")
+
+
 def misbehaving():
     p = Running()
     pid = subprocess.run(["pgrep", "-P", str(p.process.pid), "pitot-metrics"], capture_output=True, text=True,
@@ -157,6 +185,7 @@ if have("promtool", "prometheus"):
     page()
     rules()
     scraped()
+    written()
 misbehaving()
 usage()
 finish()
