@@ -10,7 +10,9 @@
 #ifndef PITOT_CONTROL_PROTOCOL_H
 #define PITOT_CONTROL_PROTOCOL_H
 
-#define CONTROL_DIRECTORY "/run/pitot" /* PATH/NAME.ctl, NAME that of the first interface */
+/* DIRECTORY/NAME.ctl, NAME that of the first interface; a service has $RUNTIME_DIRECTORY, which may be
+ * DIRECTORY-... */
+#define CONTROL_DIRECTORY "/run/pitot"
 #define CONTROL_SUFFIX	  ".ctl"
 #define CONTROL_LINE_MAX  65536 /* octets of a request */
 

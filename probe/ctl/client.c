@@ -19,7 +19,8 @@ enum { WAIT_MS = 10000, ANSWER_MAX = 256 << 20 };
 static int client_find(char *path, size_t size, struct diag *diag)
 {
 	glob_t found = {0};
-	int r = glob(CONTROL_DIRECTORY "/*" CONTROL_SUFFIX, 0, NULL, &found);
+	/* a service NAME of several has the directory pitot-NAME */
+	int r = glob(CONTROL_DIRECTORY "{,-*}/*" CONTROL_SUFFIX, GLOB_BRACE, NULL, &found);
 
 	if (r == GLOB_NOMATCH || (r == 0 && found.gl_pathc == 0))
 		r = diag_set(diag, -ENOENT,

@@ -396,13 +396,15 @@ int setup_exporter(struct control *r, struct exporter **exporter, struct diag *d
 static void setup_choose_control(struct control *r)
 {
 	const struct config *c = r->config;
+	const char *directory = getenv("RUNTIME_DIRECTORY"); /* of a service: systemd.exec(5) */
 
+	if (!directory || directory[0] != '/' || strchr(directory, ':'))
+		directory = CONTROL_DIRECTORY;
 	if (c->control_path && strcmp(c->control_path, "none") != 0)
 		snprintf(r->confine.control_path, sizeof(r->confine.control_path), "%s", c->control_path);
-	else if (!c->control_path && r->live && control_requests_exist() &&
-		 access(CONTROL_DIRECTORY, W_OK) == 0)
+	else if (!c->control_path && r->live && control_requests_exist() && access(directory, W_OK) == 0)
 		snprintf(r->confine.control_path, sizeof(r->confine.control_path),
-			 CONTROL_DIRECTORY "/%.64s" CONTROL_SUFFIX, c->interfaces[0].name);
+			 "%.400s/%.64s" CONTROL_SUFFIX, directory, c->interfaces[0].name);
 }
 
 static int setup_control_socket(struct control *r, struct diag *diag)
