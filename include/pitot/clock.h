@@ -21,6 +21,8 @@ struct clock_time {
 struct clock_time clock_now(void);
 uint64_t clock_monotonic_ns(void);
 uint64_t clock_realtime_ns(void);
+/* What the calling thread has worked; waiting is no work. */
+uint64_t clock_worked_ns(void);
 
 /*
  * Test hook: what is to happen to the clock of this host, as PITOT_TEST_CLOCK says it, read by main in builds

@@ -6,6 +6,7 @@
  * octets. A request has a "command", its arguments, and an "id" if the client wants one; the answer has the
  * id, "ok", and "result" or, when it was refused, "error": one sentence. Answers come in the order of the
  * requests.
+ * Some are several lines: all but the last have "more": true.
  */
 #ifndef PITOT_CONTROL_PROTOCOL_H
 #define PITOT_CONTROL_PROTOCOL_H
@@ -15,5 +16,6 @@
 #define CONTROL_DIRECTORY "/run/pitot"
 #define CONTROL_SUFFIX	  ".ctl"
 #define CONTROL_LINE_MAX  65536 /* octets of a request */
+#define CONTROL_FLOWS_TOP 10000 /* most flows of a sorted list */
 
 #endif

@@ -139,6 +139,19 @@ struct export_process_facts {
 	struct totals lost;	  /* between metering and exporter: full ring */
 };
 
+/* A template that a collector is sent, for those who look on. */
+enum { EXPORT_TEMPLATE_FIELDS = 64 };
+struct export_template {
+	uint32_t there; /* 0: there are not so many */
+	uint16_t id, n_fields;
+	uint16_t n_scope; /* the first fields are the scope: options data */
+	struct export_template_field {
+		char name[54];
+		uint16_t id, length;
+		uint32_t pen;
+	} fields[EXPORT_TEMPLATE_FIELDS];
+};
+
 struct exporter;
 
 int exporter_new(struct exporter **ep, const struct exporter_config *config, struct diag *diag);
@@ -179,6 +192,8 @@ void exporter_set_facts(struct exporter *e, const struct export_process_facts *f
 void exporter_get_stats(const struct exporter *e, struct exporter_stats *stats);
 unsigned exporter_collectors(const struct exporter *e);
 void exporter_get_collector_stats(const struct exporter *e, unsigned i, struct collector_stats *stats);
+/* Template number, from 0, of collector i. */
+void exporter_get_template(const struct exporter *e, unsigned i, unsigned number, struct export_template *t);
 const struct transport *exporter_transport(const struct exporter *e, unsigned i);
 
 /* --list-fields, --print-template: to stdout through print. */

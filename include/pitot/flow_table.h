@@ -83,6 +83,16 @@ void flow_table_expire(struct flow_table *t, uint64_t elapsed_ns, uint64_t now_n
 /* Ends every record with the reason (forced end at stop). */
 void flow_table_flush(struct flow_table *t, enum flow_end_reason reason);
 
+/*
+ * Looks at the records in the table in parts, between two batches of packets: at most looks entries a call.
+ *   cursor  0 at first; where the next call goes on
+ *   visit   of each record, which it must not keep; true: it ends now, with the reason
+ * True while there is more.  A record that lives during the whole walk is visited once.
+ */
+bool flow_table_walk(struct flow_table *t, uint32_t *cursor, unsigned looks,
+		     bool (*visit)(void *ctx, const struct flow_record *record), void *ctx,
+		     enum flow_end_reason reason);
+
 /* New time-outs for all flows from now on. */
 void flow_table_set_timeouts(struct flow_table *t, uint64_t active_ns, uint64_t inactive_ns,
 			     uint64_t tcp_end_ns);

@@ -61,6 +61,7 @@ struct metering_stats {
 	struct sample_stats samples;
 	/* records that found the way to the exporting process full (live): gone, and counted here */
 	struct totals lost;
+	struct totals deleted; /* records that a command dropped */
 };
 
 #endif

@@ -33,6 +33,11 @@ uint64_t clock_realtime_ns(void)
 	return n_steps ? now_ns + clock_planned_shift_ns() : now_ns;
 }
 
+uint64_t clock_worked_ns(void)
+{
+	return clock_read(CLOCK_THREAD_CPUTIME_ID, 0);
+}
+
 uint64_t clock_monotonic_ns(void)
 {
 	return clock_read(CLOCK_MONOTONIC, monotonic_shift_ns);

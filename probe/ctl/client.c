@@ -125,15 +125,14 @@ static int client_receive(struct client *c, struct diag *diag)
 	return 0;
 }
 
-int client_ask(struct client *c, const json_t *request, json_t **result, struct diag *diag)
+/* The next line.  Positive: more lines come. */
+static int client_line(struct client *c, json_t **result, struct diag *diag)
 {
-	int r = client_send(c, request, diag);
+	int r = client_receive(c, diag);
 	const char *why;
 	json_t *answer;
 	size_t line;
 
-	if (r == 0)
-		r = client_receive(c, diag);
 	if (r < 0)
 		return r;
 	line = (size_t)((char *)memchr(c->in, '\n', c->n_in) - c->in);
@@ -149,6 +148,34 @@ int client_ask(struct client *c, const json_t *request, json_t **result, struct 
 		*result = json_incref(json_object_get(answer, "result"));
 	else
 		r = diag_set(diag, -EREMOTEIO, "%s", why ? why : "refused, without a reason");
+	if (r == 0 && json_is_true(json_object_get(answer, "more")))
+		r = 1;
 	json_decref(answer);
 	return r;
+}
+
+int client_ask_parts(struct client *c, const json_t *request, void (*part)(void *ctx, const json_t *result),
+		     void *ctx, json_t **result, struct diag *diag)
+{
+	int r = client_send(c, request, diag);
+
+	if (r < 0)
+		return r;
+	while ((r = client_line(c, result, diag)) > 0) {
+		part(ctx, *result);
+		json_decref(*result);
+		*result = NULL;
+	}
+	return r;
+}
+
+static void client_ignore(void *ctx, const json_t *result)
+{
+	(void)ctx;
+	(void)result;
+}
+
+int client_ask(struct client *c, const json_t *request, json_t **result, struct diag *diag)
+{
+	return client_ask_parts(c, request, client_ignore, NULL, result, diag);
 }

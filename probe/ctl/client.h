@@ -26,5 +26,8 @@ void client_close(struct client *c);
  * sentence is pitot's own.
  */
 int client_ask(struct client *c, const json_t *request, json_t **result, struct diag *diag);
+/* The same of answers of several lines: part() has the result of each but the last. */
+int client_ask_parts(struct client *c, const json_t *request, void (*part)(void *ctx, const json_t *result),
+		     void *ctx, json_t **result, struct diag *diag);
 
 #endif

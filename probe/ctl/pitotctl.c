@@ -5,8 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "client.h"
+#include "pitot/control_protocol.h"
 #include "show.h"
 
 enum { STATUS_OK, STATUS_FAILED, STATUS_USAGE };
@@ -77,12 +79,89 @@ static int verb_fill_less(json_t *request, int argc, char **argv, struct diag *d
 	return argc ? verb_fill_none(request, argc, argv, diag) : verb_put_level(request, "info");
 }
 
+static int verb_fill_on(json_t *request, int argc, char **argv, struct diag *diag)
+{
+	json_object_set_new(request, "on", json_true());
+	return verb_fill_none(request, argc, argv, diag);
+}
+
+static int verb_fill_off(json_t *request, int argc, char **argv, struct diag *diag)
+{
+	json_object_set_new(request, "on", json_false());
+	return verb_fill_none(request, argc, argv, diag);
+}
+
+/* All words are one expression. */
+static int verb_put_filter(json_t *request, int argc, char **argv, struct diag *diag)
+{
+	char text[CONTROL_LINE_MAX / 4] = "";
+	size_t n = 0;
+
+	for (int i = 0; i < argc; i++) {
+		n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%s", i ? " " : "", argv[i]);
+		if (n >= sizeof(text))
+			return diag_set(diag, -EINVAL, "the filter is too long");
+	}
+	if (argc && json_object_set_new(request, "filter", json_string(text)) < 0)
+		return diag_set(diag, -EINVAL, "the filter is no UTF-8");
+	return 0;
+}
+
+static int verb_fill_filter(json_t *request, int argc, char **argv, struct diag *diag)
+{
+	if (!argc)
+		return diag_set(diag, -EINVAL, "a filter is wanted; expire-all ends all flows");
+	return verb_put_filter(request, argc, argv, diag);
+}
+
+/* The value of an option: behind '=' or the next word; NULL: it is another option, or has none. */
+static const char *verb_option(const char *name, int argc, char **argv, int *i)
+{
+	size_t n = strlen(name);
+
+	if (strncmp(argv[*i], name, n) != 0 || (argv[*i][n] && argv[*i][n] != '='))
+		return NULL;
+	if (argv[*i][n])
+		return argv[*i] + n + 1;
+	return *i + 1 < argc ? argv[++*i] : NULL;
+}
+
+/* Options may stand anywhere; the words that are left are the filter. */
+static int verb_fill_flows(json_t *request, int argc, char **argv, struct diag *diag)
+{
+	int words = 0;
+
+	for (int i = 0; i < argc; i++) {
+		const char *value;
+		char *end;
+
+		if (!strcmp(argv[i], "--follow")) {
+			json_object_set_new(request, "follow", json_true());
+		} else if ((value = verb_option("--sort", argc, argv, &i))) {
+			json_object_set_new(request, "sort", json_string(value));
+		} else if ((value = verb_option("--top", argc, argv, &i))) {
+			long n = strtol(value, &end, 10);
+
+			if (!*value || *end || n < 1 || n > CONTROL_FLOWS_TOP)
+				return diag_set(diag, -EINVAL, "--top: '%s' is no number from 1 to %d", value,
+						CONTROL_FLOWS_TOP);
+			json_object_set_new(request, "top", json_integer(n));
+		} else if (!strncmp(argv[i], "--", 2)) {
+			return diag_set(diag, -EINVAL,
+					"'%s': there are --sort KEY, --top N, --follow and --json", argv[i]);
+		} else {
+			argv[words++] = argv[i];
+		}
+	}
+	return verb_put_filter(request, words, argv, diag);
+}
+
 /* ---- the table */
 
 static const struct verb {
 	const char *name, *command, *arguments;
 	int (*fill)(json_t *request, int argc, char **argv, struct diag *diag);
-	void (*show)(FILE *out, const json_t *result);
+	show_fn *show;
 	const char *help;
 } verbs[] = {
 #define VERB(name, command, arguments, fill, show, help)                                                     \
@@ -107,45 +186,105 @@ static void verb_help(FILE *out)
 		     "  -h, --help          print this text and exit\n"
 		     "  -V, --version       print the version of pitotctl and exit\n\n");
 	for (size_t i = 0; i < VERBS; i++) {
-		char head[64];
+		char head[80];
 
 		snprintf(head, sizeof(head), "%s %s", verbs[i].name, verbs[i].arguments);
-		fprintf(out, "  %-32s %s\n", head, verbs[i].help);
+		if (strlen(head) > 32)
+			fprintf(out, "  %s\n  %-32s %s\n", head, "", verbs[i].help);
+		else
+			fprintf(out, "  %-32s %s\n", head, verbs[i].help);
 	}
+}
+
+/* ---- one command */
+
+struct run {
+	const struct verb *verb;
+	bool as_json;
+	struct show show;
+};
+
+static void run_json(const json_t *value, size_t flags)
+{
+	json_dumpf(value, stdout, flags | JSON_ENCODE_ANY);
+	putchar('\n');
+}
+
+/* Of an answer in parts; as JSON they are lines of one element each, which takes no memory. */
+static void run_part(void *ctx, const json_t *part)
+{
+	struct run *run = ctx;
+	size_t i;
+	json_t *element;
+
+	if (!run->as_json)
+		run->verb->show(&run->show, part);
+	else
+		json_array_foreach((json_t *)part, i, element) run_json(element, JSON_COMPACT);
+}
+
+/* Asks, and shows the answer; with --follow until something ends it. */
+static int run_ask(struct run *run, struct client *client, const json_t *request, bool follow,
+		   struct diag *diag)
+{
+	int r;
+
+	do {
+		json_t *result = NULL;
+
+		run->show = (struct show){.out = stdout};
+		r = client_ask_parts(client, request, run_part, run, &result, diag);
+		if (r == 0 && run->as_json)
+			run_json(result, run->verb->show == show_flows ? JSON_COMPACT : JSON_INDENT(1));
+		else if (r == 0)
+			run->verb->show(&run->show, result);
+		json_decref(result);
+		if (fflush(stdout) != 0)
+			return diag_set(diag, -errno, "standard output: %s", strerror(errno));
+		if (r == 0 && follow)
+			nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
+	} while (r == 0 && follow);
+	return r;
 }
 
 static int verb_run(const struct verb *v, const char *path, bool as_json, int argc, char **argv)
 {
-	json_t *request = json_pack("{s:s}", "command", v->command), *result = NULL;
+	json_t *request = json_pack("{s:s}", "command", v->command);
+	struct run run = {.verb = v, .as_json = as_json};
 	struct client client = {.fd = -1};
 	struct diag diag = {"out of memory"};
-	int r = request ? v->fill(request, argc, argv, &diag) : -ENOMEM, status = STATUS_OK;
+	int r = request ? v->fill(request, argc, argv, &diag) : -ENOMEM;
+	bool follow;
 
 	if (r < 0) {
 		fprintf(stderr, "pitotctl: %s: %s\n", v->name, diag.text);
 		json_decref(request);
 		return STATUS_USAGE;
 	}
+	follow = json_is_true(json_object_get(request, "follow"));
+	json_object_del(request, "follow"); /* it is for this side */
 	r = client_open(&client, path, &diag);
 	if (r == 0)
-		r = client_ask(&client, request, &result, &diag);
-	if (r < 0) {
+		r = run_ask(&run, &client, request, follow, &diag);
+	if (r < 0)
 		fprintf(stderr, "pitotctl: %s\n", diag.text);
-		status = STATUS_FAILED;
-	} else if (as_json) {
-		json_dumpf(result, stdout, JSON_INDENT(1) | JSON_ENCODE_ANY);
-		putchar('\n');
-	} else {
-		v->show(stdout, result);
-	}
 	client_close(&client);
-	json_decref(result);
 	json_decref(request);
-	if (fflush(stdout) != 0) {
-		fprintf(stderr, "pitotctl: standard output: %s\n", strerror(errno));
-		status = STATUS_FAILED;
-	}
-	return status;
+	return r < 0 ? STATUS_FAILED : STATUS_OK;
+}
+
+/* --json may stand behind the command, too: takes it out. */
+static bool verb_take_json(int *argc, char **argv)
+{
+	int n = 0;
+
+	for (int i = 0; i < *argc; i++)
+		if (strcmp(argv[i], "--json") != 0)
+			argv[n++] = argv[i];
+	if (n == *argc)
+		return false;
+	*argc = n;
+	return true;
 }
 
 int main(int argc, char **argv)
@@ -188,9 +327,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "pitotctl: '%s' is no command; --help lists them\n", argv[optind]);
 		return STATUS_USAGE;
 	}
-	if (!as_json && optind + 1 < argc && !strcmp(argv[argc - 1], "--json")) {
-		as_json = true; /* after the command, too */
-		argc--;
-	}
-	return verb_run(verb, path, as_json, argc - optind - 1, argv + optind + 1);
+	argc -= optind + 1;
+	argv += optind + 1;
+	as_json |= verb_take_json(&argc, argv);
+	return verb_run(verb, path, as_json, argc, argv);
 }

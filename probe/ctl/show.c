@@ -51,8 +51,9 @@ static json_int_t show_integer(const json_t *object, const char *name)
 	return json_integer_value(json_object_get(object, name));
 }
 
-void show_collectors(FILE *out, const json_t *result)
+void show_collectors(struct show *s, const json_t *result)
 {
+	FILE *out = s->out;
 	size_t i;
 	json_t *c;
 
@@ -75,8 +76,9 @@ void show_collectors(FILE *out, const json_t *result)
 	}
 }
 
-void show_statistics(FILE *out, const json_t *result)
+void show_statistics(struct show *s, const json_t *result)
 {
+	FILE *out = s->out;
 	static const char *const groups[] = {"packets",	   "octets", "notes",
 					     "interfaces", "flows",  "fragments"};
 	const json_t *ledger = json_object_get(result, "ledger");
@@ -86,7 +88,7 @@ void show_statistics(FILE *out, const json_t *result)
 		json_number_value(json_object_get(result, "seconds")));
 	for (size_t i = 0; i < sizeof(groups) / sizeof(groups[0]); i++)
 		show_tree(out, groups[i], json_object_get(result, groups[i]));
-	show_collectors(out, json_object_get(result, "collectors"));
+	show_collectors(s, json_object_get(result, "collectors"));
 	if (json_is_true(json_object_get(ledger, "balanced")))
 		fprintf(out, "The ledger is balanced.\n");
 	else
@@ -94,8 +96,9 @@ void show_statistics(FILE *out, const json_t *result)
 			show_string(ledger, "unbalanced", "please report this as a bug"));
 }
 
-void show_interfaces(FILE *out, const json_t *result)
+void show_interfaces(struct show *s, const json_t *result)
 {
+	FILE *out = s->out;
 	size_t i;
 	json_t *n;
 
@@ -105,8 +108,9 @@ void show_interfaces(FILE *out, const json_t *result)
 			show_integer(n, "index"), show_string(n, "description", ""));
 }
 
-void show_values(FILE *out, const json_t *result)
+void show_values(struct show *s, const json_t *result)
 {
+	FILE *out = s->out;
 	const char *name;
 	json_t *value;
 
@@ -121,4 +125,117 @@ void show_values(FILE *out, const json_t *result)
 		else
 			fprintf(out, "%s=%g\n", name, json_number_value(value));
 	}
+}
+
+void show_nothing(struct show *s, const json_t *result)
+{
+	(void)s;
+	(void)result;
+}
+
+const char *show_short(char text[16], double n)
+{
+	static const char units[] = "kMGTPE";
+	unsigned unit = 0;
+
+	if (n < 1000) {
+		snprintf(text, 16, "%.0f", n);
+		return text;
+	}
+	for (n /= 1000; n >= 999.5 && unit < sizeof(units) - 2; unit++)
+		n /= 1000;
+	snprintf(text, 16, "%.*f%c", n < 9.995 ? 2 : n < 99.95 ? 1 : 0, n, units[unit]);
+	return text;
+}
+
+static const char *show_protocol(char text[8], json_int_t n)
+{
+	switch (n) {
+	case 1:
+		return "icmp";
+	case 6:
+		return "tcp";
+	case 17:
+		return "udp";
+	case 58:
+		return "icmp6";
+	case 132:
+		return "sctp";
+	default:
+		snprintf(text, 8, "%u", (unsigned)n & 255);
+		return text;
+	}
+}
+
+static void show_flow(FILE *out, const json_t *f)
+{
+	json_int_t protocol = show_integer(f, "protocol"), port = show_integer(f, "dst_port");
+	char src[64], dst[64], name[8], packets[16], octets[16], rate[16];
+	bool icmp = protocol == 1 || protocol == 58;
+
+	if (icmp)
+		snprintf(src, sizeof(src), "%s", show_string(f, "src", ""));
+	else
+		snprintf(src, sizeof(src), "%s:%" JSON_INTEGER_FORMAT, show_string(f, "src", ""),
+			 show_integer(f, "src_port"));
+	if (icmp) /* type.code */
+		snprintf(dst, sizeof(dst), "%s:%d.%d", show_string(f, "dst", ""), (int)(port >> 8 & 255),
+			 (int)(port & 255));
+	else
+		snprintf(dst, sizeof(dst), "%s:%d", show_string(f, "dst", ""), (int)port);
+	fprintf(out, "%-5s %-21s %-21s %7s %7s %7.0f %5s\n", show_protocol(name, protocol), src, dst,
+		show_short(packets, json_number_value(json_object_get(f, "packets"))),
+		show_short(octets, json_number_value(json_object_get(f, "octets"))),
+		json_number_value(json_object_get(f, "age")),
+		show_short(rate, json_number_value(json_object_get(f, "rate"))));
+}
+
+void show_flows(struct show *s, const json_t *result)
+{
+	size_t i;
+	json_t *f;
+
+	if (!s->begun)
+		fprintf(s->out, "%-5s %-21s %-21s %7s %7s %7s %5s\n", "proto", "source", "destination",
+			"packets", "octets", "age s", "bit/s");
+	s->begun = true;
+	json_array_foreach((json_t *)result, i, f) show_flow(s->out, f);
+	if (json_is_object(result))
+		fprintf(s->out,
+			"%" JSON_INTEGER_FORMAT " flows in the table, %" JSON_INTEGER_FORMAT
+			" selected, %" JSON_INTEGER_FORMAT " listed\n",
+			show_integer(result, "looked"), show_integer(result, "selected"),
+			show_integer(result, "listed"));
+}
+
+static void show_template(FILE *out, const json_t *t)
+{
+	size_t i;
+	json_t *f;
+
+	fprintf(out, "%s: template %" JSON_INTEGER_FORMAT ", %s\n", show_string(t, "collector", ""),
+		show_integer(t, "id"),
+		json_is_true(json_object_get(t, "options")) ? "options" : "flow records");
+	json_array_foreach(json_object_get(t, "fields"), i, f)
+	{
+		json_int_t pen = show_integer(f, "pen"), length = show_integer(f, "length");
+
+		fprintf(out, "  ");
+		if (pen)
+			fprintf(out, "%" JSON_INTEGER_FORMAT "/", pen);
+		fprintf(out, "%-5" JSON_INTEGER_FORMAT " %-40s ", show_integer(f, "id"),
+			show_string(f, "name", ""));
+		if (length == 65535)
+			fprintf(out, "variable\n");
+		else
+			fprintf(out, "%" JSON_INTEGER_FORMAT "\n", length);
+	}
+}
+
+void show_templates(struct show *s, const json_t *result)
+{
+	size_t i;
+	json_t *t;
+
+	json_array_foreach((json_t *)result, i, t) show_template(s->out, t);
 }

@@ -5,11 +5,22 @@
 #define CTL_SHOW_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdio.h>
 
-void show_statistics(FILE *out, const json_t *result);
-void show_collectors(FILE *out, const json_t *result);
-void show_interfaces(FILE *out, const json_t *result);
-void show_values(FILE *out, const json_t *result); /* NAME=VALUE lines; nothing of null; a string as it is */
+struct show {
+	FILE *out;
+	bool begun; /* of answers in parts: the head of the table is out */
+};
+
+/* One of what the table of verbs names; in answers of several parts it is called for each. */
+typedef void show_fn(struct show *s, const json_t *result);
+
+show_fn show_statistics, show_collectors, show_interfaces, show_flows, show_templates;
+show_fn show_values;  /* NAME=VALUE lines; nothing of null; a string as it is */
+show_fn show_nothing; /* what was to be done was done */
+
+/* 1234567 as 1.23M. */
+const char *show_short(char text[16], double n);
 
 #endif

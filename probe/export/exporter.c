@@ -367,6 +367,29 @@ unsigned exporter_collectors(const struct exporter *e)
 	return e->n_collectors;
 }
 
+void exporter_get_template(const struct exporter *e, unsigned i, unsigned number, struct export_template *t)
+{
+	const struct collector *c = i < e->n_collectors ? &e->collectors[i] : NULL;
+	const struct template *from = c && c->format->template ? c->format->template(c, number) : NULL;
+
+	static_assert(EXPORT_TEMPLATE_FIELDS == TEMPLATE_FIELDS, "all of them");
+	*t = (struct export_template){0};
+	if (!from)
+		return;
+	t->there = 1;
+	t->id = from->id;
+	t->n_scope = from->n_scope;
+	for (; t->n_fields < from->n_fields; t->n_fields++) {
+		const struct template_field *f = &from->fields[t->n_fields];
+		struct export_template_field *to = &t->fields[t->n_fields];
+
+		snprintf(to->name, sizeof(to->name), "%s", f->ie->name);
+		to->id = f->id;
+		to->length = f->length;
+		to->pen = f->pen;
+	}
+}
+
 const struct transport *exporter_transport(const struct exporter *e, unsigned i)
 {
 	return e->collectors[i].transport;

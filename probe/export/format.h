@@ -46,6 +46,8 @@ struct format_ops {
 	void (*periods)(struct collector *c); /* those of the configuration are new */
 	/* the last messages; a format that has sent nothing yet sends its beginning */
 	void (*finish)(struct collector *c, const struct clock_time *now);
+	/* the templates that it announces, counted from 0; NULL: no more */
+	const struct template *(*template)(const struct collector *c, unsigned number);
 	/* for transports that are spooled: see transport.h; setup is done */
 	int (*announce)(struct collector *c);
 	void (*restamp)(struct collector *c, uint8_t *message, uint32_t records);

@@ -78,6 +78,7 @@ const struct format_ops ipfix_ops = {
 	.refresh = templated_refresh,
 	.periods = templated_periods,
 	.finish = templated_finish,
+	.template = templated_template,
 	.announce = templated_announce,
 	.restamp = ipfix_restamp,
 	.withdraw = ipfix_withdraw,

@@ -62,6 +62,7 @@ const struct format_ops netflow9_ops = {
 	.refresh = templated_refresh,
 	.periods = templated_periods,
 	.finish = templated_finish,
+	.template = templated_template,
 	.announce = templated_announce,
 	.restamp = netflow9_restamp,
 };

@@ -53,6 +53,19 @@ void templated_close(struct collector *c)
 	free(s);
 }
 
+const struct template *templated_template(const struct collector *c, unsigned number)
+{
+	const struct templated *s = templated_of(c);
+
+	for (unsigned i = 0; i < FLOW_MASKS; i++)
+		if (s->flow.made[i] && number-- == 0)
+			return s->flow.made[i];
+	for (unsigned i = 0; i < OPTION_SETS; i++)
+		if (s->options[i].used && number-- == 0)
+			return &s->options[i].template;
+	return NULL;
+}
+
 static bool is_spooled(const struct collector *c)
 {
 	return c->transport->limits.spooled;

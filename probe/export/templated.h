@@ -25,6 +25,7 @@ void templated_tick(struct collector *c, const struct clock_time *now);
 void templated_refresh(struct collector *c);
 void templated_finish(struct collector *c, const struct clock_time *now);
 int templated_announce(struct collector *c);
+const struct template *templated_template(const struct collector *c, unsigned number);
 void templated_close(struct collector *c);
 void templated_periods(struct collector *c);
 /* For the header of each message. */

@@ -139,7 +139,7 @@ void control_stop_workers(struct control *r)
 		atomic_store(&r->shared.control->stop, true);
 	}
 	for (unsigned i = 0; i < r->n_workers; i++)
-		command_tell_stop(&r->shared.to_metering[i], &(struct command_none){0});
+		command_tell_stop(&r->shared.to_metering[i], &(struct command_stop){r->drop_flows});
 }
 
 /* One that hangs is not waited for after it was told to stop: others want to have their records sent. */
@@ -199,6 +199,17 @@ void control_set_timeouts(struct control *r, const struct metering_timeouts *tim
 	for (unsigned i = 0; i < r->n_workers; i++)
 		control_say_late(command_ask_timeouts(&r->shared.to_metering[i], timeouts, &done),
 				 "metering");
+}
+
+void control_set_gather(struct control *r, bool on)
+{
+	struct command_none done;
+
+	r->paused = !on;
+	for (unsigned i = 0; i < r->n_workers; i++)
+		control_say_late(
+			command_ask_gather(&r->shared.to_metering[i], &(struct command_gather){on}, &done),
+			"metering");
 }
 
 void control_set_rate(struct control *r, uint32_t records)
@@ -301,7 +312,7 @@ static void control_sleep(const struct control *r, unsigned n)
 						{.fd = interfaces_fd(&r->interfaces), .events = POLLIN}};
 	nfds_t clients = control_socket_polls(r->socket, fds + n);
 
-	poll(fds, n + clients, WAIT_MS);
+	poll(fds, n + clients, control_socket_wait_ms(r->socket, clock_monotonic_ns(), WAIT_MS));
 }
 
 /* Killed by somebody: the user hears of it now, and not only when it would be needed. */

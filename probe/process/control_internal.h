@@ -66,6 +66,8 @@ struct control {
 	struct poller poller;
 	int metrics_client;		   /* its conversation, until the control socket has it; -1 */
 	struct metering_timeouts timeouts; /* in force */
+	bool paused;			   /* stop-gather */
+	bool drop_flows;		   /* at the end: exit */
 	uint32_t max_rate;		   /* likewise: --max-export-rate */
 };
 
@@ -97,6 +99,8 @@ void roles_go(struct control *r);
 /* The ledger of this moment; report must live as long as it. */
 void control_take(struct control *r, struct report *report, struct ledger *ledger, bool final);
 void control_set_timeouts(struct control *r, const struct metering_timeouts *timeouts);
+/* Whether what comes is measured, or only counted. */
+void control_set_gather(struct control *r, bool on);
 void control_set_rate(struct control *r, uint32_t records);
 /* Templates again, names resolved again. */
 void control_refresh(struct control *r);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "control_internal.h"
+#include "control_streams.h"
 #include "pitot/log.h"
 #include "report.h"
 
@@ -192,6 +193,29 @@ static json_t *control_request_log(struct control *r, const json_t *request, str
 	return control_refuse(diag, "level: there are error, warning, info and debug");
 }
 
+static json_t *control_request_gather(struct control *r, const json_t *request, struct diag *diag)
+{
+	const json_t *on = json_object_get(request, "on");
+
+	if (on && !json_is_boolean(on))
+		return control_refuse(diag, "on: true or false is wanted");
+	if (on && !r->live)
+		return control_refuse(diag, "files are read to their end; only interfaces can be paused");
+	if (on)
+		control_set_gather(r, json_is_true(on));
+	return json_boolean(!r->paused);
+}
+
+static json_t *control_request_exit(struct control *r, const json_t *request, struct diag *diag)
+{
+	(void)request;
+	(void)diag;
+	r->drop_flows = true;
+	if (!r->stopping)
+		control_stop(r, 0);
+	return json_null();
+}
+
 static json_t *control_request_reload(struct control *r, const json_t *request, struct diag *diag)
 {
 	(void)request;
@@ -214,10 +238,13 @@ static control_request control_request_help;
 static const struct control_row {
 	const char *name;
 	control_request *run;
+	control_open *open; /* instead: an answer of several steps */
 	const char *argument, *result, *help;
 } control_rows[] = {
 #define REQUEST(name, function, argument, result, help)                                                      \
-	{name, control_request_##function, argument, result, help},
+	{name, control_request_##function, NULL, argument, result, help},
+#define REQUEST_MANY(name, function, argument, result, help)                                                 \
+	{name, NULL, control_open_##function, argument, result, help},
 #include "control_requests.def"
 };
 
@@ -238,7 +265,8 @@ static json_t *control_request_help(struct control *r, const json_t *request, st
 	return list;
 }
 
-static json_t *control_request_run(struct control *r, const json_t *request, struct diag *diag)
+static json_t *control_request_run(struct control *r, const json_t *request, struct control_stream **stream,
+				   struct diag *diag)
 {
 	const char *name = json_string_value(json_object_get(request, "command"));
 
@@ -246,7 +274,8 @@ static json_t *control_request_run(struct control *r, const json_t *request, str
 		return control_refuse(diag, "an object with a \"command\" is wanted");
 	for (size_t i = 0; i < sizeof(control_rows) / sizeof(control_rows[0]); i++)
 		if (!strcmp(control_rows[i].name, name))
-			return control_rows[i].run(r, request, diag);
+			return control_rows[i].run ? control_rows[i].run(r, request, diag)
+						   : control_rows[i].open(r, request, stream, diag);
 	diag_set(diag, -1, "'%.40s' is no command; \"help\" lists them", name);
 	return NULL;
 }
@@ -256,31 +285,42 @@ bool control_requests_exist(void)
 	return true;
 }
 
-char *control_requests_answer(void *ctx, const char *line, size_t size)
+char *control_requests_print(const json_t *id, json_t *result, bool more, const char *error)
 {
-	json_error_t why;
-	json_t *request = json_loadb(line, size, JSON_REJECT_DUPLICATES, &why);
-	json_t *answer = json_object(), *result = NULL;
-	const json_t *id = json_object_get(request, "id");
-	struct diag diag = {"out of memory"};
+	json_t *answer = json_object();
 	char sentence[1024], *text;
 
-	if (json_is_object(request))
-		result = control_request_run(ctx, request, &diag);
-	else if (request)
-		diag_set(&diag, -1, "an object is wanted");
-	else
-		diag_set(&diag, -1, "this is no JSON: %.100s (column %d)", why.text, why.column);
 	if (id && (json_is_string(id) || json_is_number(id)))
 		json_object_set(answer, "id", (json_t *)id);
 	json_object_set_new(answer, "ok", json_boolean(result));
-	log_escape(sentence, sizeof(sentence), diag.text);
+	if (more)
+		json_object_set_new(answer, "more", json_true());
+	log_escape(sentence, sizeof(sentence), error);
 	if (result)
 		json_object_set_new(answer, "result", result);
 	else
 		json_object_set_new(answer, "error", json_string(sentence));
 	text = json_dumps(answer, JSON_COMPACT);
 	json_decref(answer);
+	return text;
+}
+
+char *control_requests_answer(void *ctx, const char *line, size_t size, struct control_stream **stream)
+{
+	json_error_t why;
+	json_t *request = json_loadb(line, size, JSON_REJECT_DUPLICATES, &why), *result = NULL;
+	struct diag diag = {"out of memory"};
+	char *text = NULL;
+
+	*stream = NULL;
+	if (json_is_object(request))
+		result = control_request_run(ctx, request, stream, &diag);
+	else if (request)
+		diag_set(&diag, -1, "an object is wanted");
+	else
+		diag_set(&diag, -1, "this is no JSON: %.100s (column %d)", why.text, why.column);
+	if (!*stream)
+		text = control_requests_print(json_object_get(request, "id"), result, false, diag.text);
 	json_decref(request);
 	return text;
 }

@@ -6,8 +6,9 @@ bool control_requests_exist(void)
 	return false;
 }
 
-char *control_requests_answer(void *ctx, const char *line, size_t size)
+char *control_requests_answer(void *ctx, const char *line, size_t size, struct control_stream **stream)
 {
+	(void)stream;
 	(void)ctx;
 	(void)line;
 	(void)size;

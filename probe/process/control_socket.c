@@ -12,12 +12,17 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "pitot/clock.h"
 #include "pitot/control_protocol.h"
 #include "pitot/path.h"
 
-#define OUT_MAX	   (8u << 20) /* octets of answers that wait for a client */
-#define STEP_LINES 4	      /* requests of one client in a turn: metering is told of in between */
-#define GROUPS_MAX 256
+#define OUT_MAX	     (8u << 20) /* octets of answers that wait for a client */
+#define STEP_LINES   4		/* requests of one client in a turn: metering is told of in between */
+#define GROUPS_MAX   256
+#define STREAM_OUT   (64u << 10)       /* octets that may wait before a stream is asked for more */
+#define STREAM_LINES 8		       /* of one client in a turn */
+#define STREAM_REST  3		       /* for each time unit of work */
+#define STREAM_NS    (5 * NS_PER_MSEC) /* most that one client takes in a turn, waiting included */
 
 struct control_client {
 	int fd;
@@ -28,6 +33,7 @@ struct control_client {
 	size_t n_out, sent;
 	bool ended; /* sends no more */
 	bool own;
+	struct control_stream *stream; /* the answer that is under way; requests wait until it has ended */
 };
 
 struct control_socket {
@@ -39,6 +45,7 @@ struct control_socket {
 	unsigned n_clients;
 	struct control_client clients[CONTROL_CLIENTS_MAX];
 	struct control_socket_stats stats;
+	uint64_t streams_ns; /* when they may go on */
 };
 
 /* ---- the socket */
@@ -160,6 +167,8 @@ static void control_socket_drop(struct control_socket *s, unsigned i)
 	struct control_client *c = &s->clients[i];
 
 	close(c->fd);
+	if (c->stream)
+		c->stream->free(c->stream);
 	free(c->in);
 	free(c->out);
 	*c = s->clients[--s->n_clients];
@@ -265,7 +274,7 @@ static bool control_client_send(struct control_client *c)
 		c->sent += (size_t)n;
 	}
 	c->sent = c->n_out = 0;
-	return !c->ended;
+	return !c->ended || c->stream;
 }
 
 static bool control_client_append(struct control_client *c, const char *text)
@@ -291,8 +300,8 @@ static bool control_client_append(struct control_client *c, const char *text)
 static bool control_client_answer(struct control_socket *s, struct control_client *c, const char *line,
 				  size_t size)
 {
-	char *answer = s->config.answer(s->config.ctx, line, size);
-	bool good = answer && control_client_append(c, answer);
+	char *answer = s->config.answer(s->config.ctx, line, size, &c->stream);
+	bool good = answer ? control_client_append(c, answer) : c->stream != NULL;
 
 	free(answer);
 	s->stats.requests++;
@@ -305,7 +314,7 @@ static bool control_client_lines(struct control_socket *s, struct control_client
 	size_t done = 0;
 	bool good = true;
 
-	for (unsigned n = 0; good && n < STEP_LINES; n++) {
+	for (unsigned n = 0; good && !c->stream && n < STEP_LINES; n++) {
 		char *end = memchr(c->in + done, '\n', c->n_in - done);
 
 		if (!end)
@@ -315,7 +324,7 @@ static bool control_client_lines(struct control_socket *s, struct control_client
 	}
 	memmove(c->in, c->in + done, c->n_in - done);
 	c->n_in -= done;
-	if (c->n_in == CONTROL_LINE_MAX && !memchr(c->in, '\n', c->n_in))
+	if (c->n_in == CONTROL_LINE_MAX && !c->stream && !memchr(c->in, '\n', c->n_in))
 		return false;
 	return good;
 }
@@ -328,7 +337,7 @@ static bool control_client_receive(struct control_socket *s, struct control_clie
 		c->in = malloc(CONTROL_LINE_MAX);
 	if (!c->in)
 		return false;
-	n = c->ended || c->n_in == CONTROL_LINE_MAX
+	n = c->ended || c->stream || c->n_in == CONTROL_LINE_MAX
 		    ? -1
 		    : recv(c->fd, c->in + c->n_in, CONTROL_LINE_MAX - c->n_in, MSG_DONTWAIT);
 	if (n > 0) {
@@ -337,9 +346,76 @@ static bool control_client_receive(struct control_socket *s, struct control_clie
 	}
 	if (n == 0)
 		c->ended = true; /* it may still read */
-	if (n < 0 && !c->ended && c->n_in < CONTROL_LINE_MAX && errno != EAGAIN && errno != EINTR)
+	if (n < 0 && !c->ended && !c->stream && c->n_in < CONTROL_LINE_MAX && errno != EAGAIN &&
+	    errno != EINTR)
 		return false;
 	return control_client_lines(s, c);
+}
+
+static bool control_client_wants_more(const struct control_client *c)
+{
+	return c->stream && c->n_out - c->sent < STREAM_OUT;
+}
+
+/* Some lines of the answer that is under way.  False: the client has to go. */
+static bool control_client_stream(struct control_client *c, uint64_t now_ns)
+{
+	uint64_t end_ns = clock_monotonic_ns() + STREAM_NS;
+	bool ended = false, good = true;
+
+	for (unsigned n = 0; good && !ended && n < STREAM_LINES && control_client_wants_more(c) &&
+			     (n == 0 || clock_monotonic_ns() < end_ns);
+	     n++) {
+		char *line = c->stream->next(c->stream, &ended);
+
+		good = line ? control_client_append(c, line) : !ended;
+		free(line);
+	}
+	c->heard_ns = now_ns; /* it reads */
+	if (ended) {
+		c->stream->free(c->stream);
+		c->stream = NULL;
+	}
+	return good;
+}
+
+/* Streams work a part of the time only. */
+static void control_socket_stream(struct control_socket *s, uint64_t now_ns)
+{
+	uint64_t begun_ns, worked_ns;
+	bool worked = false;
+
+	if (now_ns < s->streams_ns)
+		return;
+	begun_ns = clock_monotonic_ns();
+	worked_ns = clock_worked_ns();
+	for (unsigned i = 0; i < s->n_clients;) {
+		if (!control_client_wants_more(&s->clients[i])) {
+			i++;
+			continue;
+		}
+		worked = true;
+		if (control_client_stream(&s->clients[i], now_ns)) {
+			i++;
+		} else {
+			s->stats.cut_off++;
+			control_socket_drop(s, i);
+		}
+	}
+	if (worked)
+		s->streams_ns = now_ns + clock_monotonic_ns() - begun_ns +
+				STREAM_REST * (clock_worked_ns() - worked_ns);
+}
+
+int control_socket_wait_ms(const struct control_socket *s, uint64_t now_ns, int most_ms)
+{
+	for (unsigned i = 0; s && i < s->n_clients; i++) {
+		uint64_t wait_ns = s->streams_ns > now_ns ? s->streams_ns - now_ns : 0;
+
+		if (control_client_wants_more(&s->clients[i]) && wait_ns < (uint64_t)most_ms * NS_PER_MSEC)
+			return (int)((wait_ns + NS_PER_MSEC - 1) / NS_PER_MSEC);
+	}
+	return most_ms;
 }
 
 nfds_t control_socket_polls(const struct control_socket *s, struct pollfd polls[CONTROL_POLLS])
@@ -353,7 +429,9 @@ nfds_t control_socket_polls(const struct control_socket *s, struct pollfd polls[
 		const struct control_client *c = &s->clients[i];
 
 		polls[n++] = (struct pollfd){
-			.fd = c->fd, .events = (short)((c->ended ? 0 : POLLIN) | (c->n_out ? POLLOUT : 0))};
+			.fd = c->fd,
+			/* what waits behind a stream's answer stays where it is */
+			.events = (short)((c->ended || c->stream ? 0 : POLLIN) | (c->n_out ? POLLOUT : 0))};
 	}
 	return n;
 }
@@ -363,6 +441,7 @@ void control_socket_step(struct control_socket *s, uint64_t now_ns)
 	if (!s)
 		return;
 	control_socket_accept(s, now_ns);
+	control_socket_stream(s, now_ns);
 	for (unsigned i = 0; i < s->n_clients;) {
 		struct control_client *c = &s->clients[i];
 		bool good = control_client_receive(s, c, now_ns);

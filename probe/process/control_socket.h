@@ -1,6 +1,10 @@
 /*
  * control_socket: clients of the control socket: who may, how many, and lines in and out.
  *
+ * An answer may be many lines (struct control_stream).  They are asked for while the client has room for
+ * them, so an answer of any length takes little memory, and for a quarter of the time at most: the rest is
+ * for others on the same processor.
+ *
  * Nothing here ever waits.  A client that sends a line that is too long, or does not read its answers, is cut
  * off; of more clients than there is room for, the one that has been silent longest goes.
  */
@@ -17,13 +21,23 @@
 
 enum { CONTROL_CLIENTS_MAX = 16, CONTROL_POLLS = CONTROL_CLIENTS_MAX + 1 };
 
+/* An answer of several lines that is under way. */
+struct control_stream {
+	/*
+	 * A little work, and the next line, allocated; NULL: there is none yet.  *ended: it was the last one,
+	 * and NULL then cuts the client off.
+	 */
+	char *(*next)(struct control_stream *s, bool *ended);
+	void (*free)(struct control_stream *s);
+};
+
 struct control_socket_config {
 	const char *path;  /* NULL: none; only who is added */
 	const char *group; /* whose members may, too; NULL: none */
 	uid_t user;	   /* who may besides root: whom pitot becomes */
-	/* One request, without its line feed; the answer, allocated, which must be one line: NULL cuts the
-	 * client off. */
-	char *(*answer)(void *ctx, const char *line, size_t size);
+	/* One request, without its line feed; the answer, allocated, which must be one line.  NULL cuts the
+	 * client off, unless *stream was set, whose lines are the answer. */
+	char *(*answer)(void *ctx, const char *line, size_t size, struct control_stream **stream);
 	void *ctx;
 };
 
@@ -45,6 +59,8 @@ void control_socket_get_stats(const struct control_socket *s, struct control_soc
 
 /* What to wait for; NULL: 0. */
 nfds_t control_socket_polls(const struct control_socket *s, struct pollfd polls[CONTROL_POLLS]);
+/* How long poll() may wait, at most as long as the caller wants. */
+int control_socket_wait_ms(const struct control_socket *s, uint64_t now_ns, int most_ms);
 /* Accepts, answers, sends.  NULL: nothing. */
 void control_socket_step(struct control_socket *s, uint64_t now_ns);
 

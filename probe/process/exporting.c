@@ -410,6 +410,13 @@ int exporting_on_counters(struct exporting *e, const struct interface_counters *
 	return 0;
 }
 
+int exporting_on_template(struct exporting *e, const struct command_template *a,
+			  struct export_template *reply)
+{
+	exporter_get_template(e->exporter, a->collector, a->number, reply);
+	return 0;
+}
+
 int exporting_on_finish(struct exporting *e, const struct command_none *a, struct command_none *reply)
 {
 	(void)a;

@@ -51,6 +51,9 @@ struct export_process_facts ledger_facts(const struct metering_stats *sum)
 					     .dropped_packets = sum->meter.kernel_dropped,
 					     .lost = sum->lost};
 
+	facts.lost.records += sum->deleted.records; /* no collector is sent them, either */
+	facts.lost.packets += sum->deleted.packets;
+	facts.lost.octets += sum->deleted.octets;
 	for (unsigned i = 0; i < PACKET_VERDICTS; i++)
 		facts.ignored_packets += sum->meter.ignored[i];
 	return facts;
@@ -119,6 +122,7 @@ void ledger_take(struct ledger *l, const struct report *r)
 	struct totals q = f->handed_on;
 
 	totals_subtract(&q, &r->metering.lost);
+	totals_subtract(&q, &r->metering.deleted);
 	totals_subtract(&q, &e->taken);
 	*l = (struct ledger){
 		.duration_ns = r->duration_ns,

@@ -16,7 +16,7 @@ static void losses_settle_thread(struct shared_metering *m, uint64_t ring_record
 	published_get(&m->numbers, &n);
 	lost = n.flows.in_table;
 	/* these were counted, so they are whole in the ring; those behind them are not */
-	written = n.flows.handed_on.records - n.lost.records;
+	written = n.flows.handed_on.records - n.lost.records - n.deleted.records;
 	if (written > head && written - tail <= ring_records)
 		atomic_store(&m->records.head, written);
 	n.flows.ended[FLOW_END_FORCED] += lost.records;

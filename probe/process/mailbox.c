@@ -110,6 +110,32 @@ int mailbox_take_fds(struct mailbox *m, int fds[MAILBOX_FDS], unsigned *n)
 
 /* ---- the process's side */
 
+/* What woke it for commands that have been run. */
+static void mailbox_discard(struct mailbox *m)
+{
+	uint32_t done = atomic_load_explicit(&m->box->answered, memory_order_relaxed), number;
+
+	while (recv(m->receive_fd, &number, sizeof(number), MSG_PEEK | MSG_DONTWAIT) == sizeof(number) &&
+	       (int32_t)(number - done) < 0)
+		if (recv(m->receive_fd, &number, sizeof(number), MSG_DONTWAIT) < 0)
+			return;
+}
+
+bool mailbox_fall_asleep(struct mailbox *m)
+{
+	atomic_store(&m->box->asleep, true);
+	if (!mailbox_waiting(m))
+		return true;
+	atomic_store(&m->box->asleep, false);
+	return false;
+}
+
+void mailbox_wake_up(struct mailbox *m)
+{
+	atomic_store(&m->box->asleep, false);
+	mailbox_discard(m);
+}
+
 void mailbox_run(struct mailbox *m, void *process)
 {
 	struct shared_mailbox *box = m->box;
@@ -175,9 +201,12 @@ int mailbox_tell(struct mailbox *m, enum command_kind kind, const void *argument
 		return r;
 	*slot = (struct mailbox_slot){.kind = kind};
 	memcpy(&slot->argument, argument, size);
-	atomic_store_explicit(&box->asked, number + 1, memory_order_release);
+	atomic_store(&box->asked, number + 1);
 	if (m->wake)
 		gate_wake_sleeper(m->wake);
+	if (m->send_fd >= 0 && atomic_load(&box->asleep) &&
+	    send(m->send_fd, &number, sizeof(number), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+		return 0; /* so much is there that it wakes up anyway */
 	return 0;
 }
 

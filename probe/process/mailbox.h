@@ -6,8 +6,8 @@
  * answered may still be run later, one of a process that has ended is not, and the process that comes in its
  * place starts with what is in force then.
  *
- * Descriptors go beside a command, over a socket, which the process may poll: a command that brings some is
- * seen at once.
+ * Descriptors go beside a command, over a socket, which the process may poll.  Over the same it is woken when
+ * it has said that it sleeps, so that a command is seen at once.
  */
 #ifndef MAILBOX_H
 #define MAILBOX_H
@@ -21,6 +21,7 @@
 #include "pitot/counters.h"
 #include "pitot/diag.h"
 #include "pitot/exporter.h"
+#include "pitot/flow_filter.h"
 #include "pitot/gate.h"
 
 #define MAILBOX_ANSWER_NS NS_PER_SEC
@@ -42,6 +43,48 @@ struct command_adopt {
 };
 struct command_rate {
 	uint32_t records;
+};
+
+struct command_stop {
+	uint32_t drop; /* flows in the table: no record of them is handed on */
+};
+struct command_gather {
+	uint32_t on;
+};
+
+/* Flows of the table that a filter selects: as many as one look may take between two batches. */
+enum { COMMAND_LOOKS = 128, COMMAND_FLOWS_MAX = 40 };
+struct command_flows {
+	struct flow_filter filter;
+	uint32_t cursor; /* 0 at first; then as the answer says */
+	uint32_t drop;	 /* EXPIRE: without a record */
+};
+/* A flow as it is now: what a record has, but for what is of no use to somebody who looks on. */
+struct command_flow {
+	struct flow_key key;
+	uint32_t ingress, egress;
+	uint16_t vlan, tcp_flags;
+	uint64_t packets, octets;
+	uint64_t first_ns, last_ns;
+	uint8_t tos, direction;
+	uint8_t spare[6];
+};
+struct command_flows_seen {
+	uint64_t now_ns; /* the metering clock */
+	uint32_t cursor, more;
+	uint32_t looked; /* flows */
+	uint32_t n;	 /* of them, selected */
+	struct command_flow flows[COMMAND_FLOWS_MAX];
+};
+struct command_flows_ended {
+	uint32_t cursor, more;
+	uint32_t ended;
+	uint32_t no_room; /* the way to the exporting process is full: ask again later */
+};
+
+struct command_template {
+	uint32_t collector; /* its number */
+	uint32_t number;    /* of its templates: from 0 */
 };
 
 enum command_kind {
@@ -67,6 +110,7 @@ struct shared_mailbox {
 	struct gate answer;		     /* control sleeps here */
 	_Alignas(64) _Atomic uint32_t asked; /* control writes; slot n is that of command n */
 	_Alignas(64) _Atomic uint32_t answered;
+	_Atomic bool asleep; /* the process is in poll(): a command has to wake it by its socket */
 	struct mailbox_slot {
 		uint32_t kind;
 		int32_t result;
@@ -98,6 +142,12 @@ static inline bool mailbox_waiting(const struct mailbox *m)
 {
 	return atomic_load(&m->box->asked) != atomic_load_explicit(&m->box->answered, memory_order_relaxed);
 }
+/*
+ * Around a poll() of the process, which polls receive_fd, too.  False: there is a command; it must not sleep,
+ * and has not to wake up.
+ */
+bool mailbox_fall_asleep(struct mailbox *m);
+void mailbox_wake_up(struct mailbox *m);
 /* The process, within a command: the descriptors that came with it, or -ENOENT. */
 int mailbox_take_fds(struct mailbox *m, int fds[MAILBOX_FDS], unsigned *n);
 

@@ -54,8 +54,13 @@ static struct flow_record *metering_wait_for_room(struct metering *w)
 static void metering_on_record(void *ctx, const struct flow_record *record)
 {
 	struct metering *w = ctx;
-	struct flow_record *slot = ring_reserve(&w->records);
+	struct flow_record *slot;
 
+	if (w->dropping) {
+		totals_count(&w->stats.deleted, record->packets, record->octets);
+		return;
+	}
+	slot = ring_reserve(&w->records);
 	if (!slot && w->may_wait)
 		slot = metering_wait_for_room(w);
 	if (!slot) {
@@ -105,6 +110,7 @@ int metering_new(struct metering **wp, const struct metering_config *config, str
 	*w = (struct metering){.config = *config,
 			       .window_min_ns = UINT64_MAX,
 			       .may_wait = !config->live,
+			       .paused = config->paused,
 			       .shared = &config->shared->metering[config->number],
 			       .mailbox = config->shared->to_metering[config->number],
 			       .consumer = &config->shared->exporting->gate};
@@ -251,6 +257,8 @@ static uint64_t metering_meter(struct metering *w, struct capture *c, const stru
 			packet_of(w->packets, w->packet_size, i)->time_ns += shift_ns;
 	}
 	capture_release(c, &w->batch); /* after this nobody points into frames */
+	for (unsigned i = 0; w->paused && i < n; i++)
+		packet_of(w->packets, w->packet_size, i)->verdict = PACKET_PAUSED;
 	latest_ns = n ? packet_of(w->packets, w->packet_size, n - 1)->time_ns : 0;
 	n = account_sort(&w->stats.meter, &w->stats.flows, w->fragments, &w->own, w->packets, w->packet_size,
 			 n, c->mtu);
@@ -266,6 +274,7 @@ static int metering_read_feed(struct metering *w)
 	unsigned n;
 	int r = file_reader_next(w->config.feed, w->config.number, &packets, &n, &w->why);
 
+	w->starved = r == 0 && n == 0;
 	if (r || n == 0)
 		return r;
 	if (PITOT_TEST_HOOKS) {
@@ -290,7 +299,10 @@ static void metering_wait(struct metering *w)
 			fds[n++] = (struct pollfd){.fd = c->fd, .events = POLLIN};
 	}
 	fds[n++] = (struct pollfd){.fd = w->mailbox.receive_fd, .events = POLLIN};
+	if (!mailbox_fall_asleep(&w->mailbox))
+		return;
 	poll(fds, n, WAIT_MS);
+	mailbox_wake_up(&w->mailbox);
 }
 
 struct capture_stats metering_place_totals(const struct metering_place *p)
@@ -384,6 +396,25 @@ bool metering_uses_libpcap(const struct metering *w)
 	return false;
 }
 
+/*
+ * A pipe that has nothing now is waited for where no command can wake us: while somebody looks through the
+ * table, with a question for each few flows, we rather wait for these.
+ */
+static void metering_wait_for_commands(struct metering *w)
+{
+	struct pollfd p = {.fd = w->mailbox.receive_fd, .events = POLLIN};
+	uint64_t end_ns = clock_monotonic_ns() + WAIT_MS * NS_PER_MSEC;
+
+	while (w->walked && !w->stop && clock_monotonic_ns() < end_ns) {
+		w->walked = false;
+		if (mailbox_fall_asleep(&w->mailbox)) {
+			poll(&p, 1, 5);
+			mailbox_wake_up(&w->mailbox);
+		}
+		mailbox_run(&w->mailbox, w);
+	}
+}
+
 static void *metering_main(void *arg)
 {
 	struct metering *w = arg;
@@ -397,6 +428,8 @@ static void *metering_main(void *arg)
 	while (r == 0 && !w->stop) {
 		mailbox_run(&w->mailbox, w);
 		atomic_fetch_add_explicit(&w->shared->turns, 1, memory_order_relaxed);
+		if (w->starved && w->walked)
+			metering_wait_for_commands(w);
 		r = w->config.live ? metering_read_interfaces(w) : metering_read_feed(w);
 		metering_expire(w);
 		metering_publish(w);
@@ -404,6 +437,7 @@ static void *metering_main(void *arg)
 	if (r == 0)
 		r = metering_drain(w);
 	w->may_wait = true;
+	w->dropping = w->drop_at_stop;
 	flow_table_flush(w->table, FLOW_END_FORCED);
 	metering_publish_numbers(w, true);
 	selection_publish(&w->selection);

@@ -36,6 +36,7 @@ struct metering_config {
 	struct selection_config selection;
 	int cpu;		/* to bind the thread to; -1: none */
 	bool speaks;		/* to control, which writes the log */
+	bool paused;		/* stop-gather is in force */
 	bool follows;		/* on another one, whose published numbers it goes on with */
 	const _Atomic bool *go; /* its thread waits for this; NULL: for nothing */
 };

@@ -31,11 +31,11 @@ int metering_on_own_flows(struct metering *w, const struct own_flows *a, struct 
 	return 0;
 }
 
-int metering_on_stop(struct metering *w, const struct command_none *a, struct command_none *reply)
+int metering_on_stop(struct metering *w, const struct command_stop *a, struct command_none *reply)
 {
-	(void)a;
 	(void)reply;
 	w->stop = true;
+	w->drop_at_stop |= a->drop;
 	return 0;
 }
 

@@ -45,7 +45,12 @@ struct metering {
 	bool started;
 	bool stop;
 	struct shared_speaker speaker;
-	bool may_wait; /* for room in the ring: savefiles, and the flush at the end */
+	bool starved;	   /* files: there was nothing to read */
+	bool walked;	   /* somebody looks through the table, and goes on */
+	bool paused;	   /* stop-gather: what comes is counted and nothing else */
+	bool dropping;	   /* records that end are dropped, and counted as that */
+	bool drop_at_stop; /* those that are left at the end, too */
+	bool may_wait;	   /* for room in the ring: savefiles, and the flush at the end */
 	int result;
 	struct diag why;
 

@@ -211,6 +211,7 @@ int roles_restart_metering(struct control *r, struct diag *diag)
 
 	r->of_metering.restarts++;
 	r->metering_config.follows = true;
+	r->metering_config.paused = r->paused;
 	r->metering_config.table.active_ns = r->timeouts.active_ns;
 	r->metering_config.table.inactive_ns = r->timeouts.inactive_ns;
 	r->metering_config.table.tcp_end_ns = r->timeouts.tcp_end_ns;

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Completions of the command line, from the rows of options: generate.py bash|zsh|fish OPTIONS.DEF
+"""Completions of the command lines, from the rows of options: generate.py bash|zsh|fish OPTIONS.DEF
+and of pitotctl's commands: generate.py bash|zsh|fish VERBS.DEF
 
 What a value can be follows from its placeholder: words between bars are the choices, FILE and DIR are paths, and an
 interface is one of /sys/class/net.
@@ -67,7 +68,7 @@ def bash(options):
     cases = [f"    {pattern('interface')})\n        words=\"$(command ls /sys/class/net) any\" ;;",
              f"    {pattern('file')})\n        COMPREPLY=($(compgen -f -- \"$cur\")); compopt -o filenames 2>/dev/null; return ;;",
              f"    {pattern('directory')})\n        COMPREPLY=($(compgen -d -- \"$cur\")); compopt -o filenames 2>/dev/null; return ;;",
-             f"    {pattern('collector')})\n        words=\"{' '.join(COLLECTORS)}\"; compopt -o nospace 2>/dev/null ;;",
+             f"    {pattern('collector')})\n        words=\"{' '.join(COLLECTORS)} $(compgen -A hostname)\"; compopt -o nospace 2>/dev/null ;;",
              f"    {pattern('user')})\n        COMPREPLY=($(compgen -u -- \"$cur\")); return ;;"]
     cases += [f"    {'|'.join(names(o))})\n        words=\"{' '.join(o.choices)}\" ;;" for o in by_kind["choices"]]
     cases.append(f"    {pattern('any')})\n        return ;;")
@@ -138,9 +139,102 @@ def fish(options):
     return "\n".join(lines) + "\n"
 
 
+# ---- pitotctl: its commands, the time-outs' names, and whatever a filter has
+
+WORDS = {"timeouts": "active= inactive= tcp-end=", "log": "error warning info debug",
+         "flows": "--sort --top --follow --json host net port portrange proto vlan src dst and or not ip ip6 tcp udp icmp",
+         "--sort": "octets packets age rate"}
+WORDS["dump-flows"] = WORDS["flows"]
+WORDS["expire"] = " ".join(w for w in WORDS["flows"].split() if w[0] != "-")
+SOCKETS = "/run/pitot/*.ctl"
+
+
+def read_verbs(path):
+    text = re.sub(r"/\*.*?\*/", "", open(path, encoding="utf-8").read(), flags=re.S)
+    row = re.compile(r'VERB\("([^"]+)", "[^"]*", "[^"]*", \w+, \w+,\s*((?:\s*"(?:[^"\\]|\\.)*")+)\)', re.S)
+    verbs = [(name, "".join(re.findall(r'"((?:[^"\\]|\\.)*)"', texts))) for name, texts in row.findall(text)]
+    if len(verbs) != len(re.findall(r"^VERB\(", text, re.M)):
+        sys.exit(f"{path}: only {len(verbs)} of its rows can be read")
+    return verbs
+
+
+def bash_verbs(verbs):
+    cases = "\n".join(f'    {name}) words="{words}" ;;' for name, words in WORDS.items() if name[0] != "-")
+    return f"""# bash completion for pitotctl, made from verbs.def
+_pitotctl()
+{{
+    local cur=${{COMP_WORDS[COMP_CWORD]}} prev=${{COMP_WORDS[COMP_CWORD-1]}} verb= words i
+    case $prev in
+    -c|--control) COMPREPLY=($(compgen -G "$cur*" ; compgen -G "{SOCKETS}")); return ;;
+    --sort) COMPREPLY=($(compgen -W "{WORDS['--sort']}" -- "$cur")); return ;;
+    --top) return ;;
+    esac
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        case ${{COMP_WORDS[i]}} in
+        -c|--control) ((i++)) ;;
+        -*) ;;
+        *) verb=${{COMP_WORDS[i]}}; break ;;
+        esac
+    done
+    case $verb in
+    '') words="{' '.join(name for name, _ in verbs)} -c --control --json -h --help -V --version" ;;
+{cases}
+    *) words=--json ;;
+    esac
+    COMPREPLY=($(compgen -W "$words" -- "$cur"))
+    [[ ${{COMPREPLY-}} != *= ]] || compopt -o nospace 2>/dev/null
+}}
+complete -F _pitotctl pitotctl
+"""
+
+
+def zsh_verbs(verbs):
+    def quote(text):
+        return text.replace("'", "'\\''").replace(":", "\\:").replace("[", "\\[").replace("]", "\\]")
+    listed = "\n".join(f"        '{name}:{quote(text)}'" for name, text in verbs)
+    cases = "\n".join(f"    {name}) compadd -- {words} ;;" for name, words in WORDS.items() if name[0] != "-")
+    return f"""#compdef pitotctl
+# zsh completion for pitotctl, made from verbs.def
+_pitotctl() {{
+    local state line
+    local -a verbs
+    verbs=(
+{listed}
+    )
+    _arguments -C '(-c --control)'{{-c,--control}}'[the socket of the pitot]:socket:_files' \
+        '--json[print what it answers as it is]' '1:command:->verb' '*::argument:->argument'
+    case $state in
+    verb) _describe command verbs ;;
+    argument)
+        case $line[1] in
+{cases}
+        esac ;;
+    esac
+}}
+_pitotctl "$@"
+"""
+
+
+def fish_verbs(verbs):
+    lines = ["# fish completion for pitotctl, made from verbs.def", "complete -c pitotctl -f",
+             "complete -c pitotctl -s c -l control -r -F -d 'the socket of the pitot'",
+             "complete -c pitotctl -l json -d 'print what it answers as it is'"]
+    for name, text in verbs:
+        text = text.replace("\\", "\\\\").replace("'", "\\'")
+        lines.append(f"complete -c pitotctl -n __fish_use_subcommand -a '{name}' -d '{text}'")
+    for name, words in WORDS.items():
+        if name[0] != "-":
+            lines.append(f"complete -c pitotctl -n '__fish_seen_subcommand_from {name}' -a '{words}'")
+    return "\n".join(lines) + "\n"
+
+
 def main():
     if len(sys.argv) != 3 or sys.argv[1] not in ("bash", "zsh", "fish"):
         sys.exit(__doc__.splitlines()[0])
+    if sys.argv[2].endswith("verbs.def"):
+        make = {"bash": bash_verbs, "zsh": zsh_verbs, "fish": fish_verbs}[sys.argv[1]]
+        sys.stdout.write(make(read_verbs(sys.argv[2])))
+        return
     sys.stdout.write({"bash": bash, "zsh": zsh, "fish": fish}[sys.argv[1]](read(sys.argv[2])))
 
 

@@ -76,11 +76,39 @@ def fish(folder):
         e.check(words == expected, f"fish {line!r}: {words}, {got.stderr}")
 
 
+def pitotctl(folder):
+    """Its commands, what comes behind them, and that each shell can read it."""
+    verbs = e.ROOT / "probe/ctl/verbs.def"
+    names = re.findall(r'^VERB\("([^"]+)"', verbs.read_text(), re.M)
+    texts = {shell: subprocess.run([sys.executable, e.ROOT / "scripts/completions/generate.py", shell, verbs], check=True,
+                                   capture_output=True, text=True).stdout for shell in ("bash", "zsh", "fish")}
+    for shell, text in texts.items():
+        path = Path(folder) / f"pitotctl.{shell}"
+        path.write_text(text)
+        e.check(all(name in text for name in names), f"{shell} does not know all commands")
+        if e.have(shell):
+            got = subprocess.run([shell, "-n", path], capture_output=True, text=True, check=False)
+            e.check(got.returncode == 0 and not got.stderr, f"{shell}: {got.stderr}")
+
+    def complete(*words):
+        script = ('source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _pitotctl 2>/dev/null; '
+                  'printf "%s\n" "${COMPREPLY[@]}"')
+        got = subprocess.run(["bash", "-c", script, "bash", Path(folder) / "pitotctl.bash", "pitotctl", *words],
+                             capture_output=True, text=True, check=False)
+        return set(got.stdout.split())
+    e.check(complete("") >= set(names), "bash: commands")
+    for words, expected in ((("flo",), {"flows"}), (("-c", "/x", "time"), {"timeouts"}), (("log", "d"), {"debug"}),
+                            (("flows", "--sort", "p"), {"packets"}), (("flows", "por"), {"port", "portrange"}),
+                            (("timeouts", "tcp"), {"tcp-end="}), (("stop", ""), {"--json"})):
+        e.check(complete(*words) == expected, f"bash {words}: {complete(*words)}, not {expected}")
+
+
 def main():
     with e.workdir() as folder:
         bash(folder)
         zsh(folder)
         fish(folder)
+        pitotctl(folder)
     e.finish()
 
 

@@ -9,8 +9,11 @@ import json
 import os
 import signal
 import socket
+import struct
 import subprocess
+import sys
 import tempfile
+import threading
 import time
 
 from e2elib import DATA, PITOT, check, check_ledger, finish, skip, skip_part, statistics, wait
@@ -207,8 +210,158 @@ def starting():
         check(got.returncode == 1 and words in got.stderr, f"{args}: {got}")
 
 
+def lines(p, *args):
+    """Flows as JSON, and the sum behind them."""
+    got = [json.loads(line) for line in p.ctl("--json", *args).stdout.splitlines()]
+    return got[:-1], got[-1]
+
+
+def flows():
+    for workers in ("1", "3"):
+        p = Running("-w", workers, "-t", "active=3600,inactive=3600,tcp-end=off")
+        p.feed()
+        wait(lambda: json.loads(p.ctl("--json", "statistics").stdout)["packets"]["metered"] == 75, "no packets")
+        every, total = lines(p, "flows")
+        check(len(every) == 67 and total == {"looked": 67, "selected": 67, "listed": 67}, f"all flows: {total}")
+        check(sum(f["packets"] for f in every) == 75, "packets of all flows")
+        check(len({json.dumps(f) for f in every}) == 67, "one twice")
+        tcp, total = lines(p, "flows", "tcp and", "host 192.0.2.1", "and not port 443")
+        check(len(tcp) == 2 and total["looked"] == 67 and all(f["protocol"] == 6 for f in tcp), f"{tcp} {total}")
+        best, total = lines(p, "flows", "--top", "5", "udp", "--sort=packets")
+        check(total["selected"] == 61 and [f["protocol"] for f in best] == [17] * 5, f"{best}")
+        for key in ("octets", "packets", "rate", "age"):
+            got, total = lines(p, "flows", "--sort", key)
+            check(len(got) == 67 and [f[key] for f in got] == sorted((f[key] for f in got), reverse=True), f"by {key}")
+        big = sorted((f["octets"] for f in every), reverse=True)[:3]
+        check([f["octets"] for f in lines(p, "dump-flows", "--top", "3")[0]] == big, "the largest three")
+        text = p.ctl("flows", "icmp").stdout
+        check("198.51.100.2:8.0" in text and "1 selected" in text, f"for people: {text}")
+        for args, status, words in ((["flows", "host"], 1, "ends where"), (["flows", "--sort", "size"], 1, "octets, packets"),
+                                    (["flows", "--top", "0"], 2, "1 to 10000"), (["flows", "--tip", "0"], 2, "--sort KEY"),
+                                    (["expire"], 2, "expire-all"), (["expire", "tpc"], 1, "no word"),
+                                    (["stop-gather"], 1, "only interfaces")):
+            check(words in p.ctl(*args, status=status).stderr, f"{args}: {words}")
+        check(p.ctl("templates").stdout == "", "JSON has no templates")
+        p.ctl("start-gather", status=1)
+        check(p.ctl("expire", "udp").stdout == "ended=61\n", "expire")
+        check(len(lines(p, "flows")[0]) == 6, "after expire")
+        check(p.ctl("delete-all").stdout == "dropped=6\n" and lines(p, "flows")[0] == [], "delete-all")
+        p.ctl("exit")
+        p.end()
+        end = statistics(p.stats)
+        check_ledger("after expire and delete-all", end)
+        check(end["flows"]["deleted"] == 6 == end["flows"]["not_sent"] and end["flows"]["exported"] == 61, f"{end['flows']}")
+
+
+def ending():
+    """softflowctl's exit drops what there is, and says so; expire-all hands all of it on."""
+    for verb, dropped in (("exit", 67), ("expire-all", 0)):
+        p = Running("-t", "active=3600,inactive=3600,tcp-end=off")
+        p.feed()
+        wait(lambda: json.loads(p.ctl("--json", "statistics").stdout)["packets"]["metered"] == 75, "no packets")
+        p.ctl(verb)
+        if verb != "exit":
+            p.ctl("stop")
+        p.end()
+        end = statistics(p.stats)
+        check_ledger(verb, end)
+        check(end["flows"]["deleted"] == dropped == 67 - end["flows"]["exported"], f"{verb}: {end['flows']}")
+
+
+def templates():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sink:
+        sink.bind(("127.0.0.1", 0))
+        at = f"127.0.0.1:{sink.getsockname()[1]}"
+        p = Running("-n", f"ipfix://{at}", "-n", f"netflow9://{at}", "-n", f"netflow5://{at}")
+        got = json.loads(p.ctl("--json", "templates").stdout)
+        check({t["collector"] for t in got} == {f"ipfix://{at}", f"netflow9://{at}"}, f"{got}")
+        ids = [t["id"] for t in got if t["collector"].startswith("ipfix") and not t["options"]]
+        check(ids == [256, 257], f"{ids}")
+        v6 = next(t for t in got if t["id"] == 257)
+        check({"name": "sourceIPv6Address", "id": 27, "length": 16} in v6["fields"], f"{v6}")
+        check(any(t["options"] and t["scope_fields"] for t in got), "no options")
+        check("sourceIPv6Address" in p.ctl("templates").stdout, "for people")
+        p.process.kill()
+        p.process.wait()
+
+
+def many():
+    """A long answer: in parts, with its id, while one that asked for it never reads and others come and go."""
+    p = Running("-t", "active=3600,inactive=3600,tcp-end=off", "-q")
+    packets = 20000
+    data = b"".join(struct.pack("<IIII", 1700000000, 0, 42, 42) + bytes(12) + b"\x08\0" +
+                    struct.pack(">BBHHHBBH4s4s", 0x45, 0, 28, 0, 0, 64, 17, 0, b"\x0a" + struct.pack(">I", i)[1:],
+                                b"\xc0\0\2\1") + struct.pack(">HHHH", 1, 2, 8, 0) for i in range(packets))
+    feeder = threading.Thread(target=lambda: (p.process.stdin.write(data), p.process.stdin.flush()))
+    feeder.start()
+    deaf = [p.connect() for _ in range(3)]
+    wait(lambda: json.loads(p.ctl("--json", "statistics").stdout)["packets"]["metered"] == packets, "no packets")
+    feeder.join()
+    for s in deaf:
+        s.sendall(b'{"command": "flows"}\n')
+    with p.connect() as s:
+        s.sendall(b'{"command": "flows", "id": "x"}\n{"command": "version", "id": 2}\n')
+        s.settimeout(120)
+        stream, seen = s.makefile(), set()
+        for line in stream:
+            answer = json.loads(line)
+            check(answer["id"] == "x" and answer["ok"], f"{line[:80]}")
+            if not answer.get("more"):
+                break
+            seen.update(f["src"] for f in answer["result"])
+            check(p.ask({"command": "version"})["ok"], "others wait") if len(seen) < 100 else None
+        check(answer["result"] == {"looked": packets, "selected": packets, "listed": packets}, f"{answer}")
+        check(len(seen) == packets, f"{len(seen)} flows")
+        check(json.loads(stream.readline())["id"] == 2, "what was asked behind a long answer")
+    for s in deaf:
+        s.close()
+    p.process.stdin.close()
+    p.process.stdin = open(os.devnull, "wb")
+    p.end()
+    check_ledger("after long answers", statistics(p.stats))
+
+
+def gathering():
+    """stop-gather on an interface: packets are counted, and by name, until start-gather."""
+    if os.geteuid() != 0:
+        skip_part("interfaces: needs root")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        path, stats = os.path.join(folder, "socket"), os.path.join(folder, "stats")
+        process = subprocess.Popen(["unshare", "-n", "sh", "-c", f"ip link set lo up && exec {PITOT} -i lo -q "
+                                    f"-n json:/dev/null -c {path} --stats {stats}"], stderr=subprocess.DEVNULL)
+        wait(lambda: os.path.exists(path), "no control socket")
+
+        def ctl(*args):
+            got = subprocess.run([CTL, "-c", path, *args], capture_output=True, text=True, timeout=60, check=False)
+            check(got.returncode == 0, f"pitotctl {args}: {got.stderr}")
+            return got.stdout
+
+        def send():
+            subprocess.run(["nsenter", "-t", str(process.pid), "-n", sys.executable, "-c",
+                            "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); "
+                            "[s.sendto(b'x', ('127.0.0.1', 9)) for _ in range(50)]"], check=True)
+
+        def now():
+            return json.loads(ctl("--json", "statistics"))["packets"]
+        wait(lambda: now() is not None, "no answer")
+        ctl("stop-gather")
+        send()
+        wait(lambda: now()["ignored"]["paused"] >= 50, "not counted as paused")
+        check(now()["metered"] == 0, f"measured all the same: {now()}")
+        ctl("start-gather")
+        send()
+        wait(lambda: now()["metered"] >= 50, "not measured again")
+        check(json.loads(ctl("--json", "interfaces"))[0]["name"] == "lo", "interfaces")
+        ctl("stop")
+        check(process.wait(30) == 0, "status")
+        end = statistics(stats)
+        check_ledger("gather", end)
+
+
 if not os.path.exists(CTL):
     skip("this build has no pitotctl")
-for part in (commands, protocol, misbehaving, who, starting):
+for part in (commands, protocol, misbehaving, flows, ending, templates, many, gathering, who, starting):
     part()
 finish()

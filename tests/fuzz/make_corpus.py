@@ -124,6 +124,8 @@ LATER = ("kinds.pcapng", "link-unknown.pcapng")  # seeds keep their numbers
 URLS = ["collector.example", "collector.example:4739", "10.0.0.5", "[2001:db8::5]:4739", "ipfix://[2001:db8::5]:4739",
         "netflow5://127.0.0.1:2055", "netflow9://c", "ipfix+tcp://c:1", "ipfix+tls://c", "json:-", "text:/tmp/x",
         "ipfix+file:/tmp/x", "ipfix+udp://c", "netflow5+tcp://c", "ipfix://[fe80::1%eth0]:4739", "://", "[", "ipfix://:0"]
+FILTERS = ["tcp", "host 10.0.0.1 and not port 53", "src net 10.0.0.0/8 or (ip6 and dst portrange 1-1024)",
+           "!(udp||icmp) && vlan 7", "port 53 or domain", "src or dst host ::1", "((((", "proto 256", "net ::/129"]
 CONFIGS = ["read = a.pcap\ncollector = 127.0.0.1\ncollector = json:-\n",
            "# comment\n\ninterface = 3:eth0\ntimeout = active=60,inactive=15.5,tcp-end=off\nmax-flows = 65536\n",
            "flow-key = tos,vlan\nfields = octetDeltaCount,1,2\nfilter = not port 22\nbuffer = 64M\nquiet = yes\n",
@@ -231,6 +233,8 @@ def seeds():
         yield "pipeline", b"\x03\x05" + data
     for url in URLS:
         yield "collector", url.encode()
+    for text in FILTERS:
+        yield "flow_filter", text.encode()
     for text in CONFIGS:
         yield "config", text.encode()
     for data in spools():

@@ -26,7 +26,7 @@ RESERVED = [
       "probe/transport/udp_socket.c", "probe/transport/resolve.c", "probe/transport/session_socket.c", "probe/process/metrics.c"},
      "octets are put by wire.h; sockaddr fields of a socket call are the only other place"),
     (r"\bf?printf\s*\(|\bputs\s*\(|\bfputs\s*\(|\bputchar\s*\(",
-     {"probe/main.c", "probe/process/daemon.c", "probe/process/control.c", "probe/process/report_json.c",
+     {"probe/main.c", "probe/process/daemon.c", "probe/process/control.c", "probe/process/report_json.c", "probe/process/control_streams.c",
       "probe/process/report_openmetrics.c", "probe/process/report_text.c", "probe/ctl/pitotctl.c", "probe/ctl/show.c"},
      "only main and what it is made of speak"),
     (r"\blog_(error|warning|info|debug|write)\s*\(",

@@ -24,7 +24,7 @@ def compare(where, found, wanted):
 def main():
     text = (root() / "man/pitotctl.8").read_text(encoding="utf-8")
     verbs = rows("probe/ctl/verbs.def", "VERB")
-    requests = rows("probe/process/control_requests.def", "REQUEST")
+    requests = rows("probe/process/control_requests.def", "REQUEST(?:_MANY)?")
     compare("COMMANDS", re.findall(r"^\.It Cm (\S+)", section(text, "COMMANDS"), re.M), verbs)
     compare("PROTOCOL", re.findall(r"^\.It Cm (\S+)", section(text, "PROTOCOL"), re.M), requests)
     used = re.findall(r'VERB\("[^"]+", "([^"]+)"', (root() / "probe/ctl/verbs.def").read_text(encoding="utf-8"))

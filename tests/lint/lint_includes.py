@@ -18,7 +18,7 @@ STAGES = {
     "config": {"config.h", "collector.h", "options.def", "tunnel.h", "tunnels.def"},
     "capture": {"capture.h"} | PACKET | FRAME,
     "decode": {"decode.h", "tunnel.h", "tunnels.def"} | PACKET | FRAME,
-    "flow": {"flow_table.h", "fragment.h", "stats.h"} | PACKET,
+    "flow": {"flow_table.h", "flow_filter.h", "fragment.h", "stats.h"} | PACKET,
     "sample": {"sampler.h", "packet_sample.h", "stats.h"} | PACKET,
     "export": {"exporter.h", "flow_record.h", "flow_key.h", "blocks.h", "blocks.def", "packet_sample.h", "counters.h", "ie.h",
                "ie.def", "fields.def", "transport.h", "collector.h", "wire.h"},

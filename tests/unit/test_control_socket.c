@@ -12,18 +12,53 @@
 #include <unistd.h>
 
 #include "control_socket.h"
+#include "pitot/clock.h"
 #include "pitot/control_protocol.h"
 
 static char directory[64], path[80];
 static size_t answer_size;
 
-static char *echo(void *ctx, const char *line, size_t size)
+/* ---- an answer of lines_left lines, of 10000 octets each */
+
+static unsigned lines_left, streams_open, lines_made, lines_asked;
+
+static char *lines_next(struct control_stream *s, bool *ended)
+{
+	char *line;
+
+	(void)s;
+	if (++lines_asked % 2 == 0) /* nothing yet */
+		return NULL;
+	line = malloc(10001);
+	assert_non_null(line);
+	memset(line, 'z', 10000);
+	line[10000] = '\0';
+	lines_made++;
+	*ended = --lines_left == 0;
+	return line;
+}
+
+static void lines_free(struct control_stream *s)
+{
+	(void)s;
+	streams_open--;
+}
+
+static struct control_stream lines = {.next = lines_next, .free = lines_free};
+
+static char *echo(void *ctx, const char *line, size_t size, struct control_stream **stream)
 {
 	char *text = malloc(size + answer_size + 3);
 
 	(void)ctx;
 	if (!text)
 		return NULL;
+	if (lines_left && size == 4 && !memcmp(line, "many", 4)) {
+		free(text);
+		streams_open++;
+		*stream = &lines;
+		return NULL;
+	}
 	snprintf(text, size + answer_size + 3, "<%.*s>", (int)size, line);
 	if (answer_size) {
 		memset(text, 'x', answer_size);
@@ -163,6 +198,59 @@ static void test_never_reads(void **state)
 	control_socket_close(s);
 }
 
+/*
+ * A long answer takes no more memory than its reader has taken, whatever it is; what was asked behind it is
+ * answered behind it; others are served meanwhile.
+ */
+static void test_stream(void **state)
+{
+	struct control_socket *s = open_socket();
+	int a = client(), b = client();
+	unsigned made;
+	size_t n = 0;
+	char last[64] = "";
+	uint64_t now_ns = 1;
+
+	(void)state;
+	lines_left = 400;
+	lines_made = 0;
+	say(a, "many\nafter\n");
+	for (unsigned i = 0; i < 500; i++) /* it does not read */
+		control_socket_step(s, now_ns += NS_PER_SEC);
+	assert_int_equal(streams_open, 1);
+	assert_in_range(lines_made, 7, 150); /* what the kernel holds, and 64 KiB */
+	made = lines_made;
+	say(b, "x\n");
+	control_socket_step(s, now_ns += NS_PER_SEC);
+	assert_string_equal(heard(b), "<x>\n");
+	assert_int_equal(lines_made, made);
+	assert_int_equal(control_socket_wait_ms(s, now_ns, 77), 77); /* nothing to do */
+	for (unsigned i = 0; i < 10000 && !strstr(last, "<after>"); i++) {
+		const char *text = heard(a);
+		size_t size = strlen(text);
+
+		n += size;
+		if (size)
+			snprintf(last, sizeof(last), "%s", text + (size > 20 ? size - 20 : 0));
+		control_socket_step(s, now_ns += NS_PER_SEC);
+	}
+	assert_non_null(strstr(last, "zzz\n<after>\n"));
+	assert_int_equal(streams_open, 0);
+	assert_int_equal(n, lines_made * 10001 + strlen("<after>\n"));
+	/* one that goes away takes its answer along */
+	lines_left = 400;
+	say(a, "many\n");
+	control_socket_step(s, now_ns += NS_PER_SEC);
+	assert_int_equal(streams_open, 1);
+	close(a);
+	for (unsigned i = 0; i < 10; i++)
+		control_socket_step(s, now_ns += NS_PER_SEC);
+	assert_int_equal(streams_open, 0);
+	lines_left = 0;
+	close(b);
+	control_socket_close(s);
+}
+
 /* There is always room for one more: the one that was silent longest goes. */
 static void test_many(void **state)
 {
@@ -239,6 +327,7 @@ int main(void)
 		cmocka_unit_test(test_lines),	 cmocka_unit_test(test_turns),
 		cmocka_unit_test(test_too_long), cmocka_unit_test(test_never_reads),
 		cmocka_unit_test(test_many),	 cmocka_unit_test(test_paths),
+		cmocka_unit_test(test_stream),
 	};
 	int r;
 

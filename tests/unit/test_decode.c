@@ -111,7 +111,8 @@ static void test_all_verdicts_are_reached(void **state)
 	(void)state;
 	for (size_t i = 0; i < catalogue_size; i++)
 		seen[catalogue[i].verdict] = true;
-	seen[PACKET_OWN_EXPORT] = true;	  /* not decided by decode */
+	seen[PACKET_OWN_EXPORT] = true; /* not decided by decode */
+	seen[PACKET_PAUSED] = true;
 	seen[PACKET_UNKNOWN_LINK] = true; /* test_unknown_link_type */
 	for (unsigned i = 0; i < PACKET_VERDICTS; i++)
 		if (!seen[i])

@@ -1,6 +1,7 @@
 /*
  * flow_table: ageing to the nanosecond, TCP end, steps of the clock, reuse, eviction, conservation.
- * Covers flow/flow_table.c, flow/flow_update.c, flow/flow_expire.c, flow/flow_wheel.c.
+ * Covers flow/flow_table.c, flow/flow_update.c, flow/flow_expire.c, flow/flow_wheel.c,
+ * flow/flow_walk.c.
  */
 #include "cm.h"
 
@@ -762,6 +763,78 @@ static void test_tiny_tables(void **state)
 	}
 }
 
+/* ---- walks */
+
+struct walk {
+	unsigned char seen[4096];
+	unsigned visits;
+	bool even; /* those end */
+};
+
+static bool walk_visit(void *ctx, const struct flow_record *r)
+{
+	struct walk *w = ctx;
+	uint32_t key;
+
+	memcpy(&key, r->key.src, 4);
+	w->visits++;
+	w->seen[key]++;
+	return w->even && key % 2 == 0;
+}
+
+/* Every flow that lives all the time is seen once, a few at a time, while others come and go. */
+static void test_walk(void **state)
+{
+	struct fixture *f = open_table(4096, ACTIVE, INACTIVE, TCP_END);
+	struct walk w = {.visits = 0};
+	uint32_t cursor = 0;
+	unsigned calls = 0, before;
+	bool more = true;
+
+	(void)state;
+	assert_false(flow_table_walk(f->table, &cursor, 10, walk_visit, &w, FLOW_END_NONE));
+	for (uint32_t i = 0; i < 1000; i++)
+		put(f, i, T0, 0);
+	for (; more; calls++) {
+		before = w.visits;
+		more = flow_table_walk(f->table, &cursor, 10, walk_visit, &w, FLOW_END_NONE);
+		assert_in_range(w.visits - before, 0, 10);
+		put(f, 2000 + calls, T0, 0);
+	}
+	assert_in_range(calls, 100, 200);
+	for (uint32_t i = 0; i < 1000; i++)
+		assert_int_equal(w.seen[i], 1);
+	cursor = UINT32_MAX;
+	assert_false(flow_table_walk(f->table, &cursor, 10, walk_visit, &w, FLOW_END_NONE));
+	close_table(f);
+}
+
+/* Those that are told to end do, with the reason; their entries are used again, the others stay as they are.
+ */
+static void test_walk_ends(void **state)
+{
+	struct fixture *f = open_table(1000, ACTIVE, INACTIVE, TCP_END);
+	struct walk w = {.even = true};
+	uint32_t cursor = 0;
+
+	(void)state;
+	for (uint32_t i = 0; i < 1000; i++)
+		put(f, i, T0, 0);
+	while (flow_table_walk(f->table, &cursor, 7, walk_visit, &w, FLOW_END_FORCED))
+		check_ledger(f);
+	assert_int_equal(flow_table_stats(f->table)->in_table.records, 500);
+	assert_int_equal(f->out.n, 500);
+	assert_int_equal(flow_table_stats(f->table)->ended[FLOW_END_FORCED], 500);
+	for (uint32_t i = 0; i < 1000;
+	     i++) /* the odd ones go on, the even ones begin anew: nobody has to go */
+		put(f, i, T0 + 1, 0);
+	assert_int_equal(flow_table_stats(f->table)->created, 1500);
+	assert_int_equal(flow_table_stats(f->table)->ended[FLOW_END_RESOURCES], 0);
+	expire(f, T0 + 1000 * NS_PER_SEC);
+	assert_int_equal(flow_table_stats(f->table)->in_table.records, 0);
+	close_table(f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -792,6 +865,8 @@ int main(void)
 		cmocka_unit_test(test_every_key_octet),
 		cmocka_unit_test(test_against_model),
 		cmocka_unit_test(test_tiny_tables),
+		cmocka_unit_test(test_walk),
+		cmocka_unit_test(test_walk_ends),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,6 +6,7 @@
 #include "cm.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -63,7 +64,7 @@ int metering_on_adopt(struct metering *p, const struct command_adopt *a, struct 
 	return r;
 }
 
-int metering_on_stop(struct metering *p, const struct command_none *a, struct command_none *answer)
+int metering_on_stop(struct metering *p, const struct command_stop *a, struct command_none *answer)
 {
 	(void)a;
 	(void)answer;
@@ -100,6 +101,19 @@ UNUSED_ROW(network, struct command_none)
 UNUSED_ROW(interfaces, struct command_none)
 UNUSED_ROW(finish, struct command_none)
 
+#define UNUSED_ANSWER(process, name, argument, reply)                                                        \
+	int process##_on_##name(struct process *p, const argument *a, reply *answer)                         \
+	{                                                                                                    \
+		(void)p;                                                                                     \
+		(void)a;                                                                                     \
+		(void)answer;                                                                                \
+		return -ENOSYS;                                                                              \
+	}
+UNUSED_ANSWER(metering, flows, struct command_flows, struct command_flows_seen)
+UNUSED_ANSWER(metering, expire, struct command_flows, struct command_flows_ended)
+UNUSED_ANSWER(metering, gather, struct command_gather, struct command_none)
+UNUSED_ANSWER(exporting, template, struct command_template, struct export_template)
+
 static void open_shared(struct shared *s)
 {
 	const struct shared_config config = {
@@ -135,6 +149,43 @@ static int end_of(pid_t pid)
 
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	return status;
+}
+
+/*
+ * One that sleeps in poll() is woken by each command, and by nothing else afterwards: its sleeps are longer
+ * than an answer is waited for.
+ */
+static void test_wakes(void **state)
+{
+	struct metering_timeouts t = {.active_ns = 1};
+	struct command_none answer;
+	struct shared s;
+	pid_t pid;
+
+	(void)state;
+	open_shared(&s);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		struct metering m = {.mailbox = &s.to_metering[0], .shared = &s};
+		struct pollfd p = {.fd = m.mailbox->receive_fd, .events = POLLIN};
+
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		while (!m.stop) {
+			mailbox_run(m.mailbox, &m);
+			if (m.stop || !mailbox_fall_asleep(m.mailbox))
+				continue;
+			poll(&p, 1, 60000);
+			mailbox_wake_up(m.mailbox);
+		}
+		mailbox_wake_up(m.mailbox);
+		_exit(poll(&p, 1, 0) > 0 && (p.revents & POLLIN));
+	}
+	for (unsigned i = 0; i < 500; i++)
+		assert_int_equal(command_ask_timeouts(&s.to_metering[0], &t, &answer), 0);
+	assert_int_equal(command_tell_stop(&s.to_metering[0], &(struct command_stop){0}), 0);
+	assert_int_equal(end_of(pid), 0);
+	shared_free(&s);
 }
 
 static void test_places(void **state)
@@ -188,7 +239,7 @@ static void test_commands(void **state)
 	assert_int_equal(answer.nothing % 10, 5);
 	assert_int_equal(answer.nothing / 10 % 10, (3 * MAILBOX_SLOTS - 1) % 10);
 	assert_int_equal(command_ask_own_flows(&s.to_metering[0], &own, &answer), -EDOM);
-	assert_int_equal(command_tell_stop(&s.to_metering[0], &answer), 0);
+	assert_int_equal(command_tell_stop(&s.to_metering[0], &(struct command_stop){0}), 0);
 	assert_true(WIFEXITED(end_of(pid)));
 	shared_free(&s);
 }
@@ -218,7 +269,7 @@ static void test_descriptors(void **state)
 	assert_int_equal(command_send_adopt(&s.to_metering[0], &adopt, fds, 2), 0);
 	assert_int_equal(command_ask_adopt(&s.to_metering[0], &adopt, &answer), -ENOENT);
 	assert_int_equal(atomic_load(&s.metering[0].turns), 2000 + 'b');
-	assert_int_equal(command_tell_stop(&s.to_metering[0], &answer), 0);
+	assert_int_equal(command_tell_stop(&s.to_metering[0], &(struct command_stop){0}), 0);
 	assert_true(WIFEXITED(end_of(pid)));
 	close(left[0]);
 	close(fds[0]);
@@ -306,9 +357,10 @@ static void test_gate(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_places),		cmocka_unit_test(test_commands),
-		cmocka_unit_test(test_descriptors),	cmocka_unit_test(test_no_answer),
-		cmocka_unit_test(test_foreign_command), cmocka_unit_test(test_gate),
+		cmocka_unit_test(test_places),	  cmocka_unit_test(test_wakes),
+		cmocka_unit_test(test_commands),  cmocka_unit_test(test_descriptors),
+		cmocka_unit_test(test_no_answer), cmocka_unit_test(test_foreign_command),
+		cmocka_unit_test(test_gate),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
