@@ -51,10 +51,25 @@ static void path_give(const struct path_at *at, int fd)
 		(void)!fchown(fd, dir.st_uid, dir.st_gid);
 }
 
+/*
+ * Names right in /dev are devices', and a device may be missing for a moment: a file that took its name would
+ * stay, and whoever writes to /dev/null from then on would fill it.
+ */
+static bool path_is_for_devices(const struct path_at *at)
+{
+	struct stat dir, dev;
+
+	return fstat(at->dir, &dir) == 0 && stat("/dev", &dev) == 0 && dir.st_dev == dev.st_dev &&
+	       dir.st_ino == dev.st_ino;
+}
+
 static int path_make(const struct path_at *at, const char *name, int how)
 {
-	int fd = openat(at->dir, name, how | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, PATH_MODE);
+	int fd;
 
+	if (path_is_for_devices(at))
+		return -ENODEV;
+	fd = openat(at->dir, name, how | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, PATH_MODE);
 	if (fd < 0)
 		return -errno;
 	path_give(at, fd);
@@ -94,6 +109,8 @@ int path_finish_part(const struct path_at *at, struct diag *diag)
 	struct stat st;
 	int r = path_part_name(at, part);
 
+	if (r == 0 && path_is_for_devices(at))
+		r = -ENODEV;
 	if (r == 0 && fstatat(at->dir, part, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		r = -errno;
 	if (r < 0)
@@ -142,6 +159,8 @@ int path_may_rewrite(const struct path_at *at, struct diag *diag)
 	struct stat st;
 	int r = path_stat(at, &st);
 
+	if (r == -ENOENT && path_is_for_devices(at))
+		return path_error(at, -ENODEV, diag);
 	if (r == -ENOENT)
 		return faccessat(at->dir, ".", W_OK | X_OK, AT_EACCESS) < 0 ? path_error(at, -errno, diag)
 									    : 0;

@@ -211,9 +211,9 @@ def socket_kind(pid, link):
 
 
 def shared_with(pid):
-    """What of its memory it shares, by name."""
+    """What of its memory it shares: the kernel calls anonymous memory that is shared /dev/zero."""
     maps = Path(f"/proc/{pid}/maps").read_text()
-    return {"region": "memfd:pitot" in maps, "ring": "socket:[" in maps}
+    return {"region": "/dev/zero (deleted)" in maps, "ring": "socket:[" in maps}
 
 
 def part_descriptors():

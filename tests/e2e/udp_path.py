@@ -40,6 +40,11 @@ def ip(*words):
     subprocess.run([e.find("ip"), *words], check=True)
 
 
+def remove(device):
+    """Whether it is still there or went with the namespace of its peer, which the kernel takes down when it likes."""
+    subprocess.run([e.find("ip"), "link", "del", device], check=False, capture_output=True)
+
+
 def heard(path):
     return [line.split() for line in Path(path).read_text().splitlines() if line.count(" ") == 2]
 
@@ -73,7 +78,7 @@ def neighbour(path, *links):
         there.kill()
         there.wait()
         for ours, *_ in links:
-            subprocess.run([e.find("ip"), "link", "del", ours], check=False, capture_output=True)
+            remove(ours)
 
 
 @contextlib.contextmanager
@@ -175,7 +180,7 @@ def route_comes(d):
         e.wait(lambda: "tcp 10.9.3.1" in Path(f"{d}/heard").read_text(), "nothing came over TCP although there is a route")
         e.check(time.monotonic() - began < 20, "the route's event did not do it")
         p.stop()
-    ip("link", "del", "vx")
+    remove("vx")
 
 
 def device_comes(d):
@@ -189,7 +194,7 @@ def device_comes(d):
         ip("route", "add", "10.9.9.9/32", "via", "10.9.3.2")
         e.wait(lambda: heard(f"{d}/heard"), "nothing came although all is there")
         device_made_anew(d, p, link)
-    ip("link", "del", "vx")
+    remove("vx")
 
 
 def device_made_anew(d, p, link):

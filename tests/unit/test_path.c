@@ -341,6 +341,11 @@ static void test_special(void **state)
 	assert_true(fd >= 0);
 	close(fd);
 	path_forget(&at);
+	/* a device that is not there is no file to make: one day it is there again */
+	assert_refused(REWRITE, "/dev/pitot-no-such-device", -ENODEV);
+	assert_refused(OWN, "/dev/pitot-no-such-device", -ENODEV);
+	assert_refused(MAKE_PART, "/dev/pitot-no-such-device", -ENODEV);
+	assert_refused(FINISH_PART, "/dev/pitot-no-such-device", -ENODEV);
 	assert_int_equal(mkfifo(at_root("fifo"), 0600), 0);
 	assert_refused(REWRITE, at_root("fifo"), -ENXIO); /* nobody reads, and nobody waits */
 	/* one that came while a file of this name was written is not replaced */
