@@ -59,8 +59,8 @@ struct control {
 	struct watch watch;
 	uint64_t next_report_ns; /* --stats-every */
 	uint64_t next_metrics_ns;
-	bool finishing;		 /* nothing is metered any more */
-	bool lost; /* a thread that did not end in time: what is left of the process goes with it */
+	bool finishing; /* nothing is metered any more */
+	bool lost;	/* a thread that did not end in time: what is left of the process goes with it */
 	struct control_socket *socket; /* NULL: none */
 	struct metrics metrics;
 	struct poller poller;

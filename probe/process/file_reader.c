@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "account.h"
+#include "intake.h"
 #include "pitot/clock.h"
 #include "pitot/flow_table.h"
 #include "pitot/gate.h"
@@ -80,7 +80,7 @@ struct file_reader {
 	int link_type;
 	struct metering_stats stats;
 	struct capture_stats filtered; /* of the files that have ended */
-	struct frame_batch batch;
+	struct intake intake;
 };
 
 /* ---- opening */
@@ -175,6 +175,8 @@ int file_reader_new(struct file_reader **fp, const struct file_reader_config *co
 						&config->region->exporting->ended});
 	record_layout_complete(&f->config.decode.layout);
 	f->packet_size = f->config.decode.layout.packet_size;
+	f->intake = (struct intake){
+		.packet_size = f->packet_size, .stats = &f->stats, .selection = &f->selection};
 	f->piece_packets = config->n_readers > 1 ? PIECE_PACKETS : BATCH_MAX;
 	f->n_slots = config->n_readers > 1 ? SLOTS_A_READER * config->n_readers : 1;
 	pthread_mutex_init(&f->lock, NULL);
@@ -186,7 +188,7 @@ int file_reader_new(struct file_reader **fp, const struct file_reader_config *co
 		file_reader_free(f);
 		return r;
 	}
-	f->config.fragments = config->fragments;
+	f->config.fragments = f->intake.fragments = config->fragments;
 	*fp = f;
 	return 0;
 }
@@ -234,9 +236,10 @@ bool file_reader_is_dealt(const struct file_reader *f)
 /* One batch; *n of its packets are metered.  0, FILE_READER_E_END or negative errno. */
 static int file_reader_read_batch(struct file_reader *f, struct packet *packets, unsigned *n)
 {
-	unsigned current = atomic_load_explicit(&f->current, memory_order_relaxed), frames;
+	unsigned current = atomic_load_explicit(&f->current, memory_order_relaxed);
+	uint64_t last_ns;
 	struct capture *c = f->captures[current];
-	int r = capture_recv(c, &f->batch, WAIT_MS, &f->why);
+	int r = capture_recv(c, &f->intake.batch, WAIT_MS, &f->why);
 
 	*n = 0;
 	if (r == CAPTURE_E_END && current + 1 < f->n_captures) {
@@ -250,19 +253,12 @@ static int file_reader_read_batch(struct file_reader *f, struct packet *packets,
 	}
 	if (r)
 		return r > 0 ? FILE_READER_E_END : r;
-	if (c->link_type != f->link_type && f->batch.n)
+	if (c->link_type != f->link_type && f->intake.batch.n)
 		r = file_reader_turn_to(f, c->link_type, true, &f->why);
 	if (r)
 		return r;
-	selection_draw(&f->selection, &f->batch, c->link_type, &f->stats.samples);
+	*n = intake_take(&f->intake, c, f->decoder, packets, &last_ns);
 	selection_publish(&f->selection);
-	selection_frames(&f->selection, &f->batch, &f->stats.meter);
-	frames = f->batch.n;
-	decode_batch(f->decoder, &f->batch, packets);
-	capture_release(c, &f->batch); /* after this nobody points into frames */
-	*n = account_sort(&f->stats.meter, &f->stats.flows, f->config.fragments, NULL, packets,
-			  f->packet_size, frames, 0);
-	*n = selection_packets(&f->selection, packets, f->packet_size, *n, &f->stats.meter);
 	return 0;
 }
 

@@ -1,5 +1,5 @@
 /*
- * metering: see metering.h.  metering_main() is the loop: packets in, records out.
+ * metering: see metering.h.  metering_loop() is THE loop: packets in, records out.
  */
 #include "metering_internal.h"
 
@@ -13,18 +13,11 @@
 #include "pitot/clock.h"
 #include "pitot/fragment.h"
 #include "pitot/log.h"
+#include "metering_files.h"
+#include "metering_live.h"
 
-enum {
-	WAIT_MS = 50,
-	FOLLOWING_IDS = 1 << 20,
-	AGREEING_PACKETS =
-		64, /* how many packets must have reached a time before the clock of a savefile does */
-	POLL_MAX = 64,
-};
+enum { FOLLOWING_IDS = 1 << 20, COMMANDS_MS = 50 };
 
-/* A ring of the kernel's hands out a block late: so much later than packet time runs the clock on a silent
- * link. */
-static const uint64_t silence_lag_ns = 100 * NS_PER_MSEC;
 static const uint64_t expire_every_ns = NS_PER_MSEC;
 
 /* ---- records out */
@@ -61,7 +54,7 @@ static void metering_on_record(void *ctx, const struct flow_record *record)
 		return;
 	}
 	slot = ring_reserve(&w->records);
-	if (!slot && w->may_wait)
+	if (!slot && w->source->may_wait)
 		slot = metering_wait_for_room(w);
 	if (!slot) {
 		totals_count(&w->stats.lost, record->packets, record->octets);
@@ -83,33 +76,42 @@ static void metering_publish(struct metering *w)
 
 /* ---- set-up */
 
-int metering_set_capture(struct metering *w, unsigned place, struct capture *c, struct diag *diag)
+static int metering_open_source(struct metering *w, struct diag *diag)
 {
-	struct metering_place *p = &w->places[place];
-	int r = decoder_new(&p->decoder, c->link_type, &w->config.decode, diag);
+	const struct metering_config *config = &w->config;
+	struct metering_live_config live = {.shared = config->shared,
+					    .number = config->number,
+					    .plans = config->plans,
+					    .n_places = config->n_places,
+					    .decode = &config->decode,
+					    .packet_size = w->packet_size,
+					    .own = &w->own,
+					    .selection = &w->selection,
+					    .stats = &w->stats,
+					    .paused = &w->paused,
+					    .mailbox = &w->mailbox};
+	int r = 0;
 
-	if (r < 0) {
-		struct diag why = *diag;
-
-		diag_set(diag, r, "%s: %.400s", c->name, why.text);
-		capture_close(c);
-		return r;
-	}
-	p->capture = c;
-	atomic_store(&p->shared->taken, true);
-	return 0;
+	if (!config->live)
+		return metering_files_new(&w->source, config->feed, config->number, w->packet_size, diag);
+	if (config->track_fragments)
+		r = fragment_table_new(&live.fragments, config->max_fragments, config->fragment_timeout_ns,
+				       &config->table.seed, diag);
+	if (r == 0)
+		r = metering_live_new(&w->source, &live, diag);
+	if (r < 0)
+		fragment_table_free(live.fragments);
+	return r;
 }
 
 int metering_new(struct metering **wp, const struct metering_config *config, struct diag *diag)
 {
 	struct metering *w = aligned_alloc(64, (sizeof(*w) + 63) & ~(size_t)63);
-	int r = 0;
+	int r;
 
 	if (!w)
 		return diag_set(diag, -ENOMEM, "metering process: out of memory");
 	*w = (struct metering){.config = *config,
-			       .window_min_ns = UINT64_MAX,
-			       .may_wait = !config->live,
 			       .paused = config->paused,
 			       .shared = &config->shared->metering[config->number],
 			       .mailbox = config->shared->to_metering[config->number],
@@ -129,17 +131,9 @@ int metering_new(struct metering **wp, const struct metering_config *config, str
 	record_layout_complete(&w->config.table.layout);
 	w->config.decode.layout = w->config.table.layout; /* what is decoded is what is metered */
 	w->packet_size = w->config.table.layout.packet_size;
-	w->packets = aligned_alloc(64, BATCH_MAX * w->packet_size);
-	w->places = calloc(config->n_places + 1, sizeof(*w->places));
-	if (!w->packets || !w->places)
-		r = diag_set(diag, -ENOMEM, "metering process: out of memory");
-	for (; r == 0 && w->n_places < config->n_places; w->n_places++)
-		w->places[w->n_places].shared = shared_place_of(config->shared, config->number, w->n_places);
+	r = metering_open_source(w, diag);
 	if (r == 0)
 		r = flow_table_new(&w->table, &w->config.table, diag);
-	if (r == 0 && config->track_fragments)
-		r = fragment_table_new(&w->fragments, config->max_fragments, config->fragment_timeout_ns,
-				       &config->table.seed, diag);
 	if (r < 0) {
 		metering_free(w);
 		return r;
@@ -152,248 +146,56 @@ void metering_free(struct metering *w)
 {
 	if (!w)
 		return;
-	for (unsigned i = 0; i < w->n_places; i++) {
-		capture_close(w->places[i].capture);
-		decoder_free(w->places[i].decoder);
-	}
-	free(w->packets);
-	free(w->places);
+	if (w->source)
+		w->source->ops->free(w->source);
 	flow_table_free(w->table);
-	fragment_table_free(w->fragments);
 	free(w);
+}
+
+int metering_set_capture(struct metering *w, unsigned place, struct capture *c, struct diag *diag)
+{
+	return metering_live_set_capture(w->source, place, c, diag);
 }
 
 const struct capture *metering_capture(const struct metering *w, unsigned place)
 {
-	return w->places[place].capture;
+	return metering_live_capture(w->source, place);
 }
 
-/* ---- the metering clock */
-
-/*
- * Savefiles: the clock is the earliest time among the last AGREEING_PACKETS packets, so a packet dated far in
- * the future moves nothing.  It may step back with the packets; only elapsed_ns never does.
- */
-static void metering_clock_offline(struct metering *w, const struct packet *packets, unsigned n)
+bool metering_uses_libpcap(const struct metering *w)
 {
-	for (unsigned i = 0; i < n; i++) {
-		uint64_t time_ns = packet_of_const(packets, w->packet_size, i)->time_ns;
-
-		if (time_ns < w->window_min_ns)
-			w->window_min_ns = time_ns;
-	}
-	w->window_packets += n;
-	if (w->window_packets < AGREEING_PACKETS)
-		return;
-	if (w->window_min_ns > w->now_ns)
-		w->elapsed_ns += w->now_ns ? w->window_min_ns - w->now_ns : 0;
-	w->now_ns = w->window_min_ns;
-	w->window_packets = 0;
-	w->window_min_ns = UINT64_MAX;
-}
-
-/* Live: the time of the latest packet while packets come, the host's clock when the links are silent. */
-static void metering_clock_live(struct metering *w, uint64_t latest_ns)
-{
-	struct clock_time host = clock_now();
-
-	w->elapsed_ns = host.monotonic_ns;
-	w->now_ns = host.realtime_ns - silence_lag_ns;
-	if (latest_ns && latest_ns < host.realtime_ns)
-		w->now_ns = latest_ns;
-}
-
-/*
- * An ordinary file will end: records of silent keys are held back while there is room for them, so that
- * packets that a file has out of order still find their record.
- */
-static bool metering_holds_back(const struct metering *w)
-{
-	return w->config.feed && file_reader_is_file(w->config.feed) &&
-	       flow_table_stats(w->table)->in_table.records < flow_table_capacity(w->table) / 2;
-}
-
-static void metering_expire(struct metering *w)
-{
-	const struct ring_place *ring = &w->records.at;
-	uint64_t room;
-
-	if (w->elapsed_ns - w->expired_ns < expire_every_ns || metering_holds_back(w))
-		return;
-	w->expired_ns = w->elapsed_ns;
-	/* a record that the exporting process has no room for is better kept in the table than lost */
-	room = w->may_wait ? UINT64_MAX : ring_capacity(ring) - ring_used(ring);
-	flow_table_expire(w->table, w->elapsed_ns, w->now_ns, room);
+	return w->config.live && metering_live_uses_libpcap(w->source);
 }
 
 /* ---- the loop */
 
 static void metering_update(struct metering *w, struct packet *packets, unsigned n)
 {
+	if (PITOT_TEST_HOOKS && n) {
+		sandbox_test_call();
+		sandbox_test_hang("metering");
+	}
 	account_count(&w->stats.meter, packets, w->packet_size, n);
-	if (w->config.feed && file_reader_is_dealt(w->config.feed))
+	if (w->source->hashed)
 		flow_table_prefetch_hashed(w->table, packets, n);
 	else
 		flow_table_prefetch(w->table, packets, n); /* touch every bucket first ... */
 	flow_table_update(w->table, packets, n);	   /* ... then use them */
 }
 
-/* A batch from an interface; the time of its last packet. */
-static uint64_t metering_meter(struct metering *w, struct capture *c, const struct decoder *d)
+static void metering_expire(struct metering *w)
 {
-	unsigned n = w->batch.n;
-	uint64_t latest_ns;
+	const struct ring_place *ring = &w->records.at;
+	const struct source *s = w->source;
+	uint64_t room;
 
-	selection_draw(&w->selection, &w->batch, c->link_type, &w->stats.samples);
-	selection_frames(&w->selection, &w->batch, &w->stats.meter);
-	n = w->batch.n;
-	decode_batch(d, &w->batch, w->packets);
-	if (PITOT_TEST_HOOKS) {
-		uint64_t shift_ns = clock_planned_shift_ns();
-
-		sandbox_test_call();
-		sandbox_test_hang("metering");
-		for (unsigned i = 0; i < n; i++)
-			packet_of(w->packets, w->packet_size, i)->time_ns += shift_ns;
-	}
-	capture_release(c, &w->batch); /* after this nobody points into frames */
-	for (unsigned i = 0; w->paused && i < n; i++)
-		packet_of(w->packets, w->packet_size, i)->verdict = PACKET_PAUSED;
-	latest_ns = n ? packet_of(w->packets, w->packet_size, n - 1)->time_ns : 0;
-	n = account_sort(&w->stats.meter, &w->stats.flows, w->fragments, &w->own, w->packets, w->packet_size,
-			 n, c->mtu);
-	n = selection_packets(&w->selection, w->packets, w->packet_size, n, &w->stats.meter);
-	metering_update(w, w->packets, n);
-	return latest_ns;
-}
-
-/* A batch from the savefiles.  0 to go on, positive when there is no more, negative errno. */
-static int metering_read_feed(struct metering *w)
-{
-	struct packet *packets;
-	unsigned n;
-	int r = file_reader_next(w->config.feed, w->config.number, &packets, &n, &w->why);
-
-	w->starved = r == 0 && n == 0;
-	if (r || n == 0)
-		return r;
-	if (PITOT_TEST_HOOKS) {
-		sandbox_test_call();
-		sandbox_test_hang("metering");
-	}
-	metering_clock_offline(w, packets, n);
-	metering_update(w, packets, n);
-	return 0;
-}
-
-/* Sleeps until an interface has frames, or a command has come with descriptors. */
-static void metering_wait(struct metering *w)
-{
-	struct pollfd fds[POLL_MAX + 1];
-	nfds_t n = 0;
-
-	for (unsigned i = 0; i < w->n_places && n < POLL_MAX; i++) {
-		const struct capture *c = w->places[i].capture;
-
-		if (c && c->fd >= 0)
-			fds[n++] = (struct pollfd){.fd = c->fd, .events = POLLIN};
-	}
-	fds[n++] = (struct pollfd){.fd = w->mailbox.receive_fd, .events = POLLIN};
-	if (!mailbox_fall_asleep(&w->mailbox))
+	if (s->elapsed_ns - w->expired_ns < expire_every_ns)
 		return;
-	poll(fds, n, WAIT_MS);
-	mailbox_wake_up(&w->mailbox);
-}
-
-struct capture_stats metering_place_totals(const struct metering_place *p)
-{
-	struct capture_stats sum = p->before, c = {0};
-
-	if (p->capture && capture_get_stats(p->capture, &c) == 0) {
-		sum.kernel_dropped += c.kernel_dropped;
-		sum.filtered += c.filtered;
-		sum.filtered_octets += c.filtered_octets;
-		sum.filtered_unknown |= c.filtered_unknown;
-	}
-	return sum;
-}
-
-/* The interface is gone, and nothing of it is left to be metered. */
-static void metering_let_go(struct metering_place *p)
-{
-	p->before = metering_place_totals(p);
-	capture_close(p->capture);
-	decoder_free(p->decoder);
-	p->capture = NULL;
-	p->decoder = NULL;
-	atomic_store(&p->shared->taken, false);
-}
-
-/* One batch from every interface. */
-static int metering_read_interfaces(struct metering *w)
-{
-	uint64_t latest_ns = 0;
-	unsigned frames = 0;
-
-	for (unsigned i = 0; i < w->n_places; i++) {
-		struct metering_place *p = &w->places[i];
-		uint64_t t;
-		int r;
-
-		if (!p->capture)
-			continue;
-		r = capture_recv(p->capture, &w->batch, 0, &w->why);
-		if (r < 0)
-			return r;
-		if (r == CAPTURE_E_GONE)
-			metering_let_go(p);
-		if (r > 0 || w->batch.n == 0)
-			continue;
-		frames += w->batch.n;
-		t = metering_meter(w, p->capture, p->decoder);
-		if (latest_ns == 0 || t < latest_ns)
-			latest_ns = t;
-	}
-	if (frames == 0) {
-		metering_publish(w);
-		metering_wait(w);
-	}
-	metering_clock_live(w, frames ? latest_ns : 0);
-	return 0;
-}
-
-/*
- * Nothing new comes in; what the kernel holds for us is metered, and nothing of it is lost for want of room.
- * Savefiles have no entrance to shut and are simply left.
- */
-static int metering_drain(struct metering *w)
-{
-	int r = 0;
-
-	w->may_wait = true;
-	if (!w->config.live)
-		return 0;
-	for (unsigned i = 0; i < w->n_places; i++)
-		if (w->places[i].capture)
-			capture_stop(w->places[i].capture);
-	for (unsigned i = 0; i < w->n_places && r >= 0; i++) {
-		const struct metering_place *p = &w->places[i];
-
-		while (p->capture && (r = capture_recv(p->capture, &w->batch, WAIT_MS, &w->why)) == 0) {
-			atomic_fetch_add_explicit(&w->shared->turns, 1, memory_order_relaxed);
-			metering_meter(w, p->capture, p->decoder);
-			metering_publish(w);
-		}
-	}
-	return r < 0 ? r : 0;
-}
-
-bool metering_uses_libpcap(const struct metering *w)
-{
-	for (unsigned i = 0; i < w->n_places; i++)
-		if (w->places[i].capture && w->places[i].capture->ops == &capture_pcap_ops)
-			return true;
-	return false;
+	room = s->ops->room(s, w->table, ring_capacity(ring) - ring_used(ring));
+	if (room == 0)
+		return;
+	w->expired_ns = s->elapsed_ns;
+	flow_table_expire(w->table, s->elapsed_ns, s->now_ns, room);
 }
 
 /*
@@ -403,7 +205,7 @@ bool metering_uses_libpcap(const struct metering *w)
 static void metering_wait_for_commands(struct metering *w)
 {
 	struct pollfd p = {.fd = w->mailbox.receive_fd, .events = POLLIN};
-	uint64_t end_ns = clock_monotonic_ns() + WAIT_MS * NS_PER_MSEC;
+	uint64_t end_ns = clock_monotonic_ns() + COMMANDS_MS * NS_PER_MSEC;
 
 	while (w->walked && !w->stop && clock_monotonic_ns() < end_ns) {
 		w->walked = false;
@@ -415,35 +217,45 @@ static void metering_wait_for_commands(struct metering *w)
 	}
 }
 
+/* Until the source has nothing more, which COMMAND_STOP makes it say; 0, or why not. */
+static int metering_loop(struct metering *w)
+{
+	for (;;) {
+		struct packet *packets;
+		unsigned n;
+		int r;
+
+		mailbox_run(&w->mailbox, w); /* commands, between two batches */
+		atomic_fetch_add_explicit(&w->shared->turns, 1, memory_order_relaxed);
+		if (w->starved && w->walked)
+			metering_wait_for_commands(w);
+		r = w->source->ops->next(w->source, &packets, &n, &w->why); /* decoded, accounted for */
+		if (r)
+			return r < 0 ? r : 0;
+		w->starved = n == 0 && !w->config.live;
+		metering_update(w, packets, n);
+		metering_expire(w);
+		metering_publish(w); /* numbers, then records */
+	}
+}
+
 static void *metering_main(void *arg)
 {
 	struct metering *w = arg;
-	int r = 0;
 
 	while (w->config.go && !atomic_load(w->config.go))
 		poll(NULL, 0, 1);
 	if (w->config.speaks)
 		shared_speak(&w->speaker, &w->shared->lines);
 	atomic_store(&w->shared->thread, (int32_t)gettid());
-	while (r == 0 && !w->stop) {
-		mailbox_run(&w->mailbox, w);
-		atomic_fetch_add_explicit(&w->shared->turns, 1, memory_order_relaxed);
-		if (w->starved && w->walked)
-			metering_wait_for_commands(w);
-		r = w->config.live ? metering_read_interfaces(w) : metering_read_feed(w);
-		metering_expire(w);
-		metering_publish(w);
-	}
-	if (r == 0)
-		r = metering_drain(w);
-	w->may_wait = true;
+	w->result = metering_loop(w);
+	w->source->may_wait = true;
 	w->dropping = w->drop_at_stop;
 	flow_table_flush(w->table, FLOW_END_FORCED);
 	metering_publish_numbers(w, true);
 	selection_publish(&w->selection);
 	ring_publish(&w->records);
 	gate_wake(w->consumer);
-	w->result = r < 0 ? r : 0;
 	w->shared->why = w->why;
 	atomic_store(&w->shared->result, w->result);
 	atomic_store(&w->shared->done, true);

@@ -8,8 +8,8 @@
 #include <unistd.h>
 
 #include "ledger.h"
+#include "metering_live.h"
 #include "pitot/clock.h"
-#include "pitot/log.h"
 
 static const uint64_t totals_every_ns = 20 * NS_PER_MSEC;
 
@@ -36,26 +36,8 @@ int metering_on_stop(struct metering *w, const struct command_stop *a, struct co
 	(void)reply;
 	w->stop = true;
 	w->drop_at_stop |= a->drop;
+	w->source->ops->stop(w->source);
 	return 0;
-}
-
-/* Control asks only when the place was left; what it believes is checked all the same. */
-static int metering_adopt(struct metering *w, unsigned place, struct capture_descriptor *socket)
-{
-	struct capture *c;
-	int r;
-
-	if (w->places[place].capture) {
-		capture_descriptor_close(socket);
-		return -EBUSY;
-	}
-	r = capture_open_socket(&c, w->config.plans[place], socket, &w->why);
-	if (r == 0)
-		r = metering_set_capture(w, place, c, &w->why);
-	if (r < 0 && !w->places[place].refused)
-		log_error("%s", w->why.text);
-	w->places[place].refused = r < 0;
-	return r;
 }
 
 int metering_on_adopt(struct metering *w, const struct command_adopt *a, struct command_none *reply)
@@ -71,32 +53,14 @@ int metering_on_adopt(struct metering *w, const struct command_adopt *a, struct 
 	socket.fd = fds[0];
 	for (unsigned i = 1; i < n; i++)
 		close(fds[i]);
-	if (a->place >= w->n_places) {
+	if (!w->config.live) {
 		capture_descriptor_close(&socket);
 		return -EINVAL;
 	}
-	r = metering_adopt(w, a->place, &socket);
-	/* last: until then it is given, and after it taken or left */
-	atomic_fetch_add(&w->places[a->place].shared->answered, 1);
-	return r;
+	return metering_live_adopt(w->source, a->place, &socket, &w->why);
 }
 
 /* ---- numbers */
-
-static void metering_capture_totals(struct metering *w)
-{
-	struct meter_stats *s = &w->stats.meter;
-
-	s->kernel_dropped = s->filtered_packets = s->filtered_octets = s->uncounted_filters = 0;
-	for (unsigned i = 0; i < w->n_places; i++) {
-		struct capture_stats c = metering_place_totals(&w->places[i]);
-
-		s->kernel_dropped += c.kernel_dropped;
-		s->filtered_packets += c.filtered;
-		s->filtered_octets += c.filtered_octets;
-		s->uncounted_filters += c.filtered_unknown;
-	}
-}
 
 /*
  * In the middle of a batch, where a record waits for room, some of its packets have not come to the table
@@ -118,9 +82,9 @@ void metering_publish_numbers(struct metering *w, bool now)
 	const struct flow_stats *f = &w->stats.flows;
 	struct metering_stats out;
 
-	if (w->n_places && (now || w->elapsed_ns - w->totals_ns >= totals_every_ns)) {
-		w->totals_ns = w->elapsed_ns;
-		metering_capture_totals(w);
+	if (w->source->ops->get_totals && (now || w->source->elapsed_ns - w->totals_ns >= totals_every_ns)) {
+		w->totals_ns = w->source->elapsed_ns;
+		w->source->ops->get_totals(w->source, &w->stats.meter);
 	}
 	out = w->stats;
 	out.flows = *flow_table_stats(w->table);

@@ -50,7 +50,7 @@ int metering_on_flows(struct metering *w, const struct command_flows *a, struct 
 	struct metering_look look = {.w = w, .filter = &a->filter, .seen = reply};
 	unsigned left = COMMAND_LOOKS, step = COMMAND_FLOWS_MAX;
 
-	reply->now_ns = w->now_ns;
+	reply->now_ns = w->source->now_ns;
 	reply->cursor = a->cursor;
 	reply->looked = reply->n = 0;
 	do {

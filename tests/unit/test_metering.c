@@ -1,7 +1,8 @@
 /*
  * The metering process and the exporting process together, without a main: savefiles in, records out, and the
  * ledger that is reported over both.
- * Covers process/metering.c, process/metering_commands.c, process/exporting.c, process/ledger.c,
+ * Covers process/metering.c, process/metering_commands.c,
+ * process/metering_files.c, process/metering_live.c, process/intake.c, process/exporting.c, process/ledger.c,
  * process/file_reader.c, process/account.c, base/gate.c.
  */
 #include "cm.h"

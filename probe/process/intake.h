@@ -1,0 +1,28 @@
+/*
+ * intake: a batch that a capture lends becomes packets that are metered: selected, decoded, released, and
+ * what is not metered accounted for.
+ */
+#ifndef INTAKE_H
+#define INTAKE_H
+
+#include "account.h"
+#include "pitot/capture.h"
+#include "pitot/decode.h"
+#include "selection.h"
+
+struct intake {
+	size_t packet_size;
+	struct fragment_table *fragments; /* NULL: they are not tracked */
+	const struct own_flows *own;	  /* NULL: nothing is left out */
+	bool host_clock;		  /* packet times are of the host's clock */
+	const bool *paused;		  /* NULL: never */
+	struct selection *selection;
+	struct metering_stats *stats; /* of flows the fragments only */
+	struct frame_batch batch;     /* as capture_recv() filled it */
+};
+
+/* How many of the batch's packets are metered; *last_ns is the time of its last frame, 0 if there is none. */
+unsigned intake_take(struct intake *in, struct capture *c, const struct decoder *d, struct packet *packets,
+		     uint64_t *last_ns);
+
+#endif

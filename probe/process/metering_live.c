@@ -1,0 +1,304 @@
+/* metering_live: see metering_live.h. */
+#include "metering_live.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+
+#include "intake.h"
+#include "pitot/clock.h"
+#include "pitot/log.h"
+
+enum { WAIT_MS = 50, POLL_MAX = 64 };
+
+/* A ring of the kernel's hands out a block late: so much later than packet time runs the clock on a silent
+ * link. */
+static const uint64_t silence_lag_ns = 100 * NS_PER_MSEC;
+
+/* A place for an interface. */
+struct live_place {
+	struct capture *capture;     /* NULL: the interface is waited for */
+	struct decoder *decoder;     /* link types may differ */
+	struct capture_stats before; /* of captures that had this place earlier */
+	bool refused;		     /* a socket for it could not be used, which was said */
+	bool ended;		     /* after the stop: it has nothing left */
+	uint64_t latest_ns;	     /* time of its last packet, as long as packets come */
+	struct shared_place *shared;
+};
+
+struct metering_live {
+	struct source source; /* first */
+	struct metering_live_config config;
+	struct live_place *places;
+	unsigned turn; /* the place that is next */
+	bool stopped;
+	struct intake intake;
+	struct packet *packets; /* BATCH_MAX */
+};
+
+/* ---- places */
+
+static struct capture_stats live_place_totals(const struct live_place *p)
+{
+	struct capture_stats sum = p->before, c = {0};
+
+	if (p->capture && capture_get_stats(p->capture, &c) == 0) {
+		sum.kernel_dropped += c.kernel_dropped;
+		sum.filtered += c.filtered;
+		sum.filtered_octets += c.filtered_octets;
+		sum.filtered_unknown |= c.filtered_unknown;
+	}
+	return sum;
+}
+
+/* The interface is gone, and nothing of it is left to be metered. */
+static void live_let_go(struct live_place *p)
+{
+	p->before = live_place_totals(p);
+	capture_close(p->capture);
+	decoder_free(p->decoder);
+	p->capture = NULL;
+	p->decoder = NULL;
+	atomic_store(&p->shared->taken, false);
+}
+
+int metering_live_set_capture(struct source *s, unsigned place, struct capture *c, struct diag *diag)
+{
+	struct metering_live *l = (struct metering_live *)s;
+	struct live_place *p = &l->places[place];
+	int r = decoder_new(&p->decoder, c->link_type, l->config.decode, diag);
+
+	if (r < 0) {
+		struct diag why = *diag;
+
+		diag_set(diag, r, "%s: %.400s", c->name, why.text);
+		capture_close(c);
+		return r;
+	}
+	p->capture = c;
+	atomic_store(&p->shared->taken, true);
+	return 0;
+}
+
+const struct capture *metering_live_capture(const struct source *s, unsigned place)
+{
+	return ((const struct metering_live *)s)->places[place].capture;
+}
+
+/* Control asks only when the place was left; what it believes is checked all the same. */
+static int live_fill(struct source *s, unsigned place, struct capture_descriptor *socket, struct diag *why)
+{
+	struct metering_live *l = (struct metering_live *)s;
+	struct live_place *p = &l->places[place];
+	struct capture *c;
+	int r;
+
+	if (p->capture || l->stopped) {
+		capture_descriptor_close(socket);
+		return -EBUSY;
+	}
+	r = capture_open_socket(&c, l->config.plans[place], socket, why);
+	if (r == 0)
+		r = metering_live_set_capture(s, place, c, why);
+	if (r < 0 && !p->refused)
+		log_error("%s", why->text);
+	p->refused = r < 0;
+	return r;
+}
+
+int metering_live_adopt(struct source *s, unsigned place, struct capture_descriptor *socket, struct diag *why)
+{
+	struct metering_live *l = (struct metering_live *)s;
+	int r;
+
+	if (place >= l->config.n_places) {
+		capture_descriptor_close(socket);
+		return -EINVAL;
+	}
+	r = live_fill(s, place, socket, why);
+	/* last: until then it is given, and after it taken or left */
+	atomic_fetch_add(&l->places[place].shared->answered, 1);
+	return r;
+}
+
+bool metering_live_uses_libpcap(const struct source *s)
+{
+	const struct metering_live *l = (const struct metering_live *)s;
+
+	for (unsigned i = 0; i < l->config.n_places; i++)
+		if (l->places[i].capture && l->places[i].capture->ops == &capture_pcap_ops)
+			return true;
+	return false;
+}
+
+/* ---- the source */
+
+/*
+ * The time of the latest packet while packets come, of the interface that is behind; the host's clock when
+ * the links are silent.
+ */
+static void live_set_clock(struct metering_live *l)
+{
+	struct clock_time host = clock_now();
+	uint64_t latest_ns = 0;
+
+	for (unsigned i = 0; i < l->config.n_places; i++) {
+		uint64_t t = l->places[i].latest_ns;
+
+		if (t && (latest_ns == 0 || t < latest_ns))
+			latest_ns = t;
+	}
+	l->source.elapsed_ns = host.monotonic_ns;
+	l->source.now_ns = host.realtime_ns - silence_lag_ns;
+	if (latest_ns && latest_ns < host.realtime_ns)
+		l->source.now_ns = latest_ns;
+}
+
+/* Sleeps until an interface has frames, or a command has come. */
+static void live_wait(const struct metering_live *l)
+{
+	struct pollfd fds[POLL_MAX + 1];
+	nfds_t n = 0;
+
+	for (unsigned i = 0; i < l->config.n_places && n < POLL_MAX; i++) {
+		const struct capture *c = l->places[i].capture;
+
+		if (c && c->fd >= 0)
+			fds[n++] = (struct pollfd){.fd = c->fd, .events = POLLIN};
+	}
+	fds[n++] = (struct pollfd){.fd = l->config.mailbox->receive_fd, .events = POLLIN};
+	if (!mailbox_fall_asleep(l->config.mailbox))
+		return;
+	poll(fds, n, WAIT_MS);
+	mailbox_wake_up(l->config.mailbox);
+}
+
+/* A batch of one place, if it has any; after the stop it is waited for. */
+static int live_read(struct metering_live *l, struct live_place *p, unsigned *n, struct diag *why)
+{
+	int r = capture_recv(p->capture, &l->intake.batch, l->stopped ? WAIT_MS : 0, why);
+
+	p->latest_ns = 0;
+	if (r < 0)
+		return r;
+	if (r == CAPTURE_E_GONE)
+		live_let_go(p);
+	if (r > 0)
+		p->ended = l->stopped;
+	else if (l->intake.batch.n)
+		*n = intake_take(&l->intake, p->capture, p->decoder, l->packets, &p->latest_ns);
+	return 0;
+}
+
+/* One batch of the next place that has any; each has its turn. */
+static int live_next(struct source *s, struct packet **packets, unsigned *n, struct diag *why)
+{
+	struct metering_live *l = (struct metering_live *)s;
+	unsigned left = 0;
+	int r = 0;
+
+	*packets = l->packets;
+	*n = 0;
+	for (unsigned k = 0; r == 0 && k < l->config.n_places; k++) {
+		struct live_place *p = &l->places[l->turn];
+
+		l->turn = (l->turn + 1) % l->config.n_places;
+		if (!p->capture || p->ended)
+			continue;
+		left++;
+		r = live_read(l, p, n, why);
+		if (r == 0 && p->latest_ns) { /* what came may all be ignored */
+			live_set_clock(l);
+			return 0;
+		}
+	}
+	if (r < 0)
+		return r;
+	if (l->stopped)
+		return left ? 0 : SOURCE_E_END;
+	live_wait(l);
+	live_set_clock(l);
+	return 0;
+}
+
+/* A record that the exporting process has no room for is better kept in the table than lost. */
+static uint64_t live_room(const struct source *s, const struct flow_table *t, uint64_t slots)
+{
+	(void)t;
+	return s->may_wait ? UINT64_MAX : slots;
+}
+
+/* What the kernel holds for us is metered, and nothing of it is lost for want of room. */
+static void live_stop(struct source *s)
+{
+	struct metering_live *l = (struct metering_live *)s;
+
+	if (l->stopped)
+		return;
+	s->may_wait = l->stopped = true;
+	for (unsigned i = 0; i < l->config.n_places; i++)
+		if (l->places[i].capture)
+			capture_stop(l->places[i].capture);
+}
+
+static void live_get_totals(const struct source *s, struct meter_stats *m)
+{
+	const struct metering_live *l = (const struct metering_live *)s;
+
+	m->kernel_dropped = m->filtered_packets = m->filtered_octets = m->uncounted_filters = 0;
+	for (unsigned i = 0; i < l->config.n_places; i++) {
+		struct capture_stats c = live_place_totals(&l->places[i]);
+
+		m->kernel_dropped += c.kernel_dropped;
+		m->filtered_packets += c.filtered;
+		m->filtered_octets += c.filtered_octets;
+		m->uncounted_filters += c.filtered_unknown;
+	}
+}
+
+static void live_free(struct source *s)
+{
+	struct metering_live *l = (struct metering_live *)s;
+
+	for (unsigned i = 0; l->places && i < l->config.n_places; i++) {
+		capture_close(l->places[i].capture);
+		decoder_free(l->places[i].decoder);
+	}
+	fragment_table_free(l->intake.fragments);
+	free(l->places);
+	free(l->packets);
+	free(l);
+}
+
+static const struct source_ops live_ops = {.next = live_next,
+					   .room = live_room,
+					   .stop = live_stop,
+					   .get_totals = live_get_totals,
+					   .free = live_free};
+
+int metering_live_new(struct source **sp, const struct metering_live_config *config, struct diag *diag)
+{
+	struct metering_live *l = calloc(1, sizeof(*l));
+
+	if (!l)
+		return diag_set(diag, -ENOMEM, "metering process: out of memory");
+	*l = (struct metering_live){.source = {.ops = &live_ops},
+				    .config = *config,
+				    .intake = {.packet_size = config->packet_size,
+					       .own = config->own,
+					       .paused = config->paused,
+					       .selection = config->selection,
+					       .host_clock = true,
+					       .stats = config->stats}};
+	l->packets = aligned_alloc(64, BATCH_MAX * config->packet_size);
+	l->places = calloc(config->n_places, sizeof(*l->places));
+	if (!l->packets || !l->places) {
+		live_free(&l->source);
+		return diag_set(diag, -ENOMEM, "metering process: out of memory");
+	}
+	for (unsigned i = 0; i < config->n_places; i++)
+		l->places[i].shared = shared_place_of(config->shared, config->number, i);
+	l->intake.fragments = config->fragments;
+	*sp = &l->source;
+	return 0;
+}

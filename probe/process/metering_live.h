@@ -1,0 +1,42 @@
+/*
+ * metering_live: a source that captures interfaces, all at once.
+ *
+ * Interfaces come and go: a place has a capture or none.  The capture of an interface that is gone
+ * (CAPTURE_E_GONE) leaves its place, with everything metered that it had; another one comes by COMMAND_ADOPT.
+ */
+#ifndef METERING_LIVE_H
+#define METERING_LIVE_H
+
+#include "account.h"
+#include "pitot/capture.h"
+#include "pitot/decode.h"
+#include "selection.h"
+#include "shared.h"
+#include "source.h"
+
+struct metering_live_config {
+	const struct shared *shared;
+	unsigned number; /* of the thread */
+	const struct capture_plan *const *plans;
+	unsigned n_places;
+	const struct decode_config *decode;
+	size_t packet_size;
+	struct fragment_table *fragments; /* NULL: they are not tracked; the source's from now on */
+	const struct own_flows *own;
+	struct selection *selection;
+	struct metering_stats *stats;
+	const bool *paused;	 /* stop-gather: what comes is counted and nothing else */
+	struct mailbox *mailbox; /* which wakes who sleeps */
+};
+
+int metering_live_new(struct source **sp, const struct metering_live_config *config, struct diag *diag);
+
+/* The capture is the source's from here on, whatever happens. */
+int metering_live_set_capture(struct source *s, unsigned place, struct capture *c, struct diag *diag);
+const struct capture *metering_live_capture(const struct source *s, unsigned place);
+/* A capture of that socket, which is gone whatever comes out. */
+int metering_live_adopt(struct source *s, unsigned place, struct capture_descriptor *socket,
+			struct diag *why);
+bool metering_live_uses_libpcap(const struct source *s);
+
+#endif
