@@ -49,10 +49,20 @@ static bool is_alone(const struct collector *c)
 	return c->exporter->all == UINT64_C(1) << c->index;
 }
 
+void collector_wait(struct collector *c, const struct transport_load *load, size_t octets)
+{
+	c->waiting.messages++;
+	c->waiting.octets += octets;
+	c->waiting.records += load->flows.records;
+}
+
 static void on_outcome(void *context, const struct transport_load *load, size_t size, bool sent)
 {
 	struct collector *c = context;
 
+	c->waiting.messages--;
+	c->waiting.octets -= size;
+	c->waiting.records -= load->flows.records;
 	if (!sent) {
 		if (c->transport->limits.spooled && !c->format->counts_messages)
 			c->sequence +=

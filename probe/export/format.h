@@ -74,6 +74,9 @@ struct collector {
 	const struct format_ops *format;
 	struct transport *transport;
 	struct collector_stats stats;
+	struct {
+		uint64_t messages, octets, records;
+	} waiting; /* given to the transport, which has not told yet what became of it */
 	struct message message;
 	struct export_clock clock;
 	struct template_context context;
@@ -159,6 +162,8 @@ void collector_watch_errors(struct collector *c, const struct clock_time *now);
 void collector_add_loss(struct collector *c, const struct totals *lost);
 /* Records of a message are lost, or one does not fit the format. */
 void collector_lose(struct collector *c, const struct transport_load *load);
+/* The transport gets a message; it will tell what became of it. */
+void collector_wait(struct collector *c, const struct transport_load *load, size_t octets);
 void collector_unfit(struct collector *c, const struct flow_record *r);
 /* The number of the record that is being exported. */
 static inline uint64_t exporter_number(const struct exporter *e)

@@ -97,9 +97,10 @@ void message_finish(struct collector *c)
 		return; /* nothing, or nothing but a header: never sent */
 	if (c->format->header)
 		c->format->header(c);
-	if (m->lent)
+	if (m->lent) {
+		collector_wait(c, &m->load, wire_size(&m->wire));
 		c->transport->ops->commit(c->transport, wire_size(&m->wire), &m->load);
-	else
+	} else
 		collector_lose(c, &m->load);
 }
 

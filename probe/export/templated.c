@@ -258,6 +258,11 @@ static void put_statistics(struct collector *c)
 	facts.messages = c->stats.messages + c->transport->stats.resent_messages;
 	facts.octets = c->stats.octets + c->transport->stats.resent_octets;
 	facts.records = c->stats.records + c->transport->stats.resent_records;
+	if (c->transport->limits.reliable && !is_spooled(c)) { /* a file, where it will stand before */
+		facts.messages += c->waiting.messages;
+		facts.octets += c->waiting.octets;
+		facts.records += c->waiting.records;
+	}
 	facts.observed_packets = e->facts.observed_packets;
 	facts.selected_packets = e->facts.selected_packets;
 	facts.ignored_packets = e->facts.ignored_packets;

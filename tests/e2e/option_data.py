@@ -7,12 +7,15 @@ Live in a network namespace of its own.  Prints `ok NAME` or `FAIL NAME why`; ex
 """
 
 import collections
+import contextlib
 import json
 import os
 import signal
 import socket
 import struct
+import subprocess
 import sys
+import tempfile
 import time
 
 import live
@@ -196,6 +199,24 @@ def kernel_drops(program):
         check_told(collector, stats)
 
 
+def to_a_file(program):
+    """In a file, too, each says what stands before it, although a thread of its own writes that."""
+    data = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../data/web.pcap")
+    with tempfile.TemporaryDirectory(prefix="pitot-e2e-") as folder:
+        subprocess.run([program, "-q", "-r", data, "-n", f"ipfix+file:{folder}/out"], check=True, timeout=60)
+        collector, at = Collector(), 0
+        with open(f"{folder}/out", "rb") as f, contextlib.closing(collector.socket):
+            octets = f.read()
+        while at < len(octets):
+            length = struct.unpack_from("!H", octets, at + 2)[0]
+            collector.message(octets[at:at + length])
+            at += length
+    check(len(collector.options[METERING]) >= 2, "not at the start and at the end")
+    for told, before in collector.options[METERING]:
+        check((told[41], told[40], told[42]) == before,
+              f"messages, octets, records told {told[41], told[40], told[42]}, before it {before}")
+
+
 def main(scenarios):
     only = sys.argv[sys.argv.index("--only") + 1] if "--only" in sys.argv else ""
     program = os.path.abspath(sys.argv[1])
@@ -222,4 +243,4 @@ def main(scenarios):
 
 
 if __name__ == "__main__":
-    sys.exit(main((counted, kernel_drops)))
+    sys.exit(main((counted, kernel_drops, to_a_file)))
