@@ -425,6 +425,14 @@ void interfaces_begin_again(struct interfaces *r)
 	r->next_ns = 0;
 }
 
+bool interfaces_are_refused(const struct interfaces *r)
+{
+	for (unsigned n = 0; n < r->n; n++)
+		if (r->each[n].refused && !r->each[n].measured)
+			return true;
+	return false;
+}
+
 /* ---- link events */
 
 static void interfaces_say_name(const struct interfaces_interface *i, const struct netif *now)

@@ -67,6 +67,8 @@ int interfaces_fd(const struct interfaces *r); /* readable when links change; -1
 void interfaces_step(struct interfaces *r, uint64_t now_ns);
 /* The metering process is another one, which has no capture: all are opened again. */
 void interfaces_begin_again(struct interfaces *r);
+/* Is there one that cannot be opened again, which was said? */
+bool interfaces_are_refused(const struct interfaces *r);
 /* Did links, addresses or routes change since the last call, as of the last step? */
 bool interfaces_network_changed(struct interfaces *r);
 /* The same of links alone: a router may have many changes of routes a second, which rename nothing. */

@@ -85,6 +85,9 @@ static void revive_metering(struct control *r, uint64_t now_ns)
 
 	if (r->metering.pid) {
 		revive_look(r, &r->metering, revive_hangs(r, &r->metering, 0, r->n_workers));
+		/* a new process without a capture that cannot be had again measures nothing */
+		if (v->restarts && !r->stop_by_ns && interfaces_are_refused(&r->interfaces))
+			revive_give_up(r);
 		if (r->metering.pid || control_all_done(r))
 			return;
 		losses_settle_metering(&r->shared);

@@ -204,6 +204,24 @@ def part_file():
         e.check(os.path.exists(f"{d}/out.json.part"), f"{os.listdir(d)}")
 
 
+def part_any():
+    """What only libpcap captures cannot be opened again: then that is the end."""
+    with e.workdir() as d, live.links((A, B)):
+        udp = UdpCollector()
+        with open(f"{d}/err", "w+b") as err:
+            p = subprocess.Popen([e.PITOT, "-i", "any", "-q", "-n", f"ipfix://127.0.0.1:{udp.port}"], stderr=err)
+            e.wait(lambda: e.at_work(p.pid) or p.poll() is not None, "not started", PATIENCE_S)
+            os.kill(e.roles(p.pid)["pitot-metering"], signal.SIGSEGV)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                p.wait(PATIENCE_S)
+            err.seek(0)
+            said = err.read().decode()
+        e.check(p.poll() == 1 and "any cannot be opened again" in said, f"{p.poll()} {said}")
+        p.kill()
+        p.wait()
+        udp.stop()
+
+
 def part_busy():
     """A parser that goes round and round is dead, too."""
     if b"PITOT_TEST_HANG" not in open(e.PITOT, "rb").read():
@@ -245,7 +263,7 @@ def main():
     why = live.enter_namespace()
     if why:
         e.skip(f"no network namespace: {why}")
-    for part in (part_savefile, part_file, part_busy, part_collectors):
+    for part in (part_savefile, part_file, part_any, part_busy, part_collectors):
         print(part.__name__)
         sys.stdout.flush()
         part()
