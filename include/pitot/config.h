@@ -109,6 +109,7 @@ struct config {
 	uint64_t stats_ns;	  /* period of the statistics options */
 	uint64_t flush_ns;	  /* a partly filled message leaves after this long */
 	char *fields;
+	bool local_time;
 	int collector_group; /* enum collector_group of exporter.h */
 	uint64_t reconnect_ns;
 	uint64_t dtls_renew_ns; /* 0: never */
@@ -127,7 +128,7 @@ struct config {
 	char *control_group;
 	char *metrics; /* [ADDR:]PORT */
 	char *metrics_path;
-	int log;       /* enum config_log */
+	int log; /* enum config_log */
 	bool quiet;
 	bool daemon;
 	bool debug;

@@ -4,8 +4,9 @@
  * It is forked before the sandbox is entered, runs one thread, has no socket but the one to its parent, and
  * does what it was told at its start and nothing else: open capture number i again (an interface was deleted
  * and made anew), and with file number i what the file is there for: statistics are written again, an output
- * file gets its name when it is complete, a pid file is removed.  Requests hold a number, never a name; paths
- * are walked once, at its start (path.h).  It ends when its parent does.
+ * file gets its name when it is complete, or another one is begun, a pid file is removed.  Requests hold a
+ * number and at most an instant, never a name; paths are walked once, at its start (path.h).  It ends when
+ * its parent does.
  *
  * opener_rewrite() and the like take a NULL opener and then do it themselves, as far as the user may.  All
  * may be called from any thread but those that parse packets; they wait for the answer, 5 s at most.  One
@@ -20,6 +21,7 @@
 #include <stdint.h>
 
 #include "pitot/diag.h"
+#include "pitot/path.h"
 
 enum { OPENER_FDS = 4, OPENER_FACTS = 128 };
 
@@ -33,6 +35,8 @@ enum opener_right {
 	OPENER_REWRITES = 1 << 0, /* opened, emptied, made */
 	OPENER_FINISHES = 1 << 1, /* renamed from FILE.part */
 	OPENER_REMOVES = 1 << 2,
+	OPENER_CONTINUES = 1 << 3, /* opened to be written on, made, put aside */
+	OPENER_ROTATES = 1 << 4,   /* the path is a pattern: made as FILE.part, renamed from there */
 };
 
 struct opener_file {
@@ -76,9 +80,14 @@ const char *opener_missing(const struct opener *o); /* layers of the sandbox tha
 int opener_capture(struct opener *o, unsigned index, int group, struct opener_answer *answer,
 		   struct diag *diag);
 
-/* See path.h for what they do: path_rewrite(), path_finish_part(), path_remove(). */
+/* See path.h for what they do: path_rewrite(), path_finish_part(), path_remove() and so on. */
 int opener_rewrite(struct opener *o, const char *path, bool *part, struct diag *diag); /* a descriptor */
 int opener_finish(struct opener *o, const char *path, struct diag *diag);
 int opener_remove(struct opener *o, const char *path, struct diag *diag);
+int opener_continue(struct opener *o, const char *path, struct diag *diag); /* a descriptor */
+int opener_set_aside(struct opener *o, const char *path, char name[PATH_NAME_SIZE], struct diag *diag);
+/* path: a pattern.  A descriptor; time->number is the file's then. */
+int opener_begin(struct opener *o, const char *path, struct path_time *time, struct diag *diag);
+int opener_complete(struct opener *o, const char *path, const struct path_time *time, struct diag *diag);
 
 #endif

@@ -21,6 +21,8 @@
 #define PITOT_PATH_H
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <sys/stat.h>
 
 #include "pitot/diag.h"
@@ -72,6 +74,34 @@ int path_read(const char *path, unsigned user, int how, struct diag *diag);
 /* The same for who looks at the owner by himself, as at that of a key. */
 int path_open_to_read(const char *path, unsigned user, int how, struct diag *diag);
 int path_remove(const struct path_at *at, struct diag *diag);
+/* To be continued at its end, or made; read, too, to see what it ends with.  A descriptor. */
+int path_continue(const struct path_at *at, struct diag *diag);
+/* The file gets a name that says when it was written last, and nobody's place.  name: that name. */
+int path_set_aside(const struct path_at *at, char name[PATH_NAME_SIZE], struct diag *diag);
+
+/*
+ * Names with a time in them: path_name.c.  %Y %m %d %H %M %S of an instant, and %% for a % itself, in the
+ * last name of a path only.
+ */
+struct path_time {
+	uint64_t seconds; /* since 1970 */
+	uint32_t number;  /* of those that would have the same name; 0 the first, which has none */
+	uint32_t local;	  /* 0: UTC.  tzset() was called */
+};
+
+bool path_has_time(const char *path);
+int path_check_time(const char *path, struct diag *diag);
+/* The same place, with the name at that time.  dir is the pattern's: nothing to forget. */
+int path_at_time(struct path_at *at, const struct path_at *pattern, const struct path_time *time);
+/* words stand before the last point of a name, or at its end.  -ENAMETOOLONG */
+int path_insert(char *out, size_t size, const char *path, const char *words);
+/*
+ * A new file that is NAME.part for the first number from 0 on of which there is neither that nor a NAME: what
+ * another run has left or completed stays.  A descriptor.
+ */
+int path_begin_part(const struct path_at *pattern, struct path_time *time, struct diag *diag);
+/* It gets its name, if nothing else has it. */
+int path_complete_part(const struct path_at *pattern, const struct path_time *time, struct diag *diag);
 
 /* A directory, made with mode 0700 if it is not there: *made says so.  A descriptor. */
 int path_directory(const struct path_at *at, bool *made, struct diag *diag);

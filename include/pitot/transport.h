@@ -28,7 +28,8 @@ struct transport_config {
 	uint32_t mtu;		 /* --mtu; 0: IP_MTU of the route, at most 1500; 512 if unknown */
 	struct opener *opener;	 /* renames what the user may not; NULL: nobody */
 	unsigned user;		 /* whom the process becomes: its files may be used (path.h) */
-	bool offline;		 /* may wait for room (a savefile is read): never drop for want of it */
+	const char *heading; /* what a file of lines begins with, "" for nothing; NULL: it is of messages */
+	bool offline;	     /* may wait for room (a savefile is read): never drop for want of it */
 	/* (D)TLS */
 	const char *tls_ca, *tls_cert, *tls_key, *tls_name;
 	uint64_t reconnect_ns;	/* least time between connection attempts; 0: the default, 60 s */
@@ -118,7 +119,13 @@ struct transport_ops {
 	 * when it is done.  NULL: close() is all.
 	 */
 	void (*finish)(struct transport *t);
-	/* Resolves the collector's name again (SIGHUP).  May be NULL. */
+	/*
+	 * A new session in another file, which now_ns (realtime) is for: nothing that was committed before
+	 * goes there. See rotates.  May be NULL.
+	 */
+	void (*rotate)(struct transport *t, uint64_t now_ns);
+	/* SIGHUP: resolves the collector's name again, looks whether a file still has its name.  May be NULL.
+	 */
 	void (*refresh)(struct transport *t);
 	/* Links, addresses or routes of this host have changed: looks soon what that means.  May be NULL. */
 	void (*network_changed)(struct transport *t);
@@ -169,6 +176,11 @@ struct transport {
 	/* a file: the input was not read to its end, so that it is not what its name promises; before close
 	 */
 	bool incomplete;
+	/* before a record of rotate_ns (realtime) or later whoever encodes ends what it has and calls rotate
+	 */
+	bool rotates;
+	uint64_t rotate_ns;
+	bool continues;	   /* the session goes on in a file that has its heading */
 	uint64_t progress; /* octets that the collector's side took for the first time */
 	int fd;		   /* to poll for writing or errors; -1 none */
 	/* own address, when connected: the exporting process leaves it out of capture; family 0: unknown */

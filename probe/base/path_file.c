@@ -285,6 +285,88 @@ int path_open_to_read(const char *path, unsigned user, int how, struct diag *dia
 	return path_read_checked(path, user, how, false, diag);
 }
 
+int path_continue(const struct path_at *at, struct diag *diag)
+{
+	return path_open(at, O_RDWR | O_APPEND | O_NONBLOCK, diag);
+}
+
+enum { NUMBERS_MOST = 10000 };
+
+/* A regular file of ours, and nothing has the new name.  -EEXIST: something has. */
+static int path_move(const struct path_at *at, const char *from, const char *to, struct diag *diag)
+{
+	struct stat st;
+	int r = fstatat(at->dir, from, &st, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+
+	if (r < 0)
+		return path_error(at, r, diag);
+	r = path_check(at, "", &st, diag);
+	if (r < 0)
+		return r;
+	if (renameat2(at->dir, from, at->dir, to, RENAME_NOREPLACE) == 0)
+		return 0;
+	if (errno != EINVAL) /* there are file systems that cannot do that */
+		return path_error(at, -errno, diag);
+	if (fstatat(at->dir, to, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		return path_error(at, -EEXIST, diag);
+	return renameat(at->dir, from, at->dir, to) < 0 ? path_error(at, -errno, diag) : 0;
+}
+
+int path_set_aside(const struct path_at *at, char name[PATH_NAME_SIZE], struct diag *diag)
+{
+	struct path_at pattern = *at, aside;
+	struct path_time when = {0};
+	struct stat st;
+	int r = path_stat(at, &st);
+
+	if (r < 0)
+		return path_error(at, r, diag);
+	when.seconds = st.st_mtime > 0 ? (uint64_t)st.st_mtime : 0;
+	if (path_insert(pattern.name, sizeof(pattern.name), at->name, "-%Y%m%d%H%M%S") < 0)
+		return path_error(at, -ENAMETOOLONG, diag);
+	do {
+		r = path_at_time(&aside, &pattern, &when);
+		if (r < 0)
+			return path_error(at, r, diag);
+		r = path_move(at, at->name, aside.name, diag);
+	} while (r == -EEXIST && ++when.number < NUMBERS_MOST);
+	memcpy(name, aside.name, sizeof(aside.name));
+	return r;
+}
+
+int path_begin_part(const struct path_at *pattern, struct path_time *time, struct diag *diag)
+{
+	char part[PATH_NAME_SIZE];
+	struct path_at at;
+	struct stat st;
+	int r;
+
+	for (time->number = 0; time->number < NUMBERS_MOST; time->number++) {
+		r = path_at_time(&at, pattern, time);
+		if (r == 0)
+			r = path_part_name(&at, part);
+		if (r < 0)
+			return path_error(pattern, r, diag);
+		if (path_stat(&at, &st) != -ENOENT)
+			continue;
+		r = path_make(&at, part, O_WRONLY);
+		if (r != -EEXIST)
+			return r < 0 ? path_error(pattern, r, diag) : r;
+	}
+	return path_error(pattern, -EEXIST, diag);
+}
+
+int path_complete_part(const struct path_at *pattern, const struct path_time *time, struct diag *diag)
+{
+	char part[PATH_NAME_SIZE];
+	struct path_at at;
+	int r = path_at_time(&at, pattern, time);
+
+	if (r == 0)
+		r = path_part_name(&at, part);
+	return r < 0 ? path_error(pattern, r, diag) : path_move(&at, part, at.name, diag);
+}
+
 int path_remove(const struct path_at *at, struct diag *diag)
 {
 	struct stat st;

@@ -11,9 +11,14 @@
 #include <string.h>
 #include <strings.h>
 
+#include "config/config_internal.h"
+#include "pitot/clock.h"
 #include "pitot/collector.h"
+#include "pitot/path.h"
 
-#define HOST_CHARS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_"
+#define ROTATE_NS_MOST	    (366 * 86400 * NS_PER_SEC)
+#define ROTATE_OCTETS_LEAST 16384
+#define HOST_CHARS	    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_"
 
 static const struct {
 	const char *name;
@@ -25,6 +30,7 @@ static const struct {
 	[FORMAT_SFLOW] = {"sflow", 6343},
 	[FORMAT_JSON] = {"json", 0},
 	[FORMAT_TEXT] = {"text", 0},
+	[FORMAT_CSV] = {"csv", 0},
 };
 
 static const char *const url_transports[TRANSPORT_COUNT] = {
@@ -35,11 +41,6 @@ static const char *const url_transports[TRANSPORT_COUNT] = {
 static bool url_is(const char *text, size_t len, const char *name)
 {
 	return strlen(name) == len && strncasecmp(text, name, len) == 0;
-}
-
-static bool url_is_to_file(enum export_format format)
-{
-	return format == FORMAT_JSON || format == FORMAT_TEXT;
 }
 
 /* FORMAT[+TRANSPORT] */
@@ -55,7 +56,8 @@ static int url_parse_scheme(struct collector_config *c, const char *text, size_t
 	if (f == FORMAT_COUNT)
 		return diag_set(
 			diag, -EINVAL,
-			"'%.*s' is not a format; there are netflow5, netflow9, ipfix, sflow, json and text",
+			"'%.*s' is not a format; there are netflow5, netflow9, ipfix, sflow, json, csv "
+			"and text",
 			(int)(name < 40 ? name : 40), text);
 	c->format = (enum export_format)f;
 	if (plus) {
@@ -66,11 +68,11 @@ static int url_parse_scheme(struct collector_config *c, const char *text, size_t
 					"'%.*s' has no known transport after the +; there are udp, tcp, tls, "
 					"dtls, sctp and file",
 					shown, text);
-	} else if (url_is_to_file(c->format)) {
+	} else if (collector_is_lines(c->format)) {
 		t = TRANSPORT_FILE;
 	}
 	c->transport = (enum transport_kind)t;
-	if (url_is_to_file(c->format) && t != TRANSPORT_FILE)
+	if (collector_is_lines(c->format) && t != TRANSPORT_FILE)
 		return diag_set(diag, -EINVAL, "%s goes to a file: %s:FILE", url_formats[f].name,
 				url_formats[f].name);
 	if (c->format == FORMAT_SFLOW && t != TRANSPORT_UDP && t != TRANSPORT_FILE)
@@ -82,22 +84,85 @@ static int url_parse_scheme(struct collector_config *c, const char *text, size_t
 	return 0;
 }
 
+/* One limit of ?rotate=: a size ends with K, M or G; anything else is a time. */
+static int url_parse_limit(struct collector_config *c, const char *text, size_t len, struct diag *diag)
+{
+	char one[32];
+
+	if (len == 0 || len >= sizeof(one))
+		return diag_set(diag, -EINVAL, "?rotate=%.40s: such as 60s, 100M or 1h,1G", text);
+	memcpy(one, text, len);
+	one[len] = '\0';
+	if (strchr("kKMgG", one[len - 1]))
+		return config_value_size(&c->rotate_octets, one, ROTATE_OCTETS_LEAST, UINT64_C(1) << 40,
+					 "?rotate", diag);
+	return config_value_seconds(&c->rotate_ns, one, NS_PER_SEC, ROTATE_NS_MOST, "?rotate", diag);
+}
+
+/* Behind the name: ?rotate=60s, ?rotate=100M, ?rotate=1h,1G; *len is the name's. */
+static int url_parse_rotate(struct collector_config *c, const char *path, size_t *len, struct diag *diag)
+{
+	static const char option[] = "rotate=";
+	const char *at = strrchr(path, '?');
+	size_t word = at ? strspn(at + 1, "abcdefghijklmnopqrstuvwxyz") : 0;
+
+	*len = strlen(path);
+	if (!word || at[1 + word] != '=')
+		return 0; /* of the name */
+	if (strncmp(at + 1, option, sizeof(option) - 1) != 0)
+		return diag_set(diag, -EINVAL, "'%.40s' is unknown; there is ?rotate=TIME, ?rotate=SIZE", at);
+	*len = (size_t)(at - path);
+	for (at += sizeof(option);; at++) {
+		size_t n = strcspn(at, ",|&");
+		int r = url_parse_limit(c, at, n, diag);
+
+		if (r)
+			return -EINVAL;
+		at += n;
+		if (!*at)
+			return 0;
+		if (*at == '&' && strncmp(at + 1, option, sizeof(option) - 1) == 0)
+			at += sizeof(option) - 1;
+	}
+}
+
+static int url_set_path(struct collector_config *c, const char *path, size_t len, struct diag *diag)
+{
+	bool rotates = c->rotate_ns || c->rotate_octets;
+	char name[sizeof(c->path)];
+
+	if (len >= sizeof(name))
+		return diag_set(diag, -EINVAL, "the file name '%.40s...' is longer than %zu octets", path,
+				sizeof(c->path) - 1);
+	memcpy(name, path, len);
+	name[len] = '\0';
+	if (rotates && strcmp(name, "-") == 0)
+		return diag_set(diag, -EINVAL, "'%.80s': standard output is one file", path);
+	if (path_check_time(name, diag))
+		return -EINVAL;
+	memcpy(c->path, name, len + 1);
+	if (rotates && !path_has_time(name) &&
+	    path_insert(c->path, sizeof(c->path), name, "-%Y%m%d%H%M%S") < 0)
+		return diag_set(diag, -EINVAL, "the file name '%.40s...' is too long for a time in it", path);
+	return 0;
+}
+
 static int url_parse_file(struct collector_config *c, const char *path, struct diag *diag)
 {
-	const char *plus = url_is_to_file(c->format) ? "" : "+file";
+	const char *plus = collector_is_lines(c->format) ? "" : "+file";
+	size_t len;
+	int r = url_parse_rotate(c, path, &len, diag);
 
-	if (!path[0])
+	if (r)
+		return r;
+	if (!len)
 		return diag_set(diag, -EINVAL, "%s%s: names no file; - is standard output",
 				url_formats[c->format].name, plus);
 	if (path[0] == '/' && path[1] == '/' && path[2] != '/')
 		return diag_set(diag, -EINVAL, "'%.80s' is not a file: write %s%s:FILE, without //", path,
 				url_formats[c->format].name, plus);
-	if (strlen(path) >= sizeof(c->path))
-		return diag_set(diag, -EINVAL, "the file name '%.40s...' is longer than %zu octets", path,
-				sizeof(c->path) - 1);
-	snprintf(c->path, sizeof(c->path), "%s", path);
 	snprintf(c->url, sizeof(c->url), "%s%s:%.480s", url_formats[c->format].name, plus, path);
-	return 0;
+	return url_set_path(c, path, len, diag);
 }
 
 static int url_parse_port(struct collector_config *c, const char *text, struct diag *diag)
@@ -193,7 +258,7 @@ static int url_parse_host(struct collector_config *c, const char *text, const ch
 	return 0;
 }
 
-/* "csv:-": more likely a format that there is not than a host and its port. */
+/* "xml:-": more likely a format that there is not than a host and its port. */
 static bool url_looks_like_format(const char *host, const char *port)
 {
 	size_t n = strspn(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ");
@@ -218,7 +283,7 @@ static int url_parse_address(struct collector_config *c, const char *text, struc
 			return diag_set(
 				diag, -EINVAL,
 				"'%.40s' is not a format, and '%.80s' is not a port from 1 to 65535; there "
-				"are netflow5, netflow9 and ipfix for hosts, json and text for files",
+				"are netflow5, netflow9 and ipfix for hosts, json, csv and text for files",
 				c->host, rest + 1);
 		r = url_parse_port(c, rest + 1, diag);
 		if (r)
@@ -233,12 +298,23 @@ static int url_parse_address(struct collector_config *c, const char *text, struc
 	return 0;
 }
 
-static bool url_is_format(const char *text)
+/* FORMAT_COUNT: none. */
+static enum export_format url_format(const char *text, size_t len)
 {
-	for (unsigned f = 0; f < FORMAT_COUNT; f++)
-		if (url_is(text, strlen(text), url_formats[f].name))
-			return true;
-	return false;
+	unsigned f = 0;
+
+	while (f < FORMAT_COUNT && !url_is(text, len, url_formats[f].name))
+		f++;
+	return (enum export_format)f;
+}
+
+bool collector_is_file(const char *text)
+{
+	size_t scheme = strcspn(text, ":,");
+	enum export_format format = url_format(text, scheme);
+
+	return text[scheme] == ':' && ((format < FORMAT_COUNT && collector_is_lines(format)) ||
+				       (scheme > 5 && strncasecmp(text + scheme - 5, "+file", 5) == 0));
 }
 
 int collector_parse(struct collector_config *c, const char *text, enum export_format default_format,
@@ -246,16 +322,18 @@ int collector_parse(struct collector_config *c, const char *text, enum export_fo
 {
 	size_t scheme = strcspn(text, ":");
 	const char *rest = text[scheme] ? text + scheme + 1 : NULL;
+	enum export_format named = url_format(text, scheme);
+	bool is_lines = named < FORMAT_COUNT && collector_is_lines(named);
 	int r;
 
 	*c = (struct collector_config){.format = default_format, .transport = TRANSPORT_UDP};
-	if (!rest && (url_is(text, scheme, "json") || url_is(text, scheme, "text")))
+	if (!rest && is_lines)
 		return diag_set(
 			diag, -EINVAL,
 			"'%s' is a format, and the file is missing: %s:FILE, or %s:- for standard output; a "
 			"host of that name is ipfix://%s",
 			text, text, text, text);
-	if (!rest && url_is_format(text))
+	if (!rest && named < FORMAT_COUNT)
 		return diag_set(
 			diag, -EINVAL,
 			"'%s' is a format, and the host is missing: %s://HOST:PORT; a host of that name is "
@@ -263,8 +341,7 @@ int collector_parse(struct collector_config *c, const char *text, enum export_fo
 			text, text, text);
 	if (!rest || text[0] == '[')
 		return url_parse_address(c, text, diag);
-	if (strncmp(rest, "//", 2) != 0 && !memchr(text, '+', scheme) && !url_is(text, scheme, "json") &&
-	    !url_is(text, scheme, "text"))
+	if (strncmp(rest, "//", 2) != 0 && !memchr(text, '+', scheme) && !is_lines)
 		return url_parse_address(c, text, diag);
 	r = url_parse_scheme(c, text, scheme, diag);
 	if (r)

@@ -29,6 +29,7 @@ static int check_collector(struct config_build *b, unsigned i, struct diag *diag
 
 	if (collector_parse(to, b->urls[i].text, c->format, &why))
 		return diag_set(diag, CONFIG_E_USAGE, "%s: %s", b->urls[i].label, why.text);
+	to->local_time = c->local_time;
 	for (unsigned j = 0; j < c->n_collectors; j++)
 		if (check_same_collector(to, &c->collectors[j]))
 			return diag_set(diag, CONFIG_E_USAGE, "%s: %s and %s are the same destination",
@@ -45,10 +46,14 @@ static int check_collectors(struct config_build *b, struct diag *diag)
 	if (!c->collectors)
 		return diag_set(diag, -ENOMEM, "--collector: %s", strerror(ENOMEM));
 	c->n_collectors = n;
-	if (!b->n_urls) /* the template of a table would tell nothing */
-		return collector_parse(&c->collectors[0],
-				       c->action == CONFIG_PRINT_TEMPLATE ? "localhost" : "text:-", c->format,
-				       diag);
+	if (!b->n_urls) { /* the template of a table would tell nothing */
+		int r = collector_parse(&c->collectors[0],
+					c->action == CONFIG_PRINT_TEMPLATE ? "localhost" : "text:-",
+					c->format, diag);
+
+		c->collectors[0].local_time = c->local_time;
+		return r;
+	}
 	c->n_collectors = 0; /* those that are understood */
 	for (unsigned i = 0; i < n; i++) {
 		int r = check_collector(b, i, diag);

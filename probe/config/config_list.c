@@ -152,23 +152,13 @@ static int list_add_url(struct config_build *b, const char *value, const char *l
 	return 0;
 }
 
-/* A file may have a comma in its name. */
-static bool list_is_file(const char *url)
-{
-	size_t scheme = strcspn(url, ":,");
-
-	return url[scheme] == ':' &&
-	       ((scheme == 4 && (!strncasecmp(url, "json", 4) || !strncasecmp(url, "text", 4))) ||
-		(scheme > 5 && !strncasecmp(url + scheme - 5, "+file", 5)));
-}
-
 /* Several hosts may stand together, HOST:PORT,HOST:PORT, as softflowd has them. */
 int config_add_url(struct config_build *b, const char *value, const char *label, struct diag *diag)
 {
 	char *list __attribute__((cleanup(config_free_text))) = NULL;
 	int r = config_copy(&list, value, diag);
 
-	if (r || list_is_file(value) || !strchr(value, ','))
+	if (r || collector_is_file(value) || !strchr(value, ','))
 		return r ? r : list_add_url(b, value, label, diag);
 	for (char *part = list, *comma; part && r == 0; part = comma ? comma + 1 : NULL) {
 		comma = strchr(part, ',');

@@ -17,6 +17,7 @@
 static const struct format_ops *const formats[FORMAT_COUNT] = {
 	[FORMAT_NETFLOW5] = &netflow5_ops, [FORMAT_NETFLOW9] = &netflow9_ops, [FORMAT_IPFIX] = &ipfix_ops,
 	[FORMAT_SFLOW] = &sflow_ops,	   [FORMAT_JSON] = &json_ops,	      [FORMAT_TEXT] = &text_ops,
+	[FORMAT_CSV] = &csv_ops,
 };
 
 const struct format_ops *collector_format(enum export_format format)
@@ -177,6 +178,7 @@ int collector_open(struct exporter *e, struct collector *c, const struct collect
 	}
 	tc.collector = &c->config;
 	tc.offline = e->config.offline;
+	tc.heading = c->format->heading ? c->format->heading(c) : NULL;
 	tc.spool_tag = e->config.domain;
 	r = transport_open(&c->transport, &tc, diag);
 	if (r)
@@ -216,6 +218,21 @@ void collector_close(struct collector *c, uint64_t deadline_ns)
 	memcpy(c->stats.reason, last.reason, sizeof(c->stats.reason));
 	c->stats.last_error = last.last_error;
 	c->stats.last_cause = last.last_cause;
+}
+
+void collector_rotate(struct collector *c)
+{
+	const struct exporter *e = c->exporter;
+	uint64_t now_ns = e->config.offline ? e->latest_ns : e->now.realtime_ns;
+
+	if (now_ns < c->transport->rotate_ns)
+		return;
+	if (c->session && c->format->finish)
+		c->format->finish(c, &e->now);
+	message_flush(c);
+	c->transport->ops->rotate(c->transport, now_ns);
+	if (c->format->tick)
+		c->format->tick(c, &e->now);
 }
 
 static void collector_probe(struct collector *c)

@@ -167,6 +167,8 @@ void exporter_record(struct exporter *e, const struct flow_record *r, const stru
 
 		if (!(chosen >> i & 1))
 			continue;
+		if (c->transport->rotates)
+			collector_rotate(c);
 		c->stats.taken_records++;
 		if (c->format->fits && !c->format->fits(r))
 			collector_unfit(c, r);
@@ -235,6 +237,8 @@ void exporter_tick(struct exporter *e, const struct clock_time *now)
 		if (!c->transport)
 			continue;
 		c->transport->ops->tick(c->transport, now);
+		if (c->transport->rotates && !e->config.offline)
+			collector_rotate(c);
 		collector_watch_errors(c, now);
 		if (c->format->tick)
 			c->format->tick(c, now);

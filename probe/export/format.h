@@ -48,13 +48,16 @@ struct format_ops {
 	void (*finish)(struct collector *c, const struct clock_time *now);
 	/* the templates that it announces, counted from 0; NULL: no more */
 	const struct template *(*template)(const struct collector *c, unsigned number);
+	/* what a file of lines begins with, "" for nothing: setup is done.  NULL: messages */
+	const char *(*heading)(struct collector *c);
 	/* for transports that are spooled: see transport.h; setup is done */
 	int (*announce)(struct collector *c);
 	void (*restamp)(struct collector *c, uint8_t *message, uint32_t records);
 	size_t (*withdraw)(struct collector *c, uint8_t *message);
 };
 
-extern const struct format_ops netflow5_ops, netflow9_ops, ipfix_ops, sflow_ops, json_ops, text_ops;
+extern const struct format_ops netflow5_ops, netflow9_ops, ipfix_ops, sflow_ops, json_ops, text_ops,
+	csv_ops;
 
 struct message {
 	struct wire wire;
@@ -153,6 +156,8 @@ const struct format_ops *collector_format(enum export_format format);
 int collector_open(struct exporter *e, struct collector *c, const struct collector_config *config,
 		   struct diag *diag);
 void collector_close(struct collector *c, uint64_t deadline_ns);
+/* If it is time for another file: what is for this one goes there, and the format begins anew. */
+void collector_rotate(struct collector *c);
 /*
  * A collector that refused datagrams is asked every second whether it takes them again, by templates where
  * there are any; once it does it gets everything again that it may have missed.

@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "pitot/log.h"
 #include "interfaces.h"
@@ -34,6 +35,18 @@ static void confine_list_file(struct confine *c, const char *path, const char *o
 	c->files[c->n_files++] = (struct opener_file){.path = path, .option = option, .rights = rights};
 }
 
+/* A pipe is opened once it is read; otherwise see transport/file_place.h. */
+static unsigned confine_rights(const struct config *config, const struct collector_config *to)
+{
+	struct stat st;
+
+	if (path_has_time(to->path))
+		return OPENER_ROTATES;
+	if (stat(to->path, &st) == 0 && !S_ISREG(st.st_mode))
+		return OPENER_REWRITES;
+	return config->n_interfaces ? OPENER_CONTINUES : OPENER_FINISHES;
+}
+
 /* What is done with files after the start: each is listed for that, and for nothing else. */
 static int confine_list_files(struct confine *c, const struct config *config, struct diag *diag)
 {
@@ -56,7 +69,7 @@ static int confine_list_files(struct confine *c, const struct config *config, st
 		const struct collector_config *to = &config->collectors[i];
 
 		if (to->transport == TRANSPORT_FILE && strcmp(to->path, "-"))
-			confine_list_file(c, to->path, "--collector", OPENER_FINISHES);
+			confine_list_file(c, to->path, "--collector", confine_rights(config, to));
 	}
 	c->n_outputs = c->n_files - n;
 	c->n_files = n;

@@ -263,6 +263,7 @@ int control_reload(struct control *r, struct diag *diag)
 	ret = reload_read(&r->reload, &r->config, diag);
 	if (ret) {
 		log_error("reload: %s; nothing was changed", diag->text);
+		control_refresh(r); /* files may have been moved away all the same */
 		return ret < 0 ? ret : -EINVAL;
 	}
 	control_follow_network(r, true);

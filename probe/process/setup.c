@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -484,6 +485,7 @@ int setup_open(struct control *r, struct diag *diag)
 	const struct config *c = r->config;
 	int ret;
 
+	tzset(); /* where the zone's file cannot be read any more it is known */
 	/* nothing was measured, and paths and names may hang; the resolver's threads hear no signals */
 	daemon_may_end(true);
 	ret = setup_pidfile(r, diag);

@@ -349,61 +349,104 @@ int opener_capture(struct opener *o, unsigned index, int group, struct opener_an
 }
 
 /* Without an opener, and for what it does not know: the caller does it. */
-static int opener_do_path(enum opener_kind kind, const char *path, int *fd, bool *part, struct diag *diag)
+static int opener_do_path(const struct opener_request *request, const char *path, int *fd,
+			  struct opener_done *done, struct diag *diag)
 {
 	struct path_at at;
 	int r = path_find(&at, path, geteuid(), diag);
 
 	if (r == 0)
-		r = opener_do(kind, &at, fd, part, diag);
+		r = opener_do(request, &at, fd, done, diag);
 	path_forget(&at);
 	return r;
 }
 
-static int opener_ask_file(struct opener *o, enum opener_kind kind, const char *path, int *fd, bool *part,
-			   struct diag *diag)
+static int opener_ask_file(struct opener *o, struct opener_request request, const char *path, int *fd,
+			   struct opener_done *done, struct diag *diag)
 {
-	struct opener_request request = {.kind = (uint16_t)kind};
 	struct opener_reply reply;
 	int fds[OPENER_FDS], r;
 	unsigned n_fds, i = 0;
 
 	*fd = -1;
+	*done = (struct opener_done){0};
 	while (o && i < o->n_files && strcmp(o->files[i].path, path))
 		i++;
 	if (!o || i == o->n_files)
-		return opener_do_path(kind, path, fd, part, diag);
+		return opener_do_path(&request, path, fd, done, diag);
 	request.index = (uint16_t)i;
 	r = opener_ask(o, request, &reply, fds, &n_fds);
-	if (r == 0 && n_fds != (kind == OPENER_REWRITE))
+	if (r == 0 && n_fds != opener_opens(request.kind))
 		r = -EPROTO;
-	*part = reply.facts[0] != 0;
+	memcpy(done, reply.facts, sizeof(*done));
 	if (r == 0 && n_fds)
 		*fd = fds[0];
 	else
 		opener_close_all(fds, n_fds);
-	return r < 0 ? diag_set(diag, r, "%.255s", reply.text[0] ? reply.text : strerror(-r)) : 0;
+	return diag_set(diag, r, "%.255s", reply.text[0] || r == 0 ? reply.text : strerror(-r));
 }
 
 int opener_rewrite(struct opener *o, const char *path, bool *part, struct diag *diag)
 {
-	int fd, r = opener_ask_file(o, OPENER_REWRITE, path, &fd, part, diag);
+	struct opener_done done;
+	int fd, r = opener_ask_file(o, (struct opener_request){.kind = OPENER_REWRITE}, path, &fd, &done,
+				    diag);
 
+	*part = done.part;
 	return r < 0 ? r : fd;
 }
 
 int opener_finish(struct opener *o, const char *path, struct diag *diag)
 {
-	bool part;
+	struct opener_done done;
 	int fd;
 
-	return opener_ask_file(o, OPENER_FINISH, path, &fd, &part, diag);
+	return opener_ask_file(o, (struct opener_request){.kind = OPENER_FINISH}, path, &fd, &done, diag);
 }
 
 int opener_remove(struct opener *o, const char *path, struct diag *diag)
 {
-	bool part;
+	struct opener_done done;
 	int fd;
 
-	return opener_ask_file(o, OPENER_REMOVE, path, &fd, &part, diag);
+	return opener_ask_file(o, (struct opener_request){.kind = OPENER_REMOVE}, path, &fd, &done, diag);
+}
+
+int opener_continue(struct opener *o, const char *path, struct diag *diag)
+{
+	struct opener_done done;
+	int fd, r = opener_ask_file(o, (struct opener_request){.kind = OPENER_CONTINUE}, path, &fd, &done,
+				    diag);
+
+	return r < 0 ? r : fd;
+}
+
+int opener_set_aside(struct opener *o, const char *path, char name[PATH_NAME_SIZE], struct diag *diag)
+{
+	struct opener_done done;
+	int fd, r = opener_ask_file(o, (struct opener_request){.kind = OPENER_SET_ASIDE}, path, &fd, &done,
+				    diag);
+
+	if (r == 0)
+		snprintf(name, PATH_NAME_SIZE, "%.255s", diag->text);
+	return r;
+}
+
+int opener_begin(struct opener *o, const char *path, struct path_time *time, struct diag *diag)
+{
+	const struct opener_request request = {.kind = OPENER_BEGIN, .time = *time};
+	struct opener_done done;
+	int fd, r = opener_ask_file(o, request, path, &fd, &done, diag);
+
+	time->number = done.number;
+	return r < 0 ? r : fd;
+}
+
+int opener_complete(struct opener *o, const char *path, const struct path_time *time, struct diag *diag)
+{
+	const struct opener_request request = {.kind = OPENER_COMPLETE, .time = *time};
+	struct opener_done done;
+	int fd;
+
+	return opener_ask_file(o, request, path, &fd, &done, diag);
 }

@@ -7,13 +7,30 @@
 #include "pitot/opener.h"
 #include "pitot/path.h"
 
-enum opener_kind { OPENER_READY, OPENER_CAPTURE, OPENER_REWRITE, OPENER_FINISH, OPENER_REMOVE };
+enum opener_kind {
+	OPENER_READY,
+	OPENER_CAPTURE,
+	OPENER_REWRITE,
+	OPENER_FINISH,
+	OPENER_REMOVE,
+	OPENER_CONTINUE,
+	OPENER_SET_ASIDE,
+	OPENER_BEGIN,
+	OPENER_COMPLETE,
+};
 
 struct opener_request {
 	uint32_t number; /* the answer has it again */
 	uint16_t kind;
 	uint16_t index;
-	int32_t group; /* OPENER_CAPTURE */
+	int32_t group;	       /* OPENER_CAPTURE */
+	struct path_time time; /* OPENER_BEGIN, OPENER_COMPLETE */
+};
+
+/* What was done with a file: the facts of the answer. */
+struct opener_done {
+	uint32_t part;	 /* OPENER_REWRITE */
+	uint32_t number; /* OPENER_BEGIN: of the name's time */
 };
 
 struct opener_reply {
@@ -31,9 +48,12 @@ int opener_receive(int fd, struct opener_reply *reply, int *fds, unsigned *n_fds
 int opener_serve(int fd, const struct opener_config *config);
 
 /*
- * What is asked, done: by the opener, and by the caller itself when there is none.  *fd is -1 but for
- * REWRITE, whose *part says which file that is (path.h).
+ * What is asked, done: by the opener, and by the caller itself when there is none.  *fd is -1 but for what
+ * opens.  OPENER_SET_ASIDE leaves the new name where sentences are: in diag.
  */
-int opener_do(enum opener_kind kind, const struct path_at *at, int *fd, bool *part, struct diag *diag);
+int opener_do(const struct opener_request *request, const struct path_at *at, int *fd,
+	      struct opener_done *done, struct diag *diag);
+/* Whether it is a descriptor that is asked for. */
+bool opener_opens(unsigned kind);
 
 #endif

@@ -31,18 +31,42 @@ struct serve {
 
 /* ---- files */
 
-int opener_do(enum opener_kind kind, const struct path_at *at, int *fd, bool *part, struct diag *diag)
+bool opener_opens(unsigned kind)
 {
+	return kind == OPENER_REWRITE || kind == OPENER_CONTINUE || kind == OPENER_BEGIN;
+}
+
+int opener_do(const struct opener_request *request, const struct path_at *at, int *fd,
+	      struct opener_done *done, struct diag *diag)
+{
+	char name[PATH_NAME_SIZE];
+	struct path_time time = request->time;
+	bool part = false;
+	int r;
+
 	*fd = -1;
-	*part = false;
-	switch (kind) {
+	*done = (struct opener_done){0};
+	switch ((enum opener_kind)request->kind) {
 	case OPENER_REWRITE:
-		*fd = path_rewrite(at, part, diag);
+		*fd = path_rewrite(at, &part, diag);
+		done->part = part;
 		return *fd < 0 ? *fd : 0;
 	case OPENER_FINISH:
 		return path_finish_part(at, diag);
 	case OPENER_REMOVE:
 		return path_remove(at, diag);
+	case OPENER_CONTINUE:
+		*fd = path_continue(at, diag);
+		return *fd < 0 ? *fd : 0;
+	case OPENER_SET_ASIDE:
+		r = path_set_aside(at, name, diag);
+		return r < 0 ? r : diag_set(diag, 0, "%s", name);
+	case OPENER_BEGIN:
+		*fd = path_begin_part(at, &time, diag);
+		done->number = time.number;
+		return *fd < 0 ? *fd : 0;
+	case OPENER_COMPLETE:
+		return path_complete_part(at, &time, diag);
 	case OPENER_READY:
 	case OPENER_CAPTURE:
 		break;
@@ -54,9 +78,10 @@ int opener_do(enum opener_kind kind, const struct path_at *at, int *fd, bool *pa
 static bool serve_permits(const struct opener_file *file, unsigned kind)
 {
 	static const unsigned rights[] = {
-		[OPENER_REWRITE] = OPENER_REWRITES,
-		[OPENER_FINISH] = OPENER_FINISHES,
-		[OPENER_REMOVE] = OPENER_REMOVES,
+		[OPENER_REWRITE] = OPENER_REWRITES,    [OPENER_FINISH] = OPENER_FINISHES,
+		[OPENER_REMOVE] = OPENER_REMOVES,      [OPENER_CONTINUE] = OPENER_CONTINUES,
+		[OPENER_SET_ASIDE] = OPENER_CONTINUES, [OPENER_BEGIN] = OPENER_ROTATES,
+		[OPENER_COMPLETE] = OPENER_ROTATES,
 	};
 
 	return kind < sizeof(rights) / sizeof(*rights) && (file->rights & rights[kind]) != 0;
@@ -65,7 +90,7 @@ static bool serve_permits(const struct opener_file *file, unsigned kind)
 /* Whether that works with what we are now. */
 static int serve_may_write(const struct opener_file *file, const struct path_at *at, struct diag *diag)
 {
-	if (file->rights & OPENER_REWRITES)
+	if (file->rights & (OPENER_REWRITES | OPENER_CONTINUES))
 		return path_may_rewrite(at, diag);
 	return faccessat(at->dir, ".", W_OK | X_OK, AT_EACCESS) < 0 ? -errno : 0;
 }
@@ -219,14 +244,14 @@ static int serve_file(const struct serve *s, const struct opener_request *reques
 		      int *fds, unsigned *n_fds)
 {
 	struct diag diag = {""};
-	bool part = false;
+	struct opener_done done;
 	int r, fd = -1;
 
 	if (request->index >= s->config->n_files ||
 	    !serve_permits(&s->config->files[request->index], request->kind))
 		return -EBADRQC;
-	r = opener_do((enum opener_kind)request->kind, &s->files[request->index], &fd, &part, &diag);
-	reply->facts[0] = part;
+	r = opener_do(request, &s->files[request->index], &fd, &done, &diag);
+	memcpy(reply->facts, &done, sizeof(done));
 	snprintf(reply->text, sizeof(reply->text), "%.255s", diag.text);
 	if (fd >= 0)
 		fds[(*n_fds)++] = fd;

@@ -15,7 +15,9 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -25,7 +27,7 @@
 #include "pitot/clock.h"
 
 enum {
-	ENTRIES = 4096,      /* a power of two */
+	ENTRIES = 4096,	      /* a power of two */
 	RECORDS_MOST = 49152, /* fewer than the exporter can keep outcomes of */
 	SEGMENT = 256 << 10,
 	SEGMENTS_LEAST = 8,
@@ -34,6 +36,7 @@ enum {
 	PIECE = 16
 		<< 10, /* of it for what may stop taking any: between two of them there is progress to see */
 	KICK_MS = 5,
+	SWITCHES = 16,
 };
 
 /* For a call that hangs to come back after it was told to, which on a pipe takes no time. */
@@ -45,8 +48,19 @@ struct file_entry {
 	bool written;
 };
 
+/* From entry at on messages are for that file. */
+struct file_switch {
+	uint32_t at;
+	struct file_piece next;
+};
+
+/* The look for another file. */
+enum file_look { LOOK_NONE, LOOK_ASKED, LOOK_ANSWERED };
+
 struct file_writer {
-	int fd, wake_fd;
+	struct file_place place;
+	struct file_piece piece; /* that is being written; the writer's */
+	int wake_fd;
 	bool regular, is_pipe;
 	uint8_t *memory;
 	size_t size;
@@ -68,7 +82,13 @@ struct file_writer {
 	bool ending, ended;
 	int close_result;
 	struct file_writer_news news;
-	uint64_t good; /* octets that stand in a regular file; the writer's */
+	struct file_switch switches[SWITCHES];
+	unsigned n_switches;
+	enum file_look look;
+	uint64_t look_seconds;
+	int found_result;
+	struct file_piece found;
+	struct diag found_diag;
 	struct file_entry entries[ENTRIES];
 };
 
@@ -77,11 +97,11 @@ struct file_writer {
 /* How much can be written so that progress is seen while it is. */
 static size_t writer_piece(const struct file_writer *w, size_t left)
 {
-	int waiting = 0, room = w->is_pipe ? fcntl(w->fd, F_GETPIPE_SZ) : 0;
+	int waiting = 0, room = w->is_pipe ? fcntl(w->piece.fd, F_GETPIPE_SZ) : 0;
 
 	if (w->regular)
 		return left;
-	if (room > 0 && ioctl(w->fd, FIONREAD, &waiting) == 0)
+	if (room > 0 && ioctl(w->piece.fd, FIONREAD, &waiting) == 0)
 		room -= waiting;
 	if (!w->is_pipe)
 		room = PIECE;
@@ -101,12 +121,12 @@ static int writer_put(struct file_writer *w, const uint8_t *data, size_t size, s
 
 		if (atomic_load(&w->given_up))
 			return -ETIMEDOUT;
-		n = write(w->fd, data + *done, writer_piece(w, size - *done));
+		n = write(w->piece.fd, data + *done, writer_piece(w, size - *done));
 		if (n > 0) {
 			*done += (size_t)n;
 			atomic_fetch_add(&w->taken, (uint64_t)n);
 		} else if (n < 0 && errno == EAGAIN) { /* somebody made the pipe non-blocking */
-			struct pollfd p = {.fd = w->fd, .events = POLLOUT};
+			struct pollfd p = {.fd = w->piece.fd, .events = POLLOUT};
 
 			if (poll(&p, 1, KICK_MS) < 0 && errno != EINTR)
 				return -errno;
@@ -117,11 +137,17 @@ static int writer_put(struct file_writer *w, const uint8_t *data, size_t size, s
 	return 0;
 }
 
-/* A regular file ends with a whole message. */
-static size_t writer_cut(struct file_writer *w, size_t done)
+static off_t writer_size(const struct file_writer *w)
 {
-	if (w->regular && ftruncate(w->fd, (off_t)w->good) == 0 &&
-	    lseek(w->fd, (off_t)w->good, SEEK_SET) >= 0)
+	struct stat st;
+
+	return w->regular && fstat(w->piece.fd, &st) == 0 ? st.st_size : -1;
+}
+
+/* A regular file ends with a whole message.  size: before. */
+static size_t writer_cut(struct file_writer *w, off_t size, size_t done)
+{
+	if (size >= 0 && ftruncate(w->piece.fd, size) == 0 && lseek(w->piece.fd, size, SEEK_SET) >= 0)
 		return 0;
 	return done;
 }
@@ -130,10 +156,10 @@ static size_t writer_cut(struct file_writer *w, size_t done)
 static uint32_t writer_run(const struct file_writer *w, size_t *size)
 {
 	const struct file_entry *first = &w->entries[w->done % ENTRIES];
-	uint32_t n = 0;
+	uint32_t n = 0, until = w->n_switches ? w->switches[0].at : w->shown;
 
 	*size = 0;
-	while (w->done + n != w->shown && *size < RUN_MOST) {
+	while (w->done + n != until && *size < RUN_MOST) {
 		const struct file_entry *e = &w->entries[(w->done + n) % ENTRIES];
 
 		if (e->at != first->at + *size)
@@ -144,18 +170,27 @@ static uint32_t writer_run(const struct file_writer *w, size_t *size)
 	return n;
 }
 
+/* Under the mutex. */
+static void writer_note(struct file_writer *w, int r, const char *reason)
+{
+	w->news.errors++;
+	w->news.error = -r;
+	snprintf(w->news.reason, sizeof(w->news.reason), "%.191s", reason);
+}
+
 static void writer_write_run(struct file_writer *w)
 {
 	size_t size, done, end = 0;
 	uint32_t n = writer_run(w, &size);
 	const uint8_t *data = w->memory + w->entries[w->done % ENTRIES].at;
+	off_t before;
 	int r;
 
 	pthread_mutex_unlock(&w->mutex);
+	before = writer_size(w);
 	r = writer_put(w, data, size, &done);
 	if (r < 0)
-		done = writer_cut(w, done);
-	w->good += done;
+		done = writer_cut(w, before, done);
 	pthread_mutex_lock(&w->mutex);
 	for (uint32_t i = 0; i < n; i++) {
 		struct file_entry *e = &w->entries[(w->done + i) % ENTRIES];
@@ -165,10 +200,9 @@ static void writer_write_run(struct file_writer *w)
 	}
 	w->done += n;
 	w->news.well = r == 0;
-	if (r < 0) {
-		w->news.errors++;
-		w->news.error = -r;
-	}
+	w->news.damaged |= r < 0;
+	if (r < 0)
+		writer_note(w, r, "");
 }
 
 static void writer_wake(const struct file_writer *w)
@@ -177,13 +211,117 @@ static void writer_wake(const struct file_writer *w)
 		return; /* it is full: whoever polls is awake */
 }
 
+/* ---- one file after the other */
+
+static void writer_start(struct file_writer *w);
+
+static void writer_look(struct file_writer *w)
+{
+	struct file_piece found;
+	struct diag diag;
+	int r;
+
+	pthread_mutex_unlock(&w->mutex);
+	r = file_place_next(&w->place, w->piece.fd, w->look_seconds, &found, &diag);
+	pthread_mutex_lock(&w->mutex);
+	w->found_result = r;
+	w->found = found;
+	w->found_diag = diag;
+	w->look = LOOK_ANSWERED;
+}
+
+/* All that was for it is written. */
+static void writer_change(struct file_writer *w)
+{
+	struct file_piece old = w->piece, next = w->switches[0].next;
+	bool damaged = w->news.damaged;
+	struct diag diag = {""};
+	int closed, r = 0;
+
+	pthread_mutex_unlock(&w->mutex);
+	closed = close(old.fd) < 0 && errno != EINTR ? -errno : 0;
+	if (!damaged && closed == 0)
+		r = file_place_complete(&w->place, &old, &diag);
+	pthread_mutex_lock(&w->mutex);
+	w->piece = next;
+	memmove(w->switches, w->switches + 1, --w->n_switches * sizeof(*w->switches));
+	w->news.damaged = false;
+	if (closed < 0)
+		writer_note(w, closed, "");
+	if (r < 0)
+		writer_note(w, r, diag.text);
+	w->news.unnamed |= w->place.kind == FILE_SERIES && (damaged || closed < 0 || r < 0);
+}
+
+void file_writer_look(struct file_writer *w, uint64_t seconds)
+{
+	if (!w->started)
+		writer_start(w);
+	pthread_mutex_lock(&w->mutex);
+	if (w->started && w->look == LOOK_NONE) {
+		w->look = LOOK_ASKED;
+		w->look_seconds = seconds;
+		pthread_cond_signal(&w->work);
+	}
+	pthread_mutex_unlock(&w->mutex);
+}
+
+int file_writer_found(struct file_writer *w, struct file_piece *piece, struct diag *diag)
+{
+	int r = FILE_WRITER_E_WAIT;
+
+	pthread_mutex_lock(&w->mutex);
+	if (w->look == LOOK_ANSWERED) {
+		r = w->found_result;
+		*piece = w->found;
+		*diag = w->found_diag;
+		w->look = LOOK_NONE;
+	}
+	pthread_mutex_unlock(&w->mutex);
+	return r;
+}
+
+int file_writer_switch(struct file_writer *w, const struct file_piece *next)
+{
+	int r = -EAGAIN;
+
+	if (!w->started)
+		writer_start(w);
+	file_writer_flush(w);
+	pthread_mutex_lock(&w->mutex);
+	if (w->started && w->n_switches < SWITCHES) {
+		w->switches[w->n_switches++] = (struct file_switch){w->head, *next};
+		pthread_cond_signal(&w->work);
+		r = 0;
+	}
+	pthread_mutex_unlock(&w->mutex);
+	return r;
+}
+
+/* The thread has ended: what it had been given and has not come to. */
+static void writer_drop_pieces(struct file_writer *w)
+{
+	struct diag ignored;
+
+	for (unsigned i = 0; i < w->n_switches; i++)
+		close(w->switches[i].next.fd);
+	if (w->look != LOOK_ANSWERED || w->found_result != 0)
+		return;
+	close(w->found.fd);
+	(void)file_place_complete(&w->place, &w->found, &ignored); /* an empty one */
+}
+
 static void *writer_main(void *arg)
 {
 	struct file_writer *w = arg;
 
 	pthread_mutex_lock(&w->mutex);
 	while (!atomic_load(&w->given_up)) {
-		if (w->done != w->shown) {
+		if (w->look == LOOK_ASKED && !w->ending) {
+			writer_look(w);
+		} else if (w->n_switches && w->done == w->switches[0].at) {
+			writer_change(w);
+		} else if (w->done != w->shown) {
 			writer_write_run(w);
 			writer_wake(w);
 		} else if (w->ending) {
@@ -193,7 +331,8 @@ static void *writer_main(void *arg)
 		}
 	}
 	pthread_mutex_unlock(&w->mutex);
-	w->close_result = close(w->fd) < 0 && errno != EINTR ? -errno : 0; /* some say ENOSPC only here */
+	w->close_result =
+		close(w->piece.fd) < 0 && errno != EINTR ? -errno : 0; /* some say ENOSPC only here */
 	pthread_mutex_lock(&w->mutex);
 	w->ended = true;
 	pthread_cond_broadcast(&w->ended_changed);
@@ -222,7 +361,8 @@ static void writer_free(struct file_writer *w)
 	free(w);
 }
 
-int file_writer_new(struct file_writer **wp, int fd, bool regular, uint64_t octets)
+int file_writer_new(struct file_writer **wp, const struct file_place *place, const struct file_piece *piece,
+		    bool regular, uint64_t octets)
 {
 	struct file_writer *w = calloc(1, sizeof(*w));
 	struct sigaction kick = {.sa_handler = writer_on_kick}; /* without SA_RESTART */
@@ -230,9 +370,10 @@ int file_writer_new(struct file_writer **wp, int fd, bool regular, uint64_t octe
 
 	if (!w)
 		return -ENOMEM;
-	w->fd = fd;
+	w->place = *place;
+	w->piece = *piece;
 	w->regular = regular;
-	w->is_pipe = fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode);
+	w->is_pipe = fstat(piece->fd, &st) == 0 && S_ISFIFO(st.st_mode);
 	w->n_segments = octets / SEGMENT > SEGMENTS_LEAST ? (unsigned)(octets / SEGMENT) : SEGMENTS_LEAST;
 	w->waiting = calloc(w->n_segments, sizeof(*w->waiting));
 	w->size = (size_t)w->n_segments * SEGMENT;
@@ -369,6 +510,7 @@ void file_writer_collect(struct file_writer *w, struct file_writer_news *news,
 	done = w->done;
 	*news = w->news;
 	w->news.errors = 0;
+	w->news.unnamed = false;
 	pthread_mutex_unlock(&w->mutex);
 	news->taken = atomic_load(&w->taken);
 	writer_tell(w, done, tell, ctx);
@@ -422,10 +564,11 @@ int file_writer_end(struct file_writer *w, uint64_t deadline_ns, struct file_wri
 	if (w->started && ended) {
 		pthread_join(w->thread, NULL);
 		r = w->close_result;
+		writer_drop_pieces(w);
 	} else if (w->started) {
 		pthread_detach(w->thread); /* it hangs in the system, and keeps what it has: w stays */
 	} else {
-		r = close(w->fd) < 0 && errno != EINTR ? -errno : 0;
+		r = close(w->piece.fd) < 0 && errno != EINTR ? -errno : 0;
 	}
 	file_writer_collect(w, news, tell, ctx);
 	writer_tell(w, w->head, tell, ctx); /* what nobody has written is not */

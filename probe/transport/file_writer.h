@@ -13,14 +13,18 @@
 #include <stdint.h>
 
 #include "pitot/transport.h"
+#include "transport/file_place.h"
 
 #define FILE_MESSAGE_MOST 65535u
 
 struct file_writer;
 
-/* Takes over fd.  regular: what could not be written whole is cut off again.  octets: of the queue, at least
- * 2 MiB. */
-int file_writer_new(struct file_writer **wp, int fd, bool regular, uint64_t octets);
+/*
+ * Takes over piece->fd.  regular: what could not be written whole is cut off again.  octets: of the queue, at
+ * least 2 MiB.
+ */
+int file_writer_new(struct file_writer **wp, const struct file_place *place, const struct file_piece *piece,
+		    bool regular, uint64_t octets);
 /* To be polled: readable when something was written. */
 int file_writer_fd(const struct file_writer *w);
 
@@ -29,6 +33,18 @@ uint8_t *file_writer_reserve(struct file_writer *w);
 void file_writer_commit(struct file_writer *w, size_t size, const struct transport_load *load);
 /* What was committed is to be written now. */
 void file_writer_flush(struct file_writer *w);
+
+/*
+ * Another file after this one, which may take its time, too: it is looked for by the thread.  seconds: for
+ * its name.  file_writer_found() is FILE_WRITER_E_WAIT until there is an answer, and then once what
+ * file_place_next() said.
+ */
+enum { FILE_WRITER_E_WAIT = 2 };
+void file_writer_look(struct file_writer *w, uint64_t seconds);
+int file_writer_found(struct file_writer *w, struct file_piece *piece, struct diag *diag);
+/* What is committed from now on goes there; what was before is completed.  Takes over next->fd.  -EAGAIN: too
+ * many wait for that. */
+int file_writer_switch(struct file_writer *w, const struct file_piece *next);
 
 /* How full the queue is: all of it waits for a reader, if anything.  Cheap. */
 bool file_writer_is_crowded(const struct file_writer *w);
@@ -40,6 +56,9 @@ struct file_writer_news {
 	int error;	/* the last one; 0 none */
 	bool well;	/* the last write went well */
 	uint64_t taken; /* octets, since it was made */
+	bool damaged;	/* something for the file in work could not be written */
+	bool unnamed;	/* a file was complete, and did not get its name, or was not */
+	char reason[192];
 };
 void file_writer_collect(struct file_writer *w, struct file_writer_news *news,
 			 void (*tell)(void *ctx, const struct transport_load *load, size_t size,

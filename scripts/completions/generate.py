@@ -38,7 +38,7 @@ class Option:
 
 
 COLLECTORS = ["ipfix://", "ipfix+tcp://", "ipfix+tls://", "ipfix+dtls://", "ipfix+sctp://", "netflow9://",
-              "netflow5://", "json:", "text:", "ipfix+file:"]
+              "netflow5://", "json:", "csv:", "text:", "ipfix+file:"]
 
 
 def read(path):

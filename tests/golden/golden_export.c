@@ -2,8 +2,9 @@
  * Golden datagrams: what NetFlow v5, v9 and IPFIX look like, octet by octet, with a fixed clock.
  *
  * netflow5.hex, netflow9.hex and ipfix.hex beside this file are annotated and were reviewed against Cisco's
- * v5 format, RFC 3954 and RFC 7011.  After a wanted change: PITOT_GOLDEN_OUT=FOLDER writes what is made now
- * as FOLDER/NAME.bin; annotate it anew and review every octet that differs.
+ * v5 format, RFC 3954 and RFC 7011; flows.csv, flows.json and flows.txt are what formats of lines write.
+ * After a wanted change: PITOT_GOLDEN_OUT=FOLDER writes what is made now as FOLDER/NAME.bin; annotate it anew
+ * and review every octet that differs.
  */
 #include <ctype.h>
 #include <stdio.h>
@@ -149,10 +150,42 @@ static void test_ipfix(void **state)
 	check(FORMAT_IPFIX, "ipfix");
 }
 
+/* Lines are compared as they are. */
+static void check_lines(enum export_format format, const char *name)
+{
+	static uint8_t made[MOST], want[MOST];
+	const char *root = getenv("PITOT_SOURCE_ROOT"), *folder = getenv("PITOT_GOLDEN_OUT");
+	size_t n = make(format, made), m;
+	char path[512];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/%s", folder ? folder : "/dev", folder ? name : "null");
+	f = fopen(path, "wb");
+	assert_non_null(f);
+	fwrite(made, 1, n, f);
+	fclose(f);
+	snprintf(path, sizeof(path), "%s/tests/golden/%s", root ? root : ".", name);
+	f = fopen(path, "rb");
+	if (!f)
+		fail_msg("%s: cannot be read", path);
+	m = fread(want, 1, sizeof(want), f);
+	fclose(f);
+	assert_int_equal(n, m);
+	assert_memory_equal(made, want, n);
+}
+
+static void test_lines(void **state)
+{
+	(void)state;
+	check_lines(FORMAT_CSV, "flows.csv");
+	check_lines(FORMAT_JSON, "flows.json");
+	check_lines(FORMAT_TEXT, "flows.txt");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_netflow5), cmocka_unit_test(test_netflow9),
-					   cmocka_unit_test(test_ipfix)};
+					   cmocka_unit_test(test_ipfix), cmocka_unit_test(test_lines)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "pitot/clock.h"
 #include "pitot/collector.h"
 
 static void test_addresses(void **state)
@@ -80,20 +81,79 @@ static void test_files(void **state)
 		{"netflow9+file:out", FORMAT_NETFLOW9, "out", "netflow9+file:out"},
 		{"netflow5+file:-", FORMAT_NETFLOW5, "-", "netflow5+file:-"},
 		{"json+file:x", FORMAT_JSON, "x", "json:x"},
+		{"csv:a,b", FORMAT_CSV, "a,b", "csv:a,b"},
+		{"json:a?b", FORMAT_JSON, "a?b", "json:a?b"},
+		{"json:a?b?c=", FORMAT_JSON, NULL, "'?c=' is unknown"},
+		{"json:/d.d/a.json?rotate=60s", FORMAT_JSON, "/d.d/a-%Y%m%d%H%M%S.json",
+		 "json:/d.d/a.json?rotate=60s"},
+		{"csv:/d.d/a?rotate=1M", FORMAT_CSV, "/d.d/a-%Y%m%d%H%M%S", "csv:/d.d/a?rotate=1M"},
+		{"csv:.a?rotate=1M", FORMAT_CSV, ".a-%Y%m%d%H%M%S", "csv:.a?rotate=1M"},
+		{"ipfix+file:%Y-%%?rotate=1h|1G", FORMAT_IPFIX, "%Y-%%", "ipfix+file:%Y-%%?rotate=1h|1G"},
 	};
 	struct collector_config c;
 	struct diag diag;
 
 	(void)state;
 	for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		if (collector_parse(&c, rows[i].text, FORMAT_NETFLOW9, &diag))
-			fail_msg("%s: %s", rows[i].text, diag.text);
+		assert_true(collector_is_file(rows[i].text));
+		if (collector_parse(&c, rows[i].text, FORMAT_NETFLOW9, &diag)) {
+			if (rows[i].path || !strstr(diag.text, rows[i].url))
+				fail_msg("%s: %s", rows[i].text, diag.text);
+			continue;
+		}
 		assert_int_equal(c.format, rows[i].format);
 		assert_int_equal(c.transport, TRANSPORT_FILE);
 		assert_string_equal(c.path, rows[i].path);
 		assert_string_equal(c.url, rows[i].url);
 		assert_string_equal(c.host, "");
 	}
+}
+
+static void test_rotate(void **state)
+{
+	static const struct {
+		const char *text;
+		uint64_t ns, octets; /* 0 and 0: a mistake */
+	} rows[] = {
+		{"60s", 60 * NS_PER_SEC, 0},
+		{"90", 90 * NS_PER_SEC, 0},
+		{"1h30m", 5400 * NS_PER_SEC, 0},
+		{"100M", 0, 100 << 20},
+		{"16k", 0, 16384},
+		{"60s,100M", 60 * NS_PER_SEC, 100 << 20},
+		{"100M|60s", 60 * NS_PER_SEC, 100 << 20},
+		{"1G&rotate=1d", 86400 * NS_PER_SEC, 1 << 30},
+		{"", 0, 0},
+		{"0", 0, 0},
+		{"0.5s", 0, 0},
+		{"15K", 0, 0},
+		{"1M,", 0, 0},
+		{"1M,x", 0, 0},
+		{"1M&compress=zstd", 0, 0},
+		{"99999999999999999999G", 0, 0},
+		{"9000d", 0, 0},
+	};
+	struct collector_config c;
+	struct diag diag;
+	char text[80];
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		bool good = rows[i].ns || rows[i].octets;
+
+		snprintf(text, sizeof(text), "json:a?rotate=%s", rows[i].text);
+		if (collector_parse(&c, text, FORMAT_IPFIX, &diag) != (good ? 0 : -EINVAL))
+			fail_msg("%s: %s", text, diag.text);
+		if (!good)
+			continue;
+		assert_int_equal(c.rotate_ns, rows[i].ns);
+		assert_int_equal(c.rotate_octets, rows[i].octets);
+	}
+	assert_int_equal(collector_parse(&c, "json:-?rotate=1h", FORMAT_IPFIX, &diag), -EINVAL);
+	assert_int_equal(collector_parse(&c, "json:a%x", FORMAT_IPFIX, &diag), -EINVAL);
+	assert_int_equal(collector_parse(&c, "json:%Y/a", FORMAT_IPFIX, &diag), -EINVAL);
+	assert_false(collector_is_file("h:1,csv:x"));
+	assert_false(collector_is_file("csv"));
 }
 
 static void test_mistakes(void **state)
@@ -125,7 +185,8 @@ static void test_mistakes(void **state)
 		{"10.0.0.256:99", "'10.0.0.256' is not an IPv4 address"},
 		{"4739", "'4739' is not an IPv4 address"},
 		{"a,b", "comma"},
-		{"csv:-", "'csv' is not a format"},
+		{"csv", "csv:FILE"},
+		{"csv://h", "'//h' is not a file"},
 		{"xml:x", "'xml' is not a format"},
 		{"json", "json:FILE"},
 		{"Text", "Text:FILE"},
@@ -218,8 +279,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_addresses), cmocka_unit_test(test_files),
-		cmocka_unit_test(test_mistakes),  cmocka_unit_test(test_lengths),
-		cmocka_unit_test(test_prefixes),
+		cmocka_unit_test(test_rotate),	  cmocka_unit_test(test_mistakes),
+		cmocka_unit_test(test_lengths),	  cmocka_unit_test(test_prefixes),
 	};
 
 	return cmocka_run_group_tests_name("collector", tests, NULL, NULL);

@@ -446,9 +446,9 @@ static int parse_all(int argc, const char *const *words, bool check)
 static void test_all_mistakes(void **state)
 {
 	static const char *const words[] = {"pitot", "-t",    "foo=1", "-Q",	  "-w", "0",   "--zork",
-					    "-n",    "csv:-", "-n",    "h:1,h:1", "-P", "tcp", "udp"};
+					    "-n",    "xml:-", "-n",    "h:1,h:1", "-P", "tcp", "udp"};
 	static const char *const says[] = {
-		"'foo'", "-Q", "'0'", "--zork", "softflowd", "csv", "same destination", "udp"};
+		"'foo'", "-Q", "'0'", "--zork", "softflowd", "xml", "same destination", "udp"};
 	static const char *const none[] = {"pitot", "-r", "a", "--filter", "udp", "-n", "h"};
 	static const char *const help[] = {"pitot", "-Q", "--help"};
 

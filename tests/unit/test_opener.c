@@ -23,11 +23,14 @@
 #include "sandbox/opener_internal.h"
 
 static bool is_part;
-static char directory[64], stats[128], stats_part[140], output[128], part[128], pid_file[128], other[128];
+static char directory[64], stats[128], stats_part[140], output[128], part[128], pid_file[128], other[128],
+	series[128], lines[128];
 static const struct opener_file files[] = {
 	{stats, "--stats", OPENER_REWRITES | OPENER_FINISHES},
 	{output, "--collector", OPENER_FINISHES},
 	{pid_file, "--pidfile", OPENER_REMOVES},
+	{series, "--collector", OPENER_ROTATES},
+	{lines, "--collector", OPENER_CONTINUES},
 };
 
 static int open_capture(void *ctx, unsigned index, int group, struct opener_answer *answer, struct diag *diag)
@@ -53,7 +56,7 @@ static struct opener *start(unsigned n_captures, bool sandbox)
 	struct opener_config config = {.n_captures = n_captures,
 				       .open_capture = open_capture,
 				       .files = files,
-				       .n_files = 3,
+				       .n_files = 5,
 				       .sandbox = sandbox};
 	struct diag diag = {""};
 	struct opener *o = NULL;
@@ -73,6 +76,8 @@ static int set_up(void **state)
 	snprintf(stats_part, sizeof(stats_part), "%s.part", stats);
 	snprintf(output, sizeof(output), "%s/output", directory);
 	snprintf(part, sizeof(part), "%s/output.part", directory);
+	snprintf(series, sizeof(series), "%s/series-%%S", directory);
+	snprintf(lines, sizeof(lines), "%s/lines", directory);
 	snprintf(other, sizeof(other), "%s/other", directory);
 	snprintf(pid_file, sizeof(pid_file), "%s/pid", directory);
 	return 0;
@@ -166,6 +171,50 @@ static void test_files_after_the_sandbox(void **state)
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);
+	opener_stop(o);
+}
+
+/* The opener has the name from an instant, and makes one file of it after the other. */
+static void test_one_after_the_other(void **state)
+{
+	struct opener *o = start(0, true);
+	struct path_time time = {.seconds = 7};
+	char name[PATH_NAME_SIZE], path[512];
+	struct diag diag;
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++) {
+		int fd = opener_begin(o, series, &time, &diag);
+
+		assert_true(fd >= 0);
+		assert_int_equal(time.number, i);
+		close(fd);
+		assert_int_equal(opener_complete(o, series, &time, &diag), 0);
+		assert_int_equal(opener_complete(o, series, &time, &diag), -ENOENT);
+		snprintf(path, sizeof(path), i ? "%s/series-07-%u" : "%s/series-07", directory, i);
+		assert_int_equal(access(path, F_OK), 0);
+	}
+	for (unsigned i = 0; i < 3; i++) {
+		snprintf(path, sizeof(path), i ? "%s/series-07-%u" : "%s/series-07", directory, i);
+		unlink(path);
+	}
+	touch(lines);
+	is_part = false;
+	int fd = opener_continue(o, lines, &diag);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, "x", 1), 1);
+	assert_int_equal(lseek(fd, 0, SEEK_CUR), 9);
+	close(fd);
+	assert_int_equal(opener_set_aside(o, lines, name, &diag), 0);
+	snprintf(path, sizeof(path), "%s/%s", directory, name);
+	assert_int_equal(unlink(path), 0);
+	/* neither is there for anything else */
+	assert_int_equal(opener_continue(o, series, &diag), -EBADRQC);
+	assert_int_equal(opener_set_aside(o, series, name, &diag), -EBADRQC);
+	assert_int_equal(opener_begin(o, lines, &time, &diag), -EBADRQC);
+	assert_int_equal(opener_begin(o, output, &time, &diag), -EBADRQC);
+	assert_int_equal(opener_continue(o, stats, &diag), -EBADRQC);
+	assert_int_equal(opener_finish(o, series, &diag), -EBADRQC);
 	opener_stop(o);
 }
 
@@ -488,6 +537,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_files, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_files_after_the_sandbox, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_one_after_the_other, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_without_opener, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_rights, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_bad_answers, set_up, tear_down),

@@ -1,5 +1,6 @@
 /*
- * path, base/path_file.c: whose links are followed, which files are used, and what new ones look like.
+ * path, base/path_file.c, base/path_name.c: whose links are followed, which files are used, and what new ones
+ * look like.
  *
  * As root with a hostile user, who owns a directory; elsewhere only what needs no other user.
  */
@@ -436,6 +437,93 @@ static void test_long_names(void **state)
 	assert_refused(MAKE_PART, path, -ENAMETOOLONG); /* ".part" has no room */
 }
 
+static void expect_name(const char *pattern, uint64_t seconds, uint32_t number, const char *name)
+{
+	const struct path_time time = {.seconds = seconds, .number = number};
+	struct path_at at, from = {.path = pattern, .dir = -1};
+
+	snprintf(from.name, sizeof(from.name), "%s", pattern);
+	assert_int_equal(path_at_time(&at, &from, &time), 0);
+	assert_string_equal(at.name, name);
+}
+
+static void test_names_with_times(void **state)
+{
+	struct path_at at, from = {.dir = -1};
+	struct path_time time = {0};
+	struct diag diag;
+	char out[16];
+
+	(void)state;
+	expect_name("f-%Y%m%d%H%M%S.json", 1700000000, 0, "f-20231114221320.json");
+	expect_name("f-%Y%m%d%H%M%S.json", 1700000000, 7, "f-20231114221320-7.json");
+	expect_name("%%%S", 0, 0, "%00");
+	expect_name("%S", 0, 2, "00-2");
+	expect_name(".%S", 0, 2, ".00-2");
+	assert_true(path_has_time("/a/%Y") && !path_has_time("/%Y/a"));
+	assert_int_equal(path_check_time("/a/%Y-%%", &diag), 0);
+	assert_int_equal(path_check_time("/%Y/a", &diag), -EINVAL);
+	assert_int_equal(path_check_time("%y", &diag), -EINVAL);
+	assert_int_equal(path_check_time("a%", &diag), -EINVAL);
+	assert_int_equal(path_insert(out, sizeof(out), "/d.d/name", "-12"), 0);
+	assert_string_equal(out, "/d.d/name-12");
+	assert_int_equal(path_insert(out, sizeof(out), "/d.d/name.x", "-1234"), -ENAMETOOLONG);
+	memset(from.name, 'x', sizeof(from.name) - 1);
+	assert_int_equal(path_at_time(&at, &from, &time), 0);
+	memcpy(from.name, "%Y%Y%Y%Y", 8);
+	assert_int_equal(path_at_time(&at, &from, &time), -ENAMETOOLONG);
+	time.seconds = UINT64_MAX / 2;
+	assert_int_equal(path_at_time(&at, &from, &time), -EOVERFLOW);
+}
+
+/* Parts that others left and names that are taken stay as they are; so do links. */
+static void test_series(void **state)
+{
+	struct path_time time = {.seconds = 5};
+	char name[PATH_NAME_SIZE];
+	struct path_at at;
+	struct diag diag;
+	int fd;
+
+	(void)state;
+	make("a-05", "one", geteuid());
+	make("a-05-1.part", "two", geteuid());
+	make_link("nowhere", "a-05-2.part", geteuid());
+	assert_int_equal(path_find(&at, at_root("a-%S"), OURS, &diag), 0);
+	fd = path_begin_part(&at, &time, &diag);
+	assert_true(fd >= 0);
+	assert_int_equal(time.number, 3);
+	assert_int_equal(write(fd, "three", 5), 5);
+	close(fd);
+	assert_new("a-05-3.part", geteuid());
+	make("a-05-3", "taken", geteuid());
+	assert_int_equal(path_complete_part(&at, &time, &diag), -EEXIST);
+	assert_holds("a-05-3.part", "three");
+	assert_int_equal(unlink(at_root("a-05-3")), 0);
+	assert_int_equal(path_complete_part(&at, &time, &diag), 0);
+	assert_holds("a-05-3", "three");
+	assert_holds("a-05", "one");
+	assert_holds("a-05-1.part", "two");
+	make_link("a-05", "a-05-4.part", geteuid());
+	time.number = 4;
+	assert_int_equal(path_complete_part(&at, &time, &diag), -ELOOP);
+	path_forget(&at);
+	assert_int_equal(path_find(&at, at_root("a-05"), OURS, &diag), 0);
+	fd = path_continue(&at, &diag);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, " more", 5), 5);
+	close(fd);
+	assert_holds("a-05", "one more");
+	assert_int_equal(path_set_aside(&at, name, &diag), 0);
+	assert_holds(name, "one more");
+	assert_int_equal(access(at_root("a-05"), F_OK), -1);
+	fd = path_continue(&at, &diag);
+	assert_true(fd >= 0);
+	close(fd);
+	assert_new("a-05", geteuid());
+	path_forget(&at);
+}
+
 #define IN_DIRECTORY(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
 
 int main(void)
@@ -451,6 +539,8 @@ int main(void)
 		IN_DIRECTORY(test_descriptor_of_a_file),
 		IN_DIRECTORY(test_directory),
 		IN_DIRECTORY(test_long_names),
+		IN_DIRECTORY(test_names_with_times),
+		IN_DIRECTORY(test_series),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,6 @@
 /*
- * The transports, each through its ops: transport/transport.c, transport/file.c, transport/file_writer.c, transport/udp.c,
+ * The transports, each through its ops: transport/transport.c, transport/file.c, transport/file_place.c,
+ * transport/file_writer.c, transport/udp.c,
  * transport/udp_sent.c, transport/udp_socket.c, transport/resolve.c.  Sockets are on loopback.
  */
 #include <arpa/inet.h>
@@ -125,7 +126,7 @@ static void test_file(void **state)
 	uint64_t octets = 0;
 
 	(void)state;
-	assert_int_equal(open_with(&c, (struct transport_config){0}), 0);
+	assert_int_equal(open_with(&c, (struct transport_config){.offline = true}), 0);
 	assert_true(t->limits.reliable);
 	assert_int_equal(t->session, 1);
 	assert_int_equal(t->limits.max_message, 65535);
@@ -155,6 +156,127 @@ static void test_file(void **state)
 			if (fgetc(f) != (int)(i & 255))
 				fail_msg("message %u octet %zu", i, k);
 	fclose(f);
+}
+
+/* Live a file has its name at once; what fits is continued, anything else is put aside. */
+static void test_file_continued(void **state)
+{
+	struct collector_config c = file_collector("live.csv");
+	struct transport_config config = {.heading = "a,b\n"};
+	char aside[4200];
+	struct stat st;
+	struct tm tm;
+	int fd;
+
+	(void)state;
+	assert_int_equal(open_with(&c, config), 0);
+	assert_false(t->continues);
+	assert_true(put(4, 'a'));
+	settle(1);
+	assert_int_equal(size_of(c.path, ".part"), -1);
+	assert_int_equal(size_of(c.path, ""), 4);
+	close_transport();
+	fd = open(c.path, O_WRONLY | O_TRUNC);
+	assert_int_equal(write(fd, "a,b\n1,", 6), 6);
+	close(fd);
+	assert_int_equal(open_with(&c, config), 0);
+	assert_true(t->continues);
+	assert_true(put(2, 'x'));
+	close_transport();
+	assert_int_equal(size_of(c.path, ""), 9); /* the half line was ended */
+	config.heading = "a,c\n";
+	assert_int_equal(stat(c.path, &st), 0);
+	assert_int_equal(open_with(&c, config), 0);
+	assert_false(t->continues);
+	assert_int_equal(t->notices, 1);
+	assert_int_equal(size_of(c.path, ""), 0);
+	close_transport();
+	gmtime_r(&st.st_mtime, &tm);
+	snprintf(aside, sizeof(aside), "%s/live-%04d%02d%02d%02d%02d%02d.csv", directory, tm.tm_year + 1900,
+		 tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec);
+	assert_int_equal(size_of(aside, ""), 9);
+	unlink(aside);
+	unlink(c.path);
+}
+
+/* The next file of a series is another session, and the one before is complete. */
+static void test_file_series(void **state)
+{
+	struct collector_config c = file_collector("s-%S%%.csv");
+	struct collector_config first = file_collector("s-01%.csv"), second = file_collector("s-07%.csv"),
+				third = file_collector("s-07%-1.csv");
+
+	(void)state;
+	c.rotate_ns = 5 * NS_PER_SEC;
+	assert_int_equal(open_with(&c, (struct transport_config){.offline = true, .heading = ""}), 0);
+	assert_true(t->rotates);
+	assert_int_equal(t->session, 0);
+	assert_int_equal(t->rotate_ns, 0); /* before the first record */
+	t->ops->rotate(t, 1 * NS_PER_SEC);
+	assert_int_equal(t->session, 1);
+	assert_int_equal(t->rotate_ns, 5 * NS_PER_SEC);
+	assert_true(put(10, 'a'));
+	assert_int_equal(size_of(first.path, ".part"), 0);
+	t->ops->rotate(t, 7 * NS_PER_SEC);
+	assert_int_equal(t->session, 2);
+	assert_int_equal(t->rotate_ns, 10 * NS_PER_SEC);
+	assert_true(put(20, 'b'));
+	close_transport();
+	assert_int_equal(told_sent, 6);
+	assert_int_equal(size_of(first.path, ""), 10);
+	snprintf(second.path, sizeof(second.path), "%s/s-05%%.csv",
+		 directory); /* where its 5 seconds begin */
+	assert_int_equal(size_of(second.path, ""), 20);
+	snprintf(third.path, sizeof(third.path), "%s/s-05%%-1.csv", directory);
+	/* what is there is not replaced, and what was cut short is not complete */
+	assert_int_equal(open_with(&c, (struct transport_config){.offline = true, .heading = ""}), 0);
+	t->ops->rotate(t, 5 * NS_PER_SEC);
+	assert_true(put(30, 'c'));
+	t->incomplete = true;
+	close_transport();
+	assert_int_equal(size_of(second.path, ""), 20);
+	assert_int_equal(size_of(third.path, ""), -1);
+	assert_int_equal(size_of(third.path, ".part"), 30);
+	unlink(first.path);
+	unlink(second.path);
+	snprintf(third.path, sizeof(third.path), "%s/s-05%%-1.csv.part", directory);
+	unlink(third.path);
+}
+
+/* Live another file is looked for beside the writing: SIGHUP takes it when the name is not that file's any
+ * more. */
+static void test_file_reopened(void **state)
+{
+	struct collector_config c = file_collector("live.json");
+	char moved[4200];
+
+	(void)state;
+	snprintf(moved, sizeof(moved), "%s.1", c.path);
+	assert_int_equal(open_with(&c, (struct transport_config){.heading = ""}), 0);
+	assert_true(put(10, 'a'));
+	settle(1);
+	t->ops->refresh(t); /* nothing has moved */
+	for (int i = 0; i < 100; i++) {
+		tick();
+		poll(NULL, 0, 1);
+	}
+	assert_int_equal(t->rotate_ns, UINT64_MAX);
+	assert_int_equal(rename(c.path, moved), 0);
+	t->ops->refresh(t);
+	for (int i = 0; i < 10000 && t->rotate_ns; i++) {
+		tick();
+		poll(NULL, 0, 1);
+	}
+	assert_int_equal(t->rotate_ns, 0);
+	assert_true(put(20, 'b')); /* still for the old one */
+	t->ops->rotate(t, 0);
+	assert_int_equal(t->session, 2);
+	assert_true(put(30, 'c'));
+	close_transport();
+	assert_int_equal(size_of(moved, ""), 30);
+	assert_int_equal(size_of(c.path, ""), 30);
+	unlink(moved);
+	unlink(c.path);
 }
 
 /* What is lent stays where it is while older messages are written. */
@@ -704,6 +826,9 @@ int main(void)
 		cmocka_unit_test(test_file_flush_between),
 		cmocka_unit_test(test_file_full),
 		cmocka_unit_test(test_file_pipe),
+		cmocka_unit_test(test_file_continued),
+		cmocka_unit_test(test_file_series),
+		cmocka_unit_test(test_file_reopened),
 		cmocka_unit_test(test_file_errors),
 		cmocka_unit_test(test_udp),
 		cmocka_unit_test(test_udp_bulk),

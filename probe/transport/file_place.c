@@ -1,0 +1,110 @@
+/* file_place: see file_place.h. */
+#include "transport/file_place.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "pitot/opener.h"
+
+static bool place_is_same(int a, int b)
+{
+	struct stat x, y;
+
+	return a >= 0 && fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_dev == y.st_dev &&
+	       x.st_ino == y.st_ino;
+}
+
+/* Of lines with the same heading more can be written.  size: of the file. */
+static bool place_fits(const struct file_place *p, int fd, off_t size)
+{
+	size_t n = p->heading ? strlen(p->heading) : 0;
+	char *text = p->heading ? malloc(n + 1) : NULL;
+	bool fits = text && (size_t)size >= n && pread(fd, text, n, 0) == (ssize_t)n &&
+		    memcmp(text, p->heading, n) == 0;
+
+	free(text);
+	return fits;
+}
+
+/* What was killed in the middle of a line leaves that alone. */
+static int place_end_line(int fd, off_t size)
+{
+	char last;
+
+	if (pread(fd, &last, 1, size - 1) != 1)
+		return -EIO;
+	return last == '\n' || write(fd, "\n", 1) == 1 ? 0 : -errno;
+}
+
+/* 0; 1: it was put aside. */
+static int place_prepare(const struct file_place *p, struct file_piece *piece, struct diag *diag)
+{
+	char name[PATH_NAME_SIZE];
+	struct diag why;
+	struct stat st;
+	int r;
+
+	if (fstat(piece->fd, &st) < 0 || !S_ISREG(st.st_mode) || fcntl(piece->fd, F_SETFL, O_APPEND) < 0)
+		return diag_set(diag, -EINVAL, "%.300s: is no file any more", p->path);
+	piece->continues = st.st_size > 0;
+	if (st.st_size == 0)
+		return 0;
+	if (place_fits(p, piece->fd, st.st_size)) {
+		r = place_end_line(piece->fd, st.st_size);
+		return r < 0 ? diag_set(diag, r, "%.300s: %s", p->path, strerror(-r)) : 0;
+	}
+	r = opener_set_aside(p->opener, p->path, name, &why);
+	if (r < 0)
+		return diag_set(diag, r, "%.450s", why.text);
+	return diag_set(
+		diag, 1,
+		"%.200s: what was there begins otherwise, or cannot be continued; it is called %.200s now",
+		p->path, name);
+}
+
+static int place_continue(const struct file_place *p, int now_fd, struct file_piece *piece, struct diag *diag)
+{
+	struct diag why;
+
+	for (unsigned tries = 0; tries < 3; tries++) {
+		int r;
+
+		piece->fd = opener_continue(p->opener, p->path, &why);
+		if (piece->fd < 0)
+			return diag_set(diag, piece->fd, "%.450s", why.text);
+		if (place_is_same(now_fd, piece->fd)) {
+			close(piece->fd);
+			return FILE_E_SAME;
+		}
+		r = place_prepare(p, piece, diag);
+		if (r == 0)
+			return 0;
+		close(piece->fd);
+		if (r < 0)
+			return r;
+	}
+	return diag_set(diag, -EEXIST, "%.300s: other files take its place again and again", p->path);
+}
+
+int file_place_next(const struct file_place *p, int now_fd, uint64_t seconds, struct file_piece *piece,
+		    struct diag *diag)
+{
+	struct diag why;
+
+	*piece = (struct file_piece){.fd = -1, .time = {.seconds = seconds, .local = p->local_time}};
+	diag->text[0] = '\0';
+	if (p->kind == FILE_CONTINUED)
+		return place_continue(p, now_fd, piece, diag);
+	piece->fd = opener_begin(p->opener, p->path, &piece->time, &why);
+	return piece->fd < 0 ? diag_set(diag, piece->fd, "%.450s", why.text) : 0;
+}
+
+int file_place_complete(const struct file_place *p, const struct file_piece *piece, struct diag *diag)
+{
+	return p->kind == FILE_SERIES ? opener_complete(p->opener, p->path, &piece->time, diag) : 0;
+}

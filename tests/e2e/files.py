@@ -1,0 +1,294 @@
+#!/usr/bin/env python3
+"""Files that can be read while pitot runs, several of them one after the other, and files that others move away.
+
+    files.py PITOT [SRCROOT] [--only NAME]
+
+Live in a network namespace of its own.  Prints `ok NAME` or `FAIL NAME why`; exit status 77 without privilege.
+"""
+
+import collections
+import csv
+import glob
+import json
+import os
+import re
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+import live
+import option_data
+from live import Failure, check, links, mixture, running, send
+
+FIELDS = "standard,flowId"
+SHORT = ("-t", "active=0.4,inactive=0.2", "--flush-interval", "0.05")
+
+
+def until(condition, why):
+    end = time.monotonic() + live.DEADLINE_S
+    while not condition():
+        check(time.monotonic() < end, why() if callable(why) else why)
+        time.sleep(0.01)
+
+
+def octets(path):
+    with open(path, "rb") as f:
+        return f.read()
+
+
+def messages(path):
+    """(sequence, number of flow records) of each message of an IPFIX file; templates must be in the file itself."""
+    data, at, templates, out = octets(path), 0, {}, []
+    while at < len(data):
+        version, length, _, sequence, _ = struct.unpack_from("!HHIII", data, at)
+        check(version == 10 and at + length <= len(data), f"{path}: no message at {at}")
+        end, at, records = at + length, at + 16, 0
+        while at < end:
+            number, size = struct.unpack_from("!HH", data, at)
+            body = data[at + 4:at + size]
+            if number in (2, 3):
+                place = 0
+                while place + 4 <= len(body):
+                    template, n = struct.unpack_from("!HH", body, place)
+                    place += 4 if number == 2 else 6
+                    total = 0
+                    for _ in range(n):
+                        element, width = struct.unpack_from("!HH", body, place)
+                        place += 8 if element & 0x8000 else 4
+                        total += width if width != 65535 else 1 << 20
+                    templates[template] = total
+            else:
+                check(number in templates, f"{path}: data of template {number}, which it has not")
+                records += max(1, len(body) // templates[number])
+            at += size
+        out.append((sequence, records))
+    return out
+
+
+def read_json(paths):
+    rows = []
+    for path in paths:
+        text = octets(path).decode()
+        check(not text or text.endswith("\n"), f"{path} ends in the middle of a line")
+        rows += [json.loads(line) for line in text.splitlines()]
+    return rows
+
+
+def all_once(rows, stats, what):
+    """Each record is in one file."""
+    twice = [n for n, k in collections.Counter(r["flowId"] for r in rows).items() if k > 1]
+    check(not twice, f"{what}: {len(twice)} records are there twice")
+    check(len(rows) == stats["flows"]["exported"], f"{what}: {len(rows)} of {stats['flows']['exported']} records")
+    check(sum(r["packetDeltaCount"] for r in rows) == stats["packets"]["metered"], f"{what}: packets")
+
+
+def whole_sessions(paths, stats, what):
+    """Each file is a stream of its own: templates in it, sequence from 0 without a gap."""
+    total = 0
+    for path in paths:
+        expected = 0
+        for sequence, records in messages(path):
+            check(sequence == expected, f"{path}: sequence {sequence} for {expected}")
+            expected += records
+        total += len(live.read_ipfix(path))
+    check(total >= stats["flows"]["exported"], f"{what}: {total} of {stats['flows']['exported']} records")
+
+
+def at_once(program):
+    """Under their names from the beginning, growing by whole lines and messages; a heading once."""
+    with links(("pt0", "pt0p")), tempfile.TemporaryDirectory() as d:
+        os.chmod(d, 0o755)
+        urls = [f"json:{d}/a.json", f"csv:{d}/a.csv", f"text:{d}/a.txt", f"ipfix+file:{d}/a.ipfix"]
+        with running(program, "-i", "pt0", "--fields", FIELDS, *SHORT, collectors=urls, fields=False) as p:
+            check(sorted(os.listdir(d)) == ["a.csv", "a.ipfix", "a.json", "a.txt"], f"{os.listdir(d)}")
+            for i in range(3):
+                before = [os.path.getsize(f"{d}/a.{x}") for x in ("json", "csv", "txt", "ipfix")]
+                send("pt0p", mixture(1), 400)
+                for x, size in zip(("json", "csv", "txt", "ipfix"), before):
+                    until(lambda x=x, size=size: os.path.getsize(f"{d}/a.{x}") > size, f"a.{x} does not grow")
+                    if x != "ipfix":
+                        check(octets(f"{d}/a.{x}").endswith(b"\n"), f"a.{x} ends in the middle of a line")
+                messages(f"{d}/a.ipfix")
+            stats = p.stop()
+        check(sorted(os.listdir(d)) == ["a.csv", "a.ipfix", "a.json", "a.txt"], f"{os.listdir(d)}")
+        rows = read_json([f"{d}/a.json"])
+        all_once(rows, stats, "json")
+        with open(f"{d}/a.csv", newline="") as f:
+            table = list(csv.DictReader(f))
+        check([int(r["flowId"]) for r in table] == [r["flowId"] for r in rows], "csv and json differ")
+        check(all((r["sourceIPv4Address"] == "") != (r["sourceIPv6Address"] == "") for r in table), "addresses in csv")
+        check(len(octets(f"{d}/a.txt").splitlines()) == len(rows) + 1, "text: a line each and a heading")
+        whole_sessions([f"{d}/a.ipfix"], stats, "ipfix")
+
+
+def again(program):
+    """A second run goes on behind what the first one wrote, or leaves that under another name."""
+    with links(("pt0", "pt0p")), tempfile.TemporaryDirectory() as d:
+        os.chmod(d, 0o755)
+        urls = [f"json:{d}/a.json", f"csv:{d}/a.csv", f"ipfix+file:{d}/a.ipfix"]
+        total = 0
+        for fields in (FIELDS, FIELDS, "flowId,octetDeltaCount"):
+            with running(program, "-i", "pt0", "--fields", fields, *SHORT, collectors=urls, fields=False) as p:
+                send("pt0p", mixture(1), 400)
+                stats = p.stop()
+            total += stats["flows"]["exported"]
+        check(len(read_json([f"{d}/a.json"])) == total, "json: records of all runs")
+        names = sorted(os.listdir(d))
+        check(len(names) == 6 and sum(bool(re.fullmatch(r"a-\d{14}(-1)?\.ipfix", n)) for n in names) == 2 and
+              sum(bool(re.fullmatch(r"a-\d{14}\.csv", n)) for n in names) == 1, f"{names}")
+        for path in glob.glob(f"{d}/*.csv"):
+            with open(path, newline="") as f:
+                check(sum(row[0] == "flowId" or "flowId" in row for row in csv.reader(f)) == 1, f"headings of {path}")
+        for path in glob.glob(f"{d}/*.ipfix"):
+            check(messages(path)[0][0] == 0, f"{path} does not begin with 0")
+        check("a.csv: what was there begins otherwise" in p.said() or "a.ipfix: what was there" in p.said(), p.said())
+
+
+def torn(program):
+    """What a killed run left in the middle of a line is a line of its own."""
+    with links(("pt0", "pt0p")), tempfile.TemporaryDirectory() as d:
+        os.chmod(d, 0o755)
+        with open(f"{d}/a.json", "w") as f:
+            f.write('{"half":')
+        with running(program, "-i", "pt0", *SHORT, collectors=[f"json:{d}/a.json"], fields=False) as p:
+            send("pt0p", mixture(1), 40)
+            p.stop()
+        lines = octets(f"{d}/a.json").splitlines()
+        check(lines[0] == b'{"half":' and len(lines) > 1 and all(json.loads(line) for line in lines[1:]), f"{lines[:2]}")
+
+
+def rotation(program):
+    """By time and by size, under load: complete files have their names, and each record is in one of them."""
+    with links(("pt0", "pt0p")), tempfile.TemporaryDirectory() as d:
+        os.chmod(d, 0o755)
+        urls = [f"json:{d}/time-%Y%m%d%H%M%S.json?rotate=1s", f"json:{d}/size.json?rotate=64K",
+                f"ipfix+file:{d}/both-%H%M%S.ipfix?rotate=2s|64K", f"csv:{d}/csv-%S.csv?rotate=1s,1M"]
+        with running(program, "-i", "pt0", "--fields", FIELDS, *SHORT, collectors=urls, fields=False) as p:
+            frames, sent = mixture(1, flows=200), 0
+            end = time.monotonic() + live.DEADLINE_S
+            while len(glob.glob(f"{d}/time-*.json")) < 4 or len(glob.glob(f"{d}/size-*.json")) < 4:
+                check(time.monotonic() < end, f"no other files: {os.listdir(d)}; {p.said()}")
+                send("pt0p", frames, 800)
+                sent += 800
+                parts = glob.glob(f"{d}/*.part")
+                check(len(parts) <= 8, f"more than one in work and the next one: {parts}")
+                for path in glob.glob(f"{d}/size-*.json")[:1]:
+                    check(octets(path).endswith(b"\n"), f"{path} is not complete")
+            stats = p.stop()
+            check("warning" not in p.said() and "error" not in p.said(), p.said())
+        check(stats["packets"]["dropped_by_kernel"] == 0 and stats["packets"]["metered"] == sent, f"{stats['packets']}")
+        check(not glob.glob(f"{d}/*.part"), f"{os.listdir(d)}")
+        for kind in ("time", "size"):
+            all_once(read_json(glob.glob(f"{d}/{kind}-*.json")), stats, kind)
+        for path in glob.glob(f"{d}/size-*.json"):
+            check(os.path.getsize(path) < 2 * 65536, f"{path}: {os.path.getsize(path)} octets")
+        whole_sessions(glob.glob(f"{d}/both-*.ipfix"), stats, "ipfix")
+        rows = []
+        for path in glob.glob(f"{d}/csv-*.csv"):
+            with open(path, newline="") as f:
+                rows += [{k: int(r[k]) for k in ("flowId", "packetDeltaCount")} for r in csv.DictReader(f)]
+        all_once(rows, stats, "csv")
+
+
+def logrotate(program):
+    """Moved away and SIGHUP, under load: each record is in one file, and a SIGHUP alone changes nothing."""
+    with links(("pt0", "pt0p")), tempfile.TemporaryDirectory() as d:
+        os.chmod(d, 0o755)
+        urls = [f"json:{d}/a.json", f"ipfix+file:{d}/a.ipfix"]
+        with running(program, "-i", "pt0", "--fields", FIELDS, *SHORT, collectors=urls, fields=False) as p:
+            frames, sent = mixture(1, flows=200), 0
+
+            def load():
+                nonlocal sent
+                send("pt0p", frames, 800)
+                sent += 800
+
+            for i in range(6):
+                size = os.path.getsize(f"{d}/a.json")
+                until(lambda size=size: load() or os.path.getsize(f"{d}/a.json") > size, "a.json does not grow")
+                p.process.send_signal(signal.SIGHUP)
+                load()
+                for name in ("a.json", "a.ipfix"):
+                    os.rename(f"{d}/{name}", f"{d}/{name}.{i}")
+                if i % 2: # as logrotate's "create" does
+                    os.close(os.open(f"{d}/a.json", os.O_CREAT | os.O_WRONLY, 0o640))
+                p.process.send_signal(signal.SIGHUP)
+                until(lambda: load() or os.path.exists(f"{d}/a.json") and os.path.exists(f"{d}/a.ipfix"),
+                      lambda: f"it is not made anew: {os.listdir(d)} {p.said()}")
+                until(lambda: load() or os.path.getsize(f"{d}/a.json") > 0, "nothing in the new one")
+            stats = p.stop()
+        check(stats["packets"]["dropped_by_kernel"] == 0 and stats["packets"]["metered"] == sent, f"{stats['packets']}")
+        check(len(os.listdir(d)) == 14, f"{os.listdir(d)}")
+        all_once(read_json(glob.glob(f"{d}/a.json*")), stats, "json")
+        whole_sessions(glob.glob(f"{d}/a.ipfix*"), stats, "ipfix")
+
+
+def no_room(program):
+    """Where no other file can be made the old one goes on, and it is told; later there is one."""
+    with links(("pt0", "pt0p")), tempfile.TemporaryDirectory() as d:
+        os.chmod(d, 0o755)
+        with running(program, "-i", "pt0", "--fields", FIELDS, *SHORT, collectors=[f"json:{d}/a.json"], fields=False) as p:
+            send("pt0p", mixture(1), 400)
+            os.rename(f"{d}/a.json", f"{d}/b.json")
+            os.mkdir(f"{d}/a.json")
+            p.process.send_signal(signal.SIGHUP)
+            until(lambda: "Is a directory" in p.said(), lambda: f"it is not told: {p.said()}")
+            send("pt0p", mixture(1), 400)
+            os.rmdir(f"{d}/a.json")
+            until(lambda: os.path.exists(f"{d}/a.json"), "it is not tried again")
+            send("pt0p", mixture(1), 400)
+            stats = p.stop()
+        all_once(read_json([f"{d}/a.json", f"{d}/b.json"]), stats, "json")
+
+
+def left(program):
+    """What a killed run left as .part stays, and so does what has its name."""
+    with links(("pt0", "pt0p")), tempfile.TemporaryDirectory() as d:
+        os.chmod(d, 0o755)
+        urls = [f"json:{d}/a-%Y.json"]
+        for _ in range(2):
+            with running(program, "-i", "pt0", *SHORT, "--fields", FIELDS, collectors=urls, fields=False) as p:
+                send("pt0p", mixture(1), 400)
+                part = glob.glob(f"{d}/*.part")[-1]
+                until(lambda: any(os.path.getsize(x) for x in glob.glob(f"{d}/*.part")), f"{part} stays empty")
+                p.kill()
+        with running(program, "-i", "pt0", *SHORT, "--fields", FIELDS, collectors=urls, fields=False) as p:
+            send("pt0p", mixture(1), 400)
+            stats = p.stop()
+        names = sorted(os.listdir(d))
+        year = time.strftime("%Y", time.gmtime())
+        check(names == [f"a-{year}-1.json.part", f"a-{year}-2.json", f"a-{year}.json.part"], f"{names}")
+        all_once(read_json([f"{d}/a-{year}-2.json"]), stats, "the third run")
+
+
+def savefile(program):
+    """Of a savefile files depend on the records' times alone; what is there is not replaced."""
+    web = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../data/web.pcap")
+    with tempfile.TemporaryDirectory() as d:
+        for k in ("1", "2"):
+            os.mkdir(f"{d}/{k}")
+            for extra in ((), ("--local-time",)):
+                got = subprocess.run([program, "-q", "-r", web, *extra, "-n", f"json:{d}/{k}/a-%Y%m%d%H%M%S.json?rotate=1s",
+                                      "-n", f"ipfix+file:{d}/{k}/b.ipfix?rotate=1s"], capture_output=True,
+                                     env={**os.environ, "TZ": "XXX-03:00"}, check=False)
+                check(got.returncode == 0, f"{got}")
+        names = sorted(os.listdir(f"{d}/1"))
+        check(names == sorted(f"{x}-20261123{t}.{x2}" for x, x2 in (("a", "json"), ("b", "ipfix"))
+                              for t in ("131713", "131714", "161713", "161714")), f"{names}")
+        check(names == sorted(os.listdir(f"{d}/2")), "another run has other files")
+        for name in names:
+            if name.endswith("json"):
+                check(octets(f"{d}/1/{name}") == octets(f"{d}/2/{name}"), f"{name} differs")
+            else:
+                check(messages(f"{d}/1/{name}")[0][0] == 0, f"{name} does not begin with 0")
+        check(len(read_json(glob.glob(f"{d}/1/a-2026112313*.json"))) == 27, "records")
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(option_data.main((at_once, again, torn, rotation, logrotate, no_room, left, savefile)))
+    except Failure as failure:
+        sys.exit(str(failure))
