@@ -273,7 +273,7 @@ def savefile(program):
             for extra in ((), ("--local-time",)):
                 got = subprocess.run([program, "-q", "-r", web, *extra, "-n", f"json:{d}/{k}/a-%Y%m%d%H%M%S.json?rotate=1s",
                                       "-n", f"ipfix+file:{d}/{k}/b.ipfix?rotate=1s"], capture_output=True,
-                                     env={**os.environ, "TZ": "XXX-03:00"}, check=False)
+                                     env={**os.environ, "TZ": "EAT-03:00"}, check=False)
                 check(got.returncode == 0, f"{got}")
         names = sorted(os.listdir(f"{d}/1"))
         check(names == sorted(f"{x}-20261123{t}.{x2}" for x, x2 in (("a", "json"), ("b", "ipfix"))

@@ -268,8 +268,7 @@ class Pitot:
             return json.load(f)
 
     def rows(self):
-        # a file that is still being written has another name
-        with open(self.json if os.path.exists(self.json) else self.json + ".part") as f:
+        with open(self.json) as f:
             return [json.loads(line) for line in f]
 
 

@@ -300,7 +300,7 @@ def names_follow(d):
         def exported():
             talk(1)
             talk(2)
-            rows = [line for line in (Path(f"{d}/j.part").read_text() if os.path.exists(f"{d}/j.part") else "").splitlines()
+            rows = [line for line in (Path(f"{d}/j").read_text()).splitlines()
                     if line.endswith("}")]
             return {(r["egressInterface"], r["interfaceName"]) for r in map(e.json.loads, rows)} >= {
                 (index_of("lan0"), "lan0"), (now, "nc")}
