@@ -53,7 +53,7 @@ def zsh(folder):
     got = subprocess.run(["zsh", "-n", path], capture_output=True, text=True, check=False)
     e.check(got.returncode == 0 and not got.stderr, f"zsh: {got.stderr}")
     # _arguments itself says what it does not understand
-    script = ("autoload -U compinit; compinit -D -d /dev/null; fpath=($1 $fpath); autoload -U _pitot; "
+    script = ("autoload -U compinit; compinit -D; fpath=($1 $fpath); autoload -U _pitot; "
               "_arguments() { print -l -- \"$@\" }; _pitot")
     got = subprocess.run(["zsh", "-f", "-c", script, "zsh", folder], capture_output=True, text=True, check=False)
     specs = [line for line in got.stdout.splitlines() if "[" in line]

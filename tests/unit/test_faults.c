@@ -33,6 +33,7 @@ static char savefile[4096];
 static int udp_sink, tcp_sink, stop_pipe[2];
 static uint16_t udp_port, tcp_port;
 static pthread_t collector_thread;
+static unsigned share, n_shares = 1; /* which of the errors are tried here, when they are shared out */
 
 /* ---- what is around */
 
@@ -282,7 +283,7 @@ static void fail_pipeline(bool offline, unsigned times, unsigned step)
 	unsigned most = 0;
 
 	run_pipeline(offline, true);
-	for (unsigned i = 0; i < ARRAY_SIZE(errors); i++) {
+	for (unsigned i = share; i < ARRAY_SIZE(errors); i += n_shares) {
 		bool failed = true;
 
 		for (unsigned n = 1 + i % step; failed; n += step) {
@@ -469,6 +470,10 @@ int main(int argc, char **argv)
 		return 1;
 	if (argc > 1) /* the parts of this test run side by side */
 		cmocka_set_test_filter(argv[1]);
+	if (argc > 3) {
+		share = (unsigned)atoi(argv[2]);
+		n_shares = (unsigned)atoi(argv[3]);
+	}
 	r = cmocka_run_group_tests_name("faults", tests, NULL, NULL);
 	close(stop_pipe[1]);
 	pthread_join(collector_thread, NULL);
