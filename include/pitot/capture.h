@@ -81,6 +81,8 @@ struct capture_descriptor {
 
 struct capture;
 
+enum { CAPTURE_MEMORY = 520 << 10 }; /* octets of a large record and of a large read */
+
 struct capture_ops {
 	const char *name;
 	/* Opens an interface; on success *cp is set.  On failure a sentence is in diag.  NULL of savefiles:
@@ -92,6 +94,14 @@ struct capture_ops {
 	 */
 	int (*recv)(struct capture *c, struct frame_batch *b, int wait_ms, struct diag *diag);
 	void (*release)(struct capture *c, struct frame_batch *b);
+	/*
+	 * Savefiles that are walked in place; NULL of others.  What recv reads from here on, about so many
+	 * packets at once, stands in this memory of the caller's, of CAPTURE_MEMORY octets: it is lent until
+	 * the caller gives that memory again, and may be looked at while others read on.
+	 */
+	void (*move_to)(struct capture *c, uint8_t *memory, unsigned packets);
+	/* Then: lends what was read along with the latest frames; none when that was all.  As recv. */
+	int (*more)(struct capture *c, struct frame_batch *b, struct diag *diag);
 	/*
 	 * Shuts the entrance: recv lends what is inside already, then says CAPTURE_E_END.  Of a savefile any
 	 * thread may call it: a pipe that is waited for is taken to have ended.  May be NULL.

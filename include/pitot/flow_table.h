@@ -68,8 +68,6 @@ void flow_table_free(struct flow_table *t);
 
 /* packets: those with verdict PACKET_METERED only; n <= BATCH_MAX. */
 void flow_table_prefetch(struct flow_table *t, struct packet *packets, unsigned n);
-/* The same where packets have their hash already: flow_packet_hash() with the table's seed and layout. */
-void flow_table_prefetch_hashed(struct flow_table *t, const struct packet *packets, unsigned n);
 void flow_table_update(struct flow_table *t, struct packet *packets, unsigned n);
 
 /*

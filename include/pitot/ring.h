@@ -70,6 +70,11 @@ static inline int ring_has_news(const struct ring_writer *w)
 	return atomic_load_explicit(&w->at.ring->head, memory_order_relaxed) != w->filled;
 }
 
+static inline uint64_t ring_unpublished(const struct ring_writer *w)
+{
+	return w->filled - atomic_load_explicit(&w->at.ring->head, memory_order_relaxed);
+}
+
 /* Makes all reserved slots visible to the consumer. */
 static inline void ring_publish(struct ring_writer *w)
 {

@@ -124,6 +124,8 @@ const struct capture_ops capture_file_ops = {
 	.name = "file",
 	.recv = capture_walk_recv,
 	.release = capture_walk_release,
+	.move_to = capture_walk_move_to,
+	.more = capture_walk_more,
 	.get_stats = capture_walk_get_stats,
 	.close = capture_file_close,
 };

@@ -450,6 +450,8 @@ const struct capture_ops capture_pcapng_ops = {
 	.name = "pcapng",
 	.recv = capture_walk_recv,
 	.release = capture_walk_release,
+	.move_to = capture_walk_move_to,
+	.more = capture_walk_more,
 	.get_stats = capture_walk_get_stats,
 	.close = capture_pcapng_close,
 };

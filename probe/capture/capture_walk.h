@@ -13,7 +13,9 @@ enum {
 	WALK_CHUNK = 256 << 10,		   /* stays in the second level cache */
 	WALK_FRAME_MAX = 262144,	   /* as libpcap: MAXIMUM_SNAPLEN */
 	WALK_ROOM = WALK_FRAME_MAX + 4096, /* a record of so many octets can be had in one piece */
+	WALK_BUFFER = WALK_ROOM + WALK_CHUNK,
 };
+static_assert((int)WALK_BUFFER <= (int)CAPTURE_MEMORY, "it can be the caller's");
 
 struct capture_walk;
 
@@ -37,7 +39,10 @@ struct capture_walk {
 	size_t at, have; /* the cursor, and where the octets in the buffer end */
 	bool end;	 /* of the file: nothing comes after what is in the buffer */
 	struct capture_stats stats;
-	uint8_t *buffer;
+	uint8_t *buffer; /* that is used: own, or memory of the caller's */
+	uint8_t *own;
+	size_t chunk;	      /* octets to read at once */
+	uint64_t moved_after; /* packets that had been walked over when the memory was given */
 };
 
 /* Takes over source->fd, also when it fails; then deinit is not to be called. */
@@ -54,6 +59,8 @@ int capture_walk_cut(struct capture_walk *w, const char *what, uint64_t number, 
 /* For the tables of operations. */
 int capture_walk_recv(struct capture *c, struct frame_batch *b, int wait_ms, struct diag *diag);
 void capture_walk_release(struct capture *c, struct frame_batch *b);
+void capture_walk_move_to(struct capture *c, uint8_t *memory, unsigned packets);
+int capture_walk_more(struct capture *c, struct frame_batch *b, struct diag *diag);
 int capture_walk_get_stats(struct capture *c, struct capture_stats *stats);
 
 #endif

@@ -30,12 +30,6 @@ void flow_table_prefetch(struct flow_table *t, struct packet *packets, unsigned 
 		flow_hash_batch(t, packets, n, false);
 }
 
-void flow_table_prefetch_hashed(struct flow_table *t, const struct packet *packets, unsigned n)
-{
-	for (unsigned i = 0; i < n; i++)
-		__builtin_prefetch(flow_bucket(t, packet_of_const(packets, t->packet_stride, i)->hash));
-}
-
 /* The first entry whose tag fits, or ENTRY_NONE; the compare of keys comes later. */
 static inline uint32_t flow_candidate(struct flow_table *t, uint64_t hash)
 {

@@ -560,7 +560,8 @@ static void control_close(struct control *r)
 {
 	for (unsigned i = 0; r->workers && i < r->n_workers; i++)
 		metering_free(r->workers[i]);
-	file_reader_free(r->feed);
+	dealing_free(r->dealing);
+	savefiles_free(r->files);
 	child_end(&r->metering);
 	child_end(&r->exporting);
 	control_remove_pidfile(r);

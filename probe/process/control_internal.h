@@ -27,7 +27,8 @@ struct control {
 	struct capture_config *captures; /* interfaces or files */
 	unsigned n_captures;
 	struct shared shared;
-	struct file_reader *feed;
+	struct savefiles *files; /* or interfaces */
+	struct dealing *dealing;
 	struct export_sampling sampling; /* as it is announced */
 	struct export_agent agent;
 	struct record_layout layout;		/* of packets and records */

@@ -9,6 +9,15 @@ static uint64_t intake_shift_ns(const struct intake *in)
 	return PITOT_TEST_HOOKS && in->host_clock ? clock_planned_shift_ns() : 0;
 }
 
+unsigned intake_account(struct intake *in, struct packet *packets, unsigned n, uint32_t mtu)
+{
+	for (unsigned i = 0; in->paused && *in->paused && i < n; i++)
+		packet_of(packets, in->packet_size, i)->verdict = PACKET_PAUSED;
+	n = account_sort(&in->stats->meter, &in->stats->flows, in->fragments, in->own, packets,
+			 in->packet_size, n, mtu);
+	return selection_packets(in->selection, packets, in->packet_size, n, &in->stats->meter);
+}
+
 unsigned intake_take(struct intake *in, struct capture *c, const struct decoder *d, struct packet *packets,
 		     uint64_t *last_ns)
 {
@@ -16,16 +25,11 @@ unsigned intake_take(struct intake *in, struct capture *c, const struct decoder 
 	unsigned n = in->batch.n;
 
 	*last_ns = n ? in->batch.frames[n - 1].time_ns + shift_ns : 0;
-	selection_draw(in->selection, &in->batch, c->link_type, &in->stats->samples);
-	selection_frames(in->selection, &in->batch, &in->stats->meter);
+	intake_select(in->selection, &in->batch, c->link_type, in->stats);
 	n = in->batch.n;
 	decode_batch(d, &in->batch, packets);
 	for (unsigned i = 0; shift_ns && i < n; i++)
 		packet_of(packets, in->packet_size, i)->time_ns += shift_ns;
 	capture_release(c, &in->batch); /* after this nobody points into frames */
-	for (unsigned i = 0; in->paused && *in->paused && i < n; i++)
-		packet_of(packets, in->packet_size, i)->verdict = PACKET_PAUSED;
-	n = account_sort(&in->stats->meter, &in->stats->flows, in->fragments, in->own, packets,
-			 in->packet_size, n, c->mtu);
-	return selection_packets(in->selection, packets, in->packet_size, n, &in->stats->meter);
+	return intake_account(in, packets, n, c->mtu);
 }

@@ -21,7 +21,19 @@ struct intake {
 	struct frame_batch batch;     /* as capture_recv() filled it */
 };
 
-/* How many of the batch's packets are metered; *last_ns is the time of its last frame, 0 if there is none. */
+/* The three steps, for who takes them at different places; first: draws samples, leaves what is to be
+ * metered. */
+static inline void intake_select(struct selection *s, struct frame_batch *b, int link_type,
+				 struct metering_stats *stats)
+{
+	selection_draw(s, b, link_type, &stats->samples);
+	selection_frames(s, b, &stats->meter);
+}
+/* Last, after decoding: how many of n packets are metered; they are moved together. */
+unsigned intake_account(struct intake *in, struct packet *packets, unsigned n, uint32_t mtu);
+
+/* All of them: how many of the batch's packets are metered; *last_ns is the time of its last frame, 0 if
+ * there is none. */
 unsigned intake_take(struct intake *in, struct capture *c, const struct decoder *d, struct packet *packets,
 		     uint64_t *last_ns);
 

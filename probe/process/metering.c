@@ -16,7 +16,7 @@
 #include "metering_files.h"
 #include "metering_live.h"
 
-enum { FOLLOWING_IDS = 1 << 20, COMMANDS_MS = 50 };
+enum { FOLLOWING_IDS = 1 << 20, COMMANDS_MS = 50, PUBLISH_BATCHES = 16 };
 
 static const uint64_t expire_every_ns = NS_PER_MSEC;
 
@@ -63,9 +63,16 @@ static void metering_on_record(void *ctx, const struct flow_record *record)
 	flow_record_copy(slot, record, w->config.table.layout.record_size);
 }
 
-/* Numbers first: who sees a record sees what was counted with it. */
+/*
+ * Numbers first: who sees a record sees what was counted with it.  While more is at hand once in a few
+ * batches is enough.
+ */
 static void metering_publish(struct metering *w)
 {
+	if (w->source->at_hand && ++w->unpublished < PUBLISH_BATCHES &&
+	    ring_unpublished(&w->records) < w->wake_at)
+		return;
+	w->unpublished = 0;
 	metering_publish_numbers(w, false);
 	if (!ring_has_news(&w->records))
 		return;
@@ -90,17 +97,24 @@ static int metering_open_source(struct metering *w, struct diag *diag)
 					    .stats = &w->stats,
 					    .paused = &w->paused,
 					    .mailbox = &w->mailbox};
+	struct metering_files_config files = {.files = config->files,
+					      .dealing = config->dealing,
+					      .lane = config->number,
+					      .packet_size = w->packet_size,
+					      .selection = &w->selection,
+					      .stats = &w->stats};
+	struct fragment_table *fragments = NULL;
 	int r = 0;
 
-	if (!config->live)
-		return metering_files_new(&w->source, config->feed, config->number, w->packet_size, diag);
 	if (config->track_fragments)
-		r = fragment_table_new(&live.fragments, config->max_fragments, config->fragment_timeout_ns,
+		r = fragment_table_new(&fragments, config->max_fragments, config->fragment_timeout_ns,
 				       &config->table.seed, diag);
+	live.fragments = files.fragments = fragments;
 	if (r == 0)
-		r = metering_live_new(&w->source, &live, diag);
+		r = config->live ? metering_live_new(&w->source, &live, diag)
+				 : metering_files_new(&w->source, &files, diag);
 	if (r < 0)
-		fragment_table_free(live.fragments);
+		fragment_table_free(fragments);
 	return r;
 }
 
@@ -176,11 +190,8 @@ static void metering_update(struct metering *w, struct packet *packets, unsigned
 		sandbox_test_hang("metering");
 	}
 	account_count(&w->stats.meter, packets, w->packet_size, n);
-	if (w->source->hashed)
-		flow_table_prefetch_hashed(w->table, packets, n);
-	else
-		flow_table_prefetch(w->table, packets, n); /* touch every bucket first ... */
-	flow_table_update(w->table, packets, n);	   /* ... then use them */
+	flow_table_prefetch(w->table, packets, n); /* touch every bucket first ... */
+	flow_table_update(w->table, packets, n);   /* ... then use them */
 }
 
 static void metering_expire(struct metering *w)

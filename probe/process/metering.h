@@ -9,8 +9,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "file_reader.h"
 #include "account.h"
+#include "dealing.h"
+#include "savefiles.h"
 #include "selection.h"
 #include "shared.h"
 #include "pitot/capture.h"
@@ -27,10 +28,11 @@ struct metering_config {
 	bool live;
 	const struct capture_plan *const *plans; /* live: of interfaces, all at once, each in its place */
 	unsigned n_places;
-	struct file_reader *feed; /* else: savefiles; the worker is its reader of this number */
+	struct savefiles *files; /* else: savefiles */
+	struct dealing *dealing; /* of several threads, which has a lane of this number; NULL: one has all */
 	struct decode_config decode;
 	struct flow_table_config table; /* on_record, ctx and first_id are the worker's */
-	bool track_fragments;		/* live; a feed tracks its own */
+	bool track_fragments;		/* a dealing tracks its own */
 	uint32_t max_fragments;
 	uint64_t fragment_timeout_ns;
 	struct selection_config selection;

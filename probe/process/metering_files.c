@@ -4,13 +4,18 @@
 #include <errno.h>
 #include <stdlib.h>
 
-enum { AGREEING_PACKETS = 64 }; /* how many packets must have reached a time before the clock does */
+#include "intake.h"
+
+enum {
+	AGREEING_PACKETS = 64, /* how many packets must have reached a time before the clock does */
+	WAIT_MS = 50,	       /* for a pipe */
+};
 
 struct metering_files {
 	struct source source; /* first */
-	struct file_reader *reader;
-	unsigned number; /* of the reader that this is */
-	size_t packet_size;
+	struct metering_files_config config;
+	struct intake intake;
+	struct packet *packets; /* BATCH_MAX, of who reads all */
 	uint64_t window_min_ns;
 	unsigned window_packets;
 	bool stopped;
@@ -25,7 +30,7 @@ static void files_set_clock(struct metering_files *f, const struct packet *packe
 	struct source *s = &f->source;
 
 	for (unsigned i = 0; i < n; i++) {
-		uint64_t time_ns = packet_of_const(packets, f->packet_size, i)->time_ns;
+		uint64_t time_ns = packet_of_const(packets, f->config.packet_size, i)->time_ns;
 
 		if (time_ns < f->window_min_ns)
 			f->window_min_ns = time_ns;
@@ -40,16 +45,39 @@ static void files_set_clock(struct metering_files *f, const struct packet *packe
 	f->window_min_ns = UINT64_MAX;
 }
 
+static int files_read(struct metering_files *f, unsigned *n, struct diag *why)
+{
+	struct savefiles *files = f->config.files;
+	struct frame_batch *b = &f->intake.batch;
+	const struct decoder *decoder;
+	int r = savefiles_recv(files, b, &decoder, WAIT_MS, why);
+
+	if (r == 0 && b->n) {
+		*n = b->n;
+		decode_batch(decoder, b, f->packets);
+		savefiles_release(files, b); /* after this nobody points into frames */
+	}
+	savefiles_publish(files);
+	return r;
+}
+
 static int files_next(struct source *s, struct packet **packets, unsigned *n, struct diag *why)
 {
 	struct metering_files *f = (struct metering_files *)s;
-	int r = f->stopped ? FILE_READER_E_END : file_reader_next(f->reader, f->number, packets, n, why);
+	int r;
 
-	if (r == 0)
-		files_set_clock(f, *packets, *n);
-	else
-		*n = 0;
-	return r > 0 ? SOURCE_E_END : r;
+	*n = 0;
+	*packets = f->packets;
+	if (f->stopped)
+		return SOURCE_E_END;
+	r = f->config.dealing ? dealing_next(f->config.dealing, f->config.lane, packets, n, why)
+			      : files_read(f, n, why);
+	if (r)
+		return r > 0 ? SOURCE_E_END : r;
+	s->at_hand = *n && savefiles_is_file(f->config.files);
+	*n = intake_account(&f->intake, *packets, *n, 0);
+	files_set_clock(f, *packets, *n);
+	return 0;
 }
 
 /*
@@ -61,7 +89,7 @@ static uint64_t files_room(const struct source *s, const struct flow_table *t, u
 	const struct metering_files *f = (const struct metering_files *)s;
 
 	(void)slots; /* they are waited for */
-	if (file_reader_is_file(f->reader) &&
+	if (savefiles_is_file(f->config.files) &&
 	    flow_table_stats(t)->in_table.records < flow_table_capacity(t) / 2)
 		return 0;
 	return UINT64_MAX;
@@ -75,25 +103,34 @@ static void files_stop(struct source *s)
 
 static void files_free(struct source *s)
 {
-	free(s);
+	struct metering_files *f = (struct metering_files *)s;
+
+	fragment_table_free(f->intake.fragments);
+	free(f->packets);
+	free(f);
 }
 
 static const struct source_ops files_ops = {
 	.next = files_next, .room = files_room, .stop = files_stop, .free = files_free};
 
-int metering_files_new(struct source **sp, struct file_reader *f, unsigned reader, size_t packet_size,
-		       struct diag *diag)
+int metering_files_new(struct source **sp, const struct metering_files_config *config, struct diag *diag)
 {
-	struct metering_files *m = calloc(1, sizeof(*m));
+	struct metering_files *f = calloc(1, sizeof(*f));
 
-	if (!m)
+	if (!f)
 		return diag_set(diag, -ENOMEM, "metering process: out of memory");
-	*m = (struct metering_files){
-		.source = {.ops = &files_ops, .hashed = file_reader_is_dealt(f), .may_wait = true},
-		.reader = f,
-		.number = reader,
-		.packet_size = packet_size,
-		.window_min_ns = UINT64_MAX};
-	*sp = &m->source;
+	*f = (struct metering_files){.source = {.ops = &files_ops, .may_wait = true},
+				     .config = *config,
+				     .intake = {.packet_size = config->packet_size,
+						.selection = config->selection,
+						.stats = config->stats},
+				     .packets = aligned_alloc(64, BATCH_MAX * config->packet_size),
+				     .window_min_ns = UINT64_MAX};
+	if (!f->packets) {
+		free(f);
+		return diag_set(diag, -ENOMEM, "metering process: out of memory");
+	}
+	f->intake.fragments = config->fragments;
+	*sp = &f->source;
 	return 0;
 }

@@ -24,7 +24,8 @@ struct metering {
 	struct metering_stats stats; /* flows: only the fragment counters; the rest is the table's */
 	struct own_flows own;
 
-	uint64_t expired_ns; /* elapsed_ns of the source at the last look for silent keys */
+	unsigned unpublished; /* batches since numbers and records were published */
+	uint64_t expired_ns;  /* elapsed_ns of the source at the last look for silent keys */
 
 	pthread_t thread;
 	bool started;

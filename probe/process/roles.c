@@ -26,8 +26,10 @@ static void roles_let_captures_go(struct control *r)
 		metering_free(r->workers[i]);
 		r->workers[i] = NULL;
 	}
-	file_reader_free(r->feed);
-	r->feed = NULL;
+	dealing_free(r->dealing);
+	savefiles_free(r->files);
+	r->dealing = NULL;
+	r->files = NULL;
 }
 
 static void roles_close(int *fd)

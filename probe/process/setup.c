@@ -99,25 +99,38 @@ static int setup_captures(struct control *r, struct diag *diag)
 	return 0;
 }
 
-static int setup_feed(struct control *r, const struct metering_config *w, struct diag *diag)
+static int setup_dealing(struct control *r, const struct metering_config *w, struct diag *diag)
 {
 	const struct config *c = r->config;
-	struct file_reader_config f = {.files = r->captures,
-				       .n_files = r->n_captures,
-				       .n_readers = r->n_workers,
-				       .decode = w->decode,
-				       .seed = w->table.seed,
-				       .selection = w->selection,
-				       .region = &r->shared,
-				       .shared = r->shared.files};
+	struct dealing_config d = {.files = r->files,
+				   .n_lanes = r->n_workers,
+				   .layout = r->layout,
+				   .seed = w->table.seed,
+				   .shared = r->shared.files};
 	int ret = c->no_fragment_tracking ? 0
-					  : fragment_table_new(&f.fragments, c->max_fragments,
-							       c->fragment_timeout_ns, &f.seed, diag);
+					  : fragment_table_new(&d.fragments, c->max_fragments,
+							       c->fragment_timeout_ns, &d.seed, diag);
 
 	if (ret == 0)
-		ret = file_reader_new(&r->feed, &f, diag);
+		ret = dealing_new(&r->dealing, &d, diag);
 	if (ret < 0)
-		fragment_table_free(f.fragments);
+		fragment_table_free(d.fragments);
+	return ret;
+}
+
+static int setup_files(struct control *r, struct metering_config *w, struct diag *diag)
+{
+	struct savefiles_config s = {.files = r->captures,
+				     .n_files = r->n_captures,
+				     .decode = w->decode,
+				     .selection = w->selection,
+				     .shared = &r->shared};
+	int ret = savefiles_new(&r->files, &s, diag);
+
+	if (ret == 0 && r->n_workers > 1)
+		ret = setup_dealing(r, w, diag);
+	w->files = r->files;
+	w->dealing = r->dealing;
 	return ret;
 }
 
@@ -168,7 +181,7 @@ static bool setup_has_ethernet(const struct control *r)
 {
 	for (unsigned i = 0; i < r->n_captures; i++) {
 		const struct capture *c =
-			r->live ? metering_capture(r->workers[0], i) : file_reader_file(r->feed, i);
+			r->live ? metering_capture(r->workers[0], i) : savefiles_file(r->files, i);
 
 		/* of one that is waited for it is not known */
 		if (!c || c->link_type == 1 || c->also_ethernet)
@@ -295,7 +308,7 @@ static int setup_workers(struct control *r, struct diag *diag)
 			  .active_ns = c->active_ns,
 			  .inactive_ns = c->inactive_ns,
 			  .tcp_end_ns = c->tcp_end_ns},
-		.track_fragments = r->live && !c->no_fragment_tracking,
+		.track_fragments = (r->live || n == 1) && !c->no_fragment_tracking,
 		.max_fragments = c->max_fragments,
 		.fragment_timeout_ns = c->fragment_timeout_ns,
 		.speaks = true,
@@ -314,10 +327,9 @@ static int setup_workers(struct control *r, struct diag *diag)
 	if (ret < 0)
 		return diag_set(diag, ret, "no random numbers: %s", strerror(-ret));
 	if (!r->live) {
-		ret = setup_feed(r, &w, diag);
+		ret = setup_files(r, &w, diag);
 		if (ret < 0)
 			return ret;
-		w.feed = r->feed;
 	}
 	r->workers = calloc(n, sizeof(*r->workers));
 	if (!r->workers)

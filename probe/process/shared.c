@@ -195,6 +195,8 @@ void shared_sum_metering(const struct shared *s, struct metering_stats *sum)
 	*sum = (struct metering_stats){0};
 	published_get(&s->files->numbers, &one);
 	ledger_add(sum, &one);
+	published_get(&s->files->fragments, &one);
+	ledger_add(sum, &one);
 	for (unsigned i = 0; i < s->config.n_metering; i++) {
 		published_get(&s->metering[i].numbers, &one);
 		ledger_add(sum, &one);

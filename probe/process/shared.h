@@ -83,11 +83,12 @@ struct shared_control {
 	_Atomic bool stop;			 /* pipes are no longer waited for */
 };
 
-/* Of the reader of savefiles, which whoever reads writes. */
+/* What is counted of savefiles but not by one metering thread. */
 struct shared_files {
 	struct ring samples;
 	struct gate room; /* whoever reads sleeps here when there is no room for samples */
-	PUBLISHED(struct metering_stats) numbers;
+	PUBLISHED(struct metering_stats) numbers;   /* by whoever reads */
+	PUBLISHED(struct metering_stats) fragments; /* by whoever completes them for several threads */
 };
 
 /* Of the exporting process, which writes all but the end of its waits and the interfaces. */

@@ -38,8 +38,8 @@ struct source_ops {
 /* Each source's struct begins with this. */
 struct source {
 	const struct source_ops *ops;
-	bool hashed;   /* packets have their hash: flow_key_hash() with the table's seed */
 	bool may_wait; /* for room in the ring, so that no record is lost */
+	bool at_hand;  /* there is more where the last packets came from: nobody waits for it */
 	/* the metering clock (pitot(8), AGEING), after each next */
 	uint64_t now_ns;     /* in packet time; it may step back */
 	uint64_t elapsed_ns; /* only grows */

@@ -3,7 +3,7 @@
  * ledger that is reported over both.
  * Covers process/metering.c, process/metering_commands.c,
  * process/metering_files.c, process/metering_live.c, process/intake.c, process/exporting.c, process/ledger.c,
- * process/file_reader.c, process/account.c, base/gate.c.
+ * process/savefiles.c, process/dealing.c, process/account.c, base/gate.c.
  */
 #include "cm.h"
 
@@ -31,6 +31,8 @@ static struct metering_config metering_config(struct shared *shared, unsigned wo
 	struct metering_config config = {
 		.shared = shared,
 		.decode = {.max_layers = 32},
+		.max_fragments = 64,
+		.fragment_timeout_ns = 30 * NS_PER_SEC,
 		.table = {.max_flows = 1000,
 			  .active_ns = 1000000 * NS_PER_SEC,
 			  .inactive_ns = 1000000 * NS_PER_SEC,
@@ -43,28 +45,31 @@ static struct metering_config metering_config(struct shared *shared, unsigned wo
 	return config;
 }
 
-static int file_reader_for(struct file_reader **f, const struct metering_config *w, const char *const *names,
-			   unsigned n, unsigned readers, struct diag *diag)
+static int open_files(struct metering_config *w, const char *const *names, unsigned n, struct diag *diag)
 {
 	const char *root = getenv("PITOT_SOURCE_ROOT");
-	struct file_reader_config config = {.files = captures,
-					    .n_files = n,
-					    .n_readers = readers,
-					    .decode = w->decode,
-					    .seed = w->table.seed,
-					    .region = w->shared,
-					    .shared = w->shared->files};
-	int r;
+	struct savefiles_config config = {
+		.files = captures, .n_files = n, .decode = w->decode, .shared = w->shared};
 
 	for (unsigned i = 0; i < n; i++) {
 		snprintf(paths[i], sizeof(paths[i]), "%s/tests/data/%s", root ? root : ".", names[i]);
 		captures[i] = (struct capture_config){.path = paths[i]};
 	}
-	assert_int_equal(fragment_table_new(&config.fragments, 64, 30 * NS_PER_SEC, &config.seed, diag), 0);
-	r = file_reader_new(f, &config, diag);
-	if (r < 0)
-		fragment_table_free(config.fragments);
-	return r;
+	return savefiles_new(&w->files, &config, diag);
+}
+
+static void deal(struct metering_config *w, unsigned lanes, struct diag *diag)
+{
+	struct dealing_config config = {
+		.files = w->files, .n_lanes = lanes, .seed = w->table.seed, .shared = w->shared->files};
+
+	w->track_fragments = lanes == 1;
+	if (lanes == 1)
+		return;
+	assert_int_equal(fragment_table_new(&config.fragments, w->max_fragments, w->fragment_timeout_ns,
+					    &config.seed, diag),
+			 0);
+	assert_int_equal(dealing_new(&w->dealing, &config, diag), 0);
 }
 
 static void *run_exporting(void *arg)
@@ -104,7 +109,8 @@ static struct report *run_with(unsigned workers, const char *const *names, unsig
 	exporter = NULL;
 	report = (struct report){.final = true};
 	ec.transport.offline = true;
-	assert_int_equal(file_reader_for(&config.feed, &config, names, n, workers, &diag), 0);
+	assert_int_equal(open_files(&config, names, n, &diag), 0);
+	deal(&config, workers, &diag);
 	assert_int_equal(exporter_new(&exporter, &ec, &diag), 0);
 	assert_int_equal(exporting_new(&exporting, exporter, &xc, &diag), 0);
 	for (unsigned i = 0; i < workers; i++) {
@@ -126,7 +132,8 @@ static struct report *run_with(unsigned workers, const char *const *names, unsig
 	/* what was published outlives who counted it */
 	for (unsigned i = 0; i < workers; i++)
 		metering_free(w[i]);
-	file_reader_free(config.feed);
+	dealing_free(config.dealing);
+	savefiles_free(config.files);
 	exporting_free(exporting);
 	shared_sum_metering(&shared, &report.metering);
 	published_get(&shared.exporting->numbers, &report.exporting);
@@ -251,7 +258,7 @@ static void test_missing_file(void **state)
 	struct diag diag = {""};
 
 	(void)state;
-	assert_int_equal(file_reader_for(&config.feed, &config, names, 2, 1, &diag), -ENOENT);
+	assert_int_equal(open_files(&config, names, 2, &diag), -ENOENT);
 	assert_non_null(strstr(diag.text, "none.pcap"));
 	shared_free(&shared);
 }
