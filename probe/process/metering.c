@@ -69,15 +69,21 @@ static void metering_on_record(void *ctx, const struct flow_record *record)
  */
 static void metering_publish(struct metering *w)
 {
+	bool samples = w->selection.ring && ring_has_news(w->selection.ring);
+
 	if (w->source->at_hand && ++w->unpublished < PUBLISH_BATCHES &&
 	    ring_unpublished(&w->records) < w->wake_at)
 		return;
 	w->unpublished = 0;
 	metering_publish_numbers(w, false);
-	if (!ring_has_news(&w->records))
-		return;
-	ring_publish(&w->records);
-	if (ring_pending(&w->records, w->wake_at))
+	selection_publish(&w->selection);
+	if (ring_has_news(&w->records)) {
+		ring_publish(&w->records);
+		if (ring_pending(&w->records, w->wake_at))
+			gate_wake(w->consumer);
+	}
+	/* the exporting process looks at rings now and then by itself; a burst of samples does not wait */
+	if (samples && ring_pending(w->selection.ring, ring_capacity(&w->selection.ring->at) / 8))
 		gate_wake(w->consumer);
 }
 

@@ -113,7 +113,9 @@ static bool selection_fill(const struct selection *s, struct packet_sample *p, c
 	for (unsigned i = 0; i < sizeof(link_headers) / sizeof(link_headers[0]) && !h; i++)
 		if (link_headers[i].link_type == link_type)
 			h = &link_headers[i];
-	if (!h || f->cap_len <= h->strip)
+	if (inner.cap_len > f->wire_len) /* a savefile may have more than it says the frame had */
+		inner.cap_len = f->wire_len;
+	if (!h || inner.cap_len <= h->strip)
 		return false;
 	inner.data += h->strip;
 	inner.cap_len -= h->strip;
@@ -123,7 +125,7 @@ static bool selection_fill(const struct selection *s, struct packet_sample *p, c
 		.rate = s->config.samples.interval,
 		.input = f->flags & FRAME_EGRESS ? 0 : f->ifindex,
 		.output = f->flags & FRAME_EGRESS ? f->ifindex : 0,
-		.frame_len = f->wire_len > h->strip ? f->wire_len - h->strip : 0,
+		.frame_len = f->wire_len - h->strip,
 		.protocol = h->protocol		      ? h->protocol
 			    : inner.data[0] >> 4 == 6 ? PACKET_SAMPLE_IP6
 						      : PACKET_SAMPLE_IP4,

@@ -113,6 +113,30 @@ static void test_packets(void **state)
 	assert_int_equal(meter.unselected_octets, meter.unselected_packets * 50);
 }
 
+/* A savefile may have more octets of a frame than it says that the frame had: no header is longer than its
+ * frame. */
+static void test_longer_than_it_was(void **state)
+{
+	struct selection s = make(SAMPLER_NONE, 1, SAMPLER_RANDOM, 1);
+	struct frame_batch b;
+
+	(void)state;
+	fill(&b, 3, 1);
+	b.frames[0].wire_len = 60;
+	b.frames[1].wire_len = 0;
+	b.frames[2].wire_len = 64;
+	selection_draw(&s, &b, 1, &stats);
+	selection_publish(&s);
+	assert_int_equal(ring_peek(&reader), 2);
+	for (unsigned i = 0; i < 2; i++) {
+		const struct packet_sample *p = ring_slot(&reader, i);
+
+		assert_int_equal(p->frame_len, i ? 64 : 60);
+		assert_int_equal(p->header_len, p->frame_len);
+	}
+	assert_int_equal(stats.dropped, 1);
+}
+
 /* The pools of the samples of all sources add up to what came in, and every sample is of its frame. */
 static void test_draw(void **state)
 {
@@ -242,9 +266,10 @@ int main(void)
 {
 #define WITH_RING(test) cmocka_unit_test_setup(test, set_up)
 	const struct CMUnitTest tests[] = {
-		WITH_RING(test_frames),	    WITH_RING(test_none), WITH_RING(test_packets),
-		WITH_RING(test_draw),	    WITH_RING(test_full), WITH_RING(test_tags),
-		WITH_RING(test_link_types),
+		WITH_RING(test_frames),	    WITH_RING(test_none),
+		WITH_RING(test_packets),    WITH_RING(test_draw),
+		WITH_RING(test_full),	    WITH_RING(test_tags),
+		WITH_RING(test_link_types), WITH_RING(test_longer_than_it_was),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
