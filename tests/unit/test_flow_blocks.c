@@ -53,7 +53,7 @@ static void test_layouts(void **state)
 
 struct kept {
 	unsigned n;
-	uint8_t records[8][512];
+	_Alignas(64) uint8_t records[8][512];
 	size_t size;
 };
 
