@@ -110,6 +110,7 @@ struct config {
 	uint64_t flush_ns;	  /* a partly filled message leaves after this long */
 	char *fields;
 	bool local_time;
+	uint32_t top; /* 0: none */
 	int collector_group; /* enum collector_group of exporter.h */
 	uint64_t reconnect_ns;
 	uint64_t dtls_renew_ns; /* 0: never */

@@ -71,7 +71,8 @@ struct exporter_config {
 	bool opens_tunnels; /* elements of the outer packet may be known */
 	bool has_ethernet;  /* MAC and VLAN are known: they are in the standard list */
 	bool has_direction; /* flowDirection is known */
-	bool offline;	    /* clocks follow the records: see export_clock */
+	unsigned top; /* flows, hosts and ports that exporter_print_top() tells of; 0: none are counted */
+	bool offline; /* clocks follow the records: see export_clock */
 
 	const struct export_interface *interfaces;
 	unsigned n_interfaces;
@@ -183,6 +184,8 @@ void exporter_set_periods(struct exporter *e, const struct exporter_periods *per
 /* Sends what is pending and closes.  Statistics stay readable until exporter_free(). */
 void exporter_finish(struct exporter *e, const struct clock_time *now);
 void exporter_free(struct exporter *e);
+/* --top, of all records, line by line. */
+void exporter_print_top(struct exporter *e, void (*print)(void *ctx, const char *line), void *ctx);
 /*
  * Before a tick.  lost records also move the sequence numbers, so that collectors see them (RFC 7011
  * §10.3.2); they are the caller's loss and in none of the statistics here.

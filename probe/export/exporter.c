@@ -13,6 +13,7 @@
 #include "format.h"
 #include "outcome.h"
 #include "patience.h"
+#include "top.h"
 
 /* ---- set-up */
 
@@ -88,6 +89,8 @@ int exporter_new(struct exporter **ep, const struct exporter_config *config, str
 	r = copy_config(e, config, diag);
 	if (r == 0 && outcome_new(&e->outcomes))
 		r = diag_set(diag, -ENOMEM, "exporter: out of memory");
+	if (r == 0 && config->top && top_new(&e->top) < 0)
+		r = diag_set(diag, -ENOMEM, "--top: out of memory");
 	for (unsigned i = 0; r == 0 && i < config->n_collectors; i++) {
 		e->n_collectors = i + 1; /* what was half opened is freed */
 		e->collectors[i].index = i;
@@ -117,6 +120,7 @@ void exporter_free(struct exporter *e)
 			c->format->close(c);
 	}
 	outcome_free(e->outcomes);
+	top_free(e->top);
 	free(e->collectors);
 	free(e->interfaces);
 	free(e->fields);
@@ -161,6 +165,8 @@ void exporter_record(struct exporter *e, const struct flow_record *r, const stru
 		outcome_add(e->outcomes, e->stats.taken.records, r, chosen);
 	}
 	count_record(e, r);
+	if (e->top)
+		top_count(e->top, r);
 	e->record = r;
 	for (unsigned i = 0; i < e->n_collectors; i++) {
 		struct collector *c = &e->collectors[i];
@@ -356,6 +362,12 @@ void exporter_finish(struct exporter *e, const struct clock_time *now)
 			message_finish(c);
 	}
 	patience_for_the_end(e, now, last_messages);
+}
+
+void exporter_print_top(struct exporter *e, void (*print)(void *ctx, const char *line), void *ctx)
+{
+	if (e->top)
+		top_print(e->top, e->config.top, print, ctx);
 }
 
 /* ---- reading */

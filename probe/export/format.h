@@ -114,6 +114,7 @@ struct exporter {
 	struct exporter_stats stats;
 	struct export_process_facts facts;
 	struct outcome_ring *outcomes;
+	struct top *top; /* NULL: nobody asks */
 	uint64_t all;	       /* collectors (bit i is collector i) that take flow records */
 	uint64_t group;	       /* of those: they share records, by config.group */
 	uint64_t in_step;      /* those that tell of a record soon: their transport is not spooled */

@@ -2,6 +2,8 @@
 #include "exporting.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +17,7 @@
 #include "pitot/log.h"
 #include "pitot/sandbox.h"
 
-enum { DRAIN_MAX = 512 };
+enum { DRAIN_MAX = 512, READER_MS = 1000 };
 
 static const uint64_t tick_ns = 20 * NS_PER_MSEC;
 static const uint64_t same_ns = 60 * NS_PER_SEC, other_ns = 5 * NS_PER_SEC; /* between lines about errors */
@@ -425,6 +427,52 @@ int exporting_on_finish(struct exporting *e, const struct command_none *a, struc
 	return 0;
 }
 
+/* ---- the end */
+
+struct exporting_paper {
+	char *text;
+	size_t size, n;
+};
+
+static void exporting_note_line(void *ctx, const char *line)
+{
+	struct exporting_paper *p = ctx;
+	size_t n = strlen(line);
+
+	if (p->n + n + 1 > p->size) {
+		char *more = realloc(p->text, 2 * (p->n + n + 1));
+
+		if (!more)
+			return;
+		p->text = more;
+		p->size = 2 * (p->n + n + 1);
+	}
+	memcpy(p->text + p->n, line, n);
+	p->text[p->n + n] = '\n';
+	p->n += n + 1;
+}
+
+/* --top.  Whoever does not read is waited for as long as for a collector. */
+static void exporting_print_top(struct exporting *e)
+{
+	struct exporting_paper p = {0};
+	size_t at = 0;
+
+	exporter_print_top(e->exporter, exporting_note_line, &p);
+	while (at < p.n) {
+		struct pollfd fd = {.fd = e->config.top_fd, .events = POLLOUT};
+		size_t piece = p.n - at < PIPE_BUF ? p.n - at : PIPE_BUF;
+		ssize_t n = poll(&fd, 1, READER_MS) > 0 ? write(fd.fd, p.text + at, piece) : -1;
+
+		if (n < 0) {
+			log_error("--top: cannot be written");
+			break;
+		}
+		at += (size_t)n;
+	}
+	free(p.text);
+}
+
 /* ---- the loop */
 
 /* Until there is something to do. */
@@ -496,6 +544,7 @@ void exporting_run(struct exporting *e)
 	}
 	exporting_take_facts(e);
 	exporter_finish(e->exporter, &now);
+	exporting_print_top(e);
 	exporting_publish(e);
 	atomic_store(&e->shared->ended, true);
 }

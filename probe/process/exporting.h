@@ -25,6 +25,7 @@ struct exporting_config {
 	 * else the metering threads wait.
 	 */
 	bool live;
+	int top_fd;	   /* where --top is printed */
 	uint32_t max_rate; /* records a second, bursts aside; what is over it waits in the rings; 0: no limit
 			    */
 	const struct exporting_stats *base; /* what a process before it has counted; NULL: there was none */

@@ -62,12 +62,23 @@ static void roles_leave_control(struct control *r)
 
 /* ---- the exporting process */
 
+/* Standard output, unless a program is to read what is written there. */
+static int roles_top_fd(const struct config *c)
+{
+	for (unsigned i = 0; i < c->n_collectors; i++)
+		if (c->collectors[i].transport == TRANSPORT_FILE && !strcmp(c->collectors[i].path, "-") &&
+		    c->collectors[i].format != FORMAT_TEXT)
+			return STDERR_FILENO;
+	return STDOUT_FILENO;
+}
+
 static int roles_set_up_exporting(struct control *r, struct exporter **exporter, struct exporting **e,
 				  struct diag *diag)
 {
 	struct exporting_config config = {.shared = &r->shared,
 					  .mailbox = &r->shared.to_exporting,
 					  .live = r->live,
+					  .top_fd = roles_top_fd(r->config),
 					  .max_rate = r->max_rate,
 					  .first_facts_ns = roles_first_facts_ns(r)};
 	static struct exporting_stats base; /* it is large, and one in a process */

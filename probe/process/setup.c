@@ -391,6 +391,7 @@ int setup_exporter(struct control *r, struct exporter **exporter, struct diag *d
 		.layout = r->layout,
 		.opens_tunnels = c->decapsulate != 0,
 		.fields = c->fields,
+		.top = c->top,
 		.flow_key = c->flow_key,
 		.key_interface = c->n_interfaces > 1 || setup_is_any(c),
 		.has_ethernet = r->has_ethernet,

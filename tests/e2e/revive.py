@@ -201,7 +201,7 @@ def part_file():
         os.kill(e.roles(p.process.pid)["pitot-exporting"], signal.SIGSEGV)
         e.wait(lambda: p.process.poll() is not None, lambda: f"goes on: {p.said()}", PATIENCE_S)
         e.check(p.process.returncode == 1 and "pitot-exporting has ended: killed by signal 11" in p.said(), p.said())
-        e.check(os.path.exists(f"{d}/out.json.part"), f"{os.listdir(d)}")
+        e.check(os.path.exists(f"{d}/out.json"), f"{os.listdir(d)}")
 
 
 def part_any():
