@@ -126,6 +126,7 @@ struct capture {
 	bool is_file;	    /* an ordinary file: packet time is the only clock, and it will end */
 	bool tells_direction;	 /* live: every packet is known to come in or to go out */
 	int fd;			 /* readable when frames wait; -1 when there is none */
+	int offset_fd;		 /* of a file: its offset is how much was read */
 	uint32_t ifindex;	 /* as exported; 0 for savefiles */
 	uint32_t system_ifindex; /* 0 for savefiles and "any" */
 	uint32_t mtu;		 /* of the interface; 0 unknown */

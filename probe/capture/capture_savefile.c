@@ -130,7 +130,11 @@ int capture_savefile_open(struct capture **cp, struct capture_source *s, const s
 		return diag_set(diag, -ENOMEM, "--read %s: out of memory", s->path);
 	}
 	*f = (struct capture_savefile){
-		.base = {.ops = &capture_savefile_ops, .is_file = s->is_file, .fd = -1, .name = s->path},
+		.base = {.ops = &capture_savefile_ops,
+			 .is_file = s->is_file,
+			 .fd = -1,
+			 .offset_fd = s->fd,
+			 .name = s->path},
 		.config = *config,
 		.source = *s,
 		.fraction_ns = capture_source_fraction_ns(s),

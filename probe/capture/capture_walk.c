@@ -16,7 +16,7 @@ int capture_walk_init(struct capture_walk *w, const struct capture_ops *ops,
 		      const struct capture_config *config, struct diag *diag)
 {
 	*w = (struct capture_walk){
-		.base = {.ops = ops, .is_file = s->is_file, .fd = s->fd, .name = s->path},
+		.base = {.ops = ops, .is_file = s->is_file, .fd = s->fd, .offset_fd = s->fd, .name = s->path},
 		.config = *config,
 		.format = format,
 		.own = malloc(WALK_BUFFER),

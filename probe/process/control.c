@@ -382,6 +382,16 @@ static void control_tell_counters(void *ctx, const struct interface_counters *c)
 }
 
 /* Until the metering processes have ended. */
+static void control_show_progress(struct control *r, uint64_t now_ns)
+{
+	struct metering_stats sum;
+
+	if (!progress_is_wanted(&r->progress))
+		return;
+	shared_sum_metering(&r->shared, &sum);
+	progress_step(&r->progress, sum.meter.received_packets, now_ns);
+}
+
 static void control_wait(struct control *r)
 {
 	while (!control_all_done(r)) {
@@ -402,9 +412,11 @@ static void control_wait(struct control *r)
 		control_own_flows(r);
 		control_socket_step(r->socket, now_ns);
 		control_report_often(r, now_ns);
+		control_show_progress(r, now_ns);
 		poller_step(&r->poller, &r->names, now_ns, control_tell_counters, r);
 		control_hear(r, &diag);
 	}
+	progress_erase(&r->progress);
 }
 
 /* Until collectors have what is left, or --stop-timeout is over; the final statistics are not far. */
@@ -562,6 +574,7 @@ static void control_close(struct control *r)
 		metering_free(r->workers[i]);
 	dealing_free(r->dealing);
 	savefiles_free(r->files);
+	progress_close(&r->progress);
 	child_end(&r->metering);
 	child_end(&r->exporting);
 	control_remove_pidfile(r);

@@ -13,6 +13,7 @@
 #include "control.h"
 #include "metering.h"
 #include "names.h"
+#include "progress.h"
 #include "control_socket.h"
 #include "ledger.h"
 #include "metrics.h"
@@ -58,6 +59,7 @@ struct control {
 	struct interfaces interfaces;
 	struct service service;
 	struct watch watch;
+	struct progress progress;
 	uint64_t next_report_ns; /* --stats-every */
 	uint64_t next_metrics_ns;
 	bool finishing; /* nothing is metered any more */

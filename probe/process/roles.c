@@ -43,6 +43,7 @@ static void roles_close(int *fd)
 static void roles_leave_control(struct control *r)
 {
 	daemon_forget();
+	progress_close(&r->progress);
 	roles_close(&r->signal_fd);
 	roles_close(&r->stop_fd);
 	roles_close(&r->pid_fd);

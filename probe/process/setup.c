@@ -127,6 +127,8 @@ static int setup_files(struct control *r, struct metering_config *w, struct diag
 				     .shared = &r->shared};
 	int ret = savefiles_new(&r->files, &s, diag);
 
+	if (ret == 0)
+		progress_open(&r->progress, r->config, r->files, clock_monotonic_ns());
 	if (ret == 0 && r->n_workers > 1)
 		ret = setup_dealing(r, w, diag);
 	w->files = r->files;

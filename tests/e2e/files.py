@@ -8,15 +8,18 @@ Live in a network namespace of its own.  Prints `ok NAME` or `FAIL NAME why`; ex
 
 import collections
 import csv
+import fcntl
 import glob
 import json
 import os
+import pty
 import re
 import signal
 import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 
 import live
@@ -287,8 +290,62 @@ def savefile(program):
         check(len(read_json(glob.glob(f"{d}/1/a-2026112313*.json"))) == 27, "records")
 
 
+def on_terminal(argv, columns, event=None, env=None):
+    """What a program prints on a terminal of that width; event(text so far) is called until the end."""
+    main, other = pty.openpty()
+    fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    environment = {k: v for k, v in os.environ.items() if k != "COLUMNS"}
+    p = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=other, stderr=other, env={**environment, **(env or {})})
+    os.close(other)
+    text, end = b"", time.monotonic() + live.DEADLINE_S
+    while True:
+        try:
+            more = os.read(main, 65536)
+        except OSError: # the other side is closed
+            more = b""
+        if not more:
+            break
+        text += more
+        check(time.monotonic() < end, f"no end: {text}")
+        if event:
+            event(text.decode())
+    os.close(main)
+    check(p.wait() == 0, f"status {p.returncode}: {text}")
+    return text.decode()
+
+
+def terminal(program):
+    """A table is as wide as the terminal; COLUMNS wins; a pipe gets all of it."""
+    web = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../data/web.pcap")
+    whole = subprocess.run([program, "-q", "-r", web], capture_output=True, check=True, env={**os.environ, "COLUMNS": "80"})
+    check(b"2026-11-23 13:17:14.227        0.000 ICMP                192.0.2.2 -> 192.0.2.1:3.3" in whole.stdout, f"{whole}")
+    for columns in (40, 80, 81, 90, 100, 120, 132, 200):
+        for env in ({}, {"COLUMNS": "100"}):
+            lines = on_terminal([program, "-q", "-r", web], columns, env=env).splitlines()
+            width = max(80, int(env.get("COLUMNS", columns)))
+            check(len(lines) == 28 and max(map(len, lines)) <= width, f"{columns}, {env}: {max(lines, key=len)}")
+            check(any("192.0.2.1:3.3" in line for line in lines), f"{columns}: no ICMP")
+
+
+def progress(program):
+    """A read that takes long says how far it is, and takes that off the screen."""
+    web = octets(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../data/web.pcap"))
+    with tempfile.TemporaryDirectory() as d:
+        os.mkfifo(f"{d}/slow")
+        keep = [os.open(f"{d}/slow", os.O_RDWR)]
+        os.write(keep[0], web)
+
+        def event(text):
+            if keep and "76 packets, " in text and " a second" in text:
+                os.close(keep.pop())
+
+        text = on_terminal([program, "-r", f"{d}/slow", "-n", f"json:{d}/out"], 80, event)
+        check(not keep and "\x1b[K" in text, f"{text!r}")
+        check("packets: 76 received" in text.split("\x1b[K")[-1], f"{text!r}")
+
+
 if __name__ == "__main__":
     try:
-        sys.exit(option_data.main((at_once, again, torn, rotation, logrotate, no_room, left, savefile)))
+        sys.exit(option_data.main((at_once, again, torn, rotation, logrotate, no_room, left, savefile, terminal, progress)))
     except Failure as failure:
         sys.exit(str(failure))
