@@ -14,6 +14,7 @@
 #include "pitot/log.h"
 #include "process/control.h"
 #include "process/daemon.h"
+#include "process/diagnose.h"
 
 static void main_print(void *ctx, const char *line)
 {
@@ -79,7 +80,8 @@ static int main_act(const struct config *c, int argc, char **argv, struct diag *
 		log_error("%s", diag->text);
 		return 2;
 	case CONFIG_DRY_RUN:
-		return 0;
+	case CONFIG_DOCTOR:
+		return diagnose_run(c, c->action == CONFIG_DOCTOR, main_print, stdout);
 	default:
 		return control_run(c, argc, argv);
 	}

@@ -27,7 +27,8 @@ enum config_action {
 	CONFIG_VERSION,
 	CONFIG_LIST_FIELDS,
 	CONFIG_PRINT_TEMPLATE,
-	CONFIG_DRY_RUN
+	CONFIG_DRY_RUN,
+	CONFIG_DOCTOR
 };
 
 /* As the stages count them (test_config.c asserts it): this folder includes none of their headers. */

@@ -14,11 +14,13 @@ struct netif {
 	char name[64];
 	char alias[128]; /* ifalias; empty when there is none */
 	uint32_t mtu;
-	uint32_t arphrd;  /* ARPHRD_ link type */
-	uint64_t speed;	  /* bit/s; 0 unknown */
-	uint64_t dropped; /* packets that came in and found no room in the interface, since it is there */
-	bool up;	  /* administratively */
-	bool running;	  /* carrier */
+	uint32_t arphrd;      /* ARPHRD_ link type */
+	uint64_t speed;	      /* bit/s; 0 unknown */
+	uint64_t dropped;     /* packets that came in and found no room in the interface, since it is there */
+	uint64_t packets;     /* in and out, since it is there */
+	uint32_t promiscuity; /* how many want it promiscuous */
+	bool up;	      /* administratively */
+	bool running;	      /* carrier */
 	bool loopback;
 };
 

@@ -80,7 +80,7 @@ static int check_sampling(const struct config *c, struct diag *diag)
 
 static int check_input(const struct config *c, struct diag *diag)
 {
-	if (c->action != CONFIG_RUN && c->action != CONFIG_DRY_RUN)
+	if (c->action != CONFIG_RUN && c->action != CONFIG_DRY_RUN && c->action != CONFIG_DOCTOR)
 		return 0;
 	if (!c->n_files && !c->n_interfaces)
 		return diag_set(diag, CONFIG_E_USAGE,

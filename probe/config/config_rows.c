@@ -39,6 +39,7 @@ const struct config_row config_rows[] = {
 #define TYPE_DECAPSULATE     uint32_t
 #define TYPE_DIRECTION	     int
 #define TYPE_DRY_RUN	     enum config_action
+#define TYPE_DOCTOR	     enum config_action
 #define TYPE_FANOUT	     int
 #define TYPE_FILES	     char **
 #define TYPE_FLOW_KEY	     uint32_t

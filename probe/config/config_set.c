@@ -228,6 +228,9 @@ int config_set(struct config_build *b, const struct config_row *row, const char 
 	case KIND_DRY_RUN:
 		action = CONFIG_DRY_RUN;
 		break;
+	case KIND_DOCTOR:
+		action = CONFIG_DOCTOR;
+		break;
 	default:
 		return set_value(b, row, member, value, label, diag);
 	}

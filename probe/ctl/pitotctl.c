@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "client.h"
+#include "diagnosis.h"
 #include "pitot/control_protocol.h"
 #include "show.h"
 
@@ -273,6 +274,20 @@ static int verb_run(const struct verb *v, const char *path, bool as_json, int ar
 	return r < 0 ? STATUS_FAILED : STATUS_OK;
 }
 
+static int run_doctor(const char *path, bool as_json)
+{
+	struct client client = {.fd = -1};
+	struct diag diag;
+	int r = client_open(&client, path, &diag);
+
+	if (r == 0)
+		r = diagnosis_run(&client, stdout, as_json, &diag);
+	if (r < 0)
+		fprintf(stderr, "pitotctl: %s\n", diag.text);
+	client_close(&client);
+	return r ? STATUS_FAILED : STATUS_OK;
+}
+
 /* --json may stand behind the command, too: takes it out. */
 static bool verb_take_json(int *argc, char **argv)
 {
@@ -330,5 +345,7 @@ int main(int argc, char **argv)
 	argc -= optind + 1;
 	argv += optind + 1;
 	as_json |= verb_take_json(&argc, argv);
+	if (!strcmp(verb->name, "doctor") && argc == 0)
+		return run_doctor(path, as_json);
 	return verb_run(verb, path, as_json, argc, argv);
 }

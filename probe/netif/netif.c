@@ -86,6 +86,9 @@ void netif_fill(struct netif *n, struct rtnl_link *link)
 	*n = (struct netif){
 		.index = (uint32_t)rtnl_link_get_ifindex(link),
 		.mtu = rtnl_link_get_mtu(link),
+		.packets = rtnl_link_get_stat(link, RTNL_LINK_RX_PACKETS) +
+			   rtnl_link_get_stat(link, RTNL_LINK_TX_PACKETS),
+		.promiscuity = rtnl_link_get_promiscuity(link),
 		.dropped = rtnl_link_get_stat(link, RTNL_LINK_RX_MISSED_ERR) +
 			   rtnl_link_get_stat(link, RTNL_LINK_RX_FIFO_ERR),
 		.arphrd = rtnl_link_get_arptype(link),

@@ -206,6 +206,21 @@ static json_t *control_request_gather(struct control *r, const json_t *request, 
 	return json_boolean(!r->paused);
 }
 
+static json_t *control_request_setup(struct control *r, const json_t *request, struct diag *diag)
+{
+	const struct config *c = r->config;
+	char filter[1024];
+
+	(void)request;
+	(void)diag;
+	log_escape(filter, sizeof(filter), c->filter ? c->filter : "");
+	return json_pack("{s:b, s:b, s:s, s:i, s:b, s:b, s:b, s:i, s:s, s:s}", "live", r->live, "gathering",
+			 !r->paused, "filter", filter, "snaplen", (int)c->snap_len, "promiscuous",
+			 !c->no_promiscuous, "xdp", c->capture == CONFIG_CAPTURE_XDP, "vlan",
+			 (c->flow_key & CONFIG_KEY_VLAN) != 0, "mtu", (int)c->mtu, "tls_ca",
+			 c->tls_ca ? c->tls_ca : "", "tls_name", c->tls_name ? c->tls_name : "");
+}
+
 static json_t *control_request_exit(struct control *r, const json_t *request, struct diag *diag)
 {
 	(void)request;

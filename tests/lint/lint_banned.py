@@ -27,7 +27,7 @@ RESERVED = [
      "octets are put by wire.h; sockaddr fields of a socket call are the only other place"),
     (r"\bf?printf\s*\(|\bputs\s*\(|\bfputs\s*\(|\bputchar\s*\(",
      {"probe/main.c", "probe/process/daemon.c", "probe/process/control.c", "probe/process/report_json.c", "probe/process/control_streams.c",
-      "probe/process/report_openmetrics.c", "probe/process/report_text.c", "probe/ctl/pitotctl.c", "probe/ctl/show.c"},
+      "probe/process/report_openmetrics.c", "probe/process/report_text.c", "probe/ctl/pitotctl.c", "probe/ctl/show.c", "probe/ctl/diagnosis.c"},
      "only main and what it is made of speak"),
     (r"\blog_(error|warning|info|debug|write)\s*\(",
      {"probe/main.c", "probe/process/metering.c", "probe/process/metering_live.c", "probe/process/shared.c", "probe/process/revive.c", "probe/process/setup.c", "probe/process/control.c", "probe/process/daemon.c", "probe/process/exporting.c",

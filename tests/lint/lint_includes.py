@@ -26,7 +26,8 @@ STAGES = {
     "spool": {"spool.h", "wire.h"},
     "netif": {"netif.h", "counters.h"},
     "sandbox": {"sandbox.h", "opener.h"},
-    "ctl": {"control_protocol.h"},
+    "doctor": {"doctor.h", "collector.h", "netif.h"},
+    "ctl": {"control_protocol.h", "doctor.h", "collector.h"},
 }
 
 # What a contract may be built of.  It keeps the edges that people want, and must not get, out of the headers too.
@@ -54,7 +55,7 @@ CONFIG_OWNERS = {"config", "process", ""}
 LIBRARIES = {
     r"pcap(/.*)?\.h": {"capture"},
     r"netlink/.*": {"netif"},
-    r"openssl/.*": {"transport"},
+    r"openssl/.*": {"transport", "doctor"},
     r"linux/if_packet\.h": {"capture"},
     r"(bpf|xdp)/.*\.h": {"capture"},
     r"seccomp\.h": {"sandbox"},

@@ -1,0 +1,104 @@
+/* doctor_tls: a handshake with a collector, to see whether its certificate would be accepted. */
+#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "pitot/clock.h"
+#include "pitot/doctor.h"
+
+static const uint64_t handshake_ns = 3 * NS_PER_SEC;
+
+static void tls_fail(struct doctor_collector *c, const char *what)
+{
+	const char *reason = ERR_reason_error_string(ERR_peek_last_error());
+
+	snprintf(c->tls_error, sizeof(c->tls_error), "%s%s%s", what, reason ? ": " : "",
+		 reason ? reason : "");
+}
+
+static bool tls_load(struct doctor_collector *c, SSL_CTX *ctx, const char *ca)
+{
+	struct stat st;
+	bool folder = ca && ca[0] && stat(ca, &st) == 0 && S_ISDIR(st.st_mode);
+
+	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
+	if (ca && ca[0] ? SSL_CTX_load_verify_locations(ctx, folder ? NULL : ca, folder ? ca : NULL) == 1
+			: SSL_CTX_set_default_verify_paths(ctx) == 1)
+		return true;
+	snprintf(c->tls_error, sizeof(c->tls_error), "--tls-ca %.100s cannot be read", ca ? ca : "");
+	return false;
+}
+
+static bool tls_name(SSL *ssl, const char *name)
+{
+	if (X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name) == 1)
+		return true;
+	return SSL_set1_host(ssl, name) == 1 && SSL_set_tlsext_host_name(ssl, name) == 1;
+}
+
+/* Until it is done, has failed, or took too long: 1, 0, -1. */
+static int tls_shake(SSL *ssl, int fd)
+{
+	uint64_t end_ns = clock_monotonic_ns() + handshake_ns;
+
+	for (;;) {
+		uint64_t now_ns = clock_monotonic_ns();
+		int r = SSL_connect(ssl), why = r == 1 ? 0 : SSL_get_error(ssl, r);
+		struct pollfd p = {.fd = fd, .events = why == SSL_ERROR_WANT_WRITE ? POLLOUT : POLLIN};
+
+		if (r == 1)
+			return 1;
+		if (why != SSL_ERROR_WANT_READ && why != SSL_ERROR_WANT_WRITE)
+			return 0;
+		if (now_ns >= end_ns || poll(&p, 1, (int)((end_ns - now_ns) / NS_PER_MSEC) + 1) == 0)
+			return -1;
+	}
+}
+
+static void tls_expiry(struct doctor_collector *c, SSL *ssl)
+{
+	X509 *certificate = SSL_get1_peer_certificate(ssl);
+	int days, seconds;
+
+	if (certificate && ASN1_TIME_diff(&days, &seconds, NULL, X509_get0_notAfter(certificate)) == 1)
+		c->tls_days = days < 0 ? 0 : days;
+	X509_free(certificate);
+}
+
+static void tls_verdict(struct doctor_collector *c, SSL *ssl, int outcome)
+{
+	long verify = SSL_get_verify_result(ssl);
+
+	c->handshake_silent = outcome < 0;
+	c->tls_expired = verify == X509_V_ERR_CERT_HAS_EXPIRED;
+	if (outcome == 1)
+		tls_expiry(c, ssl);
+	else if (outcome == 0 && verify != X509_V_OK)
+		snprintf(c->tls_error, sizeof(c->tls_error), "%s", X509_verify_cert_error_string(verify));
+	else if (outcome == 0 && ERR_GET_REASON(ERR_peek_last_error()) == SSL_R_WRONG_VERSION_NUMBER)
+		snprintf(c->said, sizeof(c->said), "something that is not TLS");
+	else if (outcome == 0)
+		tls_fail(c, "the handshake failed");
+}
+
+void doctor_probe_tls(struct doctor_collector *c, int fd, const char *ca, const char *name)
+{
+	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+	SSL *ssl = NULL;
+
+	ERR_clear_error();
+	if (ctx && tls_load(c, ctx, ca)) {
+		ssl = SSL_new(ctx);
+		if (ssl && tls_name(ssl, name) && SSL_set_fd(ssl, fd) == 1)
+			tls_verdict(c, ssl, tls_shake(ssl, fd));
+		else
+			tls_fail(c, "cannot begin a session");
+	}
+	SSL_free(ssl);
+	SSL_CTX_free(ctx);
+}
