@@ -49,6 +49,9 @@ struct capture_config {
 	enum capture_fanout fanout_mode;
 	uint32_t fanout_seed;
 	unsigned busy_poll_us;
+	/* live: one packet of so many is enough, each drawn by itself; a capture that can leaves the others
+	 * to the kernel and says so (selects); 0 and 1: all */
+	uint32_t select_interval;
 };
 
 /* Totals since open, where the back end can know them. */
@@ -56,6 +59,8 @@ struct capture_stats {
 	uint64_t kernel_dropped; /* frames that the kernel had no room for */
 	uint64_t filtered;	 /* frames that the filter rejected here (packets, octets on the wire) */
 	uint64_t filtered_octets;
+	/* frames that the kernel left out for select_interval, and their octets on the wire */
+	uint64_t unselected, unselected_octets;
 	bool filtered_unknown; /* it runs in the kernel, which does not count them */
 };
 
@@ -125,6 +130,7 @@ struct capture {
 			     */
 	bool is_file;	    /* an ordinary file: packet time is the only clock, and it will end */
 	bool tells_direction;	 /* live: every packet is known to come in or to go out */
+	bool selects;		 /* its frames were drawn already, one of select_interval */
 	int fd;			 /* readable when frames wait; -1 when there is none */
 	int offset_fd;		 /* of a file: its offset is how much was read */
 	uint32_t ifindex;	 /* as exported; 0 for savefiles */

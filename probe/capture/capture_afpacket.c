@@ -57,6 +57,8 @@ struct afpacket {
 	bool stopping;
 	uint64_t quiet_ns; /* stopping or gone: since when no block came */
 	uint64_t kernel_dropped;
+	struct capture_plan_sampling *sampling; /* the plan's; NULL: frames are not drawn by the kernel */
+	struct capture_sampling_count left_out; /* by it before, for another socket */
 };
 
 /* ---- open */
@@ -73,6 +75,7 @@ static void afpacket_close(struct capture *c)
 	if (a->ring)
 		munmap(a->ring, a->ring_octets);
 	capture_descriptor_close(&a->socket);
+	capture_plan_release_sampling(a->sampling);
 	free(a);
 }
 
@@ -91,6 +94,20 @@ static int afpacket_map(struct afpacket *a, struct diag *diag)
 	return 0;
 }
 
+/* Where the kernel cannot draw whoever meters does: no error. */
+static bool afpacket_sample(struct afpacket *a, const struct capture_plan *plan)
+{
+	a->sampling = capture_plan_take_sampling(plan);
+	if (!a->sampling)
+		return false;
+	a->left_out = capture_sampling_left_out(a->sampling->sampling);
+	if (capture_sampling_attach(a->sampling->sampling, a->socket.fd) == 0)
+		return true;
+	capture_plan_release_sampling(a->sampling);
+	a->sampling = NULL;
+	return false;
+}
+
 static int afpacket_begin(struct afpacket *a, const struct capture_plan *plan, struct diag *diag)
 {
 	const struct capture_filter *filter;
@@ -100,6 +117,9 @@ static int afpacket_begin(struct afpacket *a, const struct capture_plan *plan, s
 		r = afpacket_map(a, diag);
 	if (r < 0)
 		return r;
+	a->capture.selects = afpacket_sample(a, plan);
+	if (a->capture.selects)
+		return 0;
 	r = capture_filter_attach(a->socket.fd, filter);
 	return r < 0 ? afpacket_fail(a, -r, "SO_ATTACH_FILTER", diag) : 0;
 }
@@ -372,6 +392,12 @@ static int afpacket_get_stats(struct capture *c, struct capture_stats *stats)
 		.kernel_dropped = a->kernel_dropped,
 		.filtered_unknown = a->has_filter,
 	};
+	if (a->sampling) {
+		struct capture_sampling_count n = capture_sampling_left_out(a->sampling->sampling);
+
+		stats->unselected = n.packets - a->left_out.packets;
+		stats->unselected_octets = n.octets - a->left_out.octets;
+	}
 	return 0;
 }
 

@@ -24,6 +24,51 @@ static enum capture_direction plan_direction(const struct capture_plan *p)
 	return twice && direction == CAPTURE_BOTH ? CAPTURE_IN : direction;
 }
 
+/* A filter of the user's is a program of the other kind: then the packets are drawn where they are metered.
+ */
+static void plan_add_samplings(struct capture_plan *p)
+{
+	const struct capture_config *config = &p->config;
+	const struct capture_sampling_config sampling = {.interval = config->select_interval,
+							 .snap_len = config->snap_len,
+							 .direction = plan_direction(p)};
+	unsigned n = config->workers > 1 ? config->workers : 1;
+
+	if (config->select_interval < 2 || (config->filter && *config->filter) ||
+	    (config->method != CAPTURE_AUTO && config->method != CAPTURE_AFPACKET))
+		return;
+	p->samplings = calloc(n, sizeof(*p->samplings));
+	for (; p->samplings && p->n_samplings < n; p->n_samplings++) {
+		struct capture_plan_sampling *s = calloc(1, sizeof(*s));
+
+		if (!s || capture_sampling_new(&s->sampling, &sampling) < 0) {
+			free(s);
+			return;
+		}
+		s->holders = 1;
+		p->samplings[p->n_samplings] = s;
+	}
+}
+
+struct capture_plan_sampling *capture_plan_take_sampling(const struct capture_plan *p)
+{
+	for (unsigned i = 0; i < p->n_samplings; i++) {
+		unsigned plan_alone = 1;
+
+		if (atomic_compare_exchange_strong(&p->samplings[i]->holders, &plan_alone, 2))
+			return p->samplings[i];
+	}
+	return NULL;
+}
+
+void capture_plan_release_sampling(struct capture_plan_sampling *s)
+{
+	if (!s || atomic_fetch_sub(&s->holders, 1) > 1)
+		return;
+	capture_sampling_free(s->sampling);
+	free(s);
+}
+
 int capture_plan_new(struct capture_plan **pp, const struct capture_config *config, struct diag *diag)
 {
 	static const int link_types[] = {LINKTYPE_ETHERNET, LINKTYPE_RAW};
@@ -51,6 +96,7 @@ int capture_plan_new(struct capture_plan **pp, const struct capture_config *conf
 		if (f->result == CAPTURE_FILTER_E_KERNEL)
 			f->result = -EPROTONOSUPPORT;
 	}
+	plan_add_samplings(p);
 	*pp = p;
 	return 0;
 }
@@ -61,6 +107,9 @@ void capture_plan_free(struct capture_plan *p)
 		return;
 	for (unsigned i = 0; i < CAPTURE_PLAN_LINKS; i++)
 		capture_filter_deinit(&p->filters[i].filter);
+	for (unsigned i = 0; i < p->n_samplings; i++)
+		capture_plan_release_sampling(p->samplings[i]);
+	free(p->samplings);
 	free(p);
 }
 

@@ -25,7 +25,8 @@ unsigned intake_take(struct intake *in, struct capture *c, const struct decoder 
 	unsigned n = in->batch.n;
 
 	*last_ns = n ? in->batch.frames[n - 1].time_ns + shift_ns : 0;
-	intake_select(in->selection, &in->batch, c->link_type, in->stats);
+	if (!c->selects) /* then nobody takes packet samples, either */
+		intake_select(in->selection, &in->batch, c->link_type, in->stats);
 	n = in->batch.n;
 	decode_batch(d, &in->batch, packets);
 	for (unsigned i = 0; shift_ns && i < n; i++)

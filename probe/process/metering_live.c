@@ -30,7 +30,8 @@ struct metering_live {
 	struct source source; /* first */
 	struct metering_live_config config;
 	struct live_place *places;
-	unsigned turn; /* the place that is next */
+	unsigned turn;				/* the place that is next */
+	uint64_t unselected, unselected_octets; /* by the kernel; counted already */
 	bool stopped;
 	struct intake intake;
 	struct packet *packets; /* BATCH_MAX */
@@ -47,6 +48,8 @@ static struct capture_stats live_place_totals(const struct live_place *p)
 		sum.filtered += c.filtered;
 		sum.filtered_octets += c.filtered_octets;
 		sum.filtered_unknown |= c.filtered_unknown;
+		sum.unselected += c.unselected;
+		sum.unselected_octets += c.unselected_octets;
 	}
 	return sum;
 }
@@ -241,9 +244,25 @@ static void live_stop(struct source *s)
 			capture_stop(l->places[i].capture);
 }
 
-static void live_get_totals(const struct source *s, struct meter_stats *m)
+/* What the kernel left out was received and not selected; it is added to what was not selected here. */
+static void live_count_unselected(struct metering_live *l, const struct capture_stats *sum,
+				  struct meter_stats *m)
 {
-	const struct metering_live *l = (const struct metering_live *)s;
+	uint64_t packets = sum->unselected - l->unselected,
+		 octets = sum->unselected_octets - l->unselected_octets;
+
+	l->unselected += packets;
+	l->unselected_octets += octets;
+	m->received_packets += packets;
+	m->unselected_packets += packets;
+	m->received_octets += octets;
+	m->unselected_octets += octets;
+}
+
+static void live_get_totals(struct source *s, struct meter_stats *m)
+{
+	struct metering_live *l = (struct metering_live *)s;
+	struct capture_stats sum = {0};
 
 	m->kernel_dropped = m->filtered_packets = m->filtered_octets = m->uncounted_filters = 0;
 	for (unsigned i = 0; i < l->config.n_places; i++) {
@@ -253,7 +272,10 @@ static void live_get_totals(const struct source *s, struct meter_stats *m)
 		m->filtered_packets += c.filtered;
 		m->filtered_octets += c.filtered_octets;
 		m->uncounted_filters += c.filtered_unknown;
+		sum.unselected += c.unselected;
+		sum.unselected_octets += c.unselected_octets;
 	}
+	live_count_unselected(l, &sum, m);
 }
 
 static void live_free(struct source *s)

@@ -66,6 +66,23 @@ static uint64_t setup_buffer_octets(const struct config *c)
 								       : BUFFERS_AUTO / c->n_interfaces;
 }
 
+static bool setup_has_sflow(const struct config *c)
+{
+	for (unsigned i = 0; i < c->n_collectors; i++)
+		if (c->collectors[i].format == FORMAT_SFLOW)
+			return true;
+	return false;
+}
+
+/* Packet samples are drawn of all packets, so with them the kernel may leave none out. */
+static uint32_t setup_select_interval(const struct control *r)
+{
+	const struct config *c = r->config;
+
+	return r->live && c->sample.kind == CONFIG_SAMPLE_RANDOM && !setup_has_sflow(c) ? c->sample.interval
+											: 0;
+}
+
 static int setup_captures(struct control *r, struct diag *diag)
 {
 	const struct config *c = r->config;
@@ -95,6 +112,7 @@ static int setup_captures(struct control *r, struct diag *diag)
 			.fanout_seed = seed,
 			.fanout_mode = (enum capture_fanout)c->fanout,
 			.busy_poll_us = c->busy_poll_us,
+			.select_interval = setup_select_interval(r),
 		};
 	return 0;
 }
@@ -147,14 +165,6 @@ static struct record_layout setup_layout(const struct config *c)
 
 	record_layout_init(&layout, exporter_blocks(&e), key);
 	return layout;
-}
-
-static bool setup_has_sflow(const struct config *c)
-{
-	for (unsigned i = 0; i < c->n_collectors; i++)
-		if (c->collectors[i].format == FORMAT_SFLOW)
-			return true;
-	return false;
 }
 
 static int setup_shared(struct control *r, struct diag *diag)

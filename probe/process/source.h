@@ -31,7 +31,7 @@ struct source_ops {
 	/* No new packets come in: what is here already is handed over, then comes the end. */
 	void (*stop)(struct source *s);
 	/* What the captures themselves have counted, into m.  NULL: it is counted elsewhere. */
-	void (*get_totals)(const struct source *s, struct meter_stats *m);
+	void (*get_totals)(struct source *s, struct meter_stats *m);
 	void (*free)(struct source *s);
 };
 

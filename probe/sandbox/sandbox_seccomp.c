@@ -337,6 +337,8 @@ static const struct syscalls_argument arguments[] = {
 	{PROCESS, "ioctl", 1, WHOLE, SIOCGSTAMP},
 	/* the program of a packet socket, to shut its entrance */
 	{METERING, "setsockopt", 2, WHOLE, SO_ATTACH_FILTER},
+	/* or one that was loaded at the start, for an interface that is there again */
+	{METERING, "setsockopt", 2, WHOLE, SO_ATTACH_BPF},
 	/* libpcap gives its ring back when the interface is gone */
 	{LIBPCAP, "setsockopt", 2, WHOLE, PACKET_RX_RING},
 	{METERING | PROCESS, "prctl", 0, WHOLE, PR_SET_NAME},

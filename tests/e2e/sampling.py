@@ -2,11 +2,15 @@
 """--sample: what collectors make of sampled flows is the truth, within the error that sampling has.
 
 A million packets with -s 1, 10 and 100, by NetFlow v5, v9 and IPFIX, through nfcapd and nfacctd.  The draws of a file are
-the same each time, so a result is always the same.
+the same each time, so a result is always the same.  Then live, where the kernel draws if it can, and whoever meters if there
+is a filter: what was received is what was sent, also when the interface is made anew.
 """
+import os
+import tempfile
 import time
 
 import e2elib as e
+import live
 from collectorlib import nfacctd, nfdump
 from workload import Workload
 
@@ -80,6 +84,47 @@ def every_nth(path, work):
         e.check(abs(metered - work.packets // 100) < workers, f"systematic:100, {workers} workers: {metered} of {work.packets}")
 
 
+def drawn_live(*args, anew=False):
+    """Whoever draws: received is metered and unselected, and is what was sent."""
+    where, n, sent = f"live, -s 10 {' '.join(args)}{', made anew' if anew else ''}", 10, 20000
+    with live.links(("sp0", "sp0p")), tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        p = live.Pitot(e.PITOT, folder, "-i", "sp0", "-s", str(n), *args)
+        try:
+            octets = sum(o for _, o in live.send("sp0p", live.mixture(1), sent // 2).values())
+            if anew:
+                live.delete_link("sp0")
+                e.wait(lambda: "down or gone" in p.said(), lambda: f"{where}: nothing is said of it: {p.said()}")
+                live.add_veth("sp0", "sp0p")
+                e.wait(lambda: "capturing again" in p.said(), lambda: f"{where}: not opened again: {p.said()}")
+            octets += sum(o for _, o in live.send("sp0p", live.mixture(1), sent // 2).values())
+            stats = p.stop()
+            packets = stats["packets"]
+            e.check_ledger(where, stats)
+            e.check(packets["received"] == sent and packets["dropped_by_kernel"] == 0, f"{where}: {packets}")
+            # six standard errors: these draws differ each time
+            e.check(abs(packets["metered"] * n - sent) < 6 * (sent * (n - 1)) ** 0.5, f"{where}: {packets}")
+            e.check(sum(r["packetDeltaCount"] for r in p.rows()) == packets["metered"], f"{where}: records")
+            e.check(stats["octets"]["received"] > octets, f"{where}: {stats['octets']}")
+        finally:
+            p.kill()
+
+
+def live_part():
+    why = live.enter_namespace()
+    if why:
+        e.skip_part(f"no network namespace: {why} (run as root)")
+        return
+    for conf in ("default", "all"):  # neighbour discovery would be packets too
+        with open(f"/proc/sys/net/ipv6/conf/{conf}/disable_ipv6", "w", encoding="ascii") as f:
+            f.write("1")
+    live.set_up("lo")
+    drawn_live()
+    drawn_live("-w", "2")
+    drawn_live("ip or ip6 or vlan")
+    drawn_live(anew=True)
+
+
 def main():
     for programs in (["nfcapd", "nfdump"], ["nfacctd"]):
         e.have(*programs)
@@ -88,6 +133,7 @@ def main():
         e.together(lambda n: through_collectors(f"{d}/million.pcap", work, n), [1, 10, 100])
         whole_flows(f"{d}/million.pcap", work)
         every_nth(f"{d}/million.pcap", work)
+    live_part()
     e.finish()
 
 

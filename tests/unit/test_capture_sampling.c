@@ -1,0 +1,163 @@
+/* capture_sampling: what the kernel draws and what it counts are together all that came.  Built where libbpf
+ * is. */
+#include "cm.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "capture/capture_sampling.h"
+#include "capture_contract.h"
+#include "netns.h"
+
+enum { FRAMES = 20000, AT_ONCE = 500 };
+
+static struct fb b;
+
+struct sampled {
+	uint64_t packets, octets;
+};
+
+static void sampling_read(struct capture *c, struct sampled *got, int wait_ms)
+{
+	struct frame_batch batch;
+	struct diag diag;
+
+	do {
+		assert_int_equal(capture_recv(c, &batch, wait_ms, &diag), 0);
+		got->packets += batch.n;
+		for (unsigned i = 0; i < batch.n; i++)
+			got->octets += batch.frames[i].wire_len;
+		if (batch.n)
+			capture_release(c, &batch);
+		else
+			return;
+	} while (true);
+}
+
+/* Of each length some; what was sent. */
+static struct sampled sampling_send(struct capture *c, int tx, unsigned n, struct sampled *got)
+{
+	struct sampled sent = {0};
+
+	for (unsigned i = 0; i < n; i++) {
+		contract_frame(&b, i, 40 + i % 1000);
+		netns_send(tx, b.at, b.len);
+		sent.packets++;
+		sent.octets += b.len;
+		if (i % AT_ONCE == 0)
+			sampling_read(c, got, 0);
+	}
+	sampling_read(c, got, 200);
+	return sent;
+}
+
+static struct capture *sampling_open(uint32_t interval, enum capture_direction direction)
+{
+	struct capture_config config = contract_config();
+	struct capture *c;
+	struct diag diag;
+
+	config.select_interval = interval;
+	config.direction = direction;
+	if (capture_open(&c, &config, &diag) < 0)
+		fail_msg("%s", diag.text);
+	return c;
+}
+
+static void sampling_counts_all(void **state)
+{
+	static const struct {
+		uint32_t interval;
+		unsigned least, most; /* six standard errors around FRAMES / interval */
+	} cases[] = {{2, 9570, 10430}, {3, 6260, 7070}, {100, 110, 290}};
+	int tx = netns_sender(CONTRACT_B);
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct capture *c = sampling_open(cases[i].interval, CAPTURE_IN);
+		struct sampled got = {0}, sent = sampling_send(c, tx, FRAMES, &got);
+		struct capture_stats stats;
+
+		assert_true(c->selects);
+		assert_int_equal(capture_get_stats(c, &stats), 0);
+		assert_int_equal(got.packets + stats.unselected, sent.packets);
+		assert_int_equal(got.octets + stats.unselected_octets, sent.octets);
+		assert_in_range(got.packets, cases[i].least, cases[i].most);
+		assert_int_equal(stats.kernel_dropped, 0);
+		/* nothing gets in, and nothing is counted any more */
+		capture_stop(c);
+		netns_send(tx, b.at, b.len);
+		assert_int_equal(capture_get_stats(c, &stats), 0);
+		assert_int_equal(got.packets + stats.unselected, sent.packets);
+		capture_close(c);
+	}
+	close(tx);
+}
+
+/* What the direction leaves out is not counted as a packet that was not drawn. */
+static void sampling_has_directions(void **state)
+{
+	int in = netns_sender(CONTRACT_B), out = netns_sender(CONTRACT_A);
+	static const enum capture_direction directions[] = {CAPTURE_IN, CAPTURE_OUT, CAPTURE_BOTH};
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++) {
+		struct capture *c = sampling_open(10, directions[i]);
+		struct sampled got = {0},
+			       sent[2] = {sampling_send(c, in, 1000, &got), sampling_send(c, out, 500, &got)};
+		uint64_t want = (directions[i] != CAPTURE_OUT ? sent[0].packets : 0) +
+				(directions[i] != CAPTURE_IN ? sent[1].packets : 0);
+		struct capture_stats stats;
+
+		assert_int_equal(capture_get_stats(c, &stats), 0);
+		assert_int_equal(got.packets + stats.unselected, want);
+		capture_close(c);
+	}
+	close(in);
+	close(out);
+}
+
+/* With a filter of the user's, or for one of one, nothing is drawn by the kernel. */
+static void sampling_leaves_filters_alone(void **state)
+{
+	struct capture_config config = contract_config();
+	struct capture_stats stats;
+	struct capture *c;
+	struct diag diag;
+
+	(void)state;
+	config.select_interval = 10;
+	config.filter = "udp";
+	assert_int_equal(capture_open(&c, &config, &diag), 0);
+	assert_false(c->selects);
+	assert_int_equal(capture_get_stats(c, &stats), 0);
+	assert_int_equal(stats.unselected, 0);
+	capture_close(c);
+	c = sampling_open(1, CAPTURE_BOTH);
+	assert_false(c->selects);
+	capture_close(c);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(sampling_counts_all, contract_set_up, contract_tear_down),
+		cmocka_unit_test_setup_teardown(sampling_has_directions, contract_set_up, contract_tear_down),
+		cmocka_unit_test_setup_teardown(sampling_leaves_filters_alone, contract_set_up,
+						contract_tear_down),
+	};
+	const struct capture_sampling_config probe = {.interval = 2, .snap_len = 64};
+	struct capture_sampling *s;
+	int r = netns_enter();
+
+	if (r)
+		return r;
+	r = capture_sampling_new(&s, &probe);
+	if (r < 0) {
+		fprintf(stderr, "skipped: no eBPF socket filters here: %s\n", strerror(-r));
+		return 77;
+	}
+	capture_sampling_free(s);
+	return cmocka_run_group_tests(tests, NULL, NULL) ? 1 : 0;
+}
