@@ -45,11 +45,33 @@ struct block_tunnel {
 	uint8_t zero[6];
 };
 
+/* Where the host sends packets of the record; enrich_route.c. */
+struct block_route {
+	uint8_t next_hop[16]; /* of the record's family; all zero: none, on the link or not forwarded */
+	uint8_t src_prefix;   /* length of the prefix that the route to the source has; 0 also unknown */
+	uint8_t dst_prefix;
+};
+
+/* What the system calls the record's interfaces; "" unknown. */
+struct block_names {
+	char egress[64];
+};
+
 enum record_block {
 #define BLOCK(name, ...) BLOCK_##name,
+#define BLOCK_OF_HOST(...)
+#include "pitot/blocks.def"
+	BLOCKS_METERED,					  /* so many are filled from packets */
+	BLOCKS_BEFORE_THOSE_OF_HOST = BLOCKS_METERED - 1, /* the next one is BLOCKS_METERED again */
+#define BLOCK(...)
+#define BLOCK_OF_HOST(name, record) BLOCK_##name,
 #include "pitot/blocks.def"
 	BLOCKS
 };
+
+/* Sets of blocks, 1 << enum record_block. */
+#define BLOCKS_OF_PACKETS ((UINT32_C(1) << BLOCKS_METERED) - 1)
+#define BLOCKS_OF_HOST	  ((UINT32_C(1) << BLOCKS) - 1 - BLOCKS_OF_PACKETS)
 
 struct record_layout {
 	uint32_t blocks;	    /* 1 << enum record_block: those that there are */

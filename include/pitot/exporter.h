@@ -17,17 +17,10 @@
 #include "pitot/counters.h"
 #include "pitot/diag.h"
 #include "pitot/flow_record.h"
+#include "pitot/interface.h"
 #include "pitot/packet_sample.h"
 #include "pitot/totals.h"
 #include "pitot/transport.h"
-
-/* An interface, as the interface table option announces it. */
-struct export_interface {
-	uint32_t ifindex;
-	char name[64];
-	char description[128]; /* alias, or the name */
-	bool gone;	       /* the name of what records may still tell; not announced */
-};
 
 /* Which collectors of those that are hosts get a record. */
 enum collector_group {

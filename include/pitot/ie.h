@@ -71,6 +71,7 @@ enum ie_index {
 #define IE_CONST(name, ...) IE_##name,
 #define IE_FACT(...)
 #define IE_PAIR(...)
+#define IE_ASKS(...)
 #include "pitot/ie.def"
 	IE_COUNT
 };
@@ -81,6 +82,7 @@ enum ie_fact {
 #define IE_CONST(...)
 #define IE_FACT(name, pen, id, len, len9, encode, member) FACT_##member,
 #define IE_PAIR(...)
+#define IE_ASKS(...)
 #include "pitot/ie.def"
 	FACT_COUNT
 };
@@ -156,6 +158,8 @@ extern const struct ie ie_facts[FACT_COUNT];
 
 /* By IANA name (length octets of text, case-insensitive) or number; NULL if there is none. */
 const struct ie *ie_find(const char *text, unsigned length);
+/* The blocks (1 << enum record_block) that records need to have it, when it is named. */
+uint32_t ie_blocks(const struct ie *ie);
 /* The row that says the same where this one cannot be; NULL if there is none. */
 const struct ie *ie_counterpart(const struct ie *ie);
 #endif

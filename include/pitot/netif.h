@@ -32,8 +32,8 @@ int netif_get_index(struct netif *n, uint32_t index, struct diag *diag);
 /* All there are now. */
 int netif_each(void (*take)(void *ctx, const struct netif *n), void *ctx, struct diag *diag);
 
-/* Positive outcome of netif_watch_read(): events were lost, ask netif_get() for what matters. */
-enum { NETIF_E_LOST = 1 };
+/* Positive outcomes.  Of netif_watch_read(): events were lost, ask netif_get() for what matters. */
+enum { NETIF_E_LOST = 1, NETIF_E_NO_ROUTE };
 
 /*
  * Link events: a netlink socket to poll; netif_watch_read() drains it and calls back per change (of any kind:
@@ -53,8 +53,40 @@ bool netif_watch_changed(struct netif_watch *w);
 void netif_watch_close(struct netif_watch *w);
 
 /*
+ * Where the system would send a packet, asked again and again: RTM_GETROUTE, which policy rules and VRFs have
+ * their part in.  An answer comes from the kernel at once; one that does not is waited for a short time.
+ */
+struct netif_question {
+	uint8_t family; /* 4 or 6 */
+	uint8_t src[16], dst[16];
+	uint32_t ingress; /* that it came in by; 0: it is the host's own, and it is asked without src where
+			     src is not */
+	uint32_t egress;  /* that it leaves by; 0: that is asked */
+	uint8_t tos, protocol;
+	uint16_t src_port, dst_port; /* of TCP and UDP; 0 both: not known */
+};
+
+struct netif_route {
+	uint8_t prefix; /* length of the route's, where it was asked for */
+	bool several;	/* likewise: of several next hops one is chosen for each packet */
+	bool forwarded; /* to another host: what follows is known; else it is for this one, or for nobody */
+	uint32_t egress;
+	uint8_t next_hop[16]; /* of its family; all zero: the destination itself */
+};
+
+struct netif_routes;
+int netif_routes_open(struct netif_routes **rp, struct diag *diag);
+void netif_routes_close(struct netif_routes *r);
+/*
+ * prefix: ask for the route that matches; else for what is done with this packet.  NETIF_E_NO_ROUTE: the
+ * system would not send it anywhere; negative errno: it did not say.
+ */
+int netif_routes_ask(struct netif_routes *r, const struct netif_question *q, bool prefix,
+		     struct netif_route *answer);
+
+/*
  * Counters of interfaces, asked for again and again: what it needs is opened once, before privileges are
- * dropped. netif_counters_read(): 0, -ENODEV when no interface has the index, or another negative errno.
+ * dropped.  netif_counters_read(): 0, -ENODEV when no interface has the index, or another negative errno.
  */
 struct interface_counters;
 struct netif_counters;

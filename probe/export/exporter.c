@@ -13,41 +13,10 @@
 #include "format.h"
 #include "outcome.h"
 #include "patience.h"
+#include "pitot/utf8.h"
 #include "top.h"
 
 /* ---- set-up */
-
-/* RFC 7011 §6.1.6: strings are UTF-8; what the system has may be any octets. */
-static void copy_utf8(char *out, size_t size, const char *in)
-{
-	size_t n = 0;
-
-	while (*in && n + 1 < size) {
-		unsigned char ch = (unsigned char)*in;
-		unsigned more = ch < 0x80		  ? 0
-				: ch >= 0xc2 && ch < 0xe0 ? 1
-				: ch >= 0xe0 && ch < 0xf0 ? 2
-				: ch >= 0xf0 && ch < 0xf5 ? 3
-							  : 9;
-		bool good = more < 9 && n + more + 1 < size;
-
-		for (unsigned i = 1; good && i <= more; i++)
-			good = ((unsigned char)in[i] & 0xc0) == 0x80;
-		if (good && ((ch == 0xe0 && (unsigned char)in[1] < 0xa0) ||
-			     (ch == 0xed && (unsigned char)in[1] > 0x9f) ||
-			     (ch == 0xf0 && (unsigned char)in[1] < 0x90) ||
-			     (ch == 0xf4 && (unsigned char)in[1] > 0x8f)))
-			good = false; /* overlong, surrogates, beyond U+10FFFF */
-		if (!good || ch < 0x20 || ch == 0x7f) {
-			out[n++] = '?';
-			in++;
-			continue;
-		}
-		for (unsigned i = 0; i <= more; i++)
-			out[n++] = *in++;
-	}
-	out[n] = '\0';
-}
 
 static struct export_interface *copy_interfaces(const struct export_interface *from, unsigned n)
 {
@@ -56,8 +25,8 @@ static struct export_interface *copy_interfaces(const struct export_interface *f
 	for (unsigned i = 0; to && i < n; i++) {
 		to[i].ifindex = from[i].ifindex;
 		to[i].gone = from[i].gone;
-		copy_utf8(to[i].name, sizeof(to[i].name), from[i].name);
-		copy_utf8(to[i].description, sizeof(to[i].description), from[i].description);
+		utf8_copy(to[i].name, sizeof(to[i].name), from[i].name);
+		utf8_copy(to[i].description, sizeof(to[i].description), from[i].description);
 	}
 	return to;
 }

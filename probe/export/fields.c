@@ -113,9 +113,10 @@ static int add_block(void *ctx, const struct ie *ie, bool by_default, struct dia
 {
 	uint32_t *blocks = ctx;
 
-	(void)by_default;
 	(void)diag;
-	if (ie->block != IE_CORE)
+	if (!by_default)
+		*blocks |= ie_blocks(ie);
+	else if (ie->block != IE_CORE)
 		*blocks |= UINT32_C(1) << ie->block;
 	return 0;
 }
@@ -131,9 +132,12 @@ uint32_t fields_blocks(const char *list)
 
 uint32_t exporter_blocks(const struct exporter_config *config)
 {
+	/* what a host knows now says nothing of the packets in a savefile */
+	uint32_t known = config->offline ? BLOCKS_OF_PACKETS : BLOCKS_OF_PACKETS | BLOCKS_OF_HOST;
+
 	for (unsigned i = 0; i < config->n_collectors; i++)
 		if (collector_format(config->collectors[i].format)->has_fields)
-			return fields_blocks(config->fields);
+			return fields_blocks(config->fields) & known;
 	return 0;
 }
 
@@ -214,7 +218,11 @@ void exporter_list_fields(void (*print)(void *ctx, const char *line), void *ctx)
 			 !(ie->protocols & PX)	 ? "netflow9"
 			 : !(ie->protocols & P9) ? "ipfix"
 						 : "netflow9 ipfix",
-			 ie->group == IE_GROUP_IP4	   ? "IPv4"
+			 ie->block != IE_CORE && BLOCKS_OF_HOST >> ie->block & 1
+				 ? (ie->group == IE_GROUP_IP4	? "IPv4, live"
+				    : ie->group == IE_GROUP_IP6 ? "IPv6, live"
+								: "all, live")
+			 : ie->group == IE_GROUP_IP4	   ? "IPv4"
 			 : ie->group == IE_GROUP_IP6	   ? "IPv6"
 			 : ie->group == IE_GROUP_ETHERNET  ? "all, on Ethernet"
 			 : ie->group == IE_GROUP_DIRECTION ? "all, live"

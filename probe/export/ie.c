@@ -16,6 +16,7 @@
 enum { BLOCK_CORE = IE_CORE };
 extern const struct flow_record ie_of_CORE;
 #define BLOCK(name, record, facts, key, start, count) extern const record ie_of_##name;
+#define BLOCK_OF_HOST(name, record)		      extern const record ie_of_##name;
 #include "pitot/blocks.def"
 
 const struct ie ie_table[IE_COUNT] = {
@@ -46,6 +47,7 @@ const struct ie ie_table[IE_COUNT] = {
 		    .constant = value},
 #define IE_FACT(...)
 #define IE_PAIR(...)
+#define IE_ASKS(...)
 #include "pitot/ie.def"
 };
 
@@ -66,6 +68,7 @@ const struct ie ie_facts[FACT_COUNT] = {
 		      .group = IE_GROUP_BASE,                                                                \
 		      .protocols = P9 | PX},
 #define IE_PAIR(...)
+#define IE_ASKS(...)
 #include "pitot/ie.def"
 };
 
@@ -74,8 +77,31 @@ static const enum ie_index ie_pairs[][2] = {
 #define IE_CONST(...)
 #define IE_FACT(...)
 #define IE_PAIR(one, other) {IE_##one, IE_##other},
+#define IE_ASKS(...)
 #include "pitot/ie.def"
 };
+
+static const struct ie_ask {
+	enum ie_index ie;
+	enum record_block block;
+} ie_asks[] = {
+#define IE(...)
+#define IE_CONST(...)
+#define IE_FACT(...)
+#define IE_PAIR(...)
+#define IE_ASKS(name, block) {IE_##name, BLOCK_##block},
+#include "pitot/ie.def"
+};
+
+uint32_t ie_blocks(const struct ie *ie)
+{
+	uint32_t blocks = ie->block != IE_CORE ? UINT32_C(1) << ie->block : 0;
+
+	for (unsigned i = 0; i < sizeof(ie_asks) / sizeof(ie_asks[0]); i++)
+		if (ie == &ie_table[ie_asks[i].ie])
+			blocks |= UINT32_C(1) << ie_asks[i].block;
+	return blocks;
+}
 
 const struct ie *ie_find(const char *text, unsigned length)
 {

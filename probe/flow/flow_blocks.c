@@ -6,6 +6,7 @@
 
 #define BLOCK(name, record, facts, key, start, count)                                                        \
 	static_assert(_Alignof(record) <= 8 && _Alignof(facts) <= 8, "blocks are aligned to 8 octets");
+#define BLOCK_OF_HOST(name, record) BLOCK(name, record, struct block_nothing, 0, NONE, NONE)
 #include "pitot/blocks.def"
 
 static void block_frames_start(void *block, const struct packet *p, const void *facts)
@@ -32,11 +33,13 @@ const struct block_row block_rows[BLOCKS] = {
 #define BLOCK(name, record, facts, key, start_, count_)                                                      \
 	[BLOCK_##name] = {sizeof(record),  _Alignof(record), FACTS_SIZE(facts),                              \
 			  _Alignof(facts), start_,	     count_},
+#define BLOCK_OF_HOST(name, record) BLOCK(name, record, struct block_nothing, 0, NONE, NONE)
 #include "pitot/blocks.def"
 };
 
 const uint8_t block_key_sizes[BLOCKS] = {
 #define BLOCK(name, record, facts, key, start, count) [BLOCK_##name] = key,
+#define BLOCK_OF_HOST(name, record)
 #include "pitot/blocks.def"
 };
 

@@ -33,6 +33,7 @@ struct control {
 	struct export_sampling sampling; /* as it is announced */
 	struct export_agent agent;
 	struct record_layout layout;		/* of packets and records */
+	struct record_layout export_layout;	/* with what enrich/ adds to records */
 	struct names names;			/* of interfaces, for collectors */
 	bool names_untold;			/* the exporting process was not told of them yet */
 	struct metering_config metering_config; /* of all, but for number and processor */
@@ -79,6 +80,7 @@ int setup_open(struct control *r, struct diag *diag);
 
 /* The exporting process's, of the configuration. */
 int setup_exporter(struct control *r, struct exporter **exporter, struct diag *diag);
+int setup_enrich(struct control *r, struct enrich **enrich, struct diag *diag);
 /*
  * roles.c: forks the exporting and the metering process, and waits until each is ready to begin; afterwards
  * control has nothing that is theirs.

@@ -208,6 +208,13 @@ static uint64_t exporting_limit(struct exporting *e, unsigned i, uint64_t n, con
 	return n;
 }
 
+static void exporting_export(struct exporting *e, const struct flow_record *r, const struct clock_time *now)
+{
+	if (e->config.enrich)
+		r = enrich_record(e->config.enrich, r);
+	exporter_record(e->exporter, r, now);
+}
+
 /*
  * Live the IPv4 records of a turn go before the IPv6 ones: messages with one set hold more, and are of one
  * size, which the kernel sends at a quarter of the cost.  Of savefiles the order is kept: it must not depend
@@ -232,10 +239,10 @@ static void exporting_hand_on(struct exporting *e, const struct ring_reader *o, 
 		if (live && r->key.ip_version == 6)
 			later[n_later++] = r;
 		else
-			exporter_record(e->exporter, r, now);
+			exporting_export(e, r, now);
 	}
 	for (unsigned i = 0; i < n_later; i++)
-		exporter_record(e->exporter, later[i], now);
+		exporting_export(e, later[i], now);
 }
 
 static unsigned exporting_drain(struct exporting *e, unsigned i, const struct clock_time *now)
@@ -383,21 +390,24 @@ int exporting_on_network(struct exporting *e, const struct command_none *a, stru
 	(void)a;
 	(void)reply;
 	exporter_network_changed(e->exporter);
+	enrich_network_changed(e->config.enrich);
 	return 0;
 }
 
 int exporting_on_interfaces(struct exporting *e, const struct command_none *a, struct command_none *reply)
 {
 	struct exporting_interfaces *now = calloc(1, sizeof(*now));
+	unsigned n;
 	int r = -ENOMEM;
 
 	(void)a;
 	(void)reply;
 	if (now) {
 		published_get(&e->shared->interfaces, now);
-		r = exporter_set_interfaces(e->exporter, now->list,
-					    now->n < EXPORTING_INTERFACES_MAX ? (unsigned)now->n
-									      : EXPORTING_INTERFACES_MAX);
+		n = now->n < EXPORTING_INTERFACES_MAX ? (unsigned)now->n : EXPORTING_INTERFACES_MAX;
+		r = exporter_set_interfaces(e->exporter, now->list, n);
+		if (r == 0 && e->config.enrich)
+			r = enrich_set_interfaces(e->config.enrich, now->list, n);
 	}
 	free(now);
 	return r;

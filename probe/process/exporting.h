@@ -12,6 +12,7 @@
 #include <stdbool.h>
 
 #include "mailbox.h"
+#include "pitot/enrich.h"
 #include "pitot/exporter.h"
 #include "shared.h"
 
@@ -19,6 +20,7 @@ struct exporting;
 
 struct exporting_config {
 	const struct shared *shared;
+	struct enrich *enrich; /* what completes records before they are encoded; NULL: nothing */
 	const struct mailbox *mailbox;
 	/*
 	 * live: what the rings have no room for is dropped, and counted, and records may change their order;

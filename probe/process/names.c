@@ -52,7 +52,7 @@ static void names_put(struct names_list *list, const struct netif *netif, uint32
 	for (unsigned i = 0; i < list->n; i++)
 		if (list->interfaces[i].ifindex == index)
 			return;
-	*e = (struct export_interface){.ifindex = index};
+	*e = (struct export_interface){.ifindex = index, .system = netif->index};
 	snprintf(e->name, sizeof(e->name), "%s", netif->name);
 	snprintf(e->description, sizeof(e->description), "%s", netif->alias[0] ? netif->alias : netif->name);
 	list->n++;

@@ -73,8 +73,8 @@ static int roles_top_fd(const struct config *c)
 	return STDOUT_FILENO;
 }
 
-static int roles_set_up_exporting(struct control *r, struct exporter **exporter, struct exporting **e,
-				  struct diag *diag)
+static int roles_set_up_exporting(struct control *r, struct exporter **exporter, struct enrich **enrich,
+				  struct exporting **e, struct diag *diag)
 {
 	struct exporting_config config = {.shared = &r->shared,
 					  .mailbox = &r->shared.to_exporting,
@@ -86,6 +86,9 @@ static int roles_set_up_exporting(struct control *r, struct exporter **exporter,
 	bool again = r->of_exporting.restarts > 0;
 	int ret = setup_exporter(r, exporter, diag);
 
+	if (ret == 0)
+		ret = setup_enrich(r, enrich, diag);
+	config.enrich = *enrich;
 	if (again) {
 		published_get(&r->shared.exporting->numbers, &base);
 		config.base = &base;
@@ -103,6 +106,7 @@ static int roles_set_up_exporting(struct control *r, struct exporter **exporter,
 static _Noreturn void roles_export(struct control *r, struct child *self)
 {
 	struct exporter *exporter = NULL;
+	struct enrich *enrich = NULL;
 	struct exporting *e = NULL;
 	struct shared_speaker speaker;
 	struct diag diag = {""};
@@ -113,7 +117,7 @@ static _Noreturn void roles_export(struct control *r, struct child *self)
 	roles_leave_control(r);
 	for (unsigned i = 0; i < r->n_workers; i++)
 		roles_close(&r->shared.to_metering[i].receive_fd);
-	ret = roles_set_up_exporting(r, &exporter, &e, &diag);
+	ret = roles_set_up_exporting(r, &exporter, &enrich, &e, &diag);
 	if (r->config->daemon) /* a collector on standard output has its own descriptor by now */
 		daemon_leave_terminal();
 	child_hold_on(self);
@@ -123,6 +127,7 @@ static _Noreturn void roles_export(struct control *r, struct child *self)
 		exporting_run(e);
 	exporting_free(e);
 	exporter_free(exporter);
+	enrich_free(enrich);
 	daemon_abandon(ret < 0);
 }
 

@@ -155,16 +155,19 @@ static int setup_files(struct control *r, struct metering_config *w, struct diag
 }
 
 /* What records hold: what is to be exported, and what is part of the key. */
-static struct record_layout setup_layout(const struct config *c)
+static void setup_layouts(struct control *r)
 {
-	struct exporter_config e = {
-		.collectors = c->collectors, .n_collectors = c->n_collectors, .fields = c->fields};
+	const struct config *c = r->config;
+	struct exporter_config e = {.collectors = c->collectors,
+				    .n_collectors = c->n_collectors,
+				    .fields = c->fields,
+				    .offline = !r->live};
+	uint32_t blocks = exporter_blocks(&e);
 	uint32_t key = (c->flow_key & FLOW_KEY_MAC ? UINT32_C(1) << BLOCK_LINK : 0) |
 		       (c->flow_key & FLOW_KEY_TUNNEL ? UINT32_C(1) << BLOCK_TUNNEL : 0);
-	struct record_layout layout;
 
-	record_layout_init(&layout, exporter_blocks(&e), key);
-	return layout;
+	record_layout_init(&r->layout, blocks & BLOCKS_OF_PACKETS, key);
+	record_layout_init(&r->export_layout, blocks, key);
 }
 
 static int setup_shared(struct control *r, struct diag *diag)
@@ -180,7 +183,7 @@ static int setup_shared(struct control *r, struct diag *diag)
 
 	r->max_rate = c->max_export_rate;
 	r->timeouts = (struct metering_timeouts){c->active_ns, c->inactive_ns, c->tcp_end_ns};
-	r->layout = setup_layout(c);
+	setup_layouts(r);
 	config.record_size = r->layout.record_size;
 	config.ring_samples = setup_has_sflow(c) ? SAMPLES : 0;
 	ret = shared_new(&r->shared, &config, diag);
@@ -400,7 +403,7 @@ int setup_exporter(struct control *r, struct exporter **exporter, struct diag *d
 		.cut_short = &r->shared.exporting->cut_short,
 		.active_ns = c->active_ns,
 		.inactive_ns = c->inactive_ns,
-		.layout = r->layout,
+		.layout = r->export_layout,
 		.opens_tunnels = c->decapsulate != 0,
 		.fields = c->fields,
 		.top = c->top,
@@ -416,6 +419,16 @@ int setup_exporter(struct control *r, struct exporter **exporter, struct diag *d
 	};
 
 	return exporter_new(exporter, &e, diag);
+}
+
+int setup_enrich(struct control *r, struct enrich **enrich, struct diag *diag)
+{
+	struct enrich_config e = {.from = &r->layout,
+				  .to = &r->export_layout,
+				  .interfaces = r->names.list,
+				  .n_interfaces = r->names.n_list};
+
+	return enrich_new(enrich, &e, diag);
 }
 
 /* --control, or a path of its own in the directory for that, where one may be made; "" for none. */

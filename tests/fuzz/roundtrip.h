@@ -56,7 +56,7 @@ static struct run {
 /* ---- which fields a template has */
 
 /* Whether records have the block here: see the layout of fuzz_roundtrip.c. */
-enum { THERE_CORE = 1, THERE_LINK = 1, THERE_TUNNEL = 0, THERE_FRAMES = 0 };
+enum { THERE_CORE = 1, THERE_LINK = 1, THERE_TUNNEL = 0, THERE_FRAMES = 0, THERE_ROUTE = 0, THERE_NAMES = 0 };
 
 static const struct {
 	const char *name;
@@ -67,6 +67,7 @@ static const struct {
 #define IE_CONST(name, pen, id, l, l9, v, g, protocols)	     {#name, id, protocols},
 #define IE_FACT(...)
 #define IE_PAIR(...)
+#define IE_ASKS(...)
 #include "pitot/ie.def"
 };
 

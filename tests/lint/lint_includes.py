@@ -9,7 +9,7 @@ import re
 
 from lintlib import code, error, finish, line_of, name, root
 
-BASE = {"clock.h", "diag.h", "gate.h", "hash.h", "log.h", "path.h", "published.h", "ring.h", "totals.h"}
+BASE = {"clock.h", "diag.h", "gate.h", "hash.h", "log.h", "path.h", "published.h", "ring.h", "totals.h", "utf8.h"}
 PACKET = {"packet.h", "flow_key.h", "flow_record.h", "ignored.def", "notes.def", "blocks.h", "blocks.def"}
 FRAME = {"cooked.h"}  # what frames look like that both a filter and a decoder look into
 
@@ -20,7 +20,8 @@ STAGES = {
     "decode": {"decode.h", "tunnel.h", "tunnels.def"} | PACKET | FRAME,
     "flow": {"flow_table.h", "flow_filter.h", "fragment.h", "stats.h"} | PACKET,
     "sample": {"sampler.h", "packet_sample.h", "stats.h"} | PACKET,
-    "export": {"exporter.h", "flow_record.h", "flow_key.h", "blocks.h", "blocks.def", "packet_sample.h", "counters.h", "ie.h",
+    "enrich": {"enrich.h", "flow_record.h", "flow_key.h", "blocks.h", "blocks.def", "interface.h", "netif.h"},
+    "export": {"exporter.h", "flow_record.h", "flow_key.h", "blocks.h", "blocks.def", "packet_sample.h", "counters.h", "interface.h", "ie.h",
                "ie.def", "fields.def", "transport.h", "collector.h", "wire.h"},
     "transport": {"transport.h", "collector.h", "opener.h", "spool.h", "wire.h"},
     "spool": {"spool.h", "wire.h"},
@@ -34,6 +35,10 @@ STAGES = {
 NEVER = [  # folder, header, why
     ("flow", "exporter.h", "expiry hands records to a callback"),
     ("flow", "ie.h", "the flow table knows no protocol"),
+    ("enrich", "flow_table.h", "an enricher sees finished records only"),
+    ("enrich", "exporter.h", "an enricher knows no exporter and no format"),
+    ("enrich", "ie.h", "an enricher fills blocks and knows no element"),
+    ("export", "enrich.h", "an exporter takes records as they are"),
     ("export", "flow_table.h", "an exporter sees finished records only"),
     ("export", "capture.h", "an exporter sees finished records only"),
     ("export", "decode.h", "an exporter sees finished records only"),

@@ -53,7 +53,9 @@ def main():
         error("ie.def", f"only {len(rows)} of its rows are understood")
     for kind, name, pen, number, length, length9 in rows:
         where = f"ie.def: {name}"
-        outer = name.startswith("outer")
+        # of two of a number: the outer packet's, or the egress interface's behind the ingress one's
+        prefix = re.match(r"outer(?=[A-Z])", name) or ((pen, number) in seen and re.match(r"egress(?=[A-Z])", name))
+        outer = bool(prefix)
         if (pen, number) in seen and not outer and kind != "IE_FACT" and seen[pen, number][0] != "IE_FACT":
             error(where, f"{number} is also {seen[pen, number][1]}")
         if not outer:
@@ -66,7 +68,7 @@ def main():
             error(where, f"IANA has no element {number}")
             continue
         if outer:
-            name = name[5].lower() + name[6:]
+            name = name[prefix.end()].lower() + name[prefix.end() + 1:]
         if entry["name"] != name:
             error(where, f"IANA's {number} is {entry['name']}")
         if entry["status"] == "deprecated" and int(number) not in DEPRECATED:

@@ -1,6 +1,6 @@
 /*
  * The exporter's ledger and its collectors: export/exporter.c, export/export_collector.c, export/outcome.c,
- * export/json.c, export/text.c.
+ * export/json.c, export/text.c; and base/utf8.c, by names of interfaces.
  *
  * Conservation: whatever transports lose, refuse or delay, records = sent + lost + unfit + pending for each
  * collector, and a record is "not sent" exactly when no collector was sent it.

@@ -14,7 +14,7 @@
 #include "pitot/decode.h"
 #include "pitot/flow_table.h"
 
-enum { ALL_BLOCKS = (1 << BLOCKS) - 1 };
+enum { ALL_BLOCKS = BLOCKS_OF_PACKETS };
 
 static void test_layouts(void **state)
 {
