@@ -21,6 +21,7 @@
 #include "pitot/packet_sample.h"
 #include "pitot/totals.h"
 #include "pitot/transport.h"
+#include "pitot/waiting.h"
 
 /* Which collectors of those that are hosts get a record. */
 enum collector_group {
@@ -41,10 +42,15 @@ struct exporter_config {
 	const struct collector_config *collectors;
 	unsigned n_collectors;
 	struct transport_config transport; /* template: collector is set for each */
-	enum collector_group group;	   /* of the collectors that are hosts; files get every record */
+	/* Opens the transport of each, in their order; NULL: transport_open(), by its kind. */
+	int (*open_transport)(void *ctx, struct transport **tp, const struct transport_config *config,
+			      struct diag *diag);
+	void *open_ctx;
+	const struct waiting *waiting; /* where collectors are waited for; NULL: as time really passes */
+	enum collector_group group;    /* of the collectors that are hosts; files get every record */
 	uint64_t stop_ns; /* how long exporter_finish() waits for collectors to take what is left */
-	/* Whoever asks for the end writes it: nothing is waited for beyond that instant of
-	 * clock_monotonic_ns(). UINT64_MAX, or no such word: open. */
+	/* Whoever asks for the end writes it: nothing is waited for beyond that instant of waiting's clock.
+	 * UINT64_MAX, or no such word: open. */
 	const _Atomic uint64_t *stop_by_ns;
 	const _Atomic bool *cut_short; /* what files have is not all; NULL: it is */
 

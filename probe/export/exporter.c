@@ -34,6 +34,8 @@ static struct export_interface *copy_interfaces(const struct export_interface *f
 static int copy_config(struct exporter *e, const struct exporter_config *config, struct diag *diag)
 {
 	e->config = *config;
+	if (!e->config.waiting)
+		e->config.waiting = &waiting_really;
 	record_layout_complete(&e->config.layout);
 	e->collectors = calloc(config->n_collectors ? config->n_collectors : 1, sizeof(*e->collectors));
 	e->interfaces = copy_interfaces(config->interfaces, config->n_interfaces);

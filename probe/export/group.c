@@ -9,7 +9,6 @@
  * back (collector_watch_errors()).  hash: both directions of a connection, and all its records, go to one
  * collector.  It stays the same one when that is down: what waits for it is in its queue.
  */
-#include <poll.h>
 #include <string.h>
 
 #include "format.h"
@@ -104,18 +103,18 @@ static bool is_undecided(const struct exporter *e)
 /* Offline all records may be there before the first collector has answered. */
 static void wait_for_first(struct exporter *e)
 {
-	uint64_t begun_ns = clock_monotonic_ns(), passed_ns = 0;
+	uint64_t begun_ns = waiting_now_ns(e->config.waiting), passed_ns = 0;
 	uint64_t most_ns = e->config.stop_ns < WAIT_NS ? e->config.stop_ns : WAIT_NS;
 
 	e->group_waited = true;
-	for (; passed_ns < most_ns; passed_ns = clock_monotonic_ns() - begun_ns) {
+	for (; passed_ns < most_ns; passed_ns = waiting_now_ns(e->config.waiting) - begun_ns) {
 		struct clock_time now = {e->now.realtime_ns + passed_ns, e->now.monotonic_ns + passed_ns};
 
 		for (unsigned i = 0; i < e->n_collectors; i++)
 			e->collectors[i].transport->ops->tick(e->collectors[i].transport, &now);
 		if (!is_undecided(e))
 			return;
-		poll(NULL, 0, 5);
+		waiting_poll(e->config.waiting, NULL, 0, 5);
 	}
 }
 

@@ -8,7 +8,6 @@
  */
 #include "patience.h"
 
-#include <poll.h>
 #include <stdatomic.h>
 
 #define LEAST_NS   NS_PER_SEC	       /* while reading, however short --stop-timeout is */
@@ -27,7 +26,7 @@ static uint64_t deadline_left(const struct exporter *e)
 {
 	const _Atomic uint64_t *word = e->config.stop_by_ns;
 	uint64_t by = word ? atomic_load_explicit(word, memory_order_relaxed) : UINT64_MAX;
-	uint64_t now = clock_monotonic_ns();
+	uint64_t now = waiting_now_ns(e->config.waiting);
 
 	return by == UINT64_MAX ? UINT64_MAX : by > now ? by - now : 0;
 }
@@ -48,14 +47,14 @@ static bool has_given_up(const struct exporter *e, const struct collector *c)
 		return false;
 	if (is_alone(e, c) && deadline_left(e) > 0)
 		return false;
-	return clock_monotonic_ns() - c->stalled_ns >= patience_of(e);
+	return waiting_now_ns(e->config.waiting) - c->stalled_ns >= patience_of(e);
 }
 
-static void note_progress(struct collector *c)
+static void note_progress(const struct exporter *e, struct collector *c)
 {
 	if (c->stalled_ns && c->stalled_progress == c->transport->progress)
 		return;
-	c->stalled_ns = clock_monotonic_ns();
+	c->stalled_ns = waiting_now_ns(e->config.waiting);
 	c->stalled_progress = c->transport->progress;
 }
 
@@ -68,7 +67,7 @@ static bool is_waited_for(const struct exporter *e, struct collector *c)
 		c->stalled_ns = 0;
 		return false;
 	}
-	note_progress(c);
+	note_progress(e, c);
 	return !has_given_up(e, c);
 }
 
@@ -85,16 +84,17 @@ static void step(struct exporter *e, struct clock_time *now, const struct clock_
 		if (t->limits.spooled || (t->ops->idle && !t->ops->idle(t, 0)))
 			fds[n++] = (struct pollfd){.fd = t->fd, .events = POLLIN};
 	}
-	if (poll(fds, n, STEP_MS) > 0) /* of a peer that has closed for as long as it is looked at */
-		poll(NULL, 0, 1);
-	passed_ns = clock_monotonic_ns() - begun_ns;
+	if (waiting_poll(e->config.waiting, fds, n, STEP_MS) >
+	    0) /* of a peer that has closed for as long as it is looked at */
+		waiting_poll(e->config.waiting, NULL, 0, 1);
+	passed_ns = waiting_now_ns(e->config.waiting) - begun_ns;
 	*now = (struct clock_time){begun->realtime_ns + passed_ns, begun->monotonic_ns + passed_ns};
 }
 
 void patience_for_room(struct exporter *e)
 {
 	struct clock_time begun = e->now, now = begun;
-	uint64_t begun_ns = clock_monotonic_ns();
+	uint64_t begun_ns = waiting_now_ns(e->config.waiting);
 
 	for (;;) {
 		bool wait = false;
@@ -135,7 +135,7 @@ static bool is_left(struct exporter *e, struct collector *c, uint64_t until_ns, 
 		return false;
 	if (c->config.transport != TRANSPORT_FILE)
 		return !over && !has_given_up(e, c);
-	note_progress(c);
+	note_progress(e, c);
 	/* of a savefile a reader gets everything, however slow, as long as it takes something */
 	return !has_given_up(e, c) && (e->config.offline ? deadline_left(e) > 0 : !over);
 }
@@ -144,11 +144,11 @@ static bool is_left(struct exporter *e, struct collector *c, uint64_t until_ns, 
 static void wait_for_all(struct exporter *e, const struct clock_time *begun, uint64_t begun_ns,
 			 uint64_t most_ns, uint64_t goodbye_ns)
 {
-	uint64_t passed_ns = clock_monotonic_ns() - begun_ns;
+	uint64_t passed_ns = waiting_now_ns(e->config.waiting) - begun_ns;
 	struct clock_time now = {begun->realtime_ns + passed_ns, begun->monotonic_ns + passed_ns};
 
 	for (;;) {
-		uint64_t now_ns = clock_monotonic_ns();
+		uint64_t now_ns = waiting_now_ns(e->config.waiting);
 		bool left = false;
 
 		exporter_tick(e, &now);
@@ -167,7 +167,7 @@ static void wait_for_all(struct exporter *e, const struct clock_time *begun, uin
 
 void patience_for_the_end(struct exporter *e, const struct clock_time *now, void (*last)(struct exporter *e))
 {
-	uint64_t begun_ns = clock_monotonic_ns(), left_ns = deadline_left(e), close_by_ns;
+	uint64_t begun_ns = waiting_now_ns(e->config.waiting), left_ns = deadline_left(e), close_by_ns;
 	uint64_t most_ns = e->config.stop_ns < left_ns ? e->config.stop_ns : left_ns;
 
 	wait_for_all(e, now, begun_ns, most_ns, 0);
@@ -176,7 +176,7 @@ void patience_for_the_end(struct exporter *e, const struct clock_time *now, void
 		if (e->collectors[i].transport->ops->finish)
 			e->collectors[i].transport->ops->finish(e->collectors[i].transport);
 	wait_for_all(e, now, begun_ns, most_ns, GOODBYE_NS);
-	close_by_ns = clock_monotonic_ns() + CLOSE_NS; /* all of them, one after the other */
+	close_by_ns = waiting_now_ns(e->config.waiting) + CLOSE_NS; /* all of them, one after the other */
 	for (unsigned i = 0; i < e->n_collectors; i++)
 		collector_close(&e->collectors[i], close_by_ns);
 }

@@ -397,9 +397,9 @@ static void take_interfaces(void)
 static void take_config(void)
 {
 	static const struct collector_config collector[] = {
-		{.url = "sink", .format = FORMAT_NETFLOW5, .transport = TRANSPORT_FILE, .path = "/dev/null"},
-		{.url = "sink", .format = FORMAT_NETFLOW9, .transport = TRANSPORT_FILE, .path = "/dev/null"},
-		{.url = "sink", .format = FORMAT_IPFIX, .transport = TRANSPORT_FILE, .path = "/dev/null"},
+		{.url = "sink", .format = FORMAT_NETFLOW5, .transport = TRANSPORT_FILE},
+		{.url = "sink", .format = FORMAT_NETFLOW9, .transport = TRANSPORT_FILE},
+		{.url = "sink", .format = FORMAT_IPFIX, .transport = TRANSPORT_FILE},
 	};
 	unsigned flags = (unsigned)take(1);
 	struct exporter_periods periods;
@@ -441,6 +441,7 @@ static void take_config(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	struct sink_opener opener = {&run.sink};
 	struct diag diag = {""};
 	int r;
 
@@ -450,15 +451,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	run = (struct run){.reader = {.record = on_record}};
 	n_given = 0;
 	take_config();
+	run.sink = sink_new(run.size, run.reliable);
+	run.config.open_transport = sink_open;
+	run.config.open_ctx = &opener;
 	r = exporter_new(&run.e, &run.config, &diag);
 	if (run.config.fields && run.format != FORMAT_NETFLOW5 &&
 	    (!run.n_expected[0] || !run.n_expected[1])) {
 		FUZZ_CHECK(r == -EINVAL && diag.text[0]); /* nothing is known of one family */
+		sink_free(run.sink);
 		return 0;
 	}
 	FUZZ_CHECK(r == 0);
-	run.sink = sink_new(run.size, run.reliable);
-	sink_take(run.e, 0, run.sink);
 	write_all();
 	for (unsigned i = 0; i < run.sink->n; i++)
 		read_message(i);

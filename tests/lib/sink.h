@@ -1,7 +1,8 @@
 /*
  * sink: a transport that keeps messages in memory, and can refuse, lose and delay them.
  *
- * The exporter is opened on /dev/null and its collectors' transports are then exchanged for sinks.
+ * The exporter gets them where it would open a collector; and a time of the test's own (sink_clock), which
+ * passes when it waits.
  */
 #ifndef TEST_SINK_H
 #define TEST_SINK_H
@@ -113,19 +114,20 @@ static inline void sink_free(struct sink *s)
 	free(s);
 }
 
-/* Puts a sink in the place of collector i's transport. */
-static inline void sink_take(struct exporter *e, unsigned i, struct sink *s)
-{
-	struct collector *c = &e->collectors[i];
-	struct transport_stats last;
+/* What opens collectors: sinks in their order. */
+struct sink_opener {
+	struct sink **next;
+};
 
-	s->t.outcome = c->transport->outcome;
-	s->t.context = c->transport->context;
-	s->t.revoked = c->transport->revoked;
-	s->t.restamp = c->transport->restamp;
-	s->t.withdraw = c->transport->withdraw;
-	c->transport->ops->close(c->transport, 0, &last);
-	c->transport = &s->t;
+static inline int sink_open(void *ctx, struct transport **tp, const struct transport_config *config,
+			    struct diag *diag)
+{
+	struct sink_opener *o = ctx;
+
+	(void)config;
+	(void)diag;
+	*tp = &(*o->next++)->t;
+	return 0;
 }
 
 /* ---- an exporter on fixed time */
@@ -136,6 +138,38 @@ static inline struct clock_time sink_time(uint64_t ns)
 {
 	return (struct clock_time){.realtime_ns = SINK_EPOCH * NS_PER_SEC + ns,
 				   .monotonic_ns = NS_PER_SEC + ns};
+}
+
+/* Passes only when somebody waits; then it may do something. */
+struct sink_clock {
+	uint64_t now_ns;
+	unsigned waits;
+	void (*pass)(uint64_t now_ns); /* NULL: nothing */
+};
+
+static inline uint64_t sink_clock_now(void *ctx)
+{
+	return ((struct sink_clock *)ctx)->now_ns;
+}
+
+static inline int sink_clock_poll(void *ctx, struct pollfd *fds, nfds_t n, int wait_ms)
+{
+	struct sink_clock *c = ctx;
+
+	for (nfds_t i = 0; i < n; i++)
+		fds[i].revents = 0;
+	assert_true(wait_ms > 0); /* it would wait for ever here */
+	c->now_ns += (uint64_t)wait_ms * NS_PER_MSEC;
+	c->waits++;
+	if (c->pass)
+		c->pass(c->now_ns);
+	return 0;
+}
+
+/* For as long as the clock is. */
+static inline struct waiting sink_waiting(struct sink_clock *c)
+{
+	return (struct waiting){.now_ns = sink_clock_now, .poll = sink_clock_poll, .ctx = c};
 }
 
 /* The link block of records as sink_config() lays them out: it fits into the core. */
@@ -177,20 +211,19 @@ static inline struct exporter *sink_exporter(struct exporter_config config, unsi
 					     const enum export_format *formats, struct sink **sinks)
 {
 	static struct collector_config collectors[8];
+	struct sink_opener opener = {sinks};
 	struct exporter *e = NULL;
 	struct diag diag = {""};
 
 	for (unsigned i = 0; i < n; i++)
-		collectors[i] = (struct collector_config){.url = "sink",
-							  .format = formats[i],
-							  .transport = TRANSPORT_FILE,
-							  .path = "/dev/null"};
+		collectors[i] = (struct collector_config){
+			.url = "sink", .format = formats[i], .transport = TRANSPORT_FILE};
 	config.collectors = collectors;
 	config.n_collectors = n;
+	config.open_transport = sink_open;
+	config.open_ctx = &opener;
 	if (exporter_new(&e, &config, &diag))
 		fail_msg("%s", diag.text);
-	for (unsigned i = 0; i < n; i++)
-		sink_take(e, i, sinks[i]);
 	return e;
 }
 

@@ -136,10 +136,70 @@ static void test_ledger(void **state)
 	group_end(e, sinks, 3);
 }
 
+static struct sink *group_sinks[3];
+
+/* The second answers after 4 s. */
+static void second_comes(uint64_t now_ns)
+{
+	if (now_ns >= 4 * NS_PER_SEC)
+		group_sinks[1]->t.state = TRANSPORT_STATE_UP;
+}
+
+/* The first is gone by then: it is not waited for again. */
+static void first_fails(uint64_t now_ns)
+{
+	if (now_ns >= 2 * NS_PER_SEC)
+		group_sinks[0]->t.state = TRANSPORT_STATE_FAILED;
+	second_comes(now_ns);
+}
+
+/* Of a savefile the first that may come up is waited for, once, and not longer than --stop-timeout or 10 s.
+ */
+static void test_failover_offline(void **state)
+{
+	static const struct {
+		enum transport_state first, second;
+		void (*pass)(uint64_t now_ns);
+		uint64_t stop_ns, passed_ns, chosen;
+	} cases[] = {
+		{TRANSPORT_STATE_CONNECTING, TRANSPORT_STATE_FAILED, NULL, 60 * NS_PER_SEC, 10 * NS_PER_SEC,
+		 1},
+		{TRANSPORT_STATE_CONNECTING, TRANSPORT_STATE_FAILED, NULL, 3 * NS_PER_SEC, 3 * NS_PER_SEC, 1},
+		{TRANSPORT_STATE_CONNECTING, TRANSPORT_STATE_CONNECTING, second_comes, 60 * NS_PER_SEC,
+		 10 * NS_PER_SEC, 2},
+		{TRANSPORT_STATE_CONNECTING, TRANSPORT_STATE_CONNECTING, first_fails, 60 * NS_PER_SEC,
+		 4 * NS_PER_SEC, 2},
+		{TRANSPORT_STATE_UP, TRANSPORT_STATE_CONNECTING, NULL, 60 * NS_PER_SEC, 0, 1},
+		{TRANSPORT_STATE_FAILED, TRANSPORT_STATE_UP, NULL, 60 * NS_PER_SEC, 0, 2},
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct sink_clock clock = {.pass = cases[i].pass};
+		struct waiting waiting = sink_waiting(&clock);
+		struct exporter *e = group_of(COLLECTOR_GROUP_FAILOVER, group_sinks, 3, 7);
+		struct flow_record r = sink_record(1, 1);
+
+		e->config.offline = true;
+		e->config.waiting = &waiting;
+		e->config.stop_ns = cases[i].stop_ns;
+		group_sinks[0]->t.state = cases[i].first;
+		group_sinks[1]->t.state = cases[i].second;
+		group_sinks[2]->t.state = TRANSPORT_STATE_FAILED;
+		assert_int_equal(group_choose(e, &r), cases[i].chosen);
+		assert_int_equal(clock.now_ns, cases[i].passed_ns);
+		assert_int_equal(group_choose(e, &r), cases[i].chosen);
+		assert_int_equal(clock.now_ns, cases[i].passed_ns); /* once */
+		group_end(e, group_sinks, 3);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_replicate), cmocka_unit_test(test_hash),
-					   cmocka_unit_test(test_failover), cmocka_unit_test(test_ledger)};
+					   cmocka_unit_test(test_failover),
+					   cmocka_unit_test(test_failover_offline),
+					   cmocka_unit_test(test_ledger)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-/* Where the exporting process waits for collectors: export/patience.c. */
+/* Where the exporting process waits for collectors: export/patience.c, on a clock of the test:
+ * base/waiting.c. */
 #include "sink.h"
 
 #define COLLECTORS 4u
@@ -6,6 +7,8 @@
 static struct sink *sinks[COLLECTORS];
 static struct exporter *e;
 static _Atomic uint64_t stop_by_ns = UINT64_MAX;
+static struct sink_clock test_clock;
+static struct waiting waiting;
 static bool crowded[COLLECTORS], ended[COLLECTORS], finished[COLLECTORS];
 static unsigned ticks, progress_for; /* ticks of collector 0 with progress; then it has room */
 
@@ -56,19 +59,27 @@ static void open_busy(uint64_t stop_ns)
 	config.offline = true;
 	config.stop_ns = stop_ns;
 	config.stop_by_ns = &stop_by_ns;
+	atomic_store(&stop_by_ns, UINT64_MAX);
+	test_clock = (struct sink_clock){.now_ns = 77 * NS_PER_SEC};
+	waiting = sink_waiting(&test_clock);
+	config.waiting = &waiting;
 	busy_ops = sink_ops;
 	busy_ops.crowded = busy_crowded;
 	busy_ops.idle = busy_idle;
 	busy_ops.finish = busy_finish;
 	busy_ops.tick = busy_tick;
-	for (unsigned i = 0; i < COLLECTORS; i++)
-		sinks[i] = sink_new(1472, true);
-	e = sink_exporter(config, COLLECTORS, formats, sinks);
 	for (unsigned i = 0; i < COLLECTORS; i++) {
+		sinks[i] = sink_new(1472, true);
 		sinks[i]->t.ops = &busy_ops;
 		crowded[i] = ended[i] = finished[i] = false;
 	}
 	ticks = progress_for = 0;
+	e = sink_exporter(config, COLLECTORS, formats, sinks);
+}
+
+static uint64_t passed_ns(void)
+{
+	return test_clock.now_ns - 77 * NS_PER_SEC;
 }
 
 static void close_busy(void)
@@ -98,6 +109,7 @@ static void test_progress(void **state)
 	progress_for = 300; /* 1.5 s and more */
 	put(10);
 	assert_true(ticks > 300);
+	assert_in_range(passed_ns(), 1500 * NS_PER_MSEC, 1600 * NS_PER_MSEC);
 	assert_false(crowded[0]);
 	close_busy();
 }
@@ -105,7 +117,6 @@ static void test_progress(void **state)
 /* Many that stand still are waited for at the same time, and once, whatever follows and at the end, too. */
 static void test_standing_still(void **state)
 {
-	uint64_t begun_ns = clock_monotonic_ns();
 	struct clock_time now = sink_time(0);
 
 	(void)state;
@@ -113,27 +124,28 @@ static void test_standing_still(void **state)
 	for (unsigned i = 0; i < COLLECTORS; i++)
 		crowded[i] = true;
 	put(1000);
-	assert_true(clock_monotonic_ns() - begun_ns >= NS_PER_SEC);
+	assert_int_equal(passed_ns(), NS_PER_SEC);
 	ticks = 0;
 	put(1000);
+	assert_int_equal(passed_ns(), NS_PER_SEC);
 	assert_in_range(ticks, 0, 1000); /* one for each record, as its session has not begun */
 	ticks = 0;
 	exporter_finish(e, &now);
 	assert_in_range(ticks, 1, 10);
+	assert_int_equal(passed_ns(), NS_PER_SEC);
 	close_busy();
 }
 
 /* At the end: first what is left, then the last messages, then the sessions, and no longer than allowed. */
 static void test_end(void **state)
 {
-	uint64_t begun_ns = clock_monotonic_ns();
 	struct clock_time now = sink_time(0);
 
 	(void)state;
 	open_busy(NS_PER_SEC);
 	put(10);
 	exporter_finish(e, &now);
-	assert_true(clock_monotonic_ns() - begun_ns >= NS_PER_SEC);
+	assert_int_equal(passed_ns(), NS_PER_SEC); /* a file that stands still is waited for no longer */
 	for (unsigned i = 0; i < COLLECTORS; i++)
 		assert_true(finished[i]);
 	close_busy();
@@ -147,10 +159,63 @@ static void test_deadline(void **state)
 	(void)state;
 	open_busy(1000 * NS_PER_SEC);
 	crowded[0] = true;
-	atomic_store(&stop_by_ns, clock_monotonic_ns() + NS_PER_SEC / 10);
+	atomic_store(&stop_by_ns, test_clock.now_ns + NS_PER_SEC / 10);
 	put(1000);
-	exporter_finish(e, &now); /* a test that hangs has failed */
+	assert_int_equal(passed_ns(), NS_PER_SEC / 10);
+	exporter_finish(e, &now);
+	assert_int_equal(passed_ns(), NS_PER_SEC / 10);
 	assert_true(finished[0]);
+	close_busy();
+}
+
+/* Its session is back after 5 s, and has everything after 7. */
+static void comes_back(uint64_t now_ns)
+{
+	if (now_ns >= (77 + 5) * NS_PER_SEC && sinks[0]->t.session == 0)
+		sinks[0]->t.session = 1;
+	if (now_ns >= (77 + 7) * NS_PER_SEC && !ended[0]) {
+		sinks[0]->t.progress++;
+		sinks[0]->hold = false;
+		ended[0] = true;
+	}
+}
+
+/* A session that ends and comes back within --stop-timeout: what is left is sent, and not a moment is waited
+ * more. */
+static void test_session_comes_back(void **state)
+{
+	struct clock_time now = sink_time(0);
+	struct collector_stats s;
+
+	(void)state;
+	open_busy(20 * NS_PER_SEC);
+	for (unsigned i = 1; i < COLLECTORS; i++)
+		ended[i] = true;
+	sinks[0]->hold = true;
+	put(100);
+	sinks[0]->t.session = 0;
+	test_clock.pass = comes_back;
+	exporter_finish(e, &now);
+	assert_int_equal(passed_ns(), 7 * NS_PER_SEC);
+	exporter_get_collector_stats(e, 0, &s);
+	assert_int_equal(s.lost.records + s.records, 100);
+	assert_int_equal(s.pending_records, 0);
+	close_busy();
+}
+
+/* Sessions that do not end have a little more time to say goodbye than what is left has. */
+static void test_goodbye(void **state)
+{
+	struct clock_time now = sink_time(0);
+
+	(void)state;
+	open_busy(3 * NS_PER_SEC);
+	e->config.offline = false;
+	for (unsigned i = 0; i < COLLECTORS; i++)
+		e->collectors[i].config.transport = TRANSPORT_TCP;
+	put(10);
+	exporter_finish(e, &now);
+	assert_int_equal(passed_ns(), 3800 * NS_PER_MSEC);
 	close_busy();
 }
 
@@ -161,6 +226,8 @@ int main(void)
 		cmocka_unit_test(test_standing_still),
 		cmocka_unit_test(test_end),
 		cmocka_unit_test(test_deadline),
+		cmocka_unit_test(test_session_comes_back),
+		cmocka_unit_test(test_goodbye),
 	};
 
 	return cmocka_run_group_tests_name("patience", tests, NULL, NULL);
