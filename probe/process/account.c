@@ -1,6 +1,7 @@
 /* account: see account.h. */
 #include "account.h"
 
+#include <assert.h>
 #include <string.h>
 
 static bool account_is_own(const struct own_flows *own, const struct flow_key *k)
@@ -27,12 +28,28 @@ static void account_ignore(struct meter_stats *s, const struct packet *p)
 		s->last_ignored_ns = p->time_ns;
 }
 
+/* Whether all are metered and nothing is odd about them, as in most batches. */
+static bool account_is_plain(const struct packet *packets, size_t size, unsigned n, uint64_t limit)
+{
+	unsigned odd = 0;
+
+	static_assert(PACKET_METERED == 0 && PACKET_FRAGMENT_NONE == 0, "odd is what is not 0");
+	for (unsigned i = 0; i < n; i++) {
+		const struct packet *p = packet_of_const(packets, size, i);
+
+		odd |= (unsigned)p->verdict | p->fragment | p->notes | (p->octets > limit);
+	}
+	return odd == 0;
+}
+
 unsigned account_sort(struct meter_stats *s, struct flow_stats *flows, struct fragment_table *fragments,
 		      const struct own_flows *own, struct packet *packets, size_t size, unsigned n,
 		      uint32_t mtu)
 {
 	unsigned kept = 0;
 
+	if (!(own && own->n) && account_is_plain(packets, size, n, mtu ? mtu : UINT64_MAX))
+		return n;
 	for (unsigned i = 0; i < n; i++) {
 		struct packet *p = packet_of(packets, size, i);
 
