@@ -13,5 +13,7 @@ struct diag {
 
 /* Formats the sentence and returns err, so that callers can `return diag_set(d, -errno, "...")`. */
 __attribute__((format(printf, 3, 4))) int diag_set(struct diag *d, int err, const char *fmt, ...);
+/* Puts what is formatted in front of the sentence that is there, which is cut if need be; returns err. */
+__attribute__((format(printf, 3, 4))) int diag_prefix(struct diag *d, int err, const char *fmt, ...);
 
 #endif

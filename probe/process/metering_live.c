@@ -72,9 +72,7 @@ int metering_live_set_capture(struct source *s, unsigned place, struct capture *
 	int r = decoder_new(&p->decoder, c->link_type, l->config.decode, diag);
 
 	if (r < 0) {
-		struct diag why = *diag;
-
-		diag_set(diag, r, "%s: %.400s", c->name, why.text);
+		diag_prefix(diag, r, "%s: ", c->name);
 		capture_close(c);
 		return r;
 	}

@@ -57,11 +57,8 @@ static int savefiles_open(struct savefiles *s, struct diag *diag)
 		s->n_captures = i + 1;
 		if (s->captures[i]->link_type >= 0)
 			r = savefiles_turn_to(s, s->captures[i]->link_type, false, diag);
-		if (r < 0) {
-			struct diag why = *diag;
-
-			return diag_set(diag, r, "--read %s: %.400s", s->captures[i]->name, why.text);
-		}
+		if (r < 0)
+			return diag_prefix(diag, r, "--read %s: ", s->captures[i]->name);
 	}
 	return 0;
 }

@@ -286,14 +286,39 @@ static void test_clock(void **state)
 	clock_shift(0, 0);
 }
 
+static void test_diag_prefix(void **state)
+{
+	char name[600];
+	struct diag d;
+
+	(void)state;
+	diag_set(&d, -1, "not found");
+	assert_int_equal(diag_prefix(&d, -2, "--read %s: ", "x.pcap"), -2);
+	assert_string_equal(d.text, "--read x.pcap: not found");
+	memset(name, 'n', sizeof(name) - 1);
+	name[sizeof(name) - 1] = '\0';
+	diag_prefix(&d, -2, "%s: ", name); /* what has no room is cut */
+	assert_int_equal(strlen(d.text), sizeof(d.text) - 1);
+	diag_set(&d, -1, "%.500s", name);
+	diag_prefix(&d, -2, "--option %s: ", "value");
+	assert_int_equal(strlen(d.text), sizeof(d.text) - 1);
+	assert_int_equal(strncmp(d.text, "--option value: nnn", 19), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_escape),	 cmocka_unit_test(test_escape_never_overruns),
-		cmocka_unit_test(test_one_line), cmocka_unit_test(test_long_line),
-		cmocka_unit_test(test_level),	 cmocka_unit_test(test_gate),
-		cmocka_unit_test(test_diag),	 cmocka_unit_test(test_clock),
-		cmocka_unit_test(test_targets),	 cmocka_unit_test(test_stuck),
+		cmocka_unit_test(test_diag_prefix),
+		cmocka_unit_test(test_escape),
+		cmocka_unit_test(test_escape_never_overruns),
+		cmocka_unit_test(test_one_line),
+		cmocka_unit_test(test_long_line),
+		cmocka_unit_test(test_level),
+		cmocka_unit_test(test_gate),
+		cmocka_unit_test(test_diag),
+		cmocka_unit_test(test_clock),
+		cmocka_unit_test(test_targets),
+		cmocka_unit_test(test_stuck),
 		cmocka_unit_test(test_again),
 	};
 
