@@ -392,6 +392,24 @@ static void control_show_progress(struct control *r, uint64_t now_ns)
 	progress_step(&r->progress, sum.meter.received_packets, now_ns);
 }
 
+/* Packets that the kernel had no room for: what can be done. */
+static void control_tell_overload(struct control *r, uint64_t now_ns)
+{
+	struct metering_stats sum;
+	uint64_t news;
+
+	if (!r->live || now_ns < r->next_overload_ns)
+		return;
+	r->next_overload_ns = now_ns + NS_PER_SEC;
+	shared_sum_metering(&r->shared, &sum);
+	news = overload_look(&r->overload, sum.meter.kernel_dropped, now_ns);
+	if (news)
+		log_warning("the capture buffer was full: the kernel dropped %llu packet%s, %llu in all; a "
+			    "larger --buffer, more --workers, a smaller --snaplen or --sample N would help",
+			    (unsigned long long)news, log_plural(news),
+			    (unsigned long long)sum.meter.kernel_dropped);
+}
+
 static void control_wait(struct control *r)
 {
 	while (!control_all_done(r)) {
@@ -413,6 +431,7 @@ static void control_wait(struct control *r)
 		control_socket_step(r->socket, now_ns);
 		control_report_often(r, now_ns);
 		control_show_progress(r, now_ns);
+		control_tell_overload(r, now_ns);
 		poller_step(&r->poller, &r->names, now_ns, control_tell_counters, r);
 		control_hear(r, &diag);
 	}

@@ -17,6 +17,7 @@
 #include "control_socket.h"
 #include "ledger.h"
 #include "metrics.h"
+#include "overload.h"
 #include "poller.h"
 #include "shared.h"
 
@@ -68,6 +69,8 @@ struct control {
 	struct control_socket *socket; /* NULL: none */
 	struct metrics metrics;
 	struct poller poller;
+	struct overload overload;
+	uint64_t next_overload_ns;	   /* when drops are looked at again */
 	int metrics_client;		   /* its conversation, until the control socket has it; -1 */
 	struct metering_timeouts timeouts; /* in force */
 	bool paused;			   /* stop-gather */
