@@ -30,6 +30,8 @@ enum collector_group {
 	COLLECTOR_GROUP_HASH, /* one, by the flow's addresses, ports and protocol, whatever its direction */
 };
 
+struct format_ops;
+
 /* How packets were selected (RFC 5476 §6.5.2). */
 struct export_sampling {
 	uint16_t algorithm; /* IANA psamp-parameters, selectorAlgorithm; 0: every packet, which is 3 with 1 of
@@ -46,6 +48,7 @@ struct exporter_config {
 	int (*open_transport)(void *ctx, struct transport **tp, const struct transport_config *config,
 			      struct diag *diag);
 	void *open_ctx;
+	const struct format_ops *const *formats; /* by enum export_format; NULL: those that there are */
 	const struct waiting *waiting; /* where collectors are waited for; NULL: as time really passes */
 	enum collector_group group;    /* of the collectors that are hosts; files get every record */
 	uint64_t stop_ns; /* how long exporter_finish() waits for collectors to take what is left */

@@ -167,7 +167,7 @@ int collector_open(struct exporter *e, struct collector *c, const struct collect
 
 	c->exporter = e;
 	c->config = *config;
-	c->format = collector_format(config->format);
+	c->format = e->config.formats ? e->config.formats[config->format] : collector_format(config->format);
 	c->context.interfaces = e->interfaces;
 	c->context.n_interfaces = e->config.n_interfaces;
 	export_clock_init(&c->clock, c->format->clock, e->config.offline, e->config.start_monotonic_ns);
