@@ -16,6 +16,7 @@
 
 #include "capture/capture_filter_internal.h"
 #include "capture/capture_filter_view.h"
+#include "pitot/link_type.h"
 
 #define SNAP_MAX      262144
 #define NOTHING_ERROR "expression rejects all packets"
@@ -47,7 +48,7 @@ static void filter_free_program(struct bpf_program *program)
 /* Raw IP has two numbers in files; libpcap's compiler knows the one of the system. */
 static int filter_dlt(int link_type)
 {
-	return link_type == 101 || link_type == 14 ? DLT_RAW : link_type;
+	return link_type == LINKTYPE_RAW || link_type == LINKTYPE_RAW_OF_OPENBSD ? DLT_RAW : link_type;
 }
 
 static enum filter_layout filter_layout(int link_type)

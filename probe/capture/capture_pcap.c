@@ -21,13 +21,12 @@
 #include "capture/capture_interface.h"
 #include "capture/capture_socket.h"
 #include "pitot/clock.h"
+#include "pitot/link_type.h"
 
-#define TIMEOUT_MS	  10 /* as long may a frame wait in libpcap's ring: see capture_afpacket.c */
-#define STOP_QUIET_NS	  (6 * TIMEOUT_MS * NS_PER_MSEC)
-#define DRAIN_QUIET_MS	  (3 * TIMEOUT_MS)
-#define STOP_MAX_NS	  (1 * NS_PER_SEC) /* where the entrance cannot be shut */
-#define LINKTYPE_ETHERNET 1
-#define LINKTYPE_RAW	  101
+#define TIMEOUT_MS     10 /* as long may a frame wait in libpcap's ring: see capture_afpacket.c */
+#define STOP_QUIET_NS  (6 * TIMEOUT_MS * NS_PER_MSEC)
+#define DRAIN_QUIET_MS (3 * TIMEOUT_MS)
+#define STOP_MAX_NS    (1 * NS_PER_SEC) /* where the entrance cannot be shut */
 
 struct pcap_live {
 	struct capture capture;
@@ -121,8 +120,8 @@ static void pcap_live_ignore(u_char *user, const struct pcap_pkthdr *h, const u_
 }
 
 /*
- * The socket's own counters, which start anew with every reading.  libpcap would look into /sys besides, which
- * may be another network namespace's.
+ * The socket's own counters, which start anew with every reading.  libpcap would look into /sys besides,
+ * which may be another network namespace's.
  */
 static int pcap_live_count_drops(struct pcap_live *p)
 {
@@ -270,7 +269,8 @@ static int pcap_live_open(struct capture **cp, const struct capture_config *conf
 		   : config->direction == CAPTURE_OUT ? FRAME_EGRESS
 						      : 0;
 	p->capture.ops = &capture_pcap_ops;
-	p->capture.tells_direction = p->flags || p->capture.link_type == 113 || p->capture.link_type == 276;
+	p->capture.tells_direction = p->flags || p->capture.link_type == LINKTYPE_LINUX_SLL ||
+				     p->capture.link_type == LINKTYPE_LINUX_SLL2;
 	p->capture.ifindex = config->ifindex ? config->ifindex : p->interface.index;
 	p->capture.system_ifindex = p->interface.index;
 	p->capture.mtu = p->interface.mtu;

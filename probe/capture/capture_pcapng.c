@@ -16,6 +16,7 @@
 
 #include "capture/capture_pcapng_interface.h"
 #include "capture/capture_walk.h"
+#include "pitot/link_type.h"
 
 enum {
 	BLOCK_LEAST = 12, /* type, length, and the length again at its end */
@@ -406,7 +407,7 @@ static int pcapng_open(struct capture_pcapng *f, const struct capture_source *s,
 		return r;
 	i = pcapng_interfaces_main(&f->interfaces);
 	w->base.link_type = i ? i->link_type : -1;
-	w->base.also_ethernet = pcapng_interfaces_have(&f->interfaces, 1);
+	w->base.also_ethernet = pcapng_interfaces_have(&f->interfaces, LINKTYPE_ETHERNET);
 	if (!i || !i->filter || i->filter->compiled)
 		return 0;
 	*diag = i->filter->why;

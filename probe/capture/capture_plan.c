@@ -10,9 +10,7 @@
 #include <stdlib.h>
 
 #include "capture/capture_interface.h"
-
-#define LINKTYPE_ETHERNET 1
-#define LINKTYPE_RAW	  101
+#include "pitot/link_type.h"
 
 /* XDP does not see what goes out, and so what takes its place does not. */
 static enum capture_direction plan_direction(const struct capture_plan *p)

@@ -18,15 +18,13 @@
 #include "capture/capture_fanout.h"
 #include "capture/capture_filter.h"
 #include "capture/capture_interface.h"
+#include "pitot/link_type.h"
 
 #define BLOCK_MAX     (1024u * 1024)
 #define BLOCK_MIN     (64u * 1024)
 #define BLOCKS_WANTED 16
 #define BLOCKS_MIN    2
 #define FRAME_OCTETS  2048 /* a formality: V3 frames take what they need */
-
-#define LINKTYPE_ETHERNET 1
-#define LINKTYPE_RAW	  101
 
 static_assert(sizeof(((struct capture_facts *)0)->name) == IFNAMSIZ, "a name is copied whole");
 

@@ -19,16 +19,16 @@
 #include <xdp/libxdp.h>
 
 #include "pitot/clock.h"
+#include "pitot/link_type.h"
 
-#define QUEUES_MAX	  256
-#define CHUNKS_MIN	  (2 * BATCH_MAX)
-#define HEADROOM	  256 /* XDP_PACKET_HEADROOM, in front of each frame */
-#define LINK_OCTETS	  (ETH_HLEN + 2 * 4)
-#define NAP_MAX_NS	  NS_PER_MSEC
-#define NAP_CHUNK_NS	  60  /* a place: at 16 million frames a second a queue is not full before */
-#define BUSY_TRIES	  100 /* of BUSY_NAP_MS: a queue that was closed is free a moment later */
-#define BUSY_NAP_MS	  10
-#define LINKTYPE_ETHERNET 1
+#define QUEUES_MAX   256
+#define CHUNKS_MIN   (2 * BATCH_MAX)
+#define HEADROOM     256 /* XDP_PACKET_HEADROOM, in front of each frame */
+#define LINK_OCTETS  (ETH_HLEN + 2 * 4)
+#define NAP_MAX_NS   NS_PER_MSEC
+#define NAP_CHUNK_NS 60	 /* a place: at 16 million frames a second a queue is not full before */
+#define BUSY_TRIES   100 /* of BUSY_NAP_MS: a queue that was closed is free a moment later */
+#define BUSY_NAP_MS  10
 
 int capture_xdp_fail(const struct xdp *x, int err, const char *what, struct diag *diag)
 {

@@ -8,28 +8,28 @@
 #include <stdlib.h>
 
 #include "decode/decode_hot.h"
+#include "pitot/link_type.h"
 
-/* https://www.tcpdump.org/linktypes.html; DLT_RAW has other numbers on some systems */
 /* clang-format off */
-#define LINK_TYPES(X)          \
-	X(0, LAYER_NULL)       \
-	X(1, LAYER_ETHERNET)   \
-	X(9, LAYER_PPP_HDLC)   \
-	X(12, LAYER_IP)        \
-	X(14, LAYER_IP)        \
-	X(50, LAYER_PPP_HDLC)  \
-	X(51, LAYER_PPPOE)     \
-	X(101, LAYER_IP)       \
-	X(104, LAYER_CHDLC)    \
-	X(105, LAYER_80211)    \
-	X(107, LAYER_FRELAY)   \
-	X(108, LAYER_LOOP)     \
-	X(113, LAYER_SLL)      \
-	X(127, LAYER_RADIOTAP) \
-	X(228, LAYER_IP4)      \
-	X(229, LAYER_IP6)      \
-	X(239, LAYER_NFLOG)    \
-	X(276, LAYER_SLL2)
+#define LINK_TYPES(X) \
+	X(LINKTYPE_NULL, LAYER_NULL) \
+	X(LINKTYPE_ETHERNET, LAYER_ETHERNET) \
+	X(LINKTYPE_PPP, LAYER_PPP_HDLC) \
+	X(LINKTYPE_RAW_OF_BSD, LAYER_IP) \
+	X(LINKTYPE_RAW_OF_OPENBSD, LAYER_IP) \
+	X(LINKTYPE_PPP_HDLC, LAYER_PPP_HDLC) \
+	X(LINKTYPE_PPP_ETHER, LAYER_PPPOE) \
+	X(LINKTYPE_RAW, LAYER_IP) \
+	X(LINKTYPE_C_HDLC, LAYER_CHDLC) \
+	X(LINKTYPE_IEEE802_11, LAYER_80211) \
+	X(LINKTYPE_FRELAY, LAYER_FRELAY) \
+	X(LINKTYPE_LOOP, LAYER_LOOP) \
+	X(LINKTYPE_LINUX_SLL, LAYER_SLL) \
+	X(LINKTYPE_IEEE802_11_RADIOTAP, LAYER_RADIOTAP) \
+	X(LINKTYPE_IPV4, LAYER_IP4) \
+	X(LINKTYPE_IPV6, LAYER_IP6) \
+	X(LINKTYPE_NFLOG, LAYER_NFLOG) \
+	X(LINKTYPE_LINUX_SLL2, LAYER_SLL2)
 /* clang-format on */
 #define NUMBER(number, first) number,
 #define FIRST(number, first)  first,

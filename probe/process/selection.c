@@ -4,23 +4,7 @@
 #include <string.h>
 
 #include "pitot/clock.h"
-
-/* LINKTYPE_ values (tcpdump.org/linktypes.html) */
-enum {
-	LINK_NULL = 0,
-	LINK_ETHERNET = 1,
-	LINK_PPP = 9,
-	LINK_RAW_OF_BSD = 12,
-	LINK_RAW_OF_OPENBSD = 14,
-	LINK_PPP_HDLC = 50,
-	LINK_RAW = 101,
-	LINK_FRAME_RELAY = 107,
-	LINK_LOOP = 108,
-	LINK_LINUX_SLL = 113,
-	LINK_IPV4 = 228,
-	LINK_IPV6 = 229,
-	LINK_LINUX_SLL2 = 276,
-};
+#include "pitot/link_type.h"
 
 /* How a link type's frame becomes a header that sFlow has a name for. */
 static const struct link_header {
@@ -28,19 +12,19 @@ static const struct link_header {
 	uint16_t strip;	   /* octets in front of the IP header that nobody could read */
 	uint16_t protocol; /* 0: IPv4 or IPv6, by the first four bits behind them */
 } link_headers[] = {
-	{LINK_ETHERNET, 0, PACKET_SAMPLE_ETHERNET},
-	{LINK_PPP, 0, PACKET_SAMPLE_PPP},
-	{LINK_PPP_HDLC, 0, PACKET_SAMPLE_PPP},
-	{LINK_FRAME_RELAY, 0, PACKET_SAMPLE_FRAME_RELAY},
-	{LINK_NULL, 4, 0},
-	{LINK_LOOP, 4, 0},
-	{LINK_RAW_OF_BSD, 0, 0},
-	{LINK_RAW_OF_OPENBSD, 0, 0},
-	{LINK_RAW, 0, 0},
-	{LINK_IPV4, 0, 0},
-	{LINK_IPV6, 0, 0},
-	{LINK_LINUX_SLL, 16, 0},
-	{LINK_LINUX_SLL2, 20, 0},
+	{LINKTYPE_ETHERNET, 0, PACKET_SAMPLE_ETHERNET},
+	{LINKTYPE_PPP, 0, PACKET_SAMPLE_PPP},
+	{LINKTYPE_PPP_HDLC, 0, PACKET_SAMPLE_PPP},
+	{LINKTYPE_FRELAY, 0, PACKET_SAMPLE_FRAME_RELAY},
+	{LINKTYPE_NULL, 4, 0},
+	{LINKTYPE_LOOP, 4, 0},
+	{LINKTYPE_RAW_OF_BSD, 0, 0},
+	{LINKTYPE_RAW_OF_OPENBSD, 0, 0},
+	{LINKTYPE_RAW, 0, 0},
+	{LINKTYPE_IPV4, 0, 0},
+	{LINKTYPE_IPV6, 0, 0},
+	{LINKTYPE_LINUX_SLL, 16, 0},
+	{LINKTYPE_LINUX_SLL2, 20, 0},
 };
 
 void selection_init(struct selection *s, const struct selection_config *config, struct ring_writer *ring,

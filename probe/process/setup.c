@@ -18,6 +18,7 @@
 #include "daemon.h"
 #include "pidfile.h"
 #include "pitot/control_protocol.h"
+#include "pitot/link_type.h"
 #include "pitot/log.h"
 
 enum {
@@ -199,7 +200,7 @@ static bool setup_has_ethernet(const struct control *r)
 			r->live ? metering_capture(r->workers[0], i) : savefiles_file(r->files, i);
 
 		/* of one that is waited for it is not known */
-		if (!c || c->link_type == 1 || c->also_ethernet)
+		if (!c || c->link_type == LINKTYPE_ETHERNET || c->also_ethernet)
 			return true;
 	}
 	return false;

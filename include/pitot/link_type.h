@@ -1,0 +1,28 @@
+/*
+ * link_type: numbers of what frames begin with, as savefiles have them (tcpdump.org/linktypes.html).
+ */
+#ifndef PITOT_LINK_TYPE_H
+#define PITOT_LINK_TYPE_H
+
+enum link_type {
+	LINKTYPE_NULL = 0,
+	LINKTYPE_ETHERNET = 1,
+	LINKTYPE_PPP = 9,
+	LINKTYPE_RAW_OF_BSD = 12, /* DLT_RAW has other numbers on some systems */
+	LINKTYPE_RAW_OF_OPENBSD = 14,
+	LINKTYPE_PPP_HDLC = 50,
+	LINKTYPE_PPP_ETHER = 51,
+	LINKTYPE_RAW = 101,
+	LINKTYPE_C_HDLC = 104,
+	LINKTYPE_IEEE802_11 = 105,
+	LINKTYPE_FRELAY = 107,
+	LINKTYPE_LOOP = 108,
+	LINKTYPE_LINUX_SLL = 113,
+	LINKTYPE_IEEE802_11_RADIOTAP = 127,
+	LINKTYPE_IPV4 = 228,
+	LINKTYPE_IPV6 = 229,
+	LINKTYPE_NFLOG = 239,
+	LINKTYPE_LINUX_SLL2 = 276,
+};
+
+#endif
