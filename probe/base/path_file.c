@@ -232,6 +232,10 @@ int path_open_special(const struct path_at *at, bool wait, struct diag *diag)
 		r = -EEXIST;
 	if (r < 0)
 		return path_error(at, r, diag);
+	/* before it is opened: whoever planted a pipe could have us wait for its reader */
+	r = at->is_proc_link ? 0 : path_check(at, "", &st, diag);
+	if (r < 0)
+		return r;
 	fd = path_open(at, O_WRONLY | (S_ISREG(st.st_mode) ? O_APPEND : 0) | (wait ? 0 : O_NONBLOCK), diag);
 	if (fd >= 0 && !wait && fcntl(fd, F_SETFL, S_ISREG(st.st_mode) ? O_APPEND : 0) < 0) {
 		close(fd);

@@ -366,6 +366,30 @@ static void test_special(void **state)
 	path_forget(&at);
 }
 
+/* A pipe that another user put where a file is expected is not waited for, nor given anything. */
+static void test_planted_pipe(void **state)
+{
+	static const bool waits[] = {false, true};
+
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	make_directory("tmp", 0, 01777);
+	assert_int_equal(mkfifo(at_root("tmp/pipe"), 0666), 0);
+	assert_int_equal(chown(at_root("tmp/pipe"), HOSTILE, HOSTILE), 0);
+	for (unsigned i = 0; i < sizeof(waits); i++) {
+		struct path_at at;
+		struct diag diag;
+
+		assert_int_equal(path_find(&at, at_root("tmp/pipe"), OURS, &diag), 0);
+		assert_int_equal(path_open_special(&at, waits[i], &diag), -EPERM);
+		assert_non_null(strstr(diag.text, "uid 54321"));
+		path_forget(&at);
+	}
+	assert_int_equal(chown(at_root("tmp/pipe"), OURS, OURS), 0);
+	assert_refused(REWRITE, at_root("tmp/pipe"), -ENXIO);
+}
+
 /* As under redirection: /dev/stdout is a file, which is not emptied nor renamed to. */
 static void test_descriptor_of_a_file(void **state)
 {
@@ -532,6 +556,7 @@ int main(void)
 		IN_DIRECTORY(test_links_of_the_administrator),
 		IN_DIRECTORY(test_links_of_others),
 		IN_DIRECTORY(test_links_in_a_sticky_directory),
+		IN_DIRECTORY(test_planted_pipe),
 		IN_DIRECTORY(test_planted_meanwhile),
 		IN_DIRECTORY(test_owners),
 		IN_DIRECTORY(test_new_files),
