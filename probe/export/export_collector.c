@@ -88,14 +88,24 @@ static void count_not_sent(struct collector *c, const struct transport_load *loa
 	totals_add(&c->exporter->stats.not_sent, &load->flows);
 }
 
+/* It was told to be sent, and was not. */
+static void count_back(struct collector *c, const struct transport_load *load, size_t size)
+{
+	c->stats.messages--;
+	c->stats.octets -= size;
+	c->stats.records -= load->flows.records;
+	c->stats.samples -= load->samples;
+	c->stats.option_records -= load->options;
+	c->stats.templates -= load->templates;
+}
+
 static void on_revoked(void *context, const struct transport_load *load, size_t size)
 {
 	struct collector *c = context;
 
-	c->stats.messages--;
-	c->stats.octets -= size;
-	c->stats.records -= load->flows.records;
+	count_back(c, load, size);
 	totals_add(&c->stats.lost, &load->flows);
+	c->stats.lost_samples += load->samples;
 	collector_add_loss(c, &load->flows);
 	c->refused = true;
 	if (is_alone(c))
@@ -106,11 +116,7 @@ static void on_revoked(void *context, const struct transport_load *load, size_t 
 
 static void on_kept(void *context, const struct transport_load *load, size_t size)
 {
-	struct collector *c = context;
-
-	c->stats.messages--;
-	c->stats.octets -= size;
-	c->stats.records -= load->flows.records;
+	count_back(context, load, size);
 }
 
 static void on_restamp(void *context, uint8_t *message, size_t size, uint32_t records)

@@ -503,7 +503,12 @@ static bool control_tell_rest(const struct collector_stats *c)
 		log_error("--collector %s: %s: %llu of %llu flow record%s not sent (%llu error%s)", c->url,
 			  collector_cause(c), (unsigned long long)c->lost.records, (unsigned long long)meant,
 			  log_plural(meant), (unsigned long long)c->errors, log_plural(c->errors));
-	return c->lost.records > 0;
+	meant = c->samples + c->lost_samples;
+	if (c->lost_samples)
+		log_error("--collector %s: %s: %llu of %llu sample%s not sent (%llu error%s)", c->url,
+			  collector_cause(c), (unsigned long long)c->lost_samples, (unsigned long long)meant,
+			  log_plural(meant), (unsigned long long)c->errors, log_plural(c->errors));
+	return c->lost.records > 0 || c->lost_samples > 0;
 }
 
 /* What is left of a savefile that was not read to its end. */

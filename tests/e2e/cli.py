@@ -299,6 +299,14 @@ def one_dead_collector():
     sentence(e.run("-q", "-r", WEB, "-n", f"netflow5://127.0.0.1:{nowhere}"), 1, "--collector", "Connection refused: 16 of 16 flow records not sent")
     sentence(e.run("-q", "-r", WEB, "-n", "no-such-host.invalid", timeout=90), 1, "--collector", "no-such-host.invalid",
              "27 of 27 flow records not sent", "(1 error)")
+    with e.workdir() as d:
+        sentence(e.run("-q", "-r", WEB, "-n", f"sflow://127.0.0.1:{nowhere}", "--sflow-rate", "1", "--stats", f"{d}/s"), 1,
+                 "--collector", "Connection refused: 76 of 76 samples not sent")
+        e.run("-q", "-r", WEB, "-n", f"127.0.0.1:{nowhere}", "--stats", f"{d}/ipfix")
+        sampled, = e.statistics(f"{d}/s")["collectors"]
+        ipfix, = e.statistics(f"{d}/ipfix")["collectors"]
+    e.check(sampled["samples"] == 0 and sampled["not_sent"]["samples"] == 76, f"refused samples: {sampled}")
+    e.check(ipfix["templates"] == ipfix["option_records"] == ipfix["messages"] == 0, f"refused, and sent: {ipfix}")
     got = e.run("-r", WEB)
     e.check(b"flows in 1 message, " in got.stderr, f"the summary's grammar: {got.stderr!r}")
 
