@@ -25,6 +25,7 @@
 
 #define TIMEOUT_MS     10 /* as long may a frame wait in libpcap's ring: see capture_afpacket.c */
 #define STOP_QUIET_NS  (6 * TIMEOUT_MS * NS_PER_MSEC)
+#define FAIL_NS	       (2 * NS_PER_SEC) /* an error that stays */
 #define DRAIN_QUIET_MS (3 * TIMEOUT_MS)
 #define STOP_MAX_NS    (1 * NS_PER_SEC) /* where the entrance cannot be shut */
 
@@ -45,6 +46,7 @@ struct pcap_live {
 	bool gone;
 	bool shut;
 	uint64_t stop_ns;  /* stopping: since when */
+	uint64_t fails_ns; /* since when libpcap says that it cannot capture; 0: it does not */
 	uint64_t quiet_ns; /* stopping or gone: since when nothing came */
 	uint64_t dropped;
 };
@@ -341,9 +343,15 @@ static int pcap_live_read(struct pcap_live *p, struct frame_batch *b, struct dia
 	b->n = 0;
 	n = pcap_dispatch(p->pcap, BATCH_MAX, pcap_live_on_frame, (u_char *)&fill);
 	/* frames before an error are frames all the same; the error comes again */
-	if (n >= 0 || b->n > 0 || n == PCAP_ERROR_BREAK)
+	if (n >= 0 || b->n > 0 || n == PCAP_ERROR_BREAK || pcap_live_is_gone(p) || pcap_live_is_down(p) ||
+	    strstr(pcap_geterr(p->pcap), "went down")) {
+		p->fails_ns = 0;
 		return 0;
-	if (pcap_live_is_gone(p) || pcap_live_is_down(p) || strstr(pcap_geterr(p->pcap), "went down"))
+	}
+	/* of one that was down, and then renamed, it says that it disappeared; it may even be up again */
+	if (p->fails_ns == 0)
+		p->fails_ns = clock_monotonic_ns();
+	if (p->has_interface && clock_monotonic_ns() - p->fails_ns < FAIL_NS)
 		return 0;
 	return pcap_live_fail(p, -EIO, "capture", diag);
 }

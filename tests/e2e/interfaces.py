@@ -461,6 +461,34 @@ def nobody_is_there(_workers):
     live.refuse(PITOT, ["-i", "pi0", "-w", "2"], 1, "pi0", "does not exist")
 
 
+def renamed_while_down(workers):
+    """libpcap says that it disappeared; it is measured on, also when it is up again at once."""
+    for method in ("afpacket", "pcap") if workers == 1 else ("afpacket",):
+        live.add_veth("pi0", "pi0p")
+        with started("-i", "pi0", "-w", str(workers), "--capture", method) as p:
+            pid = p.process.pid
+            with open(f"/proc/{pid}/task/{pid}/children") as f:
+                everybody = [pid, *map(int, f.read().split())]
+            for name, to in (("pi0", "pi9"), ("pi9", "pi0")) * 2:
+                for each in everybody:  # so that all of it has happened when it looks
+                    os.kill(each, signal.SIGSTOP)
+                live.set_up(name, False)
+                rename(name, to)
+                live.set_up(to)
+                for each in reversed(everybody):
+                    os.kill(each, signal.SIGCONT)
+            wait(lambda p=p: p.process.poll() is not None or p.said().count("is called pi0 now") == 2, p.said)
+            check(p.process.poll() is None, f"{method} -w {workers} ended: {p.said()}")
+            live.wait_running("pi0", "pi0p")
+            with live.sender("pi0p") as s:
+                for i in range(FEW):
+                    live.put(s, frame(200, i % HOSTS))
+            check_ledger(f"renamed while down, {method}", p.stop())
+            got = sum(r["packetDeltaCount"] for r in p.rows())
+            check(got == FEW, f"renamed while down, {method}: {got} packets of {FEW}: {p.said()}")
+        drop("pi0", "pi9")
+
+
 def one_by_two_names(workers):
     """Names that are swapped, and two names of one interface: no packet counts twice."""
     (a, a_peer), (b, b_peer) = OTHERS[:2]
@@ -540,7 +568,7 @@ def main():
             skip_part(f"no XDP: {lacking}")
             continue
         come_and_go(method, workers)
-    for scenario in (waits_at_start, nobody_is_there, one_by_two_names, two_of_the_same_pid):
+    for scenario in (waits_at_start, nobody_is_there, renamed_while_down, one_by_two_names, two_of_the_same_pid):
         for workers in (1, 2):
             if len(sys.argv) > 3 and sys.argv[3] not in f"{scenario.__name__} {workers}":
                 continue
