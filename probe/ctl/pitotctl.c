@@ -10,6 +10,7 @@
 #include "client.h"
 #include "diagnosis.h"
 #include "pitot/control_protocol.h"
+#include "screen.h"
 #include "show.h"
 
 enum { STATUS_OK, STATUS_FAILED, STATUS_USAGE };
@@ -288,6 +289,20 @@ static int run_doctor(const char *path, bool as_json)
 	return r ? STATUS_FAILED : STATUS_OK;
 }
 
+static int run_top(const char *path)
+{
+	struct client client = {.fd = -1};
+	struct diag diag;
+	int r = client_open(&client, path, &diag);
+
+	if (r == 0)
+		r = screen_run(&client, &diag);
+	if (r < 0)
+		fprintf(stderr, "pitotctl: %s\n", diag.text);
+	client_close(&client);
+	return r < 0 ? STATUS_FAILED : STATUS_OK;
+}
+
 /* --json may stand behind the command, too: takes it out. */
 static bool verb_take_json(int *argc, char **argv)
 {
@@ -345,6 +360,8 @@ int main(int argc, char **argv)
 	argc -= optind + 1;
 	argv += optind + 1;
 	as_json |= verb_take_json(&argc, argv);
+	if (!strcmp(verb->name, "top") && argc == 0)
+		return run_top(path);
 	if (!strcmp(verb->name, "doctor") && argc == 0)
 		return run_doctor(path, as_json);
 	return verb_run(verb, path, as_json, argc, argv);

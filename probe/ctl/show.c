@@ -148,7 +148,7 @@ const char *show_short(char text[16], double n)
 	return text;
 }
 
-static const char *show_protocol(char text[8], json_int_t n)
+const char *show_protocol(char text[8], json_int_t n)
 {
 	switch (n) {
 	case 1:

@@ -23,4 +23,7 @@ show_fn show_nothing; /* what was to be done was done */
 /* 1234567 as 1.23M. */
 const char *show_short(char text[16], double n);
 
+/* tcp, or its number. */
+const char *show_protocol(char text[8], json_int_t n);
+
 #endif

@@ -21,6 +21,8 @@ EXCEPTIONS = {
     "process/announce.c": "end to end: tests/e2e/messages.py",
     "ctl/client.c": "end to end: tests/e2e/control.py",
     "ctl/pitotctl.c": "end to end: tests/e2e/control.py",
+    "ctl/screen_curses.c": "end to end: tests/e2e/top.py",
+    "ctl/screen_none.c": "says that there is none",
     "ctl/diagnosis.c": "end to end: tests/e2e/doctor.py",
     "doctor/doctor_look.c": "end to end: tests/e2e/doctor.py",
     "doctor/doctor_tls.c": "end to end: tests/e2e/doctor.py",

@@ -1,0 +1,115 @@
+#!/usr/bin/env python3
+"""pitotctl top in a terminal (tmux): 80x24 and 200x60, keys, a change of size, and what it leaves behind.
+
+    top.py PITOT SRCROOT
+"""
+import os
+import signal
+import subprocess
+import tempfile
+
+from e2elib import DATA, PITOT, check, finish, have, skip, wait
+
+CTL = os.path.join(os.path.dirname(PITOT), "pitotctl")
+
+
+class Terminal:
+    """A shell in a tmux of its own."""
+
+    def __init__(self, folder, width, height, *environment):
+        self.socket = os.path.join(folder, f"tmux-{width}-{len(environment)}")
+        self.tmux("-f", "/dev/null", "new-session", "-d", "-x", str(width), "-y", str(height),
+                  "env " + " ".join(("PS1='ready '", "HISTFILE=", *environment)) + " sh")
+        self.see("ready")
+
+    def tmux(self, *args):
+        got = subprocess.run(["tmux", "-S", self.socket, *args], capture_output=True, text=True, timeout=30, check=False,
+                             env={**os.environ, "LC_ALL": "C.UTF-8"})
+        check(got.returncode == 0, f"tmux {args}: {got.stderr}")
+        return got.stdout
+
+    def screen(self):
+        return self.tmux("capture-pane", "-p")
+
+    def see(self, text, gone=None):
+        wait(lambda: text in self.screen() and (gone is None or gone not in self.screen()),
+             lambda: f"{text!r} is not there, or {gone!r} is still:\n{self.screen()}")
+
+    def keys(self, *keys):
+        self.tmux("send-keys", *keys)
+
+    def end(self):
+        self.tmux("kill-server")
+
+
+def clean(t, before):
+    """The shell answers, and its terminal is what it was."""
+    t.keys("clear; stty -g; echo left", "Enter")
+    t.see("\nleft")
+    check(before in t.screen(), f"the terminal is not what it was: {before}\n{t.screen()}")
+
+
+def main():
+    if not have("tmux") or not os.path.exists(CTL):
+        skip("needs tmux and pitotctl")
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "socket")
+        process = subprocess.Popen([PITOT, "-q", "-r", "-", "-n", "json:/dev/null", "-c", path, "-t",
+                                    "active=3600,inactive=3600,tcp-end=off"], stdin=subprocess.PIPE)
+        process.stdin.write((DATA / "mixed.pcap").read_bytes())
+        process.stdin.flush()
+        wait(lambda: os.path.exists(path), "no control socket")
+        for width, height, *environment in ((80, 24, "LC_ALL=C.UTF-8"), (200, 60, "LC_ALL=C.UTF-8"),
+                                            (80, 24, "LC_ALL=C", "TERM=vt100", "NO_COLOR=1")):
+            t = Terminal(folder, width, height, *environment)
+            t.keys("stty -g", "Enter")
+            wait(lambda: t.screen().count("ready") > 1, "no stty")
+            before = t.screen().splitlines()[1]
+            t.keys(f"clear; {CTL} -c {path} top", "Enter")
+            t.see("q quit")
+            t.see("2001:db8::2:443")
+            check(len(t.screen().splitlines()) == height, "not the whole screen")
+            t.keys("v")
+            t.see("talkers")
+            t.keys("s")
+            t.see("by octets")
+            t.keys("/", "tcp port 80", "Enter")
+            t.see("filter: tcp port 80", gone="10.0.0.1 ")
+            t.keys("v", "v", "v")
+            t.see("192.0.2.1:40000 > 198.51.100.2:80", gone="10.0.0.0:1024")
+            t.keys("/", " tpc", "Enter")
+            t.see("flow filter: word 4, 'tpc'")
+            t.keys("p")
+            t.see("PAUSED")
+            t.keys("p", "h")
+            t.see("of the 1000 largest flows")
+            t.keys("h")
+            t.tmux("resize-window", "-x", "100", "-y", "30")
+            wait(lambda: len(t.screen().splitlines()) == 30 and "q quit" in t.screen().splitlines()[29], "resize")
+            t.keys("q")
+            t.see("ready", gone="q quit")
+            clean(t, before)
+            t.keys(f"clear; {CTL} -c {path} top", "Enter")
+            t.see("q quit")
+            t.keys("C-c")
+            t.see("ready", gone="q quit")
+            clean(t, before)
+            t.end()
+        t = Terminal(folder, 81, 24)
+        t.keys("stty -g", "Enter")
+        wait(lambda: t.screen().count("ready") > 1, "no stty")
+        before = t.screen().splitlines()[1]
+        t.keys(f"clear; {CTL} -c {path} top", "Enter")
+        t.see("q quit")
+        process.send_signal(signal.SIGTERM)  # pitot ends: so does the view, and says why
+        process.wait(30)
+        process.stdin.close()
+        t.see("pitotctl: pitot", gone="q quit")
+        clean(t, before)
+        t.end()
+        got = subprocess.run([CTL, "-c", path, "top"], capture_output=True, text=True, timeout=30, check=False)
+        check(got.returncode == 1, f"{got}")
+    finish()
+
+
+main()
