@@ -56,8 +56,7 @@ struct format_ops {
 	size_t (*withdraw)(struct collector *c, uint8_t *message);
 };
 
-extern const struct format_ops netflow5_ops, netflow9_ops, ipfix_ops, sflow_ops, json_ops, text_ops,
-	csv_ops;
+extern const struct format_ops netflow5_ops, netflow9_ops, ipfix_ops, sflow_ops, json_ops, text_ops, csv_ops;
 
 struct message {
 	struct wire wire;

@@ -227,7 +227,8 @@ class Pitot:
         self.json, self.ipfix = os.path.join(folder, "flows.json"), os.path.join(folder, "flows.ipfix")
         self.stats = os.path.join(folder, "stats.json")
         pidfile = os.path.join(folder, "pid")
-        argv = [program, "-p", pidfile, "--stats", self.stats]
+        # the usual place of the control socket is the machine's, and other tests have interfaces of the same name
+        argv = [program, "-p", pidfile, "--stats", self.stats, "--control", "none"]
         for c in collectors or (f"json:{self.json}", f"ipfix+file:{self.ipfix}"):
             argv += ["-n", c]
         if fields:

@@ -137,7 +137,8 @@ static void test_json(void **state)
 	assert_non_null(strstr(json, "\"gap_seconds\": 2.250"));
 	assert_non_null(strstr(json, "\"ended\": {\"idle\": 2,"));
 	assert_non_null(strstr(json, "\"resources\": 0}, \"lost_on_the_way\": 0"));
-	assert_non_null(strstr(json, "\"not_sent\": {\"records\": 1, \"packets\": 1, \"octets\": 50, \"samples\": 0}"));
+	assert_non_null(strstr(
+		json, "\"not_sent\": {\"records\": 1, \"packets\": 1, \"octets\": 50, \"samples\": 0}"));
 	assert_non_null(strstr(json, "\"url\": \"udp://a\\\"b\\\\c:1\""));
 	assert_non_null(strstr(json, "\"last_error\": \"a cause\""));
 	assert_non_null(strstr(json, "\"ledger\": {\"balanced\": true}"));
