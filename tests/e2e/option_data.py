@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 
+import e2elib
 import live
 from live import Failure, check, links, mixture, running, send, sender
 
@@ -189,8 +190,11 @@ def kernel_drops(program):
     with links(("pt0", "pt0p")):
         with running(program, "-i", "pt0", "--stats-interval", "1", "-B", "256K", collectors=[collector.url],
                      fields=False) as p:
-            p.process.send_signal(signal.SIGSTOP)
+            metering = e2elib.roles(p.process.pid)["pitot-metering"]
+            p.process.send_signal(signal.SIGSTOP)  # first, or it starts the other one again
+            os.kill(metering, signal.SIGSTOP)
             send("pt0p", mixture(1), 20000)
+            os.kill(metering, signal.SIGCONT)
             p.process.send_signal(signal.SIGCONT)
             told_in_time(p, collector)
             stats = p.stop()
