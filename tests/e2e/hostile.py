@@ -54,7 +54,7 @@ class Run(threading.Thread):
         super().__init__(daemon=True)
         self.stats, self.keep, self.kept, self.records, self.most_kib = folder + "/stats", keep, [], 0, 0
         self.process = subprocess.Popen(
-            [e.PITOT, "-q", "-r", "-", "-n", "json:-", "--stats", self.stats, *map(str, args)],
+            [e.PITOT, "-q", "-r", "-", "-n", "json:-", "--send-buffer", "1M", "--stats", self.stats, *map(str, args)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.start()
         self.write(PCAP)
