@@ -51,12 +51,16 @@ class Running:
 
 
 def sleeps(pid):
-    """Whether the process has begun to wait: it uses no more processor time."""
+    """Whether it has begun to wait: none of its processes uses any more processor time."""
     def used():
-        return [Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[i] for i in (11, 12)]
-    before = used()
-    time.sleep(0.3)
-    return used() == before
+        return [Path(f"/proc/{p}/stat").read_text().rsplit(")", 1)[1].split()[i]
+                for p in (pid, *e.roles(pid).values()) for i in (11, 12)]
+    try:
+        before = used()
+        time.sleep(0.3)
+        return used() == before
+    except OSError:  # one has ended
+        return False
 
 
 def statistics_of(p, path):
