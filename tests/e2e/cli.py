@@ -346,8 +346,8 @@ def live(arguments, do):
     up = f"{e.find('ip')} link set lo up && exec \"$@\""
     with e.workdir() as d:
         pidfile = Path(d) / "pid"  # written when everything is open
-        p = subprocess.Popen([e.find("unshare"), "--net", "sh", "-c", up, "sh", e.PITOT, "-i", "lo", "-p", str(pidfile),
-                              *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        p = subprocess.Popen([e.find("unshare"), "--net", "sh", "-c", up, "sh", e.PITOT, "-i", "lo", "-c", "none",
+                              "-p", str(pidfile), *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         e.wait(lambda: p.poll() is not None or (pidfile.exists() and pidfile.read_text()), "a live pitot does not start")
         do(p)
         out, err = p.communicate(timeout=30)

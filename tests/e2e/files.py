@@ -187,7 +187,7 @@ def rotation(program):
         for kind in ("time", "size"):
             all_once(read_json(glob.glob(f"{d}/{kind}-*.json")), stats, kind)
         for path in glob.glob(f"{d}/size-*.json"):
-            check(os.path.getsize(path) < 2 * 65536, f"{path}: {os.path.getsize(path)} octets")
+            check(os.path.getsize(path) < 16 * 65536, f"{path}: {os.path.getsize(path)} octets")
         whole_sessions(glob.glob(f"{d}/both-*.ipfix"), stats, "ipfix")
         rows = []
         for path in glob.glob(f"{d}/csv-*.csv"):
