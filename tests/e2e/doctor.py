@@ -102,8 +102,9 @@ class Running:
 
     def end(self):
         self.process.send_signal(signal.SIGTERM)
-        self.process.wait(30)
-        self.process.stderr.close()
+        said = self.process.communicate(timeout=30)[1]
+        if not os.path.exists(self.stats):
+            raise RuntimeError(f"no statistics: status {self.process.returncode}, {said.decode(errors='replace')}")
         return statistics(self.stats)
 
 
