@@ -63,6 +63,14 @@ class Daemon:
         self.got = e.run("--daemon", "-r", f"{directory}/in", "-p", self.pidfile, "-n", f"json:{directory}/out", *args)
         self.pid = int(self.pidfile.read_text()) if self.got.returncode == 0 else None
 
+    def ask(self, where, log, words):
+        """SIGUSR1 until the answer has words: the packets are read when there is time."""
+        end = time.monotonic() + PATIENCE_S
+        while not log.has(words) and time.monotonic() < end:
+            os.kill(self.pid, signal.SIGUSR1)
+            time.sleep(0.2)
+        log.wait(where, words)
+
     def stop(self):
         os.kill(self.pid, signal.SIGTERM)
         e.wait(lambda: not os.path.exists(f"/proc/{self.pid}"), "the daemon did not end", PATIENCE_S)
@@ -81,8 +89,7 @@ def life(where, log, directory, *args):
     config.write_text("max-flows = 5\n")
     os.kill(p.pid, signal.SIGHUP)
     log.wait(where, "error: reload: --max-flows needs a restart; nothing was changed")
-    os.kill(p.pid, signal.SIGUSR1)
-    log.wait(where, "packets: 76 received = 74 metered")
+    p.ask(where, log, "packets: 76 received = 74 metered")
     p.stop()
     log.wait(where, "ended after .* 74 metered")
 
@@ -114,8 +121,7 @@ def part_again():
         time.sleep(0.5)
         with Log(JOURNAL) as journal:
             time.sleep(1)
-            os.kill(p.pid, signal.SIGUSR1)
-            journal.wait("again", "packets: 76 received")
+            p.ask("again", journal, "packets: 76 received")
             e.check(journal.has("could not be written"), f"what was lost is not told: {journal.lines}")
             p.stop()
 
