@@ -22,7 +22,8 @@
 #include <stdbool.h>
 #include <sys/socket.h>
 
-#define LINKTYPE_RAW 101
+#include "pitot/link_type.h"
+
 #define TAGS_MAX     6
 #define LABELS_MAX   8
 #define PPP_IP	     0x21
@@ -101,11 +102,15 @@ static void fanout_load(struct fanout *f, uint16_t size, uint32_t offset)
 	fanout_put(f, (uint16_t)(BPF_LD | BPF_IND | size), f->base + offset);
 }
 
-static void fanout_advance(struct fanout *f, uint32_t octets)
+/* A header of so many octets ends: A is what it has at offset. */
+static void fanout_take(struct fanout *f, uint16_t size, uint32_t offset, uint32_t octets)
 {
+	fanout_load(f, size, offset);
+	fanout_put(f, BPF_ST, MEM_TYPE);
 	fanout_put(f, BPF_MISC | BPF_TXA, 0);
 	fanout_put(f, BPF_ALU | BPF_ADD | BPF_K, octets);
 	fanout_put(f, BPF_MISC | BPF_TAX, 0);
+	fanout_put(f, BPF_LD | BPF_MEM, MEM_TYPE);
 }
 
 /* ---- finding the IP header */
@@ -146,10 +151,7 @@ static void fanout_tags(struct fanout *f)
 {
 	for (unsigned i = 0; i < TAGS_MAX; i++) {
 		fanout_ethertype(f, true);
-		fanout_load(f, BPF_H, 2);
-		fanout_put(f, BPF_ST, MEM_TYPE);
-		fanout_advance(f, 4);
-		fanout_put(f, BPF_LD | BPF_MEM, MEM_TYPE);
+		fanout_take(f, BPF_H, 2, 4);
 	}
 	fanout_ethertype(f, false);
 }
@@ -157,10 +159,7 @@ static void fanout_tags(struct fanout *f)
 static void fanout_pppoe(struct fanout *f)
 {
 	fanout_place(f, LABEL_PPPOE);
-	fanout_load(f, BPF_H, 6);
-	fanout_put(f, BPF_ST, MEM_TYPE);
-	fanout_advance(f, 8);
-	fanout_put(f, BPF_LD | BPF_MEM, MEM_TYPE);
+	fanout_take(f, BPF_H, 6, 8);
 	fanout_jump_if(f, BPF_JEQ | BPF_K, PPP_IP, LABEL_IP4);
 	fanout_jump_if(f, BPF_JEQ | BPF_K, PPP_IPV6, LABEL_IP6);
 	fanout_jump(f, LABEL_NONE);
@@ -171,10 +170,7 @@ static void fanout_snap(struct fanout *f)
 	fanout_place(f, LABEL_SNAP);
 	fanout_load(f, BPF_W, 0);
 	fanout_jump_unless(f, BPF_JEQ | BPF_K, 0xaaaa0300, LABEL_NONE);
-	fanout_load(f, BPF_H, 6);
-	fanout_put(f, BPF_ST, MEM_TYPE);
-	fanout_advance(f, 8);
-	fanout_put(f, BPF_LD | BPF_MEM, MEM_TYPE);
+	fanout_take(f, BPF_H, 6, 8);
 	fanout_jump_if(f, BPF_JEQ | BPF_K, ETH_P_IP, LABEL_IP4);
 	fanout_jump_if(f, BPF_JEQ | BPF_K, ETH_P_IPV6, LABEL_IP6);
 	fanout_jump(f, LABEL_NONE);
@@ -202,10 +198,7 @@ static void fanout_mpls(struct fanout *f)
 {
 	fanout_place(f, LABEL_MPLS);
 	for (unsigned i = 0; i < LABELS_MAX; i++) {
-		fanout_load(f, BPF_B, 2);
-		fanout_put(f, BPF_ST, MEM_TYPE);
-		fanout_advance(f, 4);
-		fanout_put(f, BPF_LD | BPF_MEM, MEM_TYPE);
+		fanout_take(f, BPF_B, 2, 4);
 		fanout_jump_if(f, BPF_JSET | BPF_K, 1, LABEL_INSIDE); /* bottom of the stack */
 	}
 	fanout_jump(f, LABEL_NONE);
