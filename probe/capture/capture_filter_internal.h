@@ -16,18 +16,6 @@ enum {
 	FILTER_CONSTANT_TYPE = 2,  /* the EtherType behind them; likewise */
 };
 
-/* 802.1Q, 802.1ad, and what was in use before that */
-enum { FILTER_TAG_TYPES = 4 };
-static const uint16_t filter_tag_types[FILTER_TAG_TYPES] = {0x8100, 0x88a8, 0x9100, 0x9200};
-
-static inline bool filter_is_tag(uint16_t type)
-{
-	for (unsigned i = 0; i < FILTER_TAG_TYPES; i++)
-		if (type == filter_tag_types[i])
-			return true;
-	return false;
-}
-
 struct filter_socket {
 	const struct bpf_program *program;
 	bool names_vlan;

@@ -25,6 +25,10 @@
 
 enum { ETHERNET_HEADER = 14, SLL2_HEADER = 20, ETHERNET_TYPE = 12, TAG = 4 };
 
+/* those of cooked_is_tag() */
+enum { FILTER_TAG_TYPES = 4 };
+static const uint16_t filter_tag_types[FILTER_TAG_TYPES] = {0x8100, 0x88a8, 0x9100, 0x9200};
+
 static int filter_put_copy(struct filter_code *c, const struct bpf_program *program,
 			   const struct filter_piece *pieces, unsigned n, bool has_length)
 {
