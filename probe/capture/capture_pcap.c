@@ -156,13 +156,12 @@ static int pcap_live_attach(struct pcap_live *p, struct diag *diag)
 {
 	int fd = pcap_fileno(p->pcap), r = capture_filter_attach_closed(fd);
 
-	if (r == 0)
+	if (r == 0) {
 		r = pcap_live_drain(p, diag);
-	else
-		r = diag_set(diag, r, "%s: SO_ATTACH_FILTER: %s", p->interface.name, strerror(-r));
-	if (r < 0)
-		return r;
-	r = capture_filter_attach(fd, &p->filter);
+		if (r < 0)
+			return r;
+		r = capture_filter_attach(fd, &p->filter);
+	}
 	return r < 0 ? diag_set(diag, r, "%s: SO_ATTACH_FILTER: %s", p->interface.name, strerror(-r)) : 0;
 }
 
