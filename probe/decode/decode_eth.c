@@ -161,6 +161,22 @@ enum decode_layer decode_pbb(struct cursor *c)
 	return LAYER_ETHERNET;
 }
 
+enum decode_layer decode_to_next_protocol(struct cursor *c, uint8_t next)
+{
+	switch (next) {
+	case 1:
+		return LAYER_IP4;
+	case 2:
+		return LAYER_IP6;
+	case 3:
+		return LAYER_ETHERNET;
+	case 5:
+		return LAYER_MPLS;
+	default:
+		return decode_stop(c, PACKET_NOT_IP);
+	}
+}
+
 /* RFC 8300 §2.2 */
 enum decode_layer decode_nsh(struct cursor *c)
 {
@@ -176,18 +192,7 @@ enum decode_layer decode_nsh(struct cursor *c)
 	if (cursor_left(c) < length)
 		return decode_stop(c, PACKET_CUT_LINK);
 	c->at += length;
-	switch (next) {
-	case 1:
-		return LAYER_IP4;
-	case 2:
-		return LAYER_IP6;
-	case 3:
-		return LAYER_ETHERNET;
-	case 5:
-		return LAYER_MPLS;
-	default:
-		return decode_stop(c, PACKET_NOT_IP);
-	}
+	return decode_to_next_protocol(c, next);
 }
 
 enum decode_layer decode_vntag(struct cursor *c)

@@ -93,6 +93,9 @@ void decode_tunnels(struct cursor *c);
 /* The packet is a later fragment: whether its first one had a tunnel's header. */
 void decode_tunnel_fragment(const struct decoder *d, struct packet *p);
 
+/* The next protocol of NSH, RFC 8300 §2.2, and of VXLAN-GPE, which has the same numbers; but for NSH itself. */
+enum decode_layer decode_to_next_protocol(struct cursor *c, uint8_t next);
+
 /* IP length of an IPv6 packet with header h whose payload length is 0: offload, a jumbogram, or nothing. */
 uint64_t decode_ip6_length_zero(struct packet *p, const uint8_t *h, const uint8_t *end, uint64_t wire_left);
 /*

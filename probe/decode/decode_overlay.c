@@ -30,20 +30,7 @@ enum decode_layer decode_vxlan_gpe(struct cursor *c)
 	if (c->at[0] & 0x08)
 		c->segment = decode_segment(SEGMENT_VXLAN, load32(c->at + 4) >> 8);
 	c->at += OVERLAY_HEADER;
-	switch (next) {
-	case 1:
-		return LAYER_IP4;
-	case 2:
-		return LAYER_IP6;
-	case 3:
-		return LAYER_ETHERNET;
-	case 4:
-		return LAYER_NSH;
-	case 5:
-		return LAYER_MPLS;
-	default:
-		return decode_stop(c, PACKET_NOT_IP);
-	}
+	return next == 4 ? LAYER_NSH : decode_to_next_protocol(c, next);
 }
 
 enum decode_layer decode_geneve(struct cursor *c)
