@@ -10,6 +10,7 @@
 #define PITOT_FLOW_KEY_H
 
 #include <assert.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,5 +28,11 @@ struct flow_key {
 };
 
 static_assert(sizeof(struct flow_key) == 44, "hashed and compared as memory: no implicit padding");
+
+/* TCP, UDP, DCCP, SCTP, UDP-Lite: src_port and dst_port are ports. */
+static inline bool flow_protocol_has_ports(uint8_t protocol)
+{
+	return protocol == 6 || protocol == 17 || protocol == 33 || protocol == 132 || protocol == 136;
+}
 
 #endif

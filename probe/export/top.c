@@ -98,16 +98,11 @@ static void top_count_hosts(struct top *t, const struct flow_record *r)
 	top_add(t, TOP_HOSTS, &key, r);
 }
 
-static bool top_has_ports(uint8_t protocol)
-{
-	return protocol == 6 || protocol == 17 || protocol == 33 || protocol == 132 || protocol == 136;
-}
-
 static void top_count_ports(struct top *t, const struct flow_record *r)
 {
 	struct top_key key = {.protocol = r->key.protocol, .src_port = r->key.src_port};
 
-	if (!top_has_ports(r->key.protocol))
+	if (!flow_protocol_has_ports(r->key.protocol))
 		return;
 	top_add(t, TOP_PORTS, &key, r);
 	if (r->key.src_port == r->key.dst_port)
@@ -178,7 +173,7 @@ static void top_name(enum top_kind kind, const struct top_key *k, char *out, siz
 	else if (k->protocol == 1 || k->protocol == 58)
 		snprintf(out, size, "%s %s -> %s type %u code %u", protocol, top_address(k, k->src, a),
 			 top_address(k, k->dst, b), k->dst_port >> 8, k->dst_port & 255u);
-	else if (!top_has_ports(k->protocol))
+	else if (!flow_protocol_has_ports(k->protocol))
 		snprintf(out, size, "%s %s -> %s", protocol, top_address(k, k->src, a),
 			 top_address(k, k->dst, b));
 	else

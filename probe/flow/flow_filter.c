@@ -440,12 +440,6 @@ static bool filter_sides(const struct flow_filter_op *op, bool src, bool dst)
 	}
 }
 
-static bool filter_has_ports(const struct flow_key *k)
-{
-	return k->protocol == 6 || k->protocol == 17 || k->protocol == 132 || k->protocol == 33 ||
-	       k->protocol == 136;
-}
-
 static bool filter_holds(const struct flow_filter_op *op, const struct flow_key *k, uint16_t vlan)
 {
 	switch (op->kind) {
@@ -457,7 +451,7 @@ static bool filter_holds(const struct flow_filter_op *op, const struct flow_key 
 		return k->ip_version == op->family &&
 		       filter_sides(op, filter_has_address(op, k->src), filter_has_address(op, k->dst));
 	case FILTER_PORT:
-		return filter_has_ports(k) &&
+		return flow_protocol_has_ports(k->protocol) &&
 		       filter_sides(op, k->src_port >= op->low && k->src_port <= op->high,
 				    k->dst_port >= op->low && k->dst_port <= op->high);
 	case FILTER_VLAN:
