@@ -54,6 +54,11 @@ struct capture_config {
 	uint32_t select_interval;
 };
 
+static inline unsigned capture_workers(const struct capture_config *config)
+{
+	return config->workers > 1 ? config->workers : 1;
+}
+
 /* Totals since open, where the back end can know them. */
 struct capture_stats {
 	uint64_t kernel_dropped; /* frames that the kernel had no room for */

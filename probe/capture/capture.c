@@ -20,7 +20,7 @@ static int capture_describe_here(void *ctx, struct capture_descriptor *d, int gr
 
 static int capture_open_ring(struct capture **captures, const struct capture_plan *plan, struct diag *diag)
 {
-	unsigned n = plan->config.workers > 1 ? plan->config.workers : 1, opened = 0;
+	unsigned n = capture_workers(&plan->config), opened = 0;
 	struct capture_descriptor *sockets = calloc(n, sizeof(*sockets));
 	int r;
 

@@ -30,7 +30,7 @@ static void plan_add_samplings(struct capture_plan *p)
 	const struct capture_sampling_config sampling = {.interval = config->select_interval,
 							 .snap_len = config->snap_len,
 							 .direction = plan_direction(p)};
-	unsigned n = config->workers > 1 ? config->workers : 1;
+	unsigned n = capture_workers(config);
 
 	if (config->select_interval < 2 || (config->filter && *config->filter) ||
 	    (config->method != CAPTURE_AUTO && config->method != CAPTURE_AFPACKET))

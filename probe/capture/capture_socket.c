@@ -65,7 +65,7 @@ static int socket_fail(const struct capture_descriptor *d, int err, const char *
 /* The workers of an interface share its buffer. */
 static uint64_t socket_buffer_octets(const struct capture_config *config)
 {
-	return config->buffer_octets / (config->workers > 1 ? config->workers : 1);
+	return config->buffer_octets / capture_workers(config);
 }
 
 static uint32_t socket_block_octets(const struct capture_config *config)
