@@ -2,6 +2,7 @@
 #include "frames.h"
 
 #include <arpa/inet.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,6 +41,28 @@ void fb_payload(struct fb *b, size_t n)
 
 	for (size_t i = 0; i < n; i++)
 		p[i] = (uint8_t)(0xa0 + i);
+}
+
+size_t fb_octets(uint8_t *out, const char *text)
+{
+	size_t n = 0;
+
+	for (; *text; text++) {
+		unsigned value;
+
+		if (*text == ' ')
+			continue;
+		if (*text == '.') {
+			for (unsigned i = 0; i < 12; i++)
+				out[n++] = (uint8_t)(2 + i);
+			continue;
+		}
+		if (sscanf(text, "%2x", &value) != 1)
+			abort();
+		out[n++] = (uint8_t)value;
+		text++;
+	}
+	return n;
 }
 
 void fb_put16(uint8_t *p, unsigned v)

@@ -37,6 +37,12 @@ uint8_t *fb_push(struct fb *b, size_t n);
 void fb_pad(struct fb *b, size_t n, uint8_t value);
 void fb_payload(struct fb *b, size_t n);
 
+/*
+ * Hexadecimal digits as octets; blanks do not count, and . stands for two MAC addresses, 02 03 to 0d.  Their
+ * number.
+ */
+size_t fb_octets(uint8_t *out, const char *text);
+
 void fb_put16(uint8_t *p, unsigned v);
 void fb_put32(uint8_t *p, uint32_t v);
 

@@ -5,14 +5,11 @@
 #include "cm.h"
 
 #include <arpa/inet.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "exact.h"
 #include "frames.h"
 #include "pitot/decode.h"
-
-enum { MACS = 12 };
 
 /*
  * A header, as hexadecimal digits; blanks do not count, and . stands for both MAC addresses.  behind is 4 or
@@ -138,27 +135,6 @@ static const struct header rests[] = {
 	 PACKET_BAD_VERSION},
 };
 
-static size_t add_octets(uint8_t *out, const char *text)
-{
-	size_t n = 0;
-
-	for (; *text; text++) {
-		unsigned value;
-
-		if (*text == ' ')
-			continue;
-		if (*text == '.') {
-			for (unsigned i = 0; i < MACS; i++)
-				out[n++] = (uint8_t)(2 + i);
-			continue;
-		}
-		assert_int_equal(sscanf(text, "%2x", &value), 1);
-		out[n++] = (uint8_t)value;
-		text++;
-	}
-	return n;
-}
-
 static struct packet decode(int link_type, const uint8_t *data, size_t captured, size_t wire)
 {
 	struct decode_config config = {.max_layers = 16};
@@ -197,7 +173,7 @@ static void test_rests(void **state)
 	for (size_t i = 0; i < sizeof(rests) / sizeof(rests[0]); i++) {
 		const struct header *h = &rests[i];
 		uint8_t data[512] = {0};
-		size_t header = add_octets(data, h->octets);
+		size_t header = fb_octets(data, h->octets);
 
 		fb_init(&b);
 		fb_udp(&b, 1000, 53);
@@ -225,7 +201,7 @@ static void test_headers(void **state)
 	for (size_t i = 0; i < sizeof(headers) / sizeof(headers[0]); i++) {
 		const struct header *h = &headers[i];
 		uint8_t data[512] = {0};
-		size_t header = add_octets(data, h->octets), size = header + 60;
+		size_t header = fb_octets(data, h->octets), size = header + 60;
 		struct packet p;
 
 		if (h->behind) {
@@ -258,7 +234,7 @@ static void test_directions(void **state)
 	uint8_t data[128] = {0};
 	static struct fb b;
 	struct packet p;
-	size_t header = add_octets(data, "0800 0000 00000007 0001 00 06 0200000000010000");
+	size_t header = fb_octets(data, "0800 0000 00000007 0001 00 06 0200000000010000");
 
 	(void)state;
 	fb_init(&b);

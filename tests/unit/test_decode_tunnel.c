@@ -5,14 +5,13 @@
 #include "cm.h"
 
 #include <arpa/inet.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "exact.h"
 #include "frames.h"
 #include "pitot/decode.h"
 
-enum { MACS = 12, ALL = -1 };
+enum { ALL = -1 };
 #define BIT(name)  (1 << TUNNEL_##name)
 #define FAIL(note) PACKET_NOTE_TUNNEL_##note
 
@@ -121,27 +120,6 @@ static const struct tunnel_case cases[] = {
 	{"UDP", 0, 4, 17, "", 4, 0, 53},
 };
 
-static size_t add_octets(uint8_t *out, const char *text)
-{
-	size_t n = 0;
-
-	for (; *text; text++) {
-		unsigned value;
-
-		if (*text == ' ')
-			continue;
-		if (*text == '.') {
-			for (unsigned i = 0; i < MACS; i++)
-				out[n++] = (uint8_t)(2 + i);
-			continue;
-		}
-		assert_int_equal(sscanf(text, "%2x", &value), 1);
-		out[n++] = (uint8_t)value;
-		text++;
-	}
-	return n;
-}
-
 static struct packet decode(const struct fb *b, const struct decode_config *config, size_t captured)
 {
 	struct decoder *d = NULL;
@@ -191,7 +169,7 @@ static void outer_header(struct fb *b, int version)
 static size_t build(struct fb *b, const struct tunnel_case *t, bool from_port)
 {
 	uint8_t octets[128];
-	size_t n = add_octets(octets, t->octets), inner;
+	size_t n = fb_octets(octets, t->octets), inner;
 
 	inner_packet(b, t->inner);
 	inner = b->len;
