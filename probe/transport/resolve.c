@@ -148,6 +148,23 @@ unsigned resolve_device_of(int fd)
 	return 0;
 }
 
+void resolve_local(int fd, struct transport_local *self)
+{
+	struct sockaddr_storage local = {0};
+	socklen_t size = sizeof(local);
+
+	if (getsockname(fd, (struct sockaddr *)&local, &size) == 0)
+		resolve_split(&local, self->local, &self->local_port);
+}
+
+bool resolve_is_like(int fd, const struct transport_local *self, unsigned device)
+{
+	struct transport_local now = {0};
+
+	resolve_local(fd, &now);
+	return memcmp(now.local, self->local, sizeof(now.local)) == 0 && resolve_device_of(fd) == device;
+}
+
 int resolve_start(struct resolve **rp, const char *host, uint16_t port, int socktype)
 {
 	struct resolve *r = calloc(1, sizeof(*r));

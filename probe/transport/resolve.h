@@ -14,6 +14,7 @@
 #include "pitot/diag.h"
 
 struct transport_config;
+struct transport_local;
 
 #define RESOLVE_MAX 8
 
@@ -36,6 +37,10 @@ int resolve_check_source(const struct transport_config *config, struct diag *dia
 bool resolve_missing(const char *source_host, const char *bind_device, int error, char *text, size_t size);
 /* The index of the interface that the socket is bound to; 0 none. */
 unsigned resolve_device_of(int fd);
+/* The socket's own address and port; nothing where it has none. */
+void resolve_local(int fd, struct transport_local *self);
+/* Does a socket that was made just now send from this address, and on this device? */
+bool resolve_is_like(int fd, const struct transport_local *self, unsigned device);
 /* 0 or negative errno. */
 int resolve_start(struct resolve **rp, const char *host, uint16_t port, int socktype);
 /* Done?  Then *result is complete and the lookup freed (*rp NULL).  Waits wait_ms at most. */

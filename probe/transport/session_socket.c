@@ -81,21 +81,18 @@ int session_socket_open(struct session *s, const struct sockaddr_storage *peer, 
 	return r;
 }
 
-static int socket_like(const struct session *s)
+static int socket_like(struct session *s)
 {
 	struct sockaddr_storage peer = {0};
 	socklen_t size = sizeof(peer);
 
 	if (getpeername(s->t.fd, (struct sockaddr *)&peer, &size))
 		return -errno;
-	return session_socket_open((struct session *)s, &peer, size);
+	return session_socket_open(s, &peer, size);
 }
 
 bool session_socket_has_moved(struct session *s)
 {
-	struct sockaddr_storage local = {0};
-	socklen_t size = sizeof(local);
-	struct transport_local now = {0};
 	bool moved;
 	int fd;
 
@@ -105,10 +102,7 @@ bool session_socket_has_moved(struct session *s)
 	fd = socket_like(s);
 	if (fd < 0)
 		return false; /* there is no better one */
-	if (getsockname(fd, (struct sockaddr *)&local, &size) == 0)
-		resolve_split(&local, now.local, &now.local_port);
-	moved = memcmp(now.local, s->t.self.local, sizeof(now.local)) != 0 ||
-		resolve_device_of(fd) != resolve_device_of(s->t.fd);
+	moved = !resolve_is_like(fd, &s->t.self, resolve_device_of(s->t.fd));
 	close(fd);
 	return moved;
 }

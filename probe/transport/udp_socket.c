@@ -124,19 +124,10 @@ static int set_options(struct udp *u, int fd, int family)
 	return 0;
 }
 
-static void local_of(int fd, struct transport_local *self)
-{
-	struct sockaddr_storage local = {0};
-	socklen_t size = sizeof(local);
-
-	if (getsockname(fd, (struct sockaddr *)&local, &size) == 0)
-		resolve_split(&local, self->local, &self->local_port);
-}
-
 static void note_self(struct udp *u)
 {
 	u->t.self = (struct transport_local){.family = u->family, .protocol = IPPROTO_UDP};
-	local_of(u->t.fd, &u->t.self);
+	resolve_local(u->t.fd, &u->t.self);
 	resolve_split(&u->peer, u->t.self.remote, &u->t.self.remote_port);
 }
 
@@ -180,16 +171,6 @@ static void use_socket(struct udp *u, int fd, const struct sockaddr_storage *pee
 	udp_read_mtu(u);
 }
 
-/* Is this socket, which was made just now, like the one in use? */
-static bool is_like(const struct udp *u, int fd)
-{
-	struct transport_local self = {0};
-
-	local_of(fd, &self);
-	return memcmp(self.local, u->t.self.local, sizeof(self.local)) == 0 &&
-	       resolve_device_of(fd) == u->device_index;
-}
-
 void udp_look(struct udp *u)
 {
 	struct sockaddr_storage peer = u->peer;
@@ -199,7 +180,7 @@ void udp_look(struct udp *u)
 		udp_note_path_error(u, -fd);
 		if (udp_is_path_error(-fd))
 			u->t.state = TRANSPORT_STATE_FAILED;
-	} else if (is_like(u, fd)) {
+	} else if (resolve_is_like(fd, &u->t.self, u->device_index)) {
 		close(fd);
 		u->t.state = TRANSPORT_STATE_UP;
 	} else {
