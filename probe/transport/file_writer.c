@@ -205,6 +205,12 @@ static void writer_write_run(struct file_writer *w)
 		writer_note(w, r, "");
 }
 
+/* 0 or negative errno: some say ENOSPC only here. */
+static int writer_close(int fd)
+{
+	return close(fd) < 0 && errno != EINTR ? -errno : 0;
+}
+
 static void writer_wake(const struct file_writer *w)
 {
 	if (write(w->wake_fd, &(uint64_t){1}, sizeof(uint64_t)) < 0)
@@ -239,7 +245,7 @@ static void writer_change(struct file_writer *w)
 	int closed, r = 0;
 
 	pthread_mutex_unlock(&w->mutex);
-	closed = close(old.fd) < 0 && errno != EINTR ? -errno : 0;
+	closed = writer_close(old.fd);
 	if (!damaged && closed == 0)
 		r = file_place_complete(&w->place, &old, &diag);
 	pthread_mutex_lock(&w->mutex);
@@ -331,8 +337,7 @@ static void *writer_main(void *arg)
 		}
 	}
 	pthread_mutex_unlock(&w->mutex);
-	w->close_result =
-		close(w->piece.fd) < 0 && errno != EINTR ? -errno : 0; /* some say ENOSPC only here */
+	w->close_result = writer_close(w->piece.fd);
 	pthread_mutex_lock(&w->mutex);
 	w->ended = true;
 	pthread_cond_broadcast(&w->ended_changed);
@@ -568,7 +573,7 @@ int file_writer_end(struct file_writer *w, uint64_t deadline_ns, struct file_wri
 	} else if (w->started) {
 		pthread_detach(w->thread); /* it hangs in the system, and keeps what it has: w stays */
 	} else {
-		r = close(w->piece.fd) < 0 && errno != EINTR ? -errno : 0;
+		r = writer_close(w->piece.fd);
 	}
 	file_writer_collect(w, news, tell, ctx);
 	writer_tell(w, w->head, tell, ctx); /* what nobody has written is not */
