@@ -58,23 +58,35 @@ int netif_errno(int nl_error)
 	}
 }
 
+int netif_ethtool(int fd, const char *name, void *command)
+{
+	struct ifreq ifr = {.ifr_data = command};
+
+	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%.15s", name);
+	return ioctl(fd, SIOCETHTOOL, &ifr) < 0 ? -errno : 0;
+}
+
+uint64_t netif_ethtool_speed(const struct ethtool_cmd *cmd)
+{
+	uint32_t mbit = ethtool_cmd_speed(cmd);
+
+	if (mbit == UINT16_MAX || mbit == UINT32_MAX) /* SPEED_UNKNOWN, in old drivers of 16 bits */
+		return 0;
+	return (uint64_t)mbit * 1000000;
+}
+
 /* bit/s; 0 when the driver does not say (virtual interfaces, no carrier). */
 static uint64_t netif_read_speed(const char *name)
 {
 	struct ethtool_cmd cmd = {.cmd = ETHTOOL_GSET};
-	struct ifreq ifr = {.ifr_data = (void *)&cmd};
 	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	uint32_t mbit = 0;
+	uint64_t speed;
 
 	if (fd < 0)
 		return 0;
-	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%.15s", name);
-	if (ioctl(fd, SIOCETHTOOL, &ifr) == 0)
-		mbit = ethtool_cmd_speed(&cmd);
+	speed = netif_ethtool(fd, name, &cmd) == 0 ? netif_ethtool_speed(&cmd) : 0;
 	close(fd);
-	if (mbit == UINT16_MAX || mbit == UINT32_MAX) /* SPEED_UNKNOWN, in old drivers of 16 bits */
-		return 0;
-	return (uint64_t)mbit * 1000000;
+	return speed;
 }
 
 void netif_fill(struct netif *n, struct rtnl_link *link)
@@ -138,7 +150,7 @@ const char *netif_error_text(int nl_error)
 	return nl_error == -NLE_FAILURE && errno ? strerror(errno) : nl_geterror(nl_error);
 }
 
-static int netif_connect(struct nl_sock **sk, struct diag *diag)
+int netif_connect(struct nl_sock **sk, struct diag *diag)
 {
 	int r;
 

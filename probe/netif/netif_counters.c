@@ -9,16 +9,11 @@
 
 #include <errno.h>
 #include <linux/ethtool.h>
-#include <linux/sockios.h>
 #include <net/if.h>
 #include <net/if_arp.h>
-#include <netlink/errno.h>
 #include <netlink/netlink.h>
 #include <netlink/route/link.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -32,20 +27,16 @@ struct netif_counters {
 int netif_counters_open(struct netif_counters **cp, struct diag *diag)
 {
 	struct netif_counters *c = calloc(1, sizeof(*c));
+	struct diag why;
 	int r;
 
 	if (!c)
 		return diag_set(diag, -ENOMEM, "interface counters: out of memory");
 	c->fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	c->sk = nl_socket_alloc();
-	if (!c->sk) {
-		netif_counters_close(c);
-		return diag_set(diag, -ENOMEM, "interface counters: out of memory");
-	}
-	r = nl_connect(c->sk, NETLINK_ROUTE);
+	r = netif_connect(&c->sk, &why);
 	if (r < 0) {
 		netif_counters_close(c);
-		return diag_set(diag, netif_errno(r), "interface counters: rtnetlink: %s", nl_geterror(r));
+		return diag_set(diag, r, "interface counters: %.400s", why.text);
 	}
 	*cp = c;
 	return 0;
@@ -85,26 +76,16 @@ static uint32_t netif_type(unsigned arphrd)
 	}
 }
 
-static int netif_ethtool(const struct netif_counters *c, const char *name, void *command)
-{
-	struct ifreq ifr = {.ifr_data = command};
-
-	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%.15s", name);
-	return c->fd < 0 || ioctl(c->fd, SIOCETHTOOL, &ifr) < 0 ? -errno : 0;
-}
-
 static void netif_read_driver(const struct netif_counters *c, const char *name, struct interface_counters *n)
 {
 	struct ethtool_cmd cmd = {.cmd = ETHTOOL_GSET};
 	struct ethtool_drvinfo driver = {.cmd = ETHTOOL_GDRVINFO};
 
-	if (netif_ethtool(c, name, &cmd) == 0) {
-		uint32_t mbit = ethtool_cmd_speed(&cmd);
-
-		n->speed = mbit == UINT16_MAX || mbit == UINT32_MAX ? 0 : (uint64_t)mbit * 1000000;
+	if (netif_ethtool(c->fd, name, &cmd) == 0) {
+		n->speed = netif_ethtool_speed(&cmd);
 		n->direction = cmd.duplex == DUPLEX_FULL ? 1 : cmd.duplex == DUPLEX_HALF ? 2 : 0;
 	}
-	n->ethernet = n->type == 6 && netif_ethtool(c, name, &driver) == 0 && driver.bus_info[0];
+	n->ethernet = n->type == 6 && netif_ethtool(c->fd, name, &driver) == 0 && driver.bus_info[0];
 }
 
 static struct interface_traffic netif_received(struct rtnl_link *link)
