@@ -198,6 +198,8 @@ void transport_resolve(struct transport *t, const struct transport_load *load, s
 void transport_revoke(struct transport *t, const struct transport_load *load, size_t size);
 /* By a spooled transport, at its end: what it had resolved as sent is left for the next run. */
 void transport_keep(struct transport *t, const struct transport_load *load, size_t size);
+/* The memory for messages that wait: --send-buffer, or the default. */
+uint64_t transport_buffer_octets(const struct transport_config *config);
 /* Does this kind keep flow records until the collector has them, so that some may come twice? */
 bool transport_replays(enum transport_kind kind);
 

@@ -14,7 +14,6 @@
 
 #include "session.h"
 
-#define BUFFER_DEFAULT (UINT64_C(16) << 20)
 #define DIRECT_OCTETS  (1u << 20)
 #define ENTRIES_FIRST  64u
 /* Of what waited while there was no session: octets a second, and at once.  Datagrams have nobody who says
@@ -118,7 +117,7 @@ int session_queue_open(struct session *s, struct diag *diag)
 	struct spool_config spool = {.dir = s->layer->reliable && s->spool_dir[0] ? s->spool_dir : NULL,
 				     .name = name,
 				     .max_octets = c->spool_octets,
-				     .memory_octets = c->buffer_octets ? c->buffer_octets : BUFFER_DEFAULT,
+				     .memory_octets = transport_buffer_octets(c),
 				     .replay_octets = c->replay_octets,
 				     .replay_ns = c->replay_ns,
 				     .lost = on_lost,

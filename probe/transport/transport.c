@@ -46,6 +46,11 @@ void transport_keep(struct transport *t, const struct transport_load *load, size
 		t->kept(t->context, load, size);
 }
 
+uint64_t transport_buffer_octets(const struct transport_config *config)
+{
+	return config->buffer_octets ? config->buffer_octets : UINT64_C(16) << 20;
+}
+
 bool transport_replays(enum transport_kind kind)
 {
 	return kind == TRANSPORT_TCP || kind == TRANSPORT_TLS || kind == TRANSPORT_DTLS ||
