@@ -141,16 +141,11 @@ static void put_time(struct wire *w, const struct line_value *v, bool local)
 			  : v->ie->encode == IE_ENCODE_MSEC ? 3
 			  : v->ie->encode == IE_ENCODE_USEC ? 6
 							    : 9;
-	time_t s = (time_t)(v->number / NS_PER_SEC);
 	uint64_t fraction = v->number % NS_PER_SEC;
-	struct tm tm = {0};
+	struct tm tm = line_time(v->number, local);
 	char text[64];
 	size_t n;
 
-	if (local)
-		localtime_r(&s, &tm);
-	else
-		gmtime_r(&s, &tm);
 	n = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
 	wire_put_bytes(w, text, n);
 	for (unsigned i = digits; i < 9; i++)

@@ -78,6 +78,18 @@ void line_put_number(struct wire *w, uint64_t v, unsigned digits)
 	wire_put_bytes(w, text + DIGITS_MOST - n, n);
 }
 
+struct tm line_time(uint64_t ns, bool local)
+{
+	time_t s = (time_t)(ns / NS_PER_SEC);
+	struct tm tm = {0};
+
+	if (local)
+		localtime_r(&s, &tm);
+	else
+		gmtime_r(&s, &tm);
+	return tm;
+}
+
 void line_put_address(struct wire *w, const uint8_t *p, unsigned length)
 {
 	static const char hex[] = "0123456789abcdef";

@@ -7,6 +7,8 @@
 #ifndef PITOT_EXPORT_LINES_H
 #define PITOT_EXPORT_LINES_H
 
+#include <time.h>
+
 #include "format.h"
 
 struct line_value {
@@ -33,6 +35,8 @@ struct line_value line_walk_next(struct line_walk *walk, unsigned i);
 
 /* In decimal, with leading zeros up to digits. */
 void line_put_number(struct wire *w, uint64_t v, unsigned digits);
+/* An instant by the clock on the wall: local, or UTC. */
+struct tm line_time(uint64_t ns, bool local);
 /* 4: with points; 16: IPv6; otherwise as a MAC address. */
 void line_put_address(struct wire *w, const uint8_t *p, unsigned length);
 

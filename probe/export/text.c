@@ -111,15 +111,9 @@ static void endpoint(const struct text *t, const struct flow_record *r, unsigned
 
 static void start_time(const struct text *t, uint64_t ns, bool local, char *out, size_t size)
 {
-	time_t s = (time_t)(ns / NS_PER_SEC);
-	struct tm tm = {0};
-	size_t n;
+	struct tm tm = line_time(ns, local);
+	size_t n = strftime(out, size, t->parts & TEXT_DAY ? "%Y-%m-%d %H:%M:%S" : "%H:%M:%S", &tm);
 
-	if (local)
-		localtime_r(&s, &tm);
-	else
-		gmtime_r(&s, &tm);
-	n = strftime(out, size, t->parts & TEXT_DAY ? "%Y-%m-%d %H:%M:%S" : "%H:%M:%S", &tm);
 	if (t->parts & TEXT_MS)
 		snprintf(out + n, size - n, ".%03u", (unsigned)(ns / NS_PER_MSEC % 1000));
 }
