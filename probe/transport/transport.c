@@ -26,11 +26,17 @@ void transport_resolve(struct transport *t, const struct transport_load *load, s
 		t->outcome(t->context, load, size, sent);
 }
 
-void transport_revoke(struct transport *t, const struct transport_load *load, size_t size)
+/* It was counted as sent, and was not. */
+static void count_back(struct transport *t, const struct transport_load *load, size_t size)
 {
 	t->stats.messages--;
 	t->stats.octets -= size;
 	t->stats.records -= load->flows.records;
+}
+
+void transport_revoke(struct transport *t, const struct transport_load *load, size_t size)
+{
+	count_back(t, load, size);
 	t->stats.lost_messages++;
 	t->stats.lost_records += load->flows.records;
 	if (t->revoked)
@@ -39,9 +45,7 @@ void transport_revoke(struct transport *t, const struct transport_load *load, si
 
 void transport_keep(struct transport *t, const struct transport_load *load, size_t size)
 {
-	t->stats.messages--;
-	t->stats.octets -= size;
-	t->stats.records -= load->flows.records;
+	count_back(t, load, size);
 	if (t->kept)
 		t->kept(t->context, load, size);
 }
