@@ -1,6 +1,4 @@
 /* message: see format.h. */
-#include <stdlib.h>
-
 #include "format.h"
 #include "templated.h"
 

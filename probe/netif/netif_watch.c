@@ -13,7 +13,6 @@
 #include <netlink/netlink.h>
 #include <netlink/route/link.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 
 struct netif_watch {

@@ -4,7 +4,6 @@
 #include <netdb.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "session.h"
