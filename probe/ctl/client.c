@@ -175,7 +175,12 @@ static void client_ignore(void *ctx, const json_t *result)
 	(void)result;
 }
 
-int client_ask(struct client *c, const json_t *request, json_t **result, struct diag *diag)
+int client_ask(struct client *c, const char *command, json_t **result, struct diag *diag)
 {
-	return client_ask_parts(c, request, client_ignore, NULL, result, diag);
+	json_t *request = json_pack("{s:s}", "command", command);
+	int r = request ? client_ask_parts(c, request, client_ignore, NULL, result, diag)
+			: diag_set(diag, -ENOMEM, "out of memory");
+
+	json_decref(request);
+	return r;
 }

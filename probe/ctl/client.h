@@ -22,12 +22,12 @@ int client_open(struct client *c, const char *path, struct diag *diag);
 void client_close(struct client *c);
 
 /*
- * Sends the request and waits for its answer, 10 s at most.  *result is the caller's.  -EREMOTEIO: the
- * sentence is pitot's own.
+ * Sends the request and waits for its answer, 10 s at most for each of its lines: part() has the result of
+ * each but the last.  *result is the caller's.  -EREMOTEIO: the sentence is pitot's own.
  */
-int client_ask(struct client *c, const json_t *request, json_t **result, struct diag *diag);
-/* The same of answers of several lines: part() has the result of each but the last. */
 int client_ask_parts(struct client *c, const json_t *request, void (*part)(void *ctx, const json_t *result),
 		     void *ctx, json_t **result, struct diag *diag);
+/* The same of a command without arguments, whose answer is one line. */
+int client_ask(struct client *c, const char *command, json_t **result, struct diag *diag);
 
 #endif

@@ -19,15 +19,6 @@ struct doctor {
 	FILE *out;
 };
 
-static int doctor_ask(struct client *c, const char *command, json_t **result, struct diag *diag)
-{
-	json_t *request = json_pack("{s:s}", "command", command);
-	int r = request ? client_ask(c, request, result, diag) : diag_set(diag, -ENOMEM, "out of memory");
-
-	json_decref(request);
-	return r;
-}
-
 /* A member at a path such as "packets.received"; 0 when it is not there. */
 static uint64_t doctor_number(const json_t *from, const char *group, const char *name)
 {
@@ -108,7 +99,7 @@ static void doctor_collectors(struct doctor *d)
 static int doctor_interfaces(struct doctor *d, struct diag *diag)
 {
 	json_t *list = NULL, *n;
-	int r = doctor_ask(d->client, "interfaces", &list, diag);
+	int r = client_ask(d->client, "interfaces", &list, diag);
 	size_t i;
 
 	if (r < 0 || !json_is_true(json_object_get(d->setup, "live"))) {
@@ -133,12 +124,12 @@ static int doctor_interfaces(struct doctor *d, struct diag *diag)
 
 static int doctor_gather(struct doctor *d, struct diag *diag)
 {
-	int r = doctor_ask(d->client, "setup", &d->setup, diag);
+	int r = client_ask(d->client, "setup", &d->setup, diag);
 
 	if (r == 0)
 		r = doctor_interfaces(d, diag);
 	if (r == 0)
-		r = doctor_ask(d->client, "statistics", &d->before, diag);
+		r = client_ask(d->client, "statistics", &d->before, diag);
 	if (r < 0)
 		return r;
 	if (d->facts.n_interfaces)
@@ -148,7 +139,7 @@ static int doctor_gather(struct doctor *d, struct diag *diag)
 			doctor_count_interface(d->facts.interfaces[i].name) - d->facts.interfaces[i].counted;
 	if (d->facts.n_interfaces) /* what the last block of the ring holds comes a little later */
 		nanosleep(&(struct timespec){.tv_nsec = 300000000}, NULL);
-	r = doctor_ask(d->client, "statistics", &d->after, diag);
+	r = client_ask(d->client, "statistics", &d->after, diag);
 	if (r < 0)
 		return r;
 	doctor_capture(d);

@@ -46,26 +46,18 @@ static void screen_part(void *ctx, const json_t *part)
 	view_take_flows(ctx, part);
 }
 
-static int screen_ask(struct screen *s, json_t *request, json_t **result, struct diag *diag)
-{
-	int r = request ? client_ask_parts(s->client, request, screen_part, &s->top, result, diag)
-			: diag_set(diag, -ENOMEM, "out of memory");
-
-	json_decref(request);
-	return r;
-}
-
 static int screen_flows(struct screen *s, struct diag *diag)
 {
 	static const char *const sorts[] = {"rate", "octets", "packets", "age"};
 	json_t *result = NULL;
+	json_t *request = json_pack("{s:s, s:s, s:i, s:s}", "command", "flows", "sort", sorts[s->top.sort],
+				    "top", FLOWS, "filter", s->top.filter);
 	int r;
 
 	view_begin_flows(&s->top);
-	r = screen_ask(s,
-		       json_pack("{s:s, s:s, s:i, s:s}", "command", "flows", "sort", sorts[s->top.sort],
-				 "top", FLOWS, "filter", s->top.filter),
-		       &result, diag);
+	r = request ? client_ask_parts(s->client, request, screen_part, &s->top, &result, diag)
+		    : diag_set(diag, -ENOMEM, "out of memory");
+	json_decref(request);
 	if (r == -EREMOTEIO) { /* the filter: what was wrong with it stands below, and all flows are shown */
 		snprintf(s->top.message, sizeof(s->top.message), "%.120s", diag->text);
 		s->top.filter[0] = '\0';
@@ -151,7 +143,7 @@ static int screen_look(struct screen *s, struct diag *diag)
 {
 	double now_s = screen_now_s(), elapsed_s = s->looked_s > 0 ? now_s - s->looked_s : 0;
 	json_t *result = NULL;
-	int r = screen_ask(s, json_pack("{s:s}", "command", "statistics"), &result, diag);
+	int r = client_ask(s->client, "statistics", &result, diag);
 
 	if (r == 0) {
 		view_take_statistics(&s->top, result, now_s);
@@ -166,7 +158,7 @@ static int screen_look(struct screen *s, struct diag *diag)
 static int screen_begin(struct screen *s, struct diag *diag)
 {
 	json_t *list = NULL, *n;
-	int r = screen_ask(s, json_pack("{s:s}", "command", "interfaces"), &list, diag);
+	int r = client_ask(s->client, "interfaces", &list, diag);
 	size_t i;
 
 	json_array_foreach(list, i, n)
