@@ -266,41 +266,17 @@ static int verb_run(const struct verb *v, const char *path, bool as_json, int ar
 	follow = json_is_true(json_object_get(request, "follow"));
 	json_object_del(request, "follow"); /* it is for this side */
 	r = client_open(&client, path, &diag);
-	if (r == 0)
+	if (r == 0 && !strcmp(v->name, "top"))
+		r = screen_run(&client, &diag);
+	else if (r == 0 && !strcmp(v->name, "doctor"))
+		r = diagnosis_run(&client, stdout, as_json, &diag); /* how many things are wrong */
+	else if (r == 0)
 		r = run_ask(&run, &client, request, follow, &diag);
 	if (r < 0)
 		fprintf(stderr, "pitotctl: %s\n", diag.text);
 	client_close(&client);
 	json_decref(request);
-	return r < 0 ? STATUS_FAILED : STATUS_OK;
-}
-
-static int run_doctor(const char *path, bool as_json)
-{
-	struct client client = {.fd = -1};
-	struct diag diag;
-	int r = client_open(&client, path, &diag);
-
-	if (r == 0)
-		r = diagnosis_run(&client, stdout, as_json, &diag);
-	if (r < 0)
-		fprintf(stderr, "pitotctl: %s\n", diag.text);
-	client_close(&client);
 	return r ? STATUS_FAILED : STATUS_OK;
-}
-
-static int run_top(const char *path)
-{
-	struct client client = {.fd = -1};
-	struct diag diag;
-	int r = client_open(&client, path, &diag);
-
-	if (r == 0)
-		r = screen_run(&client, &diag);
-	if (r < 0)
-		fprintf(stderr, "pitotctl: %s\n", diag.text);
-	client_close(&client);
-	return r < 0 ? STATUS_FAILED : STATUS_OK;
 }
 
 /* --json may stand behind the command, too: takes it out. */
@@ -360,9 +336,5 @@ int main(int argc, char **argv)
 	argc -= optind + 1;
 	argv += optind + 1;
 	as_json |= verb_take_json(&argc, argv);
-	if (!strcmp(verb->name, "top") && argc == 0)
-		return run_top(path);
-	if (!strcmp(verb->name, "doctor") && argc == 0)
-		return run_doctor(path, as_json);
 	return verb_run(verb, path, as_json, argc, argv);
 }
