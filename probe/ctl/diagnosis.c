@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "pitot/doctor.h"
+#include "show.h"
 
 enum { LOOK_S = 2 }; /* how long the interfaces' own counters are compared with pitot's */
 
@@ -19,15 +20,9 @@ struct doctor {
 	FILE *out;
 };
 
-/* A member at a path such as "packets.received"; 0 when it is not there. */
-static uint64_t doctor_number(const json_t *from, const char *group, const char *name)
-{
-	return (uint64_t)json_integer_value(json_object_get(json_object_get(from, group), name));
-}
-
 static uint64_t doctor_seen(const json_t *s)
 {
-	return doctor_number(s, "packets", "received") + doctor_number(s, "packets", "unselected");
+	return show_count(s, "packets", "received") + show_count(s, "packets", "unselected");
 }
 
 static void doctor_capture(struct doctor *d)
@@ -44,14 +39,14 @@ static void doctor_capture(struct doctor *d)
 		.xdp = json_is_true(json_object_get(d->setup, "xdp")),
 		.wants_vlan = json_is_true(json_object_get(d->setup, "vlan")),
 		.paused = json_is_false(json_object_get(d->setup, "gathering")),
-		.received = doctor_number(d->after, "packets", "received"),
-		.dropped_by_kernel = doctor_number(d->after, "packets", "dropped_by_kernel"),
-		.oversized = doctor_number(d->after, "packets", "oversized"),
-		.metered = doctor_number(d->after, "packets", "metered"),
+		.received = show_count(d->after, "packets", "received"),
+		.dropped_by_kernel = show_count(d->after, "packets", "dropped_by_kernel"),
+		.oversized = show_count(d->after, "packets", "oversized"),
+		.metered = show_count(d->after, "packets", "metered"),
 		.seen = doctor_seen(d->after) - doctor_seen(d->before),
-		.cut = doctor_number(d->after, "notes", "transport_header_cut") +
-		       doctor_number(d->after, "notes", "extension_headers_cut") +
-		       doctor_number(d->after, "notes", "tunnel_cut") +
+		.cut = show_count(d->after, "notes", "transport_header_cut") +
+		       show_count(d->after, "notes", "extension_headers_cut") +
+		       show_count(d->after, "notes", "tunnel_cut") +
 		       (uint64_t)json_integer_value(json_object_get(ignored, "cut_ip")) +
 		       (uint64_t)json_integer_value(json_object_get(ignored, "cut_link")),
 	};
@@ -67,7 +62,7 @@ static void doctor_collector(struct doctor_collector *to, const json_t *c)
 	to->templates = (uint64_t)json_integer_value(json_object_get(c, "templates"));
 	to->pending = (uint64_t)json_integer_value(json_object_get(c, "pending"));
 	to->errors = (uint64_t)json_integer_value(json_object_get(c, "errors"));
-	to->not_sent = doctor_number(c, "not_sent", "records");
+	to->not_sent = show_count(c, "not_sent", "records");
 	if (json_is_string(error))
 		snprintf(to->last_error, sizeof(to->last_error), "%s", json_string_value(error));
 }

@@ -51,6 +51,11 @@ static json_int_t show_integer(const json_t *object, const char *name)
 	return json_integer_value(json_object_get(object, name));
 }
 
+uint64_t show_count(const json_t *from, const char *group, const char *name)
+{
+	return (uint64_t)show_integer(json_object_get(from, group), name);
+}
+
 void show_collectors(struct show *s, const json_t *result)
 {
 	FILE *out = s->out;
@@ -61,14 +66,12 @@ void show_collectors(struct show *s, const json_t *result)
 		"not sent", "errors");
 	json_array_foreach((json_t *)result, i, c)
 	{
-		const char *url = json_string_value(json_object_get(c, "url"));
-		const char *state = json_string_value(json_object_get(c, "state"));
 		const char *error = json_string_value(json_object_get(c, "last_error"));
 
 		fprintf(out,
 			"%-40s %-10s %12" JSON_INTEGER_FORMAT " %12" JSON_INTEGER_FORMAT
 			" %12" JSON_INTEGER_FORMAT " %8" JSON_INTEGER_FORMAT "\n",
-			url ? url : "", state ? state : "", show_integer(c, "records"),
+			show_string(c, "url", ""), show_string(c, "state", ""), show_integer(c, "records"),
 			show_integer(c, "pending"), show_integer(json_object_get(c, "not_sent"), "records"),
 			show_integer(c, "errors"));
 		if (error)
@@ -82,9 +85,8 @@ void show_statistics(struct show *s, const json_t *result)
 	static const char *const groups[] = {"packets",	   "octets", "notes",
 					     "interfaces", "flows",  "fragments"};
 	const json_t *ledger = json_object_get(result, "ledger");
-	const char *version = json_string_value(json_object_get(result, "version"));
 
-	fprintf(out, "pitot %s, running for %.1f s\n", version ? version : "",
+	fprintf(out, "pitot %s, running for %.1f s\n", show_string(result, "version", ""),
 		json_number_value(json_object_get(result, "seconds")));
 	for (size_t i = 0; i < sizeof(groups) / sizeof(groups[0]); i++)
 		show_tree(out, groups[i], json_object_get(result, groups[i]));

@@ -6,6 +6,7 @@
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 
 struct show {
@@ -19,6 +20,9 @@ typedef void show_fn(struct show *s, const json_t *result);
 show_fn show_statistics, show_collectors, show_interfaces, show_flows, show_templates;
 show_fn show_values;  /* NAME=VALUE lines; nothing of null; a string as it is */
 show_fn show_nothing; /* what was to be done was done */
+
+/* A counter of a group, such as "packets", "received"; 0 when it is not there. */
+uint64_t show_count(const json_t *from, const char *group, const char *name);
 
 /* 1234567 as 1.23M. */
 const char *show_short(char text[16], double n);

@@ -13,11 +13,6 @@ static const char *const top_sorts[] = {"rate", "octets", "packets", "age"};
 
 /* ---- answers */
 
-static uint64_t view_number(const json_t *from, const char *group, const char *name)
-{
-	return (uint64_t)json_integer_value(json_object_get(json_object_get(from, group), name));
-}
-
 static void view_copy(char *to, size_t size, const json_t *text)
 {
 	snprintf(to, size, "%s", json_is_string(text) ? json_string_value(text) : "");
@@ -33,8 +28,7 @@ static void view_push(double *history, unsigned *n, bool count, double value)
 
 static void view_take_rates(struct view *t, const json_t *s, double now_s)
 {
-	uint64_t packets = view_number(s, "packets", "received"),
-		 octets = view_number(s, "octets", "received");
+	uint64_t packets = show_count(s, "packets", "received"), octets = show_count(s, "octets", "received");
 
 	if (t->last_s > 0 && now_s > t->last_s && packets >= t->packets && octets >= t->octets) {
 		t->pps = (double)(packets - t->packets) / (now_s - t->last_s);
@@ -56,10 +50,10 @@ void view_take_statistics(struct view *t, const json_t *s, double now_s)
 	view_copy(t->version, sizeof(t->version), json_object_get(s, "version"));
 	t->seconds = json_number_value(json_object_get(s, "seconds"));
 	view_take_rates(t, s, now_s);
-	t->active = view_number(s, "flows", "active");
-	t->queued = view_number(s, "flows", "queued");
-	t->dropped = view_number(s, "packets", "dropped_by_kernel");
-	t->lost = view_number(s, "flows", "not_sent");
+	t->active = show_count(s, "flows", "active");
+	t->queued = show_count(s, "flows", "queued");
+	t->dropped = show_count(s, "packets", "dropped_by_kernel");
+	t->lost = show_count(s, "flows", "not_sent");
 	t->ignored = 0;
 	json_object_foreach(json_object_get(json_object_get(s, "packets"), "ignored"), name, c) t->ignored +=
 		(uint64_t)json_integer_value(c);
@@ -75,7 +69,7 @@ void view_take_statistics(struct view *t, const json_t *s, double now_s)
 		view_copy(to->state, sizeof(to->state), json_object_get(c, "state"));
 		to->records = (uint64_t)json_integer_value(json_object_get(c, "records"));
 		to->pending = (uint64_t)json_integer_value(json_object_get(c, "pending"));
-		to->not_sent = view_number(c, "not_sent", "records");
+		to->not_sent = show_count(c, "not_sent", "records");
 		t->n_collectors++;
 	}
 }
