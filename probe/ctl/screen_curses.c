@@ -48,10 +48,9 @@ static void screen_part(void *ctx, const json_t *part)
 
 static int screen_flows(struct screen *s, struct diag *diag)
 {
-	static const char *const sorts[] = {"rate", "octets", "packets", "age"};
 	json_t *result = NULL;
-	json_t *request = json_pack("{s:s, s:s, s:i, s:s}", "command", "flows", "sort", sorts[s->top.sort],
-				    "top", FLOWS, "filter", s->top.filter);
+	json_t *request = json_pack("{s:s, s:s, s:i, s:s}", "command", "flows", "sort",
+				    view_sorts[s->top.sort], "top", FLOWS, "filter", s->top.filter);
 	int r;
 
 	view_begin_flows(&s->top);

@@ -9,7 +9,7 @@
 #include "show.h"
 
 static const char *const top_views[] = {"flows", "talkers", "ports", "protocols"};
-static const char *const top_sorts[] = {"rate", "octets", "packets", "age"};
+const char *const view_sorts[TOP_SORTS] = {"rate", "octets", "packets", "age"};
 
 /* ---- answers */
 
@@ -317,7 +317,7 @@ void view_draw(const struct view *t, unsigned width, unsigned height, struct vie
 {
 	s->n = 0;
 	height = height < TOP_LINES ? height : TOP_LINES;
-	view_put(s, width, "pitot %s  up %.0f s  by %s%s%s%s%s", t->version, t->seconds, top_sorts[t->sort],
+	view_put(s, width, "pitot %s  up %.0f s  by %s%s%s%s%s", t->version, t->seconds, view_sorts[t->sort],
 		 t->filter[0] ? "  filter: " : "", t->filter, t->paused ? "  PAUSED" : "",
 		 t->balanced || !t->last_s ? "" : "  LEDGER NOT BALANCED")
 		->strong = true;

@@ -20,6 +20,7 @@ enum {
 };
 enum top_view { TOP_FLOWS, TOP_TALKERS, TOP_PORTS, TOP_PROTOCOLS, TOP_VIEWS };
 enum top_sort { TOP_BY_RATE, TOP_BY_OCTETS, TOP_BY_PACKETS, TOP_BY_AGE, TOP_SORTS };
+extern const char *const view_sorts[TOP_SORTS]; /* as the flows command names them */
 
 struct view_row {
 	char name[112];
