@@ -38,7 +38,6 @@ struct doctor_capture {
 	bool paused;
 	uint64_t received, dropped_by_kernel, cut, oversized; /* since the start */
 	uint64_t seen; /* received or, as far as that is counted, filtered, while it was looked at */
-	uint64_t metered;
 };
 
 struct doctor_clock {
@@ -53,7 +52,6 @@ struct doctor_collector {
 	int route_error;       /* errno */
 	uint32_t route_mtu;    /* 0 unknown */
 	uint32_t mtu;	       /* that was asked for; 0: what the route takes */
-	bool probed;	       /* the port was tried */
 	int probe_error;       /* errno; 0: nothing refused */
 	bool host_silent;      /* UDP: not even a closed port was refused */
 	char said[48];	       /* what the port said, which no collector does; "" nothing */
@@ -63,7 +61,7 @@ struct doctor_collector {
 	int tls_days; /* until its certificate expires; -1 unknown */
 	/* of a pitot that runs */
 	bool running, up;
-	uint64_t records, templates, pending, not_sent, errors;
+	uint64_t records, templates, pending, not_sent;
 	char last_error[192];
 	char path_error[192]; /* of an output file */
 };

@@ -42,7 +42,6 @@ static void doctor_capture(struct doctor *d)
 		.received = show_count(d->after, "packets", "received"),
 		.dropped_by_kernel = show_count(d->after, "packets", "dropped_by_kernel"),
 		.oversized = show_count(d->after, "packets", "oversized"),
-		.metered = show_count(d->after, "packets", "metered"),
 		.seen = doctor_seen(d->after) - doctor_seen(d->before),
 		.cut = show_count(d->after, "notes", "transport_header_cut") +
 		       show_count(d->after, "notes", "extension_headers_cut") +
@@ -61,7 +60,6 @@ static void doctor_collector(struct doctor_collector *to, const json_t *c)
 	to->records = (uint64_t)json_integer_value(json_object_get(c, "records"));
 	to->templates = (uint64_t)json_integer_value(json_object_get(c, "templates"));
 	to->pending = (uint64_t)json_integer_value(json_object_get(c, "pending"));
-	to->errors = (uint64_t)json_integer_value(json_object_get(c, "errors"));
 	to->not_sent = show_count(c, "not_sent", "records");
 	if (json_is_string(error))
 		snprintf(to->last_error, sizeof(to->last_error), "%s", json_string_value(error));

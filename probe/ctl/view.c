@@ -102,7 +102,6 @@ void view_take_interface(struct view *t, const char *name, uint64_t in, uint64_t
 void view_begin_flows(struct view *t)
 {
 	t->n_rows = 0;
-	t->selected_flows = 0;
 }
 
 /* Adds to the row of this name. */
@@ -167,8 +166,6 @@ void view_take_flows(struct view *t, const json_t *flows)
 	json_t *f;
 
 	json_array_foreach((json_t *)flows, i, f) view_take_flow(t, f);
-	if (json_is_object(flows))
-		t->selected_flows = (uint64_t)json_integer_value(json_object_get(flows, "selected"));
 }
 
 static double view_value(const struct view_row *r, enum top_sort sort)

@@ -54,7 +54,6 @@ struct view {
 	struct view_interface interfaces[TOP_INTERFACES];
 	struct view_collector collectors[TOP_COLLECTORS];
 	struct view_row rows[TOP_ROWS];
-	uint64_t selected_flows;
 	/* the user's */
 	enum top_view view;
 	enum top_sort sort;

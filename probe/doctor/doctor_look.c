@@ -270,7 +270,6 @@ void doctor_probe_collector(struct doctor_collector *c, const char *tls_ca, cons
 
 	if (c->config.transport == TRANSPORT_FILE || c->name_error[0] || c->route_error)
 		return;
-	c->probed = true;
 	if (!doctor_is_stream(c)) {
 		if (c->config.transport != TRANSPORT_SCTP)
 			doctor_probe_datagrams(c);
