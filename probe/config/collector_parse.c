@@ -43,23 +43,32 @@ static bool url_is(const char *text, size_t len, const char *name)
 	return strlen(name) == len && strncasecmp(text, name, len) == 0;
 }
 
+/* FORMAT_COUNT: none. */
+static enum export_format url_format(const char *text, size_t len)
+{
+	unsigned f = 0;
+
+	while (f < FORMAT_COUNT && !url_is(text, len, url_formats[f].name))
+		f++;
+	return (enum export_format)f;
+}
+
 /* FORMAT[+TRANSPORT] */
 static int url_parse_scheme(struct collector_config *c, const char *text, size_t len, struct diag *diag)
 {
 	const char *plus = memchr(text, '+', len);
 	size_t name = plus ? (size_t)(plus - text) : len;
 	int shown = (int)(len < 40 ? len : 40);
-	unsigned f, t = TRANSPORT_UDP;
+	enum export_format f = url_format(text, name);
+	unsigned t = TRANSPORT_UDP;
 
-	for (f = 0; f < FORMAT_COUNT && !url_is(text, name, url_formats[f].name); f++)
-		;
 	if (f == FORMAT_COUNT)
 		return diag_set(
 			diag, -EINVAL,
 			"'%.*s' is not a format; there are netflow5, netflow9, ipfix, sflow, json, csv "
 			"and text",
 			(int)(name < 40 ? name : 40), text);
-	c->format = (enum export_format)f;
+	c->format = f;
 	if (plus) {
 		for (t = 0; t < TRANSPORT_COUNT && !url_is(plus + 1, len - name - 1, url_transports[t]); t++)
 			;
@@ -296,16 +305,6 @@ static int url_parse_address(struct collector_config *c, const char *text, struc
 	snprintf(c->url, sizeof(c->url), "%s%s%s://%s%s%s:%u", url_formats[c->format].name, is_udp ? "" : "+",
 		 is_udp ? "" : url_transports[c->transport], open, c->host, close, (unsigned)c->port);
 	return 0;
-}
-
-/* FORMAT_COUNT: none. */
-static enum export_format url_format(const char *text, size_t len)
-{
-	unsigned f = 0;
-
-	while (f < FORMAT_COUNT && !url_is(text, len, url_formats[f].name))
-		f++;
-	return (enum export_format)f;
 }
 
 bool collector_is_file(const char *text)
