@@ -41,17 +41,32 @@ COLLECTORS = ["ipfix://", "ipfix+tcp://", "ipfix+tls://", "ipfix+dtls://", "ipfi
               "netflow5://", "json:", "csv:", "text:", "ipfix+file:"]
 
 
-def read(path):
+def rows(path, macro, columns):
+    """Of a .def file: the columns of each row as they match, and its help text last."""
     text = re.sub(r"/\*.*?\*/", "", open(path, encoding="utf-8").read(), flags=re.S)
-    row = re.compile(r'OPTION\("([^"]+)", (0|\'.\'), "([^"]*)",(.*?)((?:\s*"(?:[^"\\]|\\.)*")+)\)', re.S)
-    options = []
-    for name, letter, argument, middle, texts in row.findall(text):
-        help_text = "".join(re.findall(r'"((?:[^"\\]|\\.)*)"', texts))
-        options.append(Option(name, "" if letter == "0" else letter[1], argument, middle.split(",")[-2].strip(),
-                              help_text))
-    if len(options) != len(re.findall(r"^OPTION\(", text, re.M)):
-        sys.exit(f"{path}: only {len(options)} of its rows can be read")
-    return options
+    row = re.compile(macro + r"\(" + columns + r'((?:\s*"(?:[^"\\]|\\.)*")+)\)', re.S)
+    found = [(*values, "".join(re.findall(r'"((?:[^"\\]|\\.)*)"', texts))) for *values, texts in row.findall(text)]
+    if len(found) != len(re.findall(rf"^{macro}\(", text, re.M)):
+        sys.exit(f"{path}: only {len(found)} of its rows can be read")
+    return found
+
+
+def read(path):
+    return [Option(name, "" if letter == "0" else letter[1], argument, middle.split(",")[-2].strip(), help_text)
+            for name, letter, argument, middle, help_text in
+            rows(path, "OPTION", r'"([^"]+)", (0|\'.\'), "([^"]*)",(.*?)')]
+
+
+def read_verbs(path):
+    return rows(path, "VERB", r'"([^"]+)", "[^"]*", "[^"]*", \w+, \w+,\s*')
+
+
+def quote_zsh(text):
+    return text.replace("'", "'\\''").replace("[", "\\[").replace("]", "\\]").replace(":", "\\:")
+
+
+def quote_fish(text):
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def names(o):
@@ -98,22 +113,19 @@ complete -o bashdefault -o default -F _pitot pitot
 
 
 def zsh(options):
-    def quote(text):
-        return text.replace("'", "'\\''").replace("[", "\\[").replace("]", "\\]").replace(":", "\\:")
-
     def action(o):
         return {"interface": "_net_interfaces", "file": "_files", "directory": "_files -/", "user": "_users",
                 "collector": f"({' '.join(c.replace(':', chr(92) + ':') for c in COLLECTORS)})",
                 "choices": f"({' '.join(o.choices)})"}.get(o.kind, " ")
     lines = []
     for o in options:
-        value = f":{quote(o.argument)}:{action(o)}" if o.argument else ""
+        value = f":{quote_zsh(o.argument)}:{action(o)}" if o.argument else ""
         repeat = "*" if o.many else ""
         if o.letter:
             group = repeat or f"(-{o.letter} --{o.name})"
-            spec = f"'{group}'{{-{o.letter},--{o.name}{'=' if o.argument else ''}}}'[{quote(o.help)}]{value}'"
+            spec = f"'{group}'{{-{o.letter},--{o.name}{'=' if o.argument else ''}}}'[{quote_zsh(o.help)}]{value}'"
         else:
-            spec = f"'{repeat}--{o.name}{'=' if o.argument else ''}[{quote(o.help)}]{value}'"
+            spec = f"'{repeat}--{o.name}{'=' if o.argument else ''}[{quote_zsh(o.help)}]{value}'"
         lines.append(f"    {spec} \\")
     body = "\n".join(lines)
     return f"""#compdef pitot
@@ -125,17 +137,15 @@ _arguments -s -S \\
 
 
 def fish(options):
-    def quote(text):
-        return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
     lines = ["# fish completion for pitot, made from options.def", "complete -c pitot -f"]
     for o in options:
         words = ["complete -c pitot", f"-l {o.name}"] + ([f"-s {o.letter}"] if o.letter else [])
         words += {"none": [], "file": ["-r", "-F"], "directory": ["-x", "-a", "'(__fish_complete_directories)'"],
                   "interface": ["-x", "-a", "'(command ls /sys/class/net) any'"],
                   "user": ["-x", "-a", "'(__fish_complete_users)'"],
-                  "collector": ["-x", "-a", quote(" ".join(COLLECTORS))],
-                  "choices": ["-x", "-a", quote(" ".join(o.choices))]}.get(o.kind, ["-x"])
-        lines.append(" ".join(words + ["-d", quote(o.help)]))
+                  "collector": ["-x", "-a", quote_fish(" ".join(COLLECTORS))],
+                  "choices": ["-x", "-a", quote_fish(" ".join(o.choices))]}.get(o.kind, ["-x"])
+        lines.append(" ".join(words + ["-d", quote_fish(o.help)]))
     return "\n".join(lines) + "\n"
 
 
@@ -147,15 +157,6 @@ WORDS = {"timeouts": "active= inactive= tcp-end=", "log": "error warning info de
 WORDS["dump-flows"] = WORDS["flows"]
 WORDS["expire"] = " ".join(w for w in WORDS["flows"].split() if w[0] != "-")
 SOCKETS = "/run/pitot/*.ctl"
-
-
-def read_verbs(path):
-    text = re.sub(r"/\*.*?\*/", "", open(path, encoding="utf-8").read(), flags=re.S)
-    row = re.compile(r'VERB\("([^"]+)", "[^"]*", "[^"]*", \w+, \w+,\s*((?:\s*"(?:[^"\\]|\\.)*")+)\)', re.S)
-    verbs = [(name, "".join(re.findall(r'"((?:[^"\\]|\\.)*)"', texts))) for name, texts in row.findall(text)]
-    if len(verbs) != len(re.findall(r"^VERB\(", text, re.M)):
-        sys.exit(f"{path}: only {len(verbs)} of its rows can be read")
-    return verbs
 
 
 def bash_verbs(verbs):
@@ -189,9 +190,7 @@ complete -F _pitotctl pitotctl
 
 
 def zsh_verbs(verbs):
-    def quote(text):
-        return text.replace("'", "'\\''").replace(":", "\\:").replace("[", "\\[").replace("]", "\\]")
-    listed = "\n".join(f"        '{name}:{quote(text)}'" for name, text in verbs)
+    listed = "\n".join(f"        '{name}:{quote_zsh(text)}'" for name, text in verbs)
     cases = "\n".join(f"    {name}) compadd -- {words} ;;" for name, words in WORDS.items() if name[0] != "-")
     return f"""#compdef pitotctl
 # zsh completion for pitotctl, made from verbs.def
@@ -220,8 +219,7 @@ def fish_verbs(verbs):
              "complete -c pitotctl -s c -l control -r -F -d 'the socket of the pitot'",
              "complete -c pitotctl -l json -d 'print what it answers as it is'"]
     for name, text in verbs:
-        text = text.replace("\\", "\\\\").replace("'", "\\'")
-        lines.append(f"complete -c pitotctl -n __fish_use_subcommand -a '{name}' -d '{text}'")
+        lines.append(f"complete -c pitotctl -n __fish_use_subcommand -a '{name}' -d {quote_fish(text)}")
     for name, words in WORDS.items():
         if name[0] != "-":
             lines.append(f"complete -c pitotctl -n '__fish_seen_subcommand_from {name}' -a '{words}'")
