@@ -187,6 +187,12 @@ struct place {
 	char name[NAME_MAX + 1];
 };
 
+static struct place check_place_of(const struct stat *st)
+{
+	return (struct place){
+		.exists = true, .ordinary = S_ISREG(st->st_mode), .dev = st->st_dev, .ino = st->st_ino};
+}
+
 /* False if there is no such place. */
 static bool check_find_place(struct place *place, const char *path)
 {
@@ -197,8 +203,7 @@ static bool check_find_place(struct place *place, const char *path)
 
 	*place = (struct place){0};
 	if (stat(path, &st) == 0) {
-		*place = (struct place){
-			.exists = true, .ordinary = S_ISREG(st.st_mode), .dev = st.st_dev, .ino = st.st_ino};
+		*place = check_place_of(&st);
 		return true;
 	}
 	if (n >= sizeof(directory) || strlen(path + n) > NAME_MAX)
@@ -221,8 +226,7 @@ static bool check_find_file(struct place *place, const struct used_file *file, b
 	if (file->standard >= 0) {
 		if (part || fstat(file->standard, &st) < 0)
 			return false;
-		*place = (struct place){
-			.exists = true, .ordinary = S_ISREG(st.st_mode), .dev = st.st_dev, .ino = st.st_ino};
+		*place = check_place_of(&st);
 		return true;
 	}
 	if (!part)
