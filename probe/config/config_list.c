@@ -253,8 +253,8 @@ int config_set_flow_key(struct config *c, const char *value, const char *label, 
 		const char *name;
 		uint32_t bits;
 	} keys[] = {{"none", 0},
-		    {"full", 0},
-		    /* softflowd's */ {"tos", CONFIG_KEY_TOS},
+		    {"full", 0}, /* softflowd's word for it */
+		    {"tos", CONFIG_KEY_TOS},
 		    {"vlan", CONFIG_KEY_VLAN},
 		    {"mac", CONFIG_KEY_MAC},
 		    {"tunnel", CONFIG_KEY_TUNNEL}};
