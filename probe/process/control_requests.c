@@ -10,6 +10,7 @@
 #include "control_streams.h"
 #include "pitot/log.h"
 #include "report.h"
+#include "statistics.h"
 
 /* The result, or NULL and a sentence in diag. */
 typedef json_t *control_request(struct control *r, const json_t *request, struct diag *diag);
@@ -36,29 +37,13 @@ static bool control_number(const json_t *request, const char *name, double most,
 	return false;
 }
 
-static char *control_print(const struct ledger *l, void (*print)(FILE *out, const struct ledger *l))
-{
-	char *text = NULL;
-	size_t size = 0;
-	FILE *out = open_memstream(&text, &size);
-
-	if (!out)
-		return NULL;
-	print(out, l);
-	if (fclose(out) != 0) {
-		free(text);
-		return NULL;
-	}
-	return text;
-}
-
 static char *control_report_text(struct control *r, void (*print)(FILE *out, const struct ledger *l))
 {
 	struct report report;
 	struct ledger ledger;
 
 	control_take(r, &report, &ledger, false);
-	return control_print(&ledger, print);
+	return statistics_text(print, &ledger);
 }
 
 /* ---- the rows */

@@ -12,8 +12,7 @@
 
 enum { READER_MS = 100 };
 
-/* The text of a report, to be freed; NULL: no memory. */
-static char *statistics_text(void (*report)(FILE *out, const struct ledger *l), const struct ledger *l)
+char *statistics_text(void (*report)(FILE *out, const struct ledger *l), const struct ledger *l)
 {
 	char *text = NULL;
 	size_t size = 0;

@@ -1,4 +1,4 @@
-/* statistics: the files of --stats and --metrics-file, and what is written on standard error instead. */
+/* statistics: reports as text, for the files of --stats and --metrics-file, standard error and clients. */
 #ifndef STATISTICS_H
 #define STATISTICS_H
 
@@ -8,6 +8,9 @@
 #include "ledger.h"
 #include "pitot/diag.h"
 #include "pitot/opener.h"
+
+/* The text of a report, to be freed; NULL: no memory. */
+char *statistics_text(void (*report)(FILE *out, const struct ledger *l), const struct ledger *l);
 
 /*
  * Writes the ledger as report() has it: whoever opens the file finds the old statistics or the new ones,
