@@ -16,4 +16,9 @@ void report_text(FILE *out, const struct ledger *l);
 void report_prometheus(FILE *out, const struct ledger *l);
 void report_openmetrics(FILE *out, const struct ledger *l);
 
+/* In quotes, as JSON and Prometheus both have it: any text, and a row's name in small letters. */
+void report_string(FILE *out, const char *s);
+void report_name(FILE *out, const char *name);
+void report_seconds(FILE *out, uint64_t ns);
+
 #endif

@@ -9,7 +9,7 @@
 #include "pitot/clock.h"
 #include "pitot/log.h"
 
-static void json_string(FILE *out, const char *s)
+void report_string(FILE *out, const char *s)
 {
 	char text[2048];
 
@@ -23,17 +23,23 @@ static void json_string(FILE *out, const char *s)
 	fputc('"', out);
 }
 
-static void json_name(FILE *out, const char *name)
+void report_name(FILE *out, const char *name)
 {
 	fputc('"', out);
 	for (; *name; name++)
 		fputc(tolower((unsigned char)*name), out);
-	fputs("\": ", out);
+	fputc('"', out);
 }
 
-static void json_seconds(FILE *out, uint64_t ns)
+void report_seconds(FILE *out, uint64_t ns)
 {
 	fprintf(out, "%" PRIu64 ".%03" PRIu64, ns / NS_PER_SEC, ns / NS_PER_MSEC % 1000);
+}
+
+static void json_name(FILE *out, const char *name)
+{
+	report_name(out, name);
+	fputs(": ", out);
 }
 
 static void json_value(FILE *out, const struct ledger_row *row, uint64_t value)
@@ -42,7 +48,7 @@ static void json_value(FILE *out, const struct ledger_row *row, uint64_t value)
 	if (value == LEDGER_UNKNOWN)
 		fputs("null", out);
 	else if (row->unit == LEDGER_SECONDS)
-		json_seconds(out, value);
+		report_seconds(out, value);
 	else
 		fprintf(out, "%" PRIu64, value);
 }
@@ -95,12 +101,12 @@ static void json_collectors(FILE *out, const struct ledger *l)
 		const struct ledger_collector *c = &l->collectors[i];
 
 		fprintf(out, "%s\n    {\"url\": ", i ? "," : "");
-		json_string(out, c->url);
+		report_string(out, c->url);
 		fprintf(out, ", \"state\": \"%s\",\n     ", c->state);
 		json_rows(out, ledger_collector_rows, c->values, LEDGER_COLLECTOR_NUMBERS);
 		if (c->last_error) {
 			fputs(", \"last_error\": ", out);
-			json_string(out, c->last_error);
+			report_string(out, c->last_error);
 		}
 		fputc('}', out);
 	}
@@ -110,14 +116,14 @@ static void json_collectors(FILE *out, const struct ledger *l)
 void report_json(FILE *out, const struct ledger *l)
 {
 	fprintf(out, "{\n  \"version\": \"%s\", \"seconds\": ", PITOT_VERSION);
-	json_seconds(out, l->duration_ns);
+	report_seconds(out, l->duration_ns);
 	fprintf(out, ", \"final\": %s,\n", l->final ? "true" : "false");
 	json_groups(out, l);
 	json_collectors(out, l);
 	fprintf(out, "  \"ledger\": {\"balanced\": %s", l->balanced ? "true" : "false");
 	if (l->unbalanced) {
 		fputs(", \"unbalanced\": ", out);
-		json_string(out, l->unbalanced);
+		report_string(out, l->unbalanced);
 	}
 	fputs("}\n}\n", out);
 }

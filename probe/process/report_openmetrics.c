@@ -4,24 +4,8 @@
  */
 #include "report.h"
 
-#include <ctype.h>
 #include <inttypes.h>
 #include <string.h>
-
-#include "pitot/clock.h"
-#include "pitot/log.h"
-
-static void metrics_escaped(FILE *out, const char *s)
-{
-	char text[2048];
-
-	log_escape(text, sizeof(text), s);
-	for (const char *p = text; *p; p++) {
-		if (*p == '"' || *p == '\\')
-			fputc('\\', out);
-		fputc(*p, out);
-	}
-}
 
 /* "pitot_" + prefix + the row's metric + "_total" */
 static void metrics_name(FILE *out, const char *prefix, const struct ledger_row *row)
@@ -42,20 +26,28 @@ static void metrics_head(FILE *out, bool open, const char *prefix, const struct 
 
 static void metrics_value(FILE *out, const struct ledger_row *row, uint64_t value)
 {
+	fputc(' ', out);
 	if (row->unit == LEDGER_SECONDS)
-		fprintf(out, " %" PRIu64 ".%03" PRIu64 "\n", value / NS_PER_SEC, value / NS_PER_MSEC % 1000);
+		report_seconds(out, value);
 	else
-		fprintf(out, " %" PRIu64 "\n", value);
+		fprintf(out, "%" PRIu64, value);
+	fputc('\n', out);
 }
 
 static void metrics_label(FILE *out, const struct ledger_row *row)
 {
 	if (!row->label)
 		return;
-	fprintf(out, "{%s=\"", row->label);
-	for (const char *p = row->name; *p; p++)
-		fputc(tolower((unsigned char)*p), out);
-	fputs("\"}", out);
+	fprintf(out, "{%s=", row->label);
+	report_name(out, row->name);
+	fputc('}', out);
+}
+
+static void metrics_collector(FILE *out, const struct ledger_collector *c)
+{
+	fputs("{collector=", out);
+	report_string(out, c->url);
+	fputc('}', out);
 }
 
 /* A family's own help is each member's; the metric's says what they have in common. */
@@ -101,9 +93,7 @@ static void metrics_collectors(FILE *out, bool open, const struct ledger *l)
 		metrics_head(out, open, "collector_", row, row->help);
 		for (unsigned k = 0; k < l->n_collectors; k++) {
 			metrics_name(out, "collector_", row);
-			fputs("{collector=\"", out);
-			metrics_escaped(out, l->collectors[k].url);
-			fputs("\"}", out);
+			metrics_collector(out, &l->collectors[k]);
 			metrics_value(out, row, l->collectors[k].values[i]);
 		}
 	}
@@ -113,9 +103,9 @@ static void metrics_collectors(FILE *out, bool open, const struct ledger *l)
 	      "# TYPE pitot_collector_up gauge\n",
 	      out);
 	for (unsigned k = 0; k < l->n_collectors; k++) {
-		fputs("pitot_collector_up{collector=\"", out);
-		metrics_escaped(out, l->collectors[k].url);
-		fprintf(out, "\"} %d\n", !strcmp(l->collectors[k].state, "up"));
+		fputs("pitot_collector_up", out);
+		metrics_collector(out, &l->collectors[k]);
+		fprintf(out, " %d\n", !strcmp(l->collectors[k].state, "up"));
 	}
 }
 
@@ -126,11 +116,12 @@ static void metrics_page(FILE *out, bool open, const struct ledger *l)
 		"gauge\n"
 		"pitot_build_info{version=\"%s\"} 1\n",
 		PITOT_VERSION);
-	fprintf(out,
-		"# HELP pitot_uptime_seconds time since the program began\n# TYPE pitot_uptime_seconds "
-		"gauge\n"
-		"pitot_uptime_seconds %" PRIu64 ".%03" PRIu64 "\n",
-		l->duration_ns / NS_PER_SEC, l->duration_ns / NS_PER_MSEC % 1000);
+	fputs("# HELP pitot_uptime_seconds time since the program began\n# TYPE pitot_uptime_seconds "
+	      "gauge\n"
+	      "pitot_uptime_seconds ",
+	      out);
+	report_seconds(out, l->duration_ns);
+	fputc('\n', out);
 	metrics_numbers(out, open, l);
 	metrics_collectors(out, open, l);
 	fprintf(out,

@@ -4,7 +4,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "pitot/clock.h"
 #include "pitot/log.h"
 
 #define N(group, name)	l->values[LEDGER_##group##_##name]
@@ -54,13 +53,12 @@ static void text_packets(FILE *out, const struct ledger *l)
 	if (N(interfaces, dropped))
 		fprintf(out, "  %" PRIu64 " packet%s DROPPED by the interfaces\n", N(interfaces, dropped),
 			log_plural(N(interfaces, dropped)));
-	if (N(interfaces, gaps))
-		fprintf(out,
-			"  %" PRIu64 " time%s an interface was down, gone or not there yet, %" PRIu64
-			".%03" PRIu64 " s in all\n",
-			N(interfaces, gaps), log_plural(N(interfaces, gaps)),
-			N(interfaces, gap_seconds) / NS_PER_SEC,
-			N(interfaces, gap_seconds) / NS_PER_MSEC % 1000);
+	if (N(interfaces, gaps)) {
+		fprintf(out, "  %" PRIu64 " time%s an interface was down, gone or not there yet, ",
+			N(interfaces, gaps), log_plural(N(interfaces, gaps)));
+		report_seconds(out, N(interfaces, gap_seconds));
+		fputs(" s in all\n", out);
+	}
 	for (unsigned i = 0; i < LEDGER_NUMBERS; i++)
 		if (l->values[i] && !strcmp(ledger_rows[i].family, "ignored"))
 			fprintf(out, "  %" PRIu64 " ignored: %s\n", l->values[i], ledger_rows[i].help);
