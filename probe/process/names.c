@@ -42,16 +42,21 @@ void names_forget(struct names *n, uint32_t index)
 			n->interfaces[i].index = 0;
 }
 
+static bool names_has(const struct names_list *list, uint32_t ifindex)
+{
+	for (unsigned i = 0; i < list->n; i++)
+		if (list->interfaces[i].ifindex == ifindex)
+			return true;
+	return false;
+}
+
 static void names_put(struct names_list *list, const struct netif *netif, uint32_t shown)
 {
 	struct export_interface *e = &list->interfaces[list->n];
 	uint32_t index = shown ? shown : netif->index;
 
-	if (list->n == list->most)
+	if (list->n == list->most || names_has(list, index))
 		return;
-	for (unsigned i = 0; i < list->n; i++)
-		if (list->interfaces[i].ifindex == index)
-			return;
 	*e = (struct export_interface){.ifindex = index, .system = netif->index};
 	snprintf(e->name, sizeof(e->name), "%s", netif->name);
 	snprintf(e->description, sizeof(e->description), "%s", netif->alias[0] ? netif->alias : netif->name);
@@ -74,14 +79,6 @@ static bool names_find(struct names_interface *i, struct netif *netif)
 		return false;
 	i->index = netif->index;
 	return true;
-}
-
-static bool names_has(const struct names_list *list, uint32_t ifindex)
-{
-	for (unsigned i = 0; i < list->n; i++)
-		if (list->interfaces[i].ifindex == ifindex)
-			return true;
-	return false;
 }
 
 static void names_drop(struct names *n, unsigned at)
