@@ -4,10 +4,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
-int poller_init(struct poller *p, uint64_t interval_ns, uint64_t now_ns, struct diag *diag)
+int poller_init(struct poller *p, uint64_t interval_ns, struct diag *diag)
 {
 	*p = (struct poller){.interval_ns = interval_ns};
-	(void)now_ns;
 	if (!interval_ns)
 		return 0;
 	p->interfaces = calloc(POLLER_MOST, sizeof(*p->interfaces));

@@ -27,7 +27,7 @@ struct poller {
 };
 
 /* Before privileges are given up.  interval_ns 0: nothing is polled. */
-int poller_init(struct poller *p, uint64_t interval_ns, uint64_t now_ns, struct diag *diag);
+int poller_init(struct poller *p, uint64_t interval_ns, struct diag *diag);
 void poller_deinit(struct poller *p);
 
 /* Reads what is due, and hands it on. */

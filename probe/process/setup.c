@@ -555,7 +555,7 @@ int setup_open(struct control *r, struct diag *diag)
 	if (ret == 0)
 		ret = setup_control_socket(r, diag);
 	if (ret == 0 && r->live && setup_has_sflow(c))
-		ret = poller_init(&r->poller, c->sflow_polling_ns, clock_monotonic_ns(), diag);
+		ret = poller_init(&r->poller, c->sflow_polling_ns, diag);
 	if (ret == 0)
 		ret = confine_enter(&r->confine, c, SANDBOX_CONTROL, diag);
 	return ret;

@@ -28,7 +28,7 @@ static void test_turns(void **state)
 	netns_veth("ppa", "ppb");
 	interfaces[0].index = if_nametoindex("ppa");
 	interfaces[1].index = if_nametoindex("ppb");
-	assert_int_equal(poller_init(&p, 20 * NS_PER_SEC, 0, &diag), 0);
+	assert_int_equal(poller_init(&p, 20 * NS_PER_SEC, &diag), 0);
 	n_told = 0;
 	poller_step(&p, &names, NS_PER_SEC, tell, NULL);
 	assert_int_equal(n_told, 1); /* the other one half an interval later */
@@ -70,7 +70,7 @@ static void test_off(void **state)
 	struct poller p;
 
 	(void)state;
-	assert_int_equal(poller_init(&p, 0, 0, &diag), 0);
+	assert_int_equal(poller_init(&p, 0, &diag), 0);
 	n_told = 0;
 	poller_step(&p, &names, NS_PER_SEC, tell, NULL);
 	assert_int_equal(n_told, 0);
