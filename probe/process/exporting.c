@@ -318,7 +318,7 @@ static void exporting_tell(struct exporting *e, const struct clock_time *now)
 	/* a short savefile is over before anybody could do anything: the sentence at its end is enough */
 	bool early = !e->config.live && now->monotonic_ns - e->start_ns < 3 * NS_PER_SEC;
 
-	for (unsigned i = 0; i < exporter_collectors(e->exporter) && i < EXPORTING_COLLECTORS_MAX; i++) {
+	for (unsigned i = 0; i < exporting_collectors(e); i++) {
 		struct collector_stats c;
 
 		exporting_pass_on(e, i);

@@ -51,9 +51,7 @@ struct export_process_facts ledger_facts(const struct metering_stats *sum)
 					     .dropped_packets = sum->meter.kernel_dropped,
 					     .lost = sum->lost};
 
-	facts.lost.records += sum->deleted.records; /* no collector is sent them, either */
-	facts.lost.packets += sum->deleted.packets;
-	facts.lost.octets += sum->deleted.octets;
+	totals_add(&facts.lost, &sum->deleted); /* no collector is sent them, either */
 	for (unsigned i = 0; i < PACKET_VERDICTS; i++)
 		facts.ignored_packets += sum->meter.ignored[i];
 	return facts;

@@ -205,7 +205,7 @@ unsigned selection_packets(struct selection *s, struct packet *packets, size_t s
 
 		if (sampler_take_key(&s->flows, &p->key)) {
 			if (kept != i)
-				memcpy(packet_of(packets, size, kept), p, size);
+				packet_copy(packet_of(packets, size, kept), p, size);
 			kept++;
 			continue;
 		}
