@@ -180,20 +180,30 @@ static _Noreturn void roles_meter(struct control *r, struct child *self)
 
 /* ---- control */
 
-int roles_start(struct control *r, struct diag *diag)
+static int roles_fork_exporting(struct control *r, struct diag *diag)
 {
 	int ret = child_fork(&r->exporting, "pitot-exporting", &r->shared.control->exporting, diag);
 
 	if (ret == 1)
 		roles_export(r, &r->exporting);
-	if (ret == 0)
-		ret = child_await(&r->exporting, diag);
-	if (ret == 0)
-		ret = child_fork(&r->metering, "pitot-metering", &r->shared.control->metering, diag);
+	return ret < 0 ? ret : child_await(&r->exporting, diag);
+}
+
+static int roles_fork_metering(struct control *r, struct diag *diag)
+{
+	int ret = child_fork(&r->metering, "pitot-metering", &r->shared.control->metering, diag);
+
 	if (ret == 1)
 		roles_meter(r, &r->metering);
+	return ret < 0 ? ret : child_await(&r->metering, diag);
+}
+
+int roles_start(struct control *r, struct diag *diag)
+{
+	int ret = roles_fork_exporting(r, diag);
+
 	if (ret == 0)
-		ret = child_await(&r->metering, diag);
+		ret = roles_fork_metering(r, diag);
 	shared_hear(&r->shared);
 	roles_let_captures_go(r);
 	return ret;
@@ -211,11 +221,7 @@ int roles_restart_exporting(struct control *r, struct diag *diag)
 
 	r->of_exporting.restarts++;
 	roles_empty_mailbox(&r->shared.exporting->mailbox);
-	ret = child_fork(&r->exporting, "pitot-exporting", &r->shared.control->exporting, diag);
-	if (ret == 1)
-		roles_export(r, &r->exporting);
-	if (ret == 0)
-		ret = child_await(&r->exporting, diag);
+	ret = roles_fork_exporting(r, diag);
 	if (ret < 0)
 		return ret;
 	atomic_store(&r->shared.exporting->ended, false);
@@ -238,11 +244,7 @@ int roles_restart_metering(struct control *r, struct diag *diag)
 	for (unsigned i = 0; i < r->n_workers; i++)
 		roles_empty_mailbox(&r->shared.metering[i].mailbox);
 	interfaces_begin_again(&r->interfaces);
-	ret = child_fork(&r->metering, "pitot-metering", &r->shared.control->metering, diag);
-	if (ret == 1)
-		roles_meter(r, &r->metering);
-	if (ret == 0)
-		ret = child_await(&r->metering, diag);
+	ret = roles_fork_metering(r, diag);
 	if (ret < 0)
 		return ret;
 	for (unsigned i = 0; i < r->n_workers; i++) {
