@@ -6,7 +6,6 @@
 #ifndef SERVICE_H
 #define SERVICE_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 struct service {
