@@ -78,10 +78,25 @@ static void revive_look(struct control *r, struct child *c, bool hangs)
 	}
 }
 
+/* If it is away, and its time has come. */
+static void revive_restart(struct control *r, struct revival *v, uint64_t now_ns,
+			   int (*restart)(struct control *r, struct diag *diag))
+{
+	struct diag diag;
+
+	if (!v->due_ns || now_ns < v->due_ns)
+		return;
+	v->due_ns = 0;
+	v->born_ns = now_ns;
+	if (restart(r, &diag) < 0) {
+		log_error("%s", diag.text);
+		revive_give_up(r);
+	}
+}
+
 static void revive_metering(struct control *r, uint64_t now_ns)
 {
 	struct revival *v = &r->of_metering;
-	struct diag diag;
 
 	if (r->metering.pid) {
 		revive_look(r, &r->metering, revive_hangs(r, &r->metering, 0, r->n_workers));
@@ -97,14 +112,7 @@ static void revive_metering(struct control *r, uint64_t now_ns)
 	}
 	if (v->due_ns && r->stop_by_ns)
 		v->due_ns = 0;
-	if (!v->due_ns || now_ns < v->due_ns)
-		return;
-	v->due_ns = 0;
-	v->born_ns = now_ns;
-	if (roles_restart_metering(r, &diag) < 0) {
-		log_error("%s", diag.text);
-		revive_give_up(r);
-	}
+	revive_restart(r, v, now_ns, roles_restart_metering);
 }
 
 static bool revive_keeps(const struct control *r)
@@ -115,7 +123,6 @@ static bool revive_keeps(const struct control *r)
 static void revive_exporting(struct control *r, uint64_t now_ns)
 {
 	struct revival *v = &r->of_exporting;
-	struct diag diag;
 
 	if (r->exporting.pid) {
 		revive_look(r, &r->exporting,
@@ -131,14 +138,7 @@ static void revive_exporting(struct control *r, uint64_t now_ns)
 		v->due_ns = 0;
 		r->failed = true; /* what waits has nobody to send it */
 	}
-	if (!v->due_ns || now_ns < v->due_ns)
-		return;
-	v->due_ns = 0;
-	v->born_ns = now_ns;
-	if (roles_restart_exporting(r, &diag) < 0) {
-		log_error("%s", diag.text);
-		revive_give_up(r);
-	}
+	revive_restart(r, v, now_ns, roles_restart_exporting);
 }
 
 void revive_step(struct control *r, uint64_t now_ns)
