@@ -14,6 +14,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "pitot/diag.h"
 
@@ -50,6 +51,11 @@ struct collector_config {
 	uint64_t rotate_octets; /* and as large as that */
 	bool local_time;	/* of names and tables; else UTC */
 };
+
+static inline bool collector_is_stdout(const struct collector_config *c)
+{
+	return c->transport == TRANSPORT_FILE && strcmp(c->path, "-") == 0;
+}
 
 /* Is what this format writes lines, and never for a host? */
 static inline bool collector_is_lines(enum export_format format)

@@ -121,7 +121,7 @@ static int check_daemon(const struct config *c, struct diag *diag)
 	if (!c->daemon || c->action != CONFIG_RUN)
 		return 0;
 	for (unsigned i = 0; i < c->n_collectors; i++) {
-		if (c->collectors[i].transport == TRANSPORT_FILE && strcmp(c->collectors[i].path, "-") == 0)
+		if (collector_is_stdout(&c->collectors[i]))
 			return diag_set(diag, CONFIG_E_USAGE,
 					"--daemon: standard output is gone in the background, and the "
 					"collector %.80s writes there; "

@@ -68,7 +68,7 @@ static int confine_list_files(struct confine *c, const struct config *config, st
 	for (unsigned i = 0; i < config->n_collectors; i++) {
 		const struct collector_config *to = &config->collectors[i];
 
-		if (to->transport == TRANSPORT_FILE && strcmp(to->path, "-"))
+		if (to->transport == TRANSPORT_FILE && !collector_is_stdout(to))
 			confine_list_file(c, to->path, "--collector", confine_rights(config, to));
 	}
 	c->n_outputs = c->n_files - n;

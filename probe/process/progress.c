@@ -17,8 +17,7 @@ static bool progress_is_welcome(const struct config *c)
 	if (c->quiet || c->daemon || !isatty(STDERR_FILENO))
 		return false;
 	for (unsigned i = 0; i < c->n_collectors; i++)
-		if (c->collectors[i].transport == TRANSPORT_FILE && !strcmp(c->collectors[i].path, "-") &&
-		    isatty(STDOUT_FILENO))
+		if (collector_is_stdout(&c->collectors[i]) && isatty(STDOUT_FILENO))
 			return false; /* the flows themselves show it */
 	return true;
 }

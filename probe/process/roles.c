@@ -67,8 +67,7 @@ static void roles_leave_control(struct control *r)
 static int roles_top_fd(const struct config *c)
 {
 	for (unsigned i = 0; i < c->n_collectors; i++)
-		if (c->collectors[i].transport == TRANSPORT_FILE && !strcmp(c->collectors[i].path, "-") &&
-		    c->collectors[i].format != FORMAT_TEXT)
+		if (collector_is_stdout(&c->collectors[i]) && c->collectors[i].format != FORMAT_TEXT)
 			return STDERR_FILENO;
 	return STDOUT_FILENO;
 }
