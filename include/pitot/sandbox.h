@@ -82,6 +82,9 @@ int sandbox_make_directory(const char *path, const struct sandbox_user *user, st
 /* For a helper process of one's own: nothing is left but the capabilities of the mask (bit n is CAP_ n). */
 int sandbox_keep_capabilities(uint64_t mask, struct diag *diag);
 
+/* The standard streams go to /dev/null. */
+void sandbox_leave_terminal(void);
+
 /* Tests only (PITOT_TEST_HOOKS): makes the call that PITOT_TEST_PARSER names, as a subverted parser would. */
 void sandbox_test_call(void);
 /* The same: one thread of the kind that PITOT_TEST_HANG names does not come back from here. */

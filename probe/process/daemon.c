@@ -12,6 +12,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "pitot/sandbox.h"
+
 static int ready_fd = -1;
 
 int daemon_open_standard(void)
@@ -76,16 +78,6 @@ int daemon_fork(struct diag *diag)
 	return 0;
 }
 
-void daemon_leave_terminal(void)
-{
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-	for (int fd = 0; null >= 0 && fd <= 2; fd++)
-		dup2(null, fd);
-	if (null > 2)
-		close(null);
-}
-
 void daemon_forget(void)
 {
 	if (ready_fd >= 0)
@@ -97,7 +89,7 @@ void daemon_ready(void)
 {
 	if (ready_fd < 0)
 		return;
-	daemon_leave_terminal();
+	sandbox_leave_terminal();
 	if (write(ready_fd, "", 1) != 1)
 		return; /* the parent was killed: nobody waits */
 	close(ready_fd);

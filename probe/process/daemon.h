@@ -26,8 +26,6 @@ int daemon_fork(struct diag *diag);
 void daemon_ready(void);
 /* In a process that was forked meanwhile: it does not say that it is ready. */
 void daemon_forget(void);
-/* The standard streams go to /dev/null. */
-void daemon_leave_terminal(void);
 
 /* Lets the process have that many files open, as far as the system allows it; never fewer than before. */
 void daemon_allow_files(uint64_t n);

@@ -118,7 +118,7 @@ static _Noreturn void roles_export(struct control *r, struct child *self)
 		roles_close(&r->shared.to_metering[i].receive_fd);
 	ret = roles_set_up_exporting(r, &exporter, &enrich, &e, &diag);
 	if (r->config->daemon) /* a collector on standard output has its own descriptor by now */
-		daemon_leave_terminal();
+		sandbox_leave_terminal();
 	child_hold_on(self);
 	opener_hurry(r->confine.output_opener, -1, &r->shared.exporting->stop_by_ns);
 	child_tell(self, ret, &diag);
@@ -169,7 +169,7 @@ static _Noreturn void roles_meter(struct control *r, struct child *self)
 	opener_forget(r->confine.output_opener);
 	r->confine.output_opener = NULL;
 	if (r->config->daemon)
-		daemon_leave_terminal();
+		sandbox_leave_terminal();
 	ret = roles_set_up_metering(r, self, &diag);
 	child_tell(self, ret, &diag);
 	for (unsigned i = 0; ret == 0 && i < r->n_workers; i++)

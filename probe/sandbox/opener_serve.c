@@ -208,16 +208,6 @@ static int serve_sandbox(const struct serve *s, struct opener_reply *reply, stru
 	return r;
 }
 
-static void serve_leave_terminal(void)
-{
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-	for (int fd = 0; null >= 0 && fd <= 2; fd++)
-		dup2(null, fd);
-	if (null > 2)
-		close(null);
-}
-
 /* ---- the loop */
 
 static int serve_capture(const struct opener_config *config, const struct opener_request *request,
@@ -312,7 +302,7 @@ int opener_serve(int fd, const struct opener_config *config)
 	s.config = config;
 	serve_begin(fd);
 	if (config->detach)
-		serve_leave_terminal();
+		sandbox_leave_terminal();
 	r = serve_set_up(&s, &reply, &diag);
 	reply.result = r;
 	if (r < 0)

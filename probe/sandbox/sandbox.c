@@ -5,6 +5,7 @@
 #include "pitot/sandbox.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -183,6 +184,16 @@ int sandbox_enter(struct sandbox **sp, const struct sandbox_config *config, stru
 	}
 	*sp = s;
 	return 0;
+}
+
+void sandbox_leave_terminal(void)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	for (int fd = 0; null >= 0 && fd <= 2; fd++)
+		dup2(null, fd);
+	if (null > 2)
+		close(null);
 }
 
 void sandbox_free(struct sandbox *s)
