@@ -10,10 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/*
- * To be called first in main().  0, or the exit status to leave with when there is no way: 77 (skipped) with
- * the reason on stderr, 1 when CI=true.
- */
+/* To be called first in main().  0, or the exit status to leave with when there is no way: lacking()'s. */
 int netns_enter(void);
 
 void netns_veth(const char *a, const char *b);			     /* both up */

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "capture_contract.h"
+#include "lacking.h"
 #include "netns.h"
 #include "pitot/clock.h"
 
@@ -23,10 +24,8 @@ static void afpacket_tun_is_raw(void **state)
 	int tun = netns_tun("ptun0");
 
 	(void)state;
-	if (tun < 0) {
-		print_message("no /dev/net/tun here\n");
-		skip();
-	}
+	if (tun < 0)
+		lacking_here("no /dev/net/tun here");
 	config.interface = "ptun0";
 	config.filter = "udp port 2000 and host 192.0.2.1";
 	c = contract_open(&capture_afpacket_ops, &config);

@@ -13,6 +13,7 @@
 
 #include "capture/capture_xdp_program.h"
 #include "capture_contract.h"
+#include "lacking.h"
 #include "netns.h"
 
 static struct fb b;
@@ -94,9 +95,7 @@ int main(void)
 	if (r)
 		return r;
 	missing = netns_xdp_missing();
-	if (missing) {
-		fprintf(stderr, "skipped: no AF_XDP here: %s\n", missing);
-		return 77;
-	}
+	if (missing)
+		return lacking("no AF_XDP here: %s", missing);
 	return cmocka_run_group_tests(tests, NULL, NULL) ? 1 : 0;
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "cm.h"
+#include "lacking.h"
 #include "netns.h"
 #include "pitot/enrich.h"
 #include "pitot/netif.h"
@@ -264,10 +265,8 @@ int main(void)
 	if (r)
 		return r;
 	setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin", 1);
-	if (system("ip -V >/dev/null") != 0) {
-		fprintf(stderr, "ip (iproute2) is needed\n");
-		return getenv("CI") ? 1 : 77;
-	}
+	if (system("ip -V >/dev/null") != 0)
+		return lacking("ip (iproute2) is needed");
 	netns_veth("ena0", "ena1");
 	netns_veth("enb0", "enb1");
 	if (system("echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding;"

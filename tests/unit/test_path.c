@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lacking.h"
 #include "pitot/path.h"
 
 enum { HOSTILE = 54321, OURS = 54322 };
@@ -136,10 +137,8 @@ static void assert_done(enum operation o, const char *path)
 
 static void needs_root(void)
 {
-	if (geteuid() != 0 || chown(root, HOSTILE, HOSTILE) < 0 || chown(root, 0, 0) < 0) {
-		print_message("only root can make files of other users\n");
-		skip();
-	}
+	if (geteuid() != 0 || chown(root, HOSTILE, HOSTILE) < 0 || chown(root, 0, 0) < 0)
+		lacking_here("only root can make files of other users");
 }
 
 /* ---- links on the way */
@@ -372,8 +371,7 @@ static void test_planted_pipe(void **state)
 	static const bool waits[] = {false, true};
 
 	(void)state;
-	if (geteuid() != 0)
-		skip();
+	needs_root();
 	make_directory("tmp", 0, 01777);
 	assert_int_equal(mkfifo(at_root("tmp/pipe"), 0666), 0);
 	assert_int_equal(chown(at_root("tmp/pipe"), HOSTILE, HOSTILE), 0);

@@ -25,6 +25,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lacking.h"
 #include "pitot/sandbox.h"
 
 #if defined(PITOT_SANITIZED) /* its run-time reads sources, and attaches to processes */
@@ -101,10 +102,8 @@ static void run_seccomp_here(const void *arg)
 
 static void require_seccomp(void)
 {
-	if (in_child(run_seccomp_here, NULL) == 0)
-		return;
-	print_message("no seccomp in this kernel or this build\n");
-	skip();
+	if (in_child(run_seccomp_here, NULL) != 0)
+		lacking_here("no seccomp in this kernel or this build");
 }
 
 /* ---- the process */
@@ -167,7 +166,7 @@ static void test_stay_root(void **state)
 {
 	(void)state;
 	if (geteuid() != 0)
-		skip();
+		lacking_here("--stay-root needs root");
 	assert_int_equal(in_child(run_stay_root, NULL), 0);
 }
 
@@ -484,10 +483,8 @@ static void test_paths(void **state)
 	snprintf(path, sizeof(path), "%s/secret", directory);
 	unlink(path);
 	rmdir(directory);
-	if (status == 77) {
-		print_message("this kernel has no Landlock\n");
-		skip();
-	}
+	if (status == 77)
+		lacking_here("this kernel has no Landlock");
 	assert_int_equal(status, 0);
 }
 
@@ -528,10 +525,8 @@ static void test_ports(void **state)
 	port = ntohs(at.sin_port);
 	status = in_child(run_ports, &port);
 	close(fd);
-	if (status == 77) {
-		print_message("this kernel's Landlock knows no TCP\n");
-		skip();
-	}
+	if (status == 77)
+		lacking_here("this kernel's Landlock knows no TCP");
 	assert_int_equal(status, 0);
 }
 

@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "failalloc.h"
+#include "lacking.h"
 #include "pitot/clock.h"
 #include "pitot/spool.h"
 
@@ -890,10 +891,8 @@ static void test_full(void **state)
 	struct spool *s;
 
 	(void)state;
-	if (!mount_tmpfs("size=1m,mode=700")) {
-		print_message("skipped: no mount namespace: %s\n", strerror(errno));
-		skip();
-	}
+	if (!mount_tmpfs("size=1m,mode=700"))
+		lacking_here("no mount namespace: %s", strerror(errno));
 	config.dir = mounted;
 	config.max_octets = 2 * MIB; /* segments of 64 KiB */
 	config.memory_octets = MIB / 2;
@@ -911,10 +910,8 @@ static void test_read_only(void **state)
 	uint64_t offset = 0, count;
 
 	(void)state;
-	if (!mount_tmpfs("size=8m,mode=700")) {
-		print_message("skipped: no mount namespace: %s\n", strerror(errno));
-		skip();
-	}
+	if (!mount_tmpfs("size=8m,mode=700"))
+		lacking_here("no mount namespace: %s", strerror(errno));
 	config.dir = mounted;
 	s = open_spool(config);
 	for (uint64_t id = 1; id <= 10; id++)
