@@ -263,9 +263,7 @@ def set_flags(name, clear):
 @contextlib.contextmanager
 def bed():
     """Interfaces that nobody but the test sends by."""
-    for which in ("all", "default"):
-        with contextlib.suppress(OSError):
-            Path(f"/proc/sys/net/ipv6/conf/{which}/disable_ipv6").write_text("1")
+    live.without_neighbour_discovery()
     with live.links((IN, OUT), (XDP_IN, XDP_OUT), (GUEST, PORT_IN), (PORT_OUT, HOST)):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
             fcntl.ioctl(s, 0x89a0, BRIDGE.encode() + b"\0")  # SIOCBRADDBR

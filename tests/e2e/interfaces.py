@@ -550,14 +550,9 @@ def two_of_the_same_pid(workers):
 
 
 def main():
-    why = live.enter_namespace()
+    why = live.enter_quiet_namespace()
     if why:
         skip(f"no network namespace: {why} (run as root)")
-    for conf in ("default", "all"):
-        with contextlib.suppress(OSError):
-            with open(f"/proc/sys/net/ipv6/conf/{conf}/disable_ipv6", "w") as f:
-                f.write("1")
-    live.set_up("lo")
     cases = [("afpacket", 1), ("afpacket", 2), ("pcap", 1), ("xdp", 1)]
     for method, workers in cases:
         if len(sys.argv) > 3 and sys.argv[3] not in f"come_and_go {method} {workers}":

@@ -49,6 +49,23 @@ def enter_namespace():
     return None
 
 
+def without_neighbour_discovery():
+    """It would be packets too; of the interfaces that are made from now on."""
+    for conf in ("default", "all"):
+        with contextlib.suppress(OSError):
+            with open(f"/proc/sys/net/ipv6/conf/{conf}/disable_ipv6", "w", encoding="ascii") as f:
+                f.write("1")
+
+
+def enter_quiet_namespace():
+    """enter_namespace(), and lo is up, and no packets are there but the test's."""
+    why = enter_namespace()
+    if not why:
+        without_neighbour_discovery()
+        set_up("lo")
+    return why
+
+
 def attribute(kind, data):
     length = 4 + len(data)
     return struct.pack("=HH", length, kind) + data + bytes(-length % 4)
@@ -702,18 +719,18 @@ SCENARIOS = (
 )
 
 
+def lacking(what):
+    """The exit status when the system lacks what all of a test needs; it is printed."""
+    must = os.environ.get("CI") == "true"
+    print(f"{'FAILED' if must else 'skipped'}: {what}", flush=True)
+    return 1 if must else 77
+
+
 def scenarios_of(program, method, only):
     """The scenarios of one method, in a namespace of their own; an exit status."""
-    why = enter_namespace()
+    why = enter_quiet_namespace()
     if why:
-        must = os.environ.get("CI") == "true"
-        print(f"{'FAILED' if must else 'skipped'}: no network namespace: {why} (run as root)", flush=True)
-        return 1 if must else 77
-    for conf in ("default", "all"):  # neighbour discovery would be packets too
-        with contextlib.suppress(OSError):
-            with open(f"/proc/sys/net/ipv6/conf/{conf}/disable_ipv6", "w") as f:
-                f.write("1")
-    set_up("lo")
+        return lacking(f"no network namespace: {why} (run as root)")
     status = 0
     for scenario, of in SCENARIOS:
         name = f"{scenario.__name__} {of}"

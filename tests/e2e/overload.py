@@ -44,12 +44,9 @@ def more():
 
 
 def main():
-    why = live.enter_namespace()
+    why = live.enter_quiet_namespace()
     if why:
         e.skip(f"no network namespace: {why} (run as root)")
-    for conf in ("default", "all"):  # neighbour discovery would be packets too
-        with open(f"/proc/sys/net/ipv6/conf/{conf}/disable_ipv6", "w", encoding="ascii") as f:
-            f.write("1")
     with live.links(("ov0", "ov0p")), tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)
         p = live.Pitot(e.PITOT, folder, "-i", "ov0", "-w", "1", "--buffer", "256K", "--capture", "afpacket")

@@ -111,14 +111,10 @@ def drawn_live(*args, anew=False):
 
 
 def live_part():
-    why = live.enter_namespace()
+    why = live.enter_quiet_namespace()
     if why:
         e.skip_part(f"no network namespace: {why} (run as root)")
         return
-    for conf in ("default", "all"):  # neighbour discovery would be packets too
-        with open(f"/proc/sys/net/ipv6/conf/{conf}/disable_ipv6", "w", encoding="ascii") as f:
-            f.write("1")
-    live.set_up("lo")
     drawn_live()
     drawn_live("-w", "2")
     drawn_live("ip or ip6 or vlan")

@@ -238,14 +238,10 @@ def soon():
 
 
 def live_part():
-    why = live.enter_namespace()
+    why = live.enter_quiet_namespace()
     if why:
         e.skip_part(f"no network namespace: {why} (run as root)")
         return
-    for conf in ("default", "all"):  # neighbour discovery would be packets too
-        with contextlib.suppress(OSError):
-            Path(f"/proc/sys/net/ipv6/conf/{conf}/disable_ipv6").write_text("1", encoding="ascii")
-    live.set_up("lo")
     counters_agree()
     made_anew()
     soon()
