@@ -71,8 +71,10 @@ def states(pcap, flows):
     ends(f"many stuck, {pcap}", pcap, [f"ipfix+tcp://127.0.0.1:{d.port}" for d in deaf],
          b"there is a session, but the collector does not read" if flows > 10000 else b"does not answer the end", flows)
     ends(f"connecting, {pcap}", pcap, [f"ipfix+tcp://127.0.0.1:{full.port}"], b"the collector has not answered yet", flows)
-    if b"built without TLS" not in e.run("-r", e.DATA / "web.pcap", "-n", "ipfix+tls://127.0.0.1:9", "--stop-timeout",
-                                         0).stderr:
+    if b"built without TLS" in e.run("-r", e.DATA / "web.pcap", "-n", "ipfix+tls://127.0.0.1:9", "--stop-timeout",
+                                     0).stderr:
+        e.skip_part("pitot was built without TLS")
+    else:
         ends(f"handshake, {pcap}", pcap, [f"ipfix+tls://127.0.0.1:{d.port}" for d in deaf[:2]],
              b"has not answered the handshake", flows)
     silent_names(pcap, flows)
