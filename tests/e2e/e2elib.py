@@ -59,6 +59,15 @@ def together(do, items, threads=4):
         list(pool.map(do, items))
 
 
+def run_parts(*parts):
+    """Each, and its name before it; only those whose name has the third argument in it, when there is one."""
+    for part in parts:
+        if len(sys.argv) > 3 and sys.argv[3] not in part.__name__:
+            continue
+        print(part.__name__, flush=True)
+        part()
+
+
 def skip_part(reason):
     """A part of a test cannot run here.  With CI=true that is a failure."""
     _skipped.append(reason)

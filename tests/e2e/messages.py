@@ -165,12 +165,7 @@ def main():
                   'exec "$@"')
         command = [e.find("unshare"), "--mount", "--propagation", "private", "sh", "-ec", script, "sh", sys.executable, *sys.argv]
         sys.exit(subprocess.call(command, env={**os.environ, "MESSAGES_NAMESPACE": "1"}))
-    parts = [part_journal, part_syslog, part_again, part_without, part_failed_start, part_foreground]
-    for part in parts:
-        if len(sys.argv) > 3 and sys.argv[3] not in part.__name__:
-            continue
-        print(part.__name__, flush=True)
-        part()
+    e.run_parts(part_journal, part_syslog, part_again, part_without, part_failed_start, part_foreground)
     e.finish()
 
 

@@ -11,7 +11,6 @@ import signal
 import socket
 import ssl
 import subprocess
-import sys
 import threading
 import time
 
@@ -263,10 +262,7 @@ def main():
     why = live.enter_namespace()
     if why:
         e.skip(f"no network namespace: {why}")
-    for part in (part_savefile, part_file, part_any, part_busy, part_collectors):
-        print(part.__name__)
-        sys.stdout.flush()
-        part()
+    e.run_parts(part_savefile, part_file, part_any, part_busy, part_collectors)
     e.finish()
 
 

@@ -16,12 +16,11 @@ import signal
 import socket
 import struct
 import subprocess
-import sys
 import time
 from pathlib import Path
 
-from e2elib import (DATA, PITOT, Sink, at_work, check, check_ledger, finish, roles, run, sanitizer, skip, skip_part,
-                    statistics, workdir)
+from e2elib import (DATA, PITOT, Sink, at_work, check, check_ledger, finish, roles, run, run_parts, sanitizer, skip,
+                    skip_part, statistics, workdir)
 import live
 
 A, B = "psa0", "psb0"
@@ -554,13 +553,8 @@ def main():
         skip(f"no network namespace: {why}")
     if not SECCOMP:
         skip_part("no seccomp in this kernel or this build")
-    parts = [part_privileges, part_descriptors, part_no_capabilities, part_modes, part_daemon, part_savefile, part_subverted,
-             part_names, part_spool, part_recovery, part_successor, part_other_interfaces, part_killed, part_notify]
-    for part in parts:
-        if len(sys.argv) > 3 and sys.argv[3] not in part.__name__:
-            continue
-        print(part.__name__, flush=True)
-        part()
+    run_parts(part_privileges, part_descriptors, part_no_capabilities, part_modes, part_daemon, part_savefile, part_subverted,
+              part_names, part_spool, part_recovery, part_successor, part_other_interfaces, part_killed, part_notify)
     finish()
 
 

@@ -445,14 +445,9 @@ def part_small_disk():
 
 
 def main():
-    parts = [part_closed_descriptors, part_huge_file, part_silent_pipe, part_stuck_reader, part_slow_reader, part_pager,
-             part_interrupted, part_hung_thread, part_full_disk, part_statistics_pipe, part_statistics_whole,
-             part_statistics_often, part_helpers, part_restart, part_silent_names, part_small_disk]
-    for part in parts:
-        if len(sys.argv) > 3 and sys.argv[3] not in part.__name__:
-            continue
-        print(part.__name__, flush=True)
-        part()
+    e.run_parts(part_closed_descriptors, part_huge_file, part_silent_pipe, part_stuck_reader, part_slow_reader, part_pager,
+                part_interrupted, part_hung_thread, part_full_disk, part_statistics_pipe, part_statistics_whole,
+                part_statistics_often, part_helpers, part_restart, part_silent_names, part_small_disk)
     e.finish()
 
 
