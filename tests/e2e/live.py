@@ -50,9 +50,9 @@ def enter_namespace():
 
 
 def without_neighbour_discovery():
-    """It would be packets too; of the interfaces that are made from now on."""
+    """It would be packets too; of the interfaces that are made from now on.  A kernel may have no IPv6."""
     for conf in ("default", "all"):
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(FileNotFoundError):
             with open(f"/proc/sys/net/ipv6/conf/{conf}/disable_ipv6", "w", encoding="ascii") as f:
                 f.write("1")
 
