@@ -8,7 +8,7 @@
 
 #include "cm.h"
 
-static int lacking_say(const char *fmt, va_list args)
+__attribute__((format(printf, 1, 0))) static int lacking_say(const char *fmt, va_list args)
 {
 	const char *ci = getenv("CI");
 	bool must = ci && strcmp(ci, "true") == 0;
