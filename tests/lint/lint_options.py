@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Options: options.def, --help, pitot(8), pitot.conf(5) and the README say the same.
+"""Options: options.def, --help, pitot(8) and pitot.conf(5) say the same.
 
 lint_options.py SRCROOT [PITOT]: every option of options.def, with its letter and its default, is in all of them,
 and none of them has another.  Without PITOT, --help is not looked at.
@@ -131,19 +131,6 @@ def check_man5(root, rows):
                   [name for name in rows if rows[name]["flags"] == "CLI"])
 
 
-def check_readme(root, rows):
-    where = "README.md"
-    text = (root / where).read_text(encoding="utf-8")
-    found = {}
-    for line in text.splitlines():
-        match = re.match(r"\| `(?:-(\w), )?--([a-z-]+)[^`]*` \|.*\| ?(.*?) ?\|$", line)
-        if match:
-            found[match.group(2)] = (match.group(1) or "", match.group(3).strip("`"))
-    compare_names(where, found, rows)
-    for name in found.keys() & rows.keys():
-        compare_entry(where, rows[name], *found[name])
-
-
 def check_help(pitot, rows):
     text = subprocess.run([pitot, "--help"], capture_output=True, text=True, check=True, timeout=20).stdout
     found = {}
@@ -177,7 +164,6 @@ def main(argv):
     rows = read_rows(root)
     check_man8(root, rows)
     check_man5(root, rows)
-    check_readme(root, rows)
     if len(argv) > 2:
         check_help(argv[2], rows)
     for text in errors:
