@@ -6,6 +6,7 @@
  * segment file, its octets, the octets of the second.  With flag 2 the checksums are made right wherever
  * there is a head, so that what lies behind them is reached.
  */
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 
@@ -53,12 +54,13 @@ static void mend_segment(uint8_t *data, size_t size)
 
 static void clean_up(void)
 {
-	char text[160];
+	DIR *d = opendir(path); /* the spool makes segments of its own names */
+	struct dirent *e;
 
-	for (unsigned i = 0; i < 3; i++) {
-		snprintf(text, sizeof(text), "%s/%s", path, files[i]);
-		unlink(text);
-	}
+	while (d && (e = readdir(d)))
+		unlinkat(dirfd(d), e->d_name, 0);
+	if (d)
+		closedir(d);
 	rmdir(path);
 	rmdir(root);
 }
