@@ -62,7 +62,7 @@ void log_escape(char *dst, size_t size, const char *src)
 
 /* ---- lines that come again and again */
 
-static void recent_tell(struct log_recent *r)
+static void log_tell_recent(struct log_recent *r)
 {
 	char text[TEXT_MOST + 64], escaped[2 * TEXT_MOST];
 
@@ -74,7 +74,7 @@ static void recent_tell(struct log_recent *r)
 }
 
 /* The place of a line; else the one that is over first, which is told what it held back. */
-static struct log_recent *recent_place(enum log_level level, const char *text)
+static struct log_recent *log_recent_place(enum log_level level, const char *text)
 {
 	struct log_recent *oldest = &recent[0];
 
@@ -87,24 +87,24 @@ static struct log_recent *recent_place(enum log_level level, const char *text)
 			oldest = r;
 	}
 	if (oldest->held_back)
-		recent_tell(oldest);
+		log_tell_recent(oldest);
 	*oldest = (struct log_recent){.level = level};
 	snprintf(oldest->text, sizeof(oldest->text), "%s", text);
 	return oldest;
 }
 
 /* Whether the line is to be written now. */
-static bool recent_pass(enum log_level level, const char *text)
+static bool log_pass_recent(enum log_level level, const char *text)
 {
 	uint64_t now_ns = clock_monotonic_ns();
 	struct log_recent *r;
 	bool pass;
 
 	pthread_mutex_lock(&recent_mutex);
-	r = recent_place(level, text);
+	r = log_recent_place(level, text);
 	if (now_ns >= r->until_ns) {
 		if (r->held_back)
-			recent_tell(r);
+			log_tell_recent(r);
 		r->until_ns = now_ns + again_ns;
 		r->passed = 0;
 	}
@@ -114,7 +114,7 @@ static bool recent_pass(enum log_level level, const char *text)
 	return pass;
 }
 
-static void recent_look(uint64_t now_ns)
+static void log_look_recent(uint64_t now_ns)
 {
 	pthread_mutex_lock(&recent_mutex);
 	for (unsigned i = 0; i < RECENT; i++) {
@@ -122,7 +122,7 @@ static void recent_look(uint64_t now_ns)
 
 		if (!r->held_back || now_ns < r->until_ns)
 			continue;
-		recent_tell(r);
+		log_tell_recent(r);
 		r->until_ns = now_ns + again_ns;
 		r->passed = BURST;
 	}
@@ -131,13 +131,13 @@ static void recent_look(uint64_t now_ns)
 
 void log_tick(uint64_t now_ns)
 {
-	recent_look(now_ns);
+	log_look_recent(now_ns);
 	log_sink_tick();
 }
 
 void log_end(void)
 {
-	recent_look(UINT64_MAX);
+	log_look_recent(UINT64_MAX);
 }
 
 /* ---- lines */
@@ -162,7 +162,7 @@ void log_write(enum log_level level, const char *fmt, ...)
 		relay.say(relay.ctx, level, text);
 		return;
 	}
-	if (!recent_pass(level, text))
+	if (!log_pass_recent(level, text))
 		return;
 	log_escape(escaped, sizeof(escaped), text);
 	log_sink_line(level, escaped);

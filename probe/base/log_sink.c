@@ -102,7 +102,7 @@ void log_divert(void)
 /* ---- standard error */
 
 /* What whoever reads it takes in time; false when not all was taken. */
-static bool stderr_put(const char *text, size_t size, int wait_ms)
+static bool sink_put_stderr(const char *text, size_t size, int wait_ms)
 {
 	uint64_t until_ns = clock_monotonic_ns() + (uint64_t)wait_ms * NS_PER_MSEC;
 
@@ -125,7 +125,7 @@ static bool stderr_put(const char *text, size_t size, int wait_ms)
 	return true;
 }
 
-static void stderr_line(const char *prefix, const char *text)
+static void sink_stderr_line(const char *prefix, const char *text)
 {
 	struct pollfd p = {.fd = STDERR_FILENO, .events = POLLOUT};
 	char line[LINE_MOST];
@@ -140,7 +140,8 @@ static void stderr_line(const char *prefix, const char *text)
 
 /* ---- the system's log */
 
-static int system_format(char *out, size_t size, enum log_level level, const char *prefix, const char *text)
+static int sink_system_format(char *out, size_t size, enum log_level level, const char *prefix,
+			      const char *text)
 {
 	static const int priorities[] = {3, 4, 6, 7};
 	time_t now = (time_t)(clock_realtime_ns() / NS_PER_SEC);
@@ -158,10 +159,10 @@ static int system_format(char *out, size_t size, enum log_level level, const cha
 			(long)getpid(), prefix, text);
 }
 
-static void system_line(enum log_level level, const char *prefix, const char *text)
+static void sink_system_line(enum log_level level, const char *prefix, const char *text)
 {
 	char line[LINE_MOST];
-	int n = system_format(line, sizeof(line), level, prefix, text);
+	int n = sink_system_format(line, sizeof(line), level, prefix, text);
 
 	if (write(sink.fd, line, (size_t)n) >= 0)
 		return;
@@ -177,9 +178,9 @@ static void sink_line(enum log_level level, const char *text)
 	static const char *const prefix[] = {"error: ", "warning: ", "", "debug: "};
 
 	if (!atomic_load(&sink.diverted))
-		stderr_line(prefix[level], text);
+		sink_stderr_line(prefix[level], text);
 	if (sink.fd >= 0)
-		system_line(level, prefix[level], text);
+		sink_system_line(level, prefix[level], text);
 }
 
 void log_sink_line(enum log_level level, const char *text)
@@ -207,7 +208,7 @@ void log_sink_tick(void)
 bool log_text(const char *text, unsigned wait_ms)
 {
 	if (!atomic_load(&sink.diverted))
-		return stderr_put(text, strlen(text), (int)wait_ms);
+		return sink_put_stderr(text, strlen(text), (int)wait_ms);
 	while (*text) {
 		size_t n = strcspn(text, "\n");
 		char line[LINE_MOST];

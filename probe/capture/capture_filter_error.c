@@ -17,13 +17,13 @@
 #define MARKER_ERROR  "999.999"
 #define SYNTAX_PREFIX "can't parse filter expression: "
 
-static bool word_has(char c)
+static bool error_word_has(char c)
 {
 	return isalnum((unsigned char)c) || strchr("-_.:/\\$", c);
 }
 
 /* The next word from *at on, which is moved behind it; its length, 0 at the end. */
-static size_t word_next(const char **at, const char **word)
+static size_t error_word_next(const char **at, const char **word)
 {
 	const char *p = *at;
 
@@ -32,8 +32,8 @@ static size_t word_next(const char **at, const char **word)
 	*word = p;
 	if (!*p)
 		return 0;
-	if (word_has(*p))
-		while (*p && word_has(*p))
+	if (error_word_has(*p))
+		while (*p && error_word_has(*p))
 			p++;
 	else if (!strncmp(p, "&&", 2) || !strncmp(p, "||", 2) || !strncmp(p, "<<", 2) ||
 		 !strncmp(p, ">>", 2) || (strchr("<>=!", *p) && p[1] == '='))
@@ -49,7 +49,7 @@ bool filter_names(const char *expression, const char *word)
 	const char *at = expression, *found;
 	size_t n;
 
-	while ((n = word_next(&at, &found)) > 0)
+	while ((n = error_word_next(&at, &found)) > 0)
 		if (n == strlen(word) && !memcmp(found, word, n))
 			return true;
 	return false;
@@ -85,7 +85,7 @@ int filter_explain(struct diag *diag, const char *expression, pcap_t *p)
 	/* a libpcap that does not play along */
 	if (!error_is_behind(p, "", 0))
 		return diag_set(diag, -EINVAL, "--filter \"%.200s\": %s", expression, why);
-	while ((n = word_next(&at, &word)) > 0)
+	while ((n = error_word_next(&at, &word)) > 0)
 		if (!error_is_behind(p, expression, (size_t)(at - expression)))
 			return diag_set(diag, -EINVAL, "--filter \"%.200s\": %s, at \"%.*s\" (character %zu)",
 					expression, why, n > 60 ? 60 : (int)n, word,

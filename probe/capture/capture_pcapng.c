@@ -56,7 +56,7 @@ struct block {
 	uint32_t type, total;
 };
 
-static bool block_is_packet(uint32_t type)
+static bool pcapng_block_is_packet(uint32_t type)
 {
 	return type == BLOCK_ENHANCED || type == BLOCK_SIMPLE || type == BLOCK_PACKET;
 }
@@ -66,7 +66,7 @@ __attribute__((format(printf, 4, 5), cold)) static int pcapng_damaged(const stru
 								      struct diag *diag, const char *format,
 								      ...)
 {
-	bool is_packet = k && block_is_packet(k->type);
+	bool is_packet = k && pcapng_block_is_packet(k->type);
 	char why[256];
 	va_list ap;
 
@@ -335,8 +335,8 @@ static int capture_pcapng_walk(struct capture_walk *w, struct frame_batch *b, st
 	while (r == 0 && b->n < BATCH_MAX) {
 		r = pcapng_peek(f, &k, diag);
 		if (r == 0)
-			r = block_is_packet(k.type) ? pcapng_lend(f, &k, b, diag)
-						    : pcapng_read_other(f, &k, diag);
+			r = pcapng_block_is_packet(k.type) ? pcapng_lend(f, &k, b, diag)
+							   : pcapng_read_other(f, &k, diag);
 	}
 	return r < 0 && b->n == 0 ? r : 0; /* first what is good: the next walk comes to the same place */
 }
@@ -348,7 +348,7 @@ static int capture_pcapng_ended(struct capture_walk *w, struct diag *diag)
 
 	if (left == 0 && f->rest == 0)
 		return CAPTURE_E_END;
-	if (f->rest == 0 && left >= 4 && block_is_packet(pcapng_u32(w->buffer + w->at, f->swapped)))
+	if (f->rest == 0 && left >= 4 && pcapng_block_is_packet(pcapng_u32(w->buffer + w->at, f->swapped)))
 		return capture_walk_cut(w, "packet", w->packet + 1, diag);
 	f->rest = 0;
 	return capture_walk_cut(w, "block", f->block + 1, diag);
@@ -375,7 +375,7 @@ static int pcapng_read_preface(struct capture_pcapng *f, struct diag *diag)
 		const struct pcapng_interface *i;
 
 		r = pcapng_peek(f, &k, diag);
-		if (r == 0 && block_is_packet(k.type))
+		if (r == 0 && pcapng_block_is_packet(k.type))
 			return 0;
 		if (r == 0)
 			r = pcapng_read_other(f, &k, diag);

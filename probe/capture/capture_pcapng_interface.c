@@ -23,7 +23,7 @@ __extension__ typedef unsigned __int128 unsigned_wide;
 
 /* ---- time */
 
-static uint64_t power_of_10(unsigned exponent)
+static uint64_t pcapng_power_of_10(unsigned exponent)
 {
 	uint64_t v = 1;
 
@@ -40,8 +40,8 @@ static unsigned_wide interface_ns(uint8_t resolution, uint64_t ticks)
 	if (resolution & BINARY)
 		return (unsigned_wide)ticks * NS_PER_SEC >> exponent; /* below 2^94, by at most 127 */
 	if (exponent <= 9)
-		return (unsigned_wide)ticks * power_of_10(9 - exponent);
-	return exponent <= 9 + 19 ? ticks / power_of_10(exponent - 9) : 0;
+		return (unsigned_wide)ticks * pcapng_power_of_10(9 - exponent);
+	return exponent <= 9 + 19 ? ticks / pcapng_power_of_10(exponent - 9) : 0;
 }
 
 static wide interface_time(const struct pcapng_interface *i, uint64_t ticks)
@@ -69,7 +69,7 @@ static void interface_set_clock(struct pcapng_interface *i)
 {
 	bool plain = i->offset_s == 0 && i->resolution <= 9;
 
-	i->multiply = plain ? power_of_10(9u - i->resolution) : 0;
+	i->multiply = plain ? pcapng_power_of_10(9u - i->resolution) : 0;
 	i->plain_end = plain ? (uint64_t)INT64_MAX / i->multiply : 0;
 }
 

@@ -38,28 +38,29 @@ static const char *const url_transports[TRANSPORT_COUNT] = {
 	[TRANSPORT_DTLS] = "dtls", [TRANSPORT_SCTP] = "sctp", [TRANSPORT_FILE] = "file",
 };
 
-static bool url_is(const char *text, size_t len, const char *name)
+static bool collector_url_is(const char *text, size_t len, const char *name)
 {
 	return strlen(name) == len && strncasecmp(text, name, len) == 0;
 }
 
 /* FORMAT_COUNT: none. */
-static enum export_format url_format(const char *text, size_t len)
+static enum export_format collector_url_format(const char *text, size_t len)
 {
 	unsigned f = 0;
 
-	while (f < FORMAT_COUNT && !url_is(text, len, url_formats[f].name))
+	while (f < FORMAT_COUNT && !collector_url_is(text, len, url_formats[f].name))
 		f++;
 	return (enum export_format)f;
 }
 
 /* FORMAT[+TRANSPORT] */
-static int url_parse_scheme(struct collector_config *c, const char *text, size_t len, struct diag *diag)
+static int collector_url_parse_scheme(struct collector_config *c, const char *text, size_t len,
+				      struct diag *diag)
 {
 	const char *plus = memchr(text, '+', len);
 	size_t name = plus ? (size_t)(plus - text) : len;
 	int shown = (int)(len < 40 ? len : 40);
-	enum export_format f = url_format(text, name);
+	enum export_format f = collector_url_format(text, name);
 	unsigned t = TRANSPORT_UDP;
 
 	if (f == FORMAT_COUNT)
@@ -70,7 +71,9 @@ static int url_parse_scheme(struct collector_config *c, const char *text, size_t
 			(int)(name < 40 ? name : 40), text);
 	c->format = f;
 	if (plus) {
-		for (t = 0; t < TRANSPORT_COUNT && !url_is(plus + 1, len - name - 1, url_transports[t]); t++)
+		for (t = 0;
+		     t < TRANSPORT_COUNT && !collector_url_is(plus + 1, len - name - 1, url_transports[t]);
+		     t++)
 			;
 		if (t == TRANSPORT_COUNT)
 			return diag_set(diag, -EINVAL,
@@ -94,7 +97,8 @@ static int url_parse_scheme(struct collector_config *c, const char *text, size_t
 }
 
 /* One limit of ?rotate=: a size ends with K, M or G; anything else is a time. */
-static int url_parse_limit(struct collector_config *c, const char *text, size_t len, struct diag *diag)
+static int collector_url_parse_limit(struct collector_config *c, const char *text, size_t len,
+				     struct diag *diag)
 {
 	char one[32];
 
@@ -109,7 +113,8 @@ static int url_parse_limit(struct collector_config *c, const char *text, size_t 
 }
 
 /* Behind the name: ?rotate=60s, ?rotate=100M, ?rotate=1h,1G; *len is the name's. */
-static int url_parse_rotate(struct collector_config *c, const char *path, size_t *len, struct diag *diag)
+static int collector_url_parse_rotate(struct collector_config *c, const char *path, size_t *len,
+				      struct diag *diag)
 {
 	static const char option[] = "rotate=";
 	const char *at = strrchr(path, '?');
@@ -123,7 +128,7 @@ static int url_parse_rotate(struct collector_config *c, const char *path, size_t
 	*len = (size_t)(at - path);
 	for (at += sizeof(option);; at++) {
 		size_t n = strcspn(at, ",|&");
-		int r = url_parse_limit(c, at, n, diag);
+		int r = collector_url_parse_limit(c, at, n, diag);
 
 		if (r)
 			return -EINVAL;
@@ -135,7 +140,7 @@ static int url_parse_rotate(struct collector_config *c, const char *path, size_t
 	}
 }
 
-static int url_set_path(struct collector_config *c, const char *path, size_t len, struct diag *diag)
+static int collector_url_set_path(struct collector_config *c, const char *path, size_t len, struct diag *diag)
 {
 	bool rotates = c->rotate_ns || c->rotate_octets;
 	char name[sizeof(c->path)];
@@ -156,11 +161,11 @@ static int url_set_path(struct collector_config *c, const char *path, size_t len
 	return 0;
 }
 
-static int url_parse_file(struct collector_config *c, const char *path, struct diag *diag)
+static int collector_url_parse_file(struct collector_config *c, const char *path, struct diag *diag)
 {
 	const char *plus = collector_is_lines(c->format) ? "" : "+file";
 	size_t len;
-	int r = url_parse_rotate(c, path, &len, diag);
+	int r = collector_url_parse_rotate(c, path, &len, diag);
 
 	if (r)
 		return r;
@@ -171,10 +176,10 @@ static int url_parse_file(struct collector_config *c, const char *path, struct d
 		return diag_set(diag, -EINVAL, "'%.80s' is not a file: write %s%s:FILE, without //", path,
 				url_formats[c->format].name, plus);
 	snprintf(c->url, sizeof(c->url), "%s%s:%.480s", url_formats[c->format].name, plus, path);
-	return url_set_path(c, path, len, diag);
+	return collector_url_set_path(c, path, len, diag);
 }
 
-static int url_parse_port(struct collector_config *c, const char *text, struct diag *diag)
+static int collector_url_parse_port(struct collector_config *c, const char *text, struct diag *diag)
 {
 	unsigned long port = 0;
 	const char *p = text;
@@ -188,7 +193,7 @@ static int url_parse_port(struct collector_config *c, const char *text, struct d
 }
 
 /* An IPv6 address, with or without %ZONE. */
-static bool url_is_ip6(const char *host)
+static bool collector_url_is_ip6(const char *host)
 {
 	size_t len = strcspn(host, "%");
 	uint8_t address[16];
@@ -204,14 +209,14 @@ static bool url_is_ip6(const char *host)
 }
 
 /* A link-local address (RFC 4291 §2.5.6) means nothing without an interface. */
-static bool url_lacks_zone(const char *host)
+static bool collector_url_lacks_zone(const char *host)
 {
 	uint8_t address[16];
 
 	return inet_pton(AF_INET6, host, address) == 1 && address[0] == 0xfe && (address[1] & 0xc0) == 0x80;
 }
 
-static int url_check_name(const char *host, struct diag *diag)
+static int collector_url_check_name(const char *host, struct diag *diag)
 {
 	uint8_t address[4];
 	const char *bad = host + strspn(host, HOST_CHARS);
@@ -228,7 +233,8 @@ static int url_check_name(const char *host, struct diag *diag)
 }
 
 /* Copies what is before the port to c->host; *rest is what follows it. */
-static int url_parse_host(struct collector_config *c, const char *text, const char **rest, struct diag *diag)
+static int collector_url_parse_host(struct collector_config *c, const char *text, const char **rest,
+				    struct diag *diag)
 {
 	bool bracket = text[0] == '[';
 	size_t len;
@@ -256,10 +262,10 @@ static int url_parse_host(struct collector_config *c, const char *text, const ch
 	memcpy(c->host, text, len);
 	c->host[len] = '\0';
 	if (!bracket)
-		return url_check_name(c->host, diag);
-	if (!url_is_ip6(c->host))
+		return collector_url_check_name(c->host, diag);
+	if (!collector_url_is_ip6(c->host))
 		return diag_set(diag, -EINVAL, "'[%.80s]' is not an IPv6 address", c->host);
-	if (url_lacks_zone(c->host))
+	if (collector_url_lacks_zone(c->host))
 		return diag_set(
 			diag, -EINVAL,
 			"'[%.80s]' is a link-local address and needs its interface: [fe80::1%%eth0]:4739",
@@ -268,7 +274,7 @@ static int url_parse_host(struct collector_config *c, const char *text, const ch
 }
 
 /* "xml:-": more likely a format that there is not than a host and its port. */
-static bool url_looks_like_format(const char *host, const char *port)
+static bool collector_url_looks_like_format(const char *host, const char *port)
 {
 	size_t n = strspn(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ");
 
@@ -276,11 +282,11 @@ static bool url_looks_like_format(const char *host, const char *port)
 	       !(*port >= '0' && *port <= '9') && *port;
 }
 
-static int url_parse_address(struct collector_config *c, const char *text, struct diag *diag)
+static int collector_url_parse_address(struct collector_config *c, const char *text, struct diag *diag)
 {
 	const char *rest = NULL, *open, *close;
 	bool is_udp = c->transport == TRANSPORT_UDP;
-	int r = url_parse_host(c, text, &rest, diag);
+	int r = collector_url_parse_host(c, text, &rest, diag);
 
 	if (r)
 		return r;
@@ -288,13 +294,13 @@ static int url_parse_address(struct collector_config *c, const char *text, struc
 	if (c->transport == TRANSPORT_TLS || c->transport == TRANSPORT_DTLS)
 		c->port = 4740;
 	if (rest[0] == ':') {
-		if (url_looks_like_format(c->host, rest + 1))
+		if (collector_url_looks_like_format(c->host, rest + 1))
 			return diag_set(
 				diag, -EINVAL,
 				"'%.40s' is not a format, and '%.80s' is not a port from 1 to 65535; there "
 				"are netflow5, netflow9 and ipfix for hosts, json, csv and text for files",
 				c->host, rest + 1);
-		r = url_parse_port(c, rest + 1, diag);
+		r = collector_url_parse_port(c, rest + 1, diag);
 		if (r)
 			return r;
 	} else if (rest[0] && strcmp(rest, "/") != 0) {
@@ -310,7 +316,7 @@ static int url_parse_address(struct collector_config *c, const char *text, struc
 bool collector_is_file(const char *text)
 {
 	size_t scheme = strcspn(text, ":,");
-	enum export_format format = url_format(text, scheme);
+	enum export_format format = collector_url_format(text, scheme);
 
 	return text[scheme] == ':' && ((format < FORMAT_COUNT && collector_is_lines(format)) ||
 				       (scheme > 5 && strncasecmp(text + scheme - 5, "+file", 5) == 0));
@@ -321,7 +327,7 @@ int collector_parse(struct collector_config *c, const char *text, enum export_fo
 {
 	size_t scheme = strcspn(text, ":");
 	const char *rest = text[scheme] ? text + scheme + 1 : NULL;
-	enum export_format named = url_format(text, scheme);
+	enum export_format named = collector_url_format(text, scheme);
 	bool is_lines = named < FORMAT_COUNT && collector_is_lines(named);
 	int r;
 
@@ -339,15 +345,15 @@ int collector_parse(struct collector_config *c, const char *text, enum export_fo
 			"ipfix://%s",
 			text, text, text);
 	if (!rest || text[0] == '[')
-		return url_parse_address(c, text, diag);
+		return collector_url_parse_address(c, text, diag);
 	if (strncmp(rest, "//", 2) != 0 && !memchr(text, '+', scheme) && !is_lines)
-		return url_parse_address(c, text, diag);
-	r = url_parse_scheme(c, text, scheme, diag);
+		return collector_url_parse_address(c, text, diag);
+	r = collector_url_parse_scheme(c, text, scheme, diag);
 	if (r)
 		return r;
 	if (c->transport == TRANSPORT_FILE)
-		return url_parse_file(c, rest, diag);
+		return collector_url_parse_file(c, rest, diag);
 	if (strncmp(rest, "//", 2) != 0)
 		return diag_set(diag, -EINVAL, "'%.80s' lacks the // before the host", text);
-	return url_parse_address(c, rest + 2, diag);
+	return collector_url_parse_address(c, rest + 2, diag);
 }

@@ -192,8 +192,8 @@ static const struct timeout_name {
 	{"expint", 0, "records leave as soon as they end: leave it out"},
 };
 
-static int timeout_set_one(struct config *c, const char *name, const char *value, const char *label,
-			   struct diag *diag)
+static int list_set_timeout(struct config *c, const char *name, const char *value, const char *label,
+			    struct diag *diag)
 {
 	const struct timeout_name *t = NULL;
 	uint64_t *member;
@@ -240,7 +240,7 @@ int config_set_timeout(struct config *c, const char *value, const char *label, s
 					"tcp-end=SECONDS",
 					label, part);
 		*equals = '\0';
-		r = timeout_set_one(c, part, equals + 1, label, diag);
+		r = list_set_timeout(c, part, equals + 1, label, diag);
 		if (r)
 			return r;
 	}
@@ -293,7 +293,7 @@ static const struct tunnel_choice {
 #include "pitot/tunnels.def"
 };
 
-static int decapsulate_refuse(const char *part, const char *label, struct diag *diag)
+static int list_refuse_tunnel(const char *part, const char *label, struct diag *diag)
 {
 	char names[256] = "";
 	size_t n = 0;
@@ -306,7 +306,7 @@ static int decapsulate_refuse(const char *part, const char *label, struct diag *
 			names);
 }
 
-static int decapsulate_add(struct config *c, char *part, const char *label, struct diag *diag)
+static int list_add_tunnel(struct config *c, char *part, const char *label, struct diag *diag)
 {
 	char *equals = strchr(part, '=');
 	uint64_t port = 0;
@@ -317,7 +317,7 @@ static int decapsulate_add(struct config *c, char *part, const char *label, stru
 	while (i < TUNNEL_COUNT && strcmp(tunnel_choices[i].name, part) != 0)
 		i++;
 	if (i == TUNNEL_COUNT)
-		return decapsulate_refuse(part, label, diag);
+		return list_refuse_tunnel(part, label, diag);
 	if (equals && !tunnel_choices[i].port)
 		return diag_set(diag, CONFIG_E_USAGE, "%s: %s has no port: write %s alone", label, part,
 				part);
@@ -350,13 +350,13 @@ int config_set_decapsulate(struct config *c, const char *value, const char *labe
 		if (strcmp(part, "all") == 0) /* and a port for one of them may follow */
 			c->decapsulate = (UINT32_C(1) << TUNNEL_COUNT) - 1;
 		else
-			r = decapsulate_add(c, part, label, diag);
+			r = list_add_tunnel(c, part, label, diag);
 	}
 	return r;
 }
 
 /* ADDR[:PORT] or [ADDR6][:PORT] or ADDR6: host and port apart; false when it is none of them. */
-static bool source_split(char *host, size_t size, const char **port, const char *value)
+static bool list_split_source(char *host, size_t size, const char **port, const char *value)
 {
 	const char *end = value + strlen(value), *start = value;
 	const char *colon = strchr(value, ':');
@@ -386,7 +386,7 @@ int config_set_source(struct config *c, const char *value, const char *label, st
 	uint8_t address[16];
 	int r;
 
-	if (!source_split(host, sizeof(host), &port, value))
+	if (!list_split_source(host, sizeof(host), &port, value))
 		goto bad;
 	snprintf(bare, sizeof(bare), "%.*s", (int)strcspn(host, "%"), host);
 	if ((value[0] == '[' || inet_pton(AF_INET, host, address) != 1) &&

@@ -170,7 +170,7 @@ int config_value_switch(bool *out, const char *text, const char *label, struct d
 }
 
 /* One number or range of a list; where it ends, or NULL when it is none. */
-static const char *cpu_range(const char *p, unsigned *first, unsigned *last)
+static const char *value_cpu_range(const char *p, unsigned *first, unsigned *last)
 {
 	unsigned n[2] = {0, 0};
 
@@ -202,7 +202,7 @@ int config_cpu(const char *list, unsigned i)
 		if (turn)
 			i %= total;
 		do {
-			p = cpu_range(p, &first, &last);
+			p = value_cpu_range(p, &first, &last);
 			if (!p)
 				return -1;
 			if (turn && i <= last - first)

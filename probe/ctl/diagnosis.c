@@ -20,12 +20,12 @@ struct doctor {
 	FILE *out;
 };
 
-static uint64_t doctor_seen(const json_t *s)
+static uint64_t diagnosis_seen(const json_t *s)
 {
 	return show_count(s, "packets", "received") + show_count(s, "packets", "unselected");
 }
 
-static void doctor_capture(struct doctor *d)
+static void diagnosis_capture(struct doctor *d)
 {
 	const json_t *ignored = json_object_get(json_object_get(d->after, "packets"), "ignored");
 	struct doctor_capture *c = &d->facts.capture;
@@ -42,7 +42,7 @@ static void doctor_capture(struct doctor *d)
 		.received = show_count(d->after, "packets", "received"),
 		.dropped_by_kernel = show_count(d->after, "packets", "dropped_by_kernel"),
 		.oversized = show_count(d->after, "packets", "oversized"),
-		.seen = doctor_seen(d->after) - doctor_seen(d->before),
+		.seen = diagnosis_seen(d->after) - diagnosis_seen(d->before),
 		.cut = show_count(d->after, "notes", "transport_header_cut") +
 		       show_count(d->after, "notes", "extension_headers_cut") +
 		       show_count(d->after, "notes", "tunnel_cut") +
@@ -51,7 +51,7 @@ static void doctor_capture(struct doctor *d)
 	};
 }
 
-static void doctor_collector(struct doctor_collector *to, const json_t *c)
+static void diagnosis_collector(struct doctor_collector *to, const json_t *c)
 {
 	const json_t *state = json_object_get(c, "state"), *error = json_object_get(c, "last_error");
 
@@ -65,7 +65,7 @@ static void doctor_collector(struct doctor_collector *to, const json_t *c)
 		snprintf(to->last_error, sizeof(to->last_error), "%s", json_string_value(error));
 }
 
-static void doctor_collectors(struct doctor *d)
+static void diagnosis_collectors(struct doctor *d)
 {
 	const char *ca = json_string_value(json_object_get(d->setup, "tls_ca"));
 	const char *name = json_string_value(json_object_get(d->setup, "tls_name"));
@@ -83,13 +83,13 @@ static void doctor_collectors(struct doctor *d)
 			continue;
 		d->facts.n_collectors++;
 		to->mtu = (uint32_t)json_integer_value(json_object_get(d->setup, "mtu"));
-		doctor_collector(to, c);
+		diagnosis_collector(to, c);
 		doctor_look_collector(to);
 		doctor_probe_collector(to, ca, name);
 	}
 }
 
-static int doctor_interfaces(struct doctor *d, struct diag *diag)
+static int diagnosis_interfaces(struct doctor *d, struct diag *diag)
 {
 	json_t *list = NULL, *n;
 	int r = client_ask(d->client, "interfaces", &list, diag);
@@ -115,12 +115,12 @@ static int doctor_interfaces(struct doctor *d, struct diag *diag)
 	return 0;
 }
 
-static int doctor_gather(struct doctor *d, struct diag *diag)
+static int diagnosis_gather(struct doctor *d, struct diag *diag)
 {
 	int r = client_ask(d->client, "setup", &d->setup, diag);
 
 	if (r == 0)
-		r = doctor_interfaces(d, diag);
+		r = diagnosis_interfaces(d, diag);
 	if (r == 0)
 		r = client_ask(d->client, "statistics", &d->before, diag);
 	if (r < 0)
@@ -135,18 +135,18 @@ static int doctor_gather(struct doctor *d, struct diag *diag)
 	r = client_ask(d->client, "statistics", &d->after, diag);
 	if (r < 0)
 		return r;
-	doctor_capture(d);
+	diagnosis_capture(d);
 	doctor_look_clock(&d->facts.clock);
-	doctor_collectors(d);
+	diagnosis_collectors(d);
 	return 0;
 }
 
-static void doctor_line(void *ctx, const char *line)
+static void diagnosis_line(void *ctx, const char *line)
 {
 	fprintf(((struct doctor *)ctx)->out, "%s\n", line);
 }
 
-static void doctor_finding(void *ctx, const struct doctor_finding *f)
+static void diagnosis_finding(void *ctx, const struct doctor_finding *f)
 {
 	struct doctor *d = ctx;
 
@@ -157,7 +157,7 @@ static void doctor_finding(void *ctx, const struct doctor_finding *f)
 						f->severity == DOCTOR_FAULT, "about", f->about, "verdict",
 						f->verdict, "advice", f->advice));
 	else
-		doctor_print(f, doctor_line, d);
+		doctor_print(f, diagnosis_line, d);
 }
 
 int diagnosis_run(struct client *c, FILE *out, bool as_json, struct diag *diag)
@@ -170,15 +170,15 @@ int diagnosis_run(struct client *c, FILE *out, bool as_json, struct diag *diag)
 		d->client = c;
 		d->out = out;
 		d->findings = as_json ? json_array() : NULL;
-		r = doctor_gather(d, diag);
+		r = diagnosis_gather(d, diag);
 	}
 	if (r == 0) {
-		faults = doctor_check(&d->facts, doctor_finding, d);
+		faults = doctor_check(&d->facts, diagnosis_finding, d);
 		if (d->findings) {
 			json_dumpf(d->findings, out, JSON_INDENT(1));
-			doctor_line(d, "");
+			diagnosis_line(d, "");
 		} else {
-			doctor_sum(faults, d->doubts, doctor_line, d);
+			doctor_sum(faults, d->doubts, diagnosis_line, d);
 		}
 	}
 	if (d) {

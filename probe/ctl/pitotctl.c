@@ -17,13 +17,13 @@ enum { STATUS_OK, STATUS_FAILED, STATUS_USAGE };
 
 /* ---- arguments of verbs: 0, or negative and a sentence */
 
-static int verb_fill_none(json_t *request, int argc, char **argv, struct diag *diag)
+static int pitotctl_fill_none(json_t *request, int argc, char **argv, struct diag *diag)
 {
 	(void)request;
 	return argc ? diag_set(diag, -EINVAL, "'%s' is one word too many", argv[0]) : 0;
 }
 
-static int verb_put_number(json_t *request, const char *name, const char *text, struct diag *diag)
+static int pitotctl_put_number(json_t *request, const char *name, const char *text, struct diag *diag)
 {
 	char *end;
 	double value = strtod(text, &end);
@@ -34,7 +34,7 @@ static int verb_put_number(json_t *request, const char *name, const char *text, 
 	return 0;
 }
 
-static int verb_fill_pairs(json_t *request, int argc, char **argv, struct diag *diag)
+static int pitotctl_fill_pairs(json_t *request, int argc, char **argv, struct diag *diag)
 {
 	for (int i = 0; i < argc; i++) {
 		char *equals = strchr(argv[i], '=');
@@ -48,53 +48,54 @@ static int verb_fill_pairs(json_t *request, int argc, char **argv, struct diag *
 			return diag_set(diag, -EINVAL,
 					"'%s' is no time-out; there are active, inactive and tcp-end",
 					argv[i]);
-		r = verb_put_number(request, argv[i], equals + 1, diag);
+		r = pitotctl_put_number(request, argv[i], equals + 1, diag);
 		if (r < 0)
 			return r;
 	}
 	return 0;
 }
 
-static int verb_fill_rate(json_t *request, int argc, char **argv, struct diag *diag)
+static int pitotctl_fill_rate(json_t *request, int argc, char **argv, struct diag *diag)
 {
-	return argc == 1 ? verb_put_number(request, "records", argv[0], diag)
+	return argc == 1 ? pitotctl_put_number(request, "records", argv[0], diag)
 			 : diag_set(diag, -EINVAL, "one number is wanted");
 }
 
-static int verb_put_level(json_t *request, const char *level)
+static int pitotctl_put_level(json_t *request, const char *level)
 {
 	return json_object_set_new(request, "level", json_string(level)) < 0 ? -ENOMEM : 0;
 }
 
-static int verb_fill_level(json_t *request, int argc, char **argv, struct diag *diag)
+static int pitotctl_fill_level(json_t *request, int argc, char **argv, struct diag *diag)
 {
-	return argc == 1 ? verb_put_level(request, argv[0]) : diag_set(diag, -EINVAL, "one level is wanted");
+	return argc == 1 ? pitotctl_put_level(request, argv[0])
+			 : diag_set(diag, -EINVAL, "one level is wanted");
 }
 
-static int verb_fill_more(json_t *request, int argc, char **argv, struct diag *diag)
+static int pitotctl_fill_more(json_t *request, int argc, char **argv, struct diag *diag)
 {
-	return argc ? verb_fill_none(request, argc, argv, diag) : verb_put_level(request, "debug");
+	return argc ? pitotctl_fill_none(request, argc, argv, diag) : pitotctl_put_level(request, "debug");
 }
 
-static int verb_fill_less(json_t *request, int argc, char **argv, struct diag *diag)
+static int pitotctl_fill_less(json_t *request, int argc, char **argv, struct diag *diag)
 {
-	return argc ? verb_fill_none(request, argc, argv, diag) : verb_put_level(request, "info");
+	return argc ? pitotctl_fill_none(request, argc, argv, diag) : pitotctl_put_level(request, "info");
 }
 
-static int verb_fill_on(json_t *request, int argc, char **argv, struct diag *diag)
+static int pitotctl_fill_on(json_t *request, int argc, char **argv, struct diag *diag)
 {
 	json_object_set_new(request, "on", json_true());
-	return verb_fill_none(request, argc, argv, diag);
+	return pitotctl_fill_none(request, argc, argv, diag);
 }
 
-static int verb_fill_off(json_t *request, int argc, char **argv, struct diag *diag)
+static int pitotctl_fill_off(json_t *request, int argc, char **argv, struct diag *diag)
 {
 	json_object_set_new(request, "on", json_false());
-	return verb_fill_none(request, argc, argv, diag);
+	return pitotctl_fill_none(request, argc, argv, diag);
 }
 
 /* All words are one expression. */
-static int verb_put_filter(json_t *request, int argc, char **argv, struct diag *diag)
+static int pitotctl_put_filter(json_t *request, int argc, char **argv, struct diag *diag)
 {
 	char text[CONTROL_LINE_MAX / 4] = "";
 	size_t n = 0;
@@ -109,15 +110,15 @@ static int verb_put_filter(json_t *request, int argc, char **argv, struct diag *
 	return 0;
 }
 
-static int verb_fill_filter(json_t *request, int argc, char **argv, struct diag *diag)
+static int pitotctl_fill_filter(json_t *request, int argc, char **argv, struct diag *diag)
 {
 	if (!argc)
 		return diag_set(diag, -EINVAL, "a filter is wanted; expire-all ends all flows");
-	return verb_put_filter(request, argc, argv, diag);
+	return pitotctl_put_filter(request, argc, argv, diag);
 }
 
 /* The value of an option: behind '=' or the next word; NULL: it is another option, or has none. */
-static const char *verb_option(const char *name, int argc, char **argv, int *i)
+static const char *pitotctl_option(const char *name, int argc, char **argv, int *i)
 {
 	size_t n = strlen(name);
 
@@ -129,7 +130,7 @@ static const char *verb_option(const char *name, int argc, char **argv, int *i)
 }
 
 /* Options may stand anywhere; the words that are left are the filter. */
-static int verb_fill_flows(json_t *request, int argc, char **argv, struct diag *diag)
+static int pitotctl_fill_flows(json_t *request, int argc, char **argv, struct diag *diag)
 {
 	int words = 0;
 
@@ -139,9 +140,9 @@ static int verb_fill_flows(json_t *request, int argc, char **argv, struct diag *
 
 		if (!strcmp(argv[i], "--follow")) {
 			json_object_set_new(request, "follow", json_true());
-		} else if ((value = verb_option("--sort", argc, argv, &i))) {
+		} else if ((value = pitotctl_option("--sort", argc, argv, &i))) {
 			json_object_set_new(request, "sort", json_string(value));
-		} else if ((value = verb_option("--top", argc, argv, &i))) {
+		} else if ((value = pitotctl_option("--top", argc, argv, &i))) {
 			long n = strtol(value, &end, 10);
 
 			if (!*value || *end || n < 1 || n > CONTROL_FLOWS_TOP)
@@ -155,7 +156,7 @@ static int verb_fill_flows(json_t *request, int argc, char **argv, struct diag *
 			argv[words++] = argv[i];
 		}
 	}
-	return verb_put_filter(request, words, argv, diag);
+	return pitotctl_put_filter(request, words, argv, diag);
 }
 
 /* ---- the table */
@@ -167,12 +168,12 @@ static const struct verb {
 	const char *help;
 } verbs[] = {
 #define VERB(name, command, arguments, fill, show, help)                                                     \
-	{name, command, arguments, verb_fill_##fill, show_##show, help},
+	{name, command, arguments, pitotctl_fill_##fill, show_##show, help},
 #include "verbs.def"
 };
 #define VERBS (sizeof(verbs) / sizeof(verbs[0]))
 
-static const struct verb *verb_find(const char *name)
+static const struct verb *pitotctl_find_verb(const char *name)
 {
 	for (size_t i = 0; i < VERBS; i++)
 		if (!strcmp(verbs[i].name, name))
@@ -180,7 +181,7 @@ static const struct verb *verb_find(const char *name)
 	return NULL;
 }
 
-static void verb_help(FILE *out)
+static void pitotctl_help(FILE *out)
 {
 	fprintf(out, "Usage: pitotctl [-c PATH] [--json] COMMAND [ARGUMENT ...]\n\n"
 		     "  -c, --control PATH  the socket of the pitot; without: the only one in /run/pitot\n"
@@ -206,14 +207,14 @@ struct run {
 	struct show show;
 };
 
-static void run_json(const json_t *value, size_t flags)
+static void pitotctl_run_json(const json_t *value, size_t flags)
 {
 	json_dumpf(value, stdout, flags | JSON_ENCODE_ANY);
 	putchar('\n');
 }
 
 /* Of an answer in parts; as JSON they are lines of one element each, which takes no memory. */
-static void run_part(void *ctx, const json_t *part)
+static void pitotctl_run_part(void *ctx, const json_t *part)
 {
 	struct run *run = ctx;
 	size_t i;
@@ -222,12 +223,12 @@ static void run_part(void *ctx, const json_t *part)
 	if (!run->as_json)
 		run->verb->show(&run->show, part);
 	else
-		json_array_foreach((json_t *)part, i, element) run_json(element, JSON_COMPACT);
+		json_array_foreach((json_t *)part, i, element) pitotctl_run_json(element, JSON_COMPACT);
 }
 
 /* Asks, and shows the answer; with --follow until something ends it. */
-static int run_ask(struct run *run, struct client *client, const json_t *request, bool follow,
-		   struct diag *diag)
+static int pitotctl_run_ask(struct run *run, struct client *client, const json_t *request, bool follow,
+			    struct diag *diag)
 {
 	int r;
 
@@ -235,9 +236,10 @@ static int run_ask(struct run *run, struct client *client, const json_t *request
 		json_t *result = NULL;
 
 		run->show = (struct show){.out = stdout};
-		r = client_ask_parts(client, request, run_part, run, &result, diag);
+		r = client_ask_parts(client, request, pitotctl_run_part, run, &result, diag);
 		if (r == 0 && run->as_json)
-			run_json(result, run->verb->show == show_flows ? JSON_COMPACT : JSON_INDENT(1));
+			pitotctl_run_json(result,
+					  run->verb->show == show_flows ? JSON_COMPACT : JSON_INDENT(1));
 		else if (r == 0)
 			run->verb->show(&run->show, result);
 		json_decref(result);
@@ -249,7 +251,7 @@ static int run_ask(struct run *run, struct client *client, const json_t *request
 	return r;
 }
 
-static int verb_run(const struct verb *v, const char *path, bool as_json, int argc, char **argv)
+static int pitotctl_run_verb(const struct verb *v, const char *path, bool as_json, int argc, char **argv)
 {
 	json_t *request = json_pack("{s:s}", "command", v->command);
 	struct run run = {.verb = v, .as_json = as_json};
@@ -271,7 +273,7 @@ static int verb_run(const struct verb *v, const char *path, bool as_json, int ar
 	else if (r == 0 && !strcmp(v->name, "doctor"))
 		r = diagnosis_run(&client, stdout, as_json, &diag); /* how many things are wrong */
 	else if (r == 0)
-		r = run_ask(&run, &client, request, follow, &diag);
+		r = pitotctl_run_ask(&run, &client, request, follow, &diag);
 	if (r < 0)
 		fprintf(stderr, "pitotctl: %s\n", diag.text);
 	client_close(&client);
@@ -280,7 +282,7 @@ static int verb_run(const struct verb *v, const char *path, bool as_json, int ar
 }
 
 /* --json may stand behind the command, too: takes it out. */
-static bool verb_take_json(int *argc, char **argv)
+static bool pitotctl_take_json(int *argc, char **argv)
 {
 	int n = 0;
 
@@ -314,7 +316,7 @@ int main(int argc, char **argv)
 			as_json = true;
 			break;
 		case 'h':
-			verb_help(stdout);
+			pitotctl_help(stdout);
 			return STATUS_OK;
 		case 'V':
 			printf("pitotctl %s\n", PITOT_VERSION);
@@ -328,13 +330,13 @@ int main(int argc, char **argv)
 		fprintf(stderr, "pitotctl: a command is wanted; --help lists them\n");
 		return STATUS_USAGE;
 	}
-	verb = verb_find(argv[optind]);
+	verb = pitotctl_find_verb(argv[optind]);
 	if (!verb) {
 		fprintf(stderr, "pitotctl: '%s' is no command; --help lists them\n", argv[optind]);
 		return STATUS_USAGE;
 	}
 	argc -= optind + 1;
 	argv += optind + 1;
-	as_json |= verb_take_json(&argc, argv);
-	return verb_run(verb, path, as_json, argc, argv);
+	as_json |= pitotctl_take_json(&argc, argv);
+	return pitotctl_run_verb(verb, path, as_json, argc, argv);
 }

@@ -42,7 +42,7 @@ static decode_fn *const layers[LAYERS] = {
 #include "decode/layers.def"
 };
 
-static int link_type_find(int number)
+static int decode_find_link_type(int number)
 {
 	for (int i = 0; i < N_LINK_TYPES; i++)
 		if (link_types[i] == number)
@@ -58,7 +58,7 @@ const int *decode_link_types(unsigned *n)
 
 bool decode_knows_link_type(int link_type)
 {
-	return link_type_find(link_type) >= 0;
+	return decode_find_link_type(link_type) >= 0;
 }
 
 static int decoder_make(struct decoder **dp, enum decode_layer first, const struct decode_config *config,
@@ -84,7 +84,7 @@ static int decoder_make(struct decoder **dp, enum decode_layer first, const stru
 
 int decoder_new(struct decoder **dp, int link_type, const struct decode_config *config, struct diag *diag)
 {
-	int i = link_type_find(link_type);
+	int i = decode_find_link_type(link_type);
 
 	if (i < 0)
 		return diag_set(

@@ -7,7 +7,7 @@
 enum { GTP_HEADER = 8, GTP_G_PDU = 255, AH_HEADER = 12 };
 
 /* Extension headers: a length in words, content, the type of the next one; 0 is none. */
-static bool gtp_skip_extensions(struct cursor *c, uint8_t next)
+static bool access_skip_gtp_extensions(struct cursor *c, uint8_t next)
 {
 	while (next) {
 		size_t length;
@@ -43,7 +43,7 @@ enum decode_layer decode_gtp_u(struct cursor *c)
 		next = flags & 0x04 ? c->at[3] : 0;
 		c->at += 4;
 	}
-	if (!gtp_skip_extensions(c, next))
+	if (!access_skip_gtp_extensions(c, next))
 		return decode_stop(c, PACKET_CUT_LINK);
 	if (cursor_left(c) < 1)
 		return decode_stop(c, PACKET_CUT_LINK);

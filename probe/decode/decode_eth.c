@@ -85,7 +85,7 @@ enum decode_layer decode_llc(struct cursor *c)
 }
 
 /* Whether an Ethernet header at p carries a type that we go on with, or a length that fits. */
-static bool mpls_looks_ethernet(const struct cursor *c, const uint8_t *p)
+static bool eth_follows_mpls(const struct cursor *c, const uint8_t *p)
 {
 	uint64_t wire_left = cursor_wire_left(c) - (uint64_t)(p - c->at);
 	uint16_t type = load16(p + 12);
@@ -97,7 +97,7 @@ static bool mpls_looks_ethernet(const struct cursor *c, const uint8_t *p)
 }
 
 /* An Ethernet pseudowire, RFC 4448 §4.6: behind a control word whose first 16 bits are 0, or without one */
-static enum decode_layer mpls_pseudowire(struct cursor *c)
+static enum decode_layer eth_in_mpls(struct cursor *c)
 {
 	size_t left = cursor_left(c);
 
@@ -106,12 +106,12 @@ static enum decode_layer mpls_pseudowire(struct cursor *c)
 	if (c->at[0] == 0 && c->at[1] == 0) {
 		if (left < 4 + ETHERNET_HEADER)
 			return decode_stop(c, PACKET_CUT_LINK);
-		if (mpls_looks_ethernet(c, c->at + 4)) {
+		if (eth_follows_mpls(c, c->at + 4)) {
 			c->at += 4;
 			return LAYER_ETHERNET;
 		}
 	}
-	return mpls_looks_ethernet(c, c->at) ? LAYER_ETHERNET : decode_stop(c, PACKET_NOT_IP);
+	return eth_follows_mpls(c, c->at) ? LAYER_ETHERNET : decode_stop(c, PACKET_NOT_IP);
 }
 
 /* RFC 3032 §2.1; the payload is told by its first nibble (RFC 4928): 4 and 6 are IP */
@@ -135,7 +135,7 @@ enum decode_layer decode_mpls(struct cursor *c)
 	case 1: /* an associated channel, RFC 4385 §5 */
 		return decode_stop(c, PACKET_NOT_IP);
 	default:
-		return mpls_pseudowire(c);
+		return eth_in_mpls(c);
 	}
 }
 

@@ -10,7 +10,7 @@
 enum { ARPHRD_ETHERNET = 1, ARPHRD_NETLINK = 824 };
 
 /* Types below 0x600 in cooked captures: 1 = 802.3 frame without its header, 4 = LLC */
-static enum decode_layer cooked_type(struct cursor *c, uint16_t arphrd, uint16_t type)
+static enum decode_layer link_cooked_type(struct cursor *c, uint16_t arphrd, uint16_t type)
 {
 	if (arphrd == ARPHRD_NETLINK)
 		return decode_stop(c, PACKET_NOT_IP);
@@ -22,13 +22,13 @@ static enum decode_layer cooked_type(struct cursor *c, uint16_t arphrd, uint16_t
 	return type == 4 ? LAYER_LLC : decode_stop(c, PACKET_NOT_IP);
 }
 
-static void cooked_source(struct cursor *c, const uint8_t mac[6])
+static void link_cooked_source(struct cursor *c, const uint8_t mac[6])
 {
 	if (c->decoder->link_at)
 		memcpy(decode_link_block(c->decoder, c->packet)->src_mac, mac, 6);
 }
 
-static void cooked_direction(struct cursor *c, uint8_t packet_type, uint32_t ifindex)
+static void link_cooked_direction(struct cursor *c, uint8_t packet_type, uint32_t ifindex)
 {
 	struct packet *p = c->packet;
 	bool out = packet_type == 4; /* PACKET_OUTGOING */
@@ -53,10 +53,10 @@ enum decode_layer decode_sll(struct cursor *c)
 	if (cursor_left(c) < 16)
 		return decode_stop(c, PACKET_CUT_LINK);
 	if (load16(p + 2) == ARPHRD_ETHERNET && load16(p + 4) == 6)
-		cooked_source(c, p + 6);
-	cooked_direction(c, load16(p) > 255 ? 255 : (uint8_t)load16(p), 0);
+		link_cooked_source(c, p + 6);
+	link_cooked_direction(c, load16(p) > 255 ? 255 : (uint8_t)load16(p), 0);
 	c->at += 16;
-	return cooked_type(c, load16(p + 2), load16(p + 14));
+	return link_cooked_type(c, load16(p + 2), load16(p + 14));
 }
 
 /* LINKTYPE_LINUX_SLL2 */
@@ -67,18 +67,18 @@ enum decode_layer decode_sll2(struct cursor *c)
 	if (cursor_left(c) < 20)
 		return decode_stop(c, PACKET_CUT_LINK);
 	if (load16(p + 8) == ARPHRD_ETHERNET && p[11] == 6)
-		cooked_source(c, p + 12);
-	cooked_direction(c, p[10], load32(p + 4));
+		link_cooked_source(c, p + 12);
+	link_cooked_direction(c, p[10], load32(p + 4));
 	/* frames of all interfaces together: each is an observation point.  24 bits of its index tell them
 	 * apart */
 	c->packet->key.point = (uint16_t)load32(p + 4);
 	c->packet->key.point_high = p[5];
 	c->at += 20;
-	return cooked_type(c, load16(p + 8), load16(p));
+	return link_cooked_type(c, load16(p + 8), load16(p));
 }
 
 /* BSD address families: AF_INET is 2 everywhere, AF_INET6 is 24, 28 or 30; LAYER_DONE: another number */
-static enum decode_layer family_layer(uint32_t family)
+static enum decode_layer link_family_layer(uint32_t family)
 {
 	switch (family) {
 	case 2:
@@ -93,7 +93,7 @@ static enum decode_layer family_layer(uint32_t family)
 }
 
 /* Some systems put an EtherType where others have the family: in the last two octets. */
-static enum decode_layer family_ethertype(struct cursor *c, uint32_t value)
+static enum decode_layer link_family_ethertype(struct cursor *c, uint32_t value)
 {
 	uint16_t type = (uint16_t)value;
 
@@ -111,12 +111,12 @@ enum decode_layer decode_null(struct cursor *c)
 	big = load32(c->at);
 	little = __builtin_bswap32(big);
 	c->at += 4;
-	layer = family_layer(big);
+	layer = link_family_layer(big);
 	if (layer == LAYER_DONE)
-		layer = family_layer(little);
+		layer = link_family_layer(little);
 	if (layer != LAYER_DONE)
 		return layer;
-	return family_ethertype(c, (little & 0xffff0000) == 0 ? little : big);
+	return link_family_ethertype(c, (little & 0xffff0000) == 0 ? little : big);
 }
 
 /* LINKTYPE_LOOP: the family in network byte order */
@@ -127,8 +127,8 @@ enum decode_layer decode_loop(struct cursor *c)
 	if (cursor_left(c) < 4)
 		return decode_stop(c, PACKET_CUT_LINK);
 	c->at += 4;
-	layer = family_layer(load32(c->at - 4));
-	return layer != LAYER_DONE ? layer : family_ethertype(c, load32(c->at - 4));
+	layer = link_family_layer(load32(c->at - 4));
+	return layer != LAYER_DONE ? layer : link_family_ethertype(c, load32(c->at - 4));
 }
 
 /* RFC 1661 §2, RFC 1662 §3.1; the protocol field may be compressed to one octet (odd) */

@@ -174,7 +174,7 @@ static bool check_clock_synchronised(const struct doctor_view *v, struct doctor_
 
 /* ---- collectors */
 
-static bool is_file(const struct doctor_collector *c)
+static bool doctor_is_file(const struct doctor_collector *c)
 {
 	return c->config.transport == TRANSPORT_FILE;
 }
@@ -204,7 +204,7 @@ static bool check_collector_mtu(const struct doctor_view *v, struct doctor_findi
 {
 	const struct doctor_collector *c = v->collector;
 
-	return !is_file(c) && c->mtu && c->route_mtu && c->mtu > c->route_mtu &&
+	return !doctor_is_file(c) && c->mtu && c->route_mtu && c->mtu > c->route_mtu &&
 	       doctor_say(f, "--mtu auto takes what the route has",
 			  "--mtu %u is more than the route to it takes (%u octets): datagrams do not arrive "
 			  "whole",

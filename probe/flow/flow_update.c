@@ -66,7 +66,7 @@ FLOW_PHASE uint32_t flow_find(struct flow_table *t, const struct packet *p, bool
 	return ENTRY_NONE;
 }
 
-static inline uint32_t saturate32(uint64_t v)
+static inline uint32_t flow_saturate32(uint64_t v)
 {
 	return v > UINT32_MAX ? UINT32_MAX : (uint32_t)v;
 }
@@ -98,8 +98,8 @@ FLOW_PHASE void flow_start(struct flow_table *t, struct flow_record *e, const st
 	e->last_ns = p->time_ns;
 	e->ingress = p->ingress;
 	e->egress = p->egress;
-	e->min_octets = saturate32(p->octets);
-	e->max_octets = saturate32(p->octets);
+	e->min_octets = flow_saturate32(p->octets);
+	e->max_octets = flow_saturate32(p->octets);
 	e->flow_label = p->flow_label;
 	e->tcp_flags = p->tcp_flags;
 	e->tos = p->tos;
@@ -118,7 +118,7 @@ FLOW_PHASE void flow_start(struct flow_table *t, struct flow_record *e, const st
 FLOW_PHASE void flow_count(const struct flow_table *t, struct flow_record *e, const struct packet *p,
 			   bool core_only)
 {
-	uint32_t octets = saturate32(p->octets);
+	uint32_t octets = flow_saturate32(p->octets);
 
 	e->packets++;
 	e->octets += p->octets;

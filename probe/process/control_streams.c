@@ -93,42 +93,42 @@ struct flows {
 	uint64_t looked, selected, listed;
 };
 
-static double flows_seconds(uint64_t from_ns, uint64_t to_ns)
+static double stream_flows_seconds(uint64_t from_ns, uint64_t to_ns)
 {
 	return to_ns > from_ns ? (double)(to_ns - from_ns) / 1e9 : 0;
 }
 
 /* Bits a second over its life, of which a second is the least. */
-static double flows_rate(const struct command_flow *f)
+static double stream_flows_rate(const struct command_flow *f)
 {
-	double s = flows_seconds(f->first_ns, f->last_ns);
+	double s = stream_flows_seconds(f->first_ns, f->last_ns);
 
 	return 8 * (double)f->octets / (s < 1 ? 1 : s);
 }
 
 /* Packets of a file may be younger than the clock that ages flows. */
-static double flows_age(const struct flows_entry *e)
+static double stream_flows_age(const struct flows_entry *e)
 {
 	const struct command_flow *f = &e->flow;
 
-	return flows_seconds(f->first_ns, e->now_ns > f->last_ns ? e->now_ns : f->last_ns);
+	return stream_flows_seconds(f->first_ns, e->now_ns > f->last_ns ? e->now_ns : f->last_ns);
 }
 
-static double flows_key(enum flows_sort sort, const struct flows_entry *e)
+static double stream_flows_key(enum flows_sort sort, const struct flows_entry *e)
 {
 	switch (sort) {
 	case FLOWS_PACKETS:
 		return (double)e->flow.packets;
 	case FLOWS_AGE:
-		return flows_age(e);
+		return stream_flows_age(e);
 	case FLOWS_RATE:
-		return flows_rate(&e->flow);
+		return stream_flows_rate(&e->flow);
 	default:
 		return (double)e->flow.octets;
 	}
 }
 
-static void flows_sift(struct flows_entry *heap, size_t n, size_t i)
+static void stream_flows_sift(struct flows_entry *heap, size_t n, size_t i)
 {
 	struct flows_entry entry = heap[i];
 
@@ -145,19 +145,19 @@ static void flows_sift(struct flows_entry *heap, size_t n, size_t i)
 	heap[i] = entry;
 }
 
-static void flows_keep(struct flows *l, const struct flows_entry *e)
+static void stream_flows_keep(struct flows *l, const struct flows_entry *e)
 {
 	if (l->n_best < l->top) {
 		l->best[l->n_best++] = *e;
 		for (size_t i = l->n_best / 2; l->n_best == l->top && i-- > 0;)
-			flows_sift(l->best, l->n_best, i);
+			stream_flows_sift(l->best, l->n_best, i);
 	} else if (e->key > l->best[0].key) {
 		l->best[0] = *e;
-		flows_sift(l->best, l->n_best, 0);
+		stream_flows_sift(l->best, l->n_best, 0);
 	}
 }
 
-static int flows_compare(const void *a, const void *b)
+static int stream_flows_compare(const void *a, const void *b)
 {
 	double x = ((const struct flows_entry *)a)->key, y = ((const struct flows_entry *)b)->key;
 
@@ -165,7 +165,7 @@ static int flows_compare(const void *a, const void *b)
 }
 
 /* By hand: a million of them are asked for at times. */
-static void flows_print(FILE *out, const struct flows_entry *e)
+static void stream_flows_print(FILE *out, const struct flows_entry *e)
 {
 	const struct command_flow *f = &e->flow;
 	int family = f->key.ip_version == 6 ? AF_INET6 : AF_INET;
@@ -182,12 +182,12 @@ static void flows_print(FILE *out, const struct flows_entry *e)
 		(unsigned long long)f->octets, (unsigned long long)(f->first_ns / NS_PER_SEC),
 		(unsigned)(f->first_ns % NS_PER_SEC / NS_PER_MSEC),
 		(unsigned long long)(f->last_ns / NS_PER_SEC),
-		(unsigned)(f->last_ns % NS_PER_SEC / NS_PER_MSEC), flows_age(e),
-		flows_seconds(f->last_ns, e->now_ns), flows_rate(f), f->tcp_flags, f->tos, f->vlan,
-		f->ingress, f->egress, e->worker);
+		(unsigned)(f->last_ns % NS_PER_SEC / NS_PER_MSEC), stream_flows_age(e),
+		stream_flows_seconds(f->last_ns, e->now_ns), stream_flows_rate(f), f->tcp_flags, f->tos,
+		f->vlan, f->ingress, f->egress, e->worker);
 }
 
-static char *flows_line(struct flows *l, const struct flows_entry *entries, size_t n)
+static char *stream_flows_line(struct flows *l, const struct flows_entry *entries, size_t n)
 {
 	char *text = NULL, *head = json_dumps(l->s.id, JSON_COMPACT | JSON_ENCODE_ANY);
 	size_t size = 0;
@@ -203,7 +203,7 @@ static char *flows_line(struct flows *l, const struct flows_entry *entries, size
 	for (size_t i = 0; i < n; i++) {
 		if (i)
 			fputc(',', out);
-		flows_print(out, &entries[i]);
+		stream_flows_print(out, &entries[i]);
 	}
 	fputs("]}", out);
 	free(head);
@@ -216,7 +216,7 @@ static char *flows_line(struct flows *l, const struct flows_entry *entries, size
 }
 
 /* What one look has brought: kept, or the next line. */
-static char *flows_take(struct flows *l, const struct command_flows_seen *seen, bool *ended)
+static char *stream_flows_take(struct flows *l, const struct command_flows_seen *seen, bool *ended)
 {
 	struct flows_entry entries[COMMAND_FLOWS_MAX];
 	size_t n = 0;
@@ -227,14 +227,14 @@ static char *flows_take(struct flows *l, const struct command_flows_seen *seen, 
 			.now_ns = seen->now_ns, .worker = l->s.worker, .flow = seen->flows[i]};
 
 		l->selected++;
-		e.key = flows_key(l->sort, &e);
+		e.key = stream_flows_key(l->sort, &e);
 		if (l->sort)
-			flows_keep(l, &e);
+			stream_flows_keep(l, &e);
 		else
 			entries[n++] = e;
 	}
 	if (n) {
-		char *line = flows_line(l, entries, n);
+		char *line = stream_flows_line(l, entries, n);
 
 		*ended = !line;
 		return line;
@@ -242,7 +242,7 @@ static char *flows_take(struct flows *l, const struct command_flows_seen *seen, 
 	return NULL;
 }
 
-static char *flows_next(struct control_stream *p, bool *ended)
+static char *stream_flows_next(struct control_stream *p, bool *ended)
 {
 	struct flows *l = (struct flows *)p;
 	struct control *r = l->s.control;
@@ -258,17 +258,17 @@ static char *flows_next(struct control_stream *p, bool *ended)
 				     "the metering process does not answer");
 		if (why)
 			return stream_fail(&l->s, ended, why);
-		line = flows_take(l, &seen, ended);
+		line = stream_flows_take(l, &seen, ended);
 		l->s.cursor = seen.more ? seen.cursor : 0;
 		l->s.worker += !seen.more;
 		return line;
 	}
 	if (!l->ordered && l->n_best)
-		qsort(l->best, l->n_best, sizeof(*l->best), flows_compare);
+		qsort(l->best, l->n_best, sizeof(*l->best), stream_flows_compare);
 	l->ordered = true;
 	if (l->told < l->n_best) {
 		size_t n = l->n_best - l->told < COMMAND_FLOWS_MAX ? l->n_best - l->told : COMMAND_FLOWS_MAX;
-		char *line = flows_line(l, l->best + l->told, n);
+		char *line = stream_flows_line(l, l->best + l->told, n);
 
 		l->told += n;
 		*ended = !line;
@@ -280,7 +280,7 @@ static char *flows_next(struct control_stream *p, bool *ended)
 	return control_requests_print(l->s.id, sum, false, "out of memory");
 }
 
-static void flows_free(struct control_stream *p)
+static void stream_flows_free(struct control_stream *p)
 {
 	struct flows *l = (struct flows *)p;
 
@@ -288,7 +288,7 @@ static void flows_free(struct control_stream *p)
 	stream_free(p);
 }
 
-static bool flows_order(struct flows *l, const json_t *request, struct diag *diag)
+static bool stream_flows_order(struct flows *l, const json_t *request, struct diag *diag)
 {
 	const json_t *sort = json_object_get(request, "sort"), *top = json_object_get(request, "top");
 	json_int_t n = json_integer_value(top);
@@ -316,15 +316,15 @@ static bool flows_order(struct flows *l, const json_t *request, struct diag *dia
 json_t *control_open_flows(struct control *r, const json_t *request, struct control_stream **stream,
 			   struct diag *diag)
 {
-	struct flows *l = stream_new(sizeof(*l), r, request, flows_next);
+	struct flows *l = stream_new(sizeof(*l), r, request, stream_flows_next);
 
 	if (!l)
 		return NULL;
-	l->s.stream.free = flows_free;
-	if (stream_filter(&l->s.filter, request, diag) && flows_order(l, request, diag))
+	l->s.stream.free = stream_flows_free;
+	if (stream_filter(&l->s.filter, request, diag) && stream_flows_order(l, request, diag))
 		*stream = &l->s.stream;
 	else
-		flows_free(&l->s.stream);
+		stream_flows_free(&l->s.stream);
 	return NULL;
 }
 
@@ -337,7 +337,7 @@ struct ending {
 	uint64_t full_ns; /* since when there is no room for their records; 0: there was */
 };
 
-static char *ending_next(struct control_stream *p, bool *ended)
+static char *stream_ending_next(struct control_stream *p, bool *ended)
 {
 	struct ending *e = (struct ending *)p;
 	struct control *r = e->s.control;
@@ -368,10 +368,10 @@ static char *ending_next(struct control_stream *p, bool *ended)
 	return NULL;
 }
 
-static json_t *ending_open(struct control *r, const json_t *request, struct control_stream **stream,
-			   struct diag *diag, bool drop)
+static json_t *stream_ending_open(struct control *r, const json_t *request, struct control_stream **stream,
+				  struct diag *diag, bool drop)
 {
-	struct ending *e = stream_new(sizeof(*e), r, request, ending_next);
+	struct ending *e = stream_new(sizeof(*e), r, request, stream_ending_next);
 
 	if (!e)
 		return NULL;
@@ -386,13 +386,13 @@ static json_t *ending_open(struct control *r, const json_t *request, struct cont
 json_t *control_open_expire(struct control *r, const json_t *request, struct control_stream **stream,
 			    struct diag *diag)
 {
-	return ending_open(r, request, stream, diag, false);
+	return stream_ending_open(r, request, stream, diag, false);
 }
 
 json_t *control_open_delete(struct control *r, const json_t *request, struct control_stream **stream,
 			    struct diag *diag)
 {
-	return ending_open(r, request, stream, diag, true);
+	return stream_ending_open(r, request, stream, diag, true);
 }
 
 /* ---- templates */
@@ -403,7 +403,7 @@ struct templates {
 	json_t *list;
 };
 
-static json_t *templates_pack(const struct export_template *t, const char *url)
+static json_t *stream_templates_pack(const struct export_template *t, const char *url)
 {
 	json_t *fields = json_array();
 
@@ -421,7 +421,7 @@ static json_t *templates_pack(const struct export_template *t, const char *url)
 			 t->n_scope > 0, "scope_fields", t->n_scope, "fields", fields);
 }
 
-static char *templates_next(struct control_stream *p, bool *ended)
+static char *stream_templates_next(struct control_stream *p, bool *ended)
 {
 	struct templates *t = (struct templates *)p;
 	struct control *r = t->s.control;
@@ -438,13 +438,14 @@ static char *templates_next(struct control_stream *p, bool *ended)
 	if (why)
 		return stream_fail(&t->s, ended, why);
 	if (got.there)
-		json_array_append_new(t->list, templates_pack(&got, r->config->collectors[t->collector].url));
+		json_array_append_new(t->list,
+				      stream_templates_pack(&got, r->config->collectors[t->collector].url));
 	t->number = got.there ? t->number + 1 : 0;
 	t->collector += !got.there;
 	return NULL;
 }
 
-static void templates_free(struct control_stream *p)
+static void stream_templates_free(struct control_stream *p)
 {
 	json_decref(((struct templates *)p)->list);
 	stream_free(p);
@@ -453,12 +454,12 @@ static void templates_free(struct control_stream *p)
 json_t *control_open_templates(struct control *r, const json_t *request, struct control_stream **stream,
 			       struct diag *diag)
 {
-	struct templates *t = stream_new(sizeof(*t), r, request, templates_next);
+	struct templates *t = stream_new(sizeof(*t), r, request, stream_templates_next);
 
 	(void)diag;
 	if (!t)
 		return NULL;
-	t->s.stream.free = templates_free;
+	t->s.stream.free = stream_templates_free;
 	t->list = json_array();
 	*stream = &t->s.stream;
 	return NULL;

@@ -8,14 +8,14 @@
 #include <string.h>
 
 /* "pitot_" + prefix + the row's metric + "_total" */
-static void metrics_name(FILE *out, const char *prefix, const struct ledger_row *row)
+static void openmetrics_name(FILE *out, const char *prefix, const struct ledger_row *row)
 {
 	fprintf(out, "pitot_%s%s%s", prefix, row->metric, row->kind == LEDGER_COUNTER ? "_total" : "");
 }
 
 /* OpenMetrics names a counter without what its samples end in. */
-static void metrics_head(FILE *out, bool open, const char *prefix, const struct ledger_row *row,
-			 const char *help)
+static void openmetrics_head(FILE *out, bool open, const char *prefix, const struct ledger_row *row,
+			     const char *help)
 {
 	const char *end = row->kind == LEDGER_COUNTER && !open ? "_total" : "";
 
@@ -24,7 +24,7 @@ static void metrics_head(FILE *out, bool open, const char *prefix, const struct 
 		row->kind == LEDGER_COUNTER ? "counter" : "gauge");
 }
 
-static void metrics_value(FILE *out, const struct ledger_row *row, uint64_t value)
+static void openmetrics_value(FILE *out, const struct ledger_row *row, uint64_t value)
 {
 	fputc(' ', out);
 	if (row->unit == LEDGER_SECONDS)
@@ -34,7 +34,7 @@ static void metrics_value(FILE *out, const struct ledger_row *row, uint64_t valu
 	fputc('\n', out);
 }
 
-static void metrics_label(FILE *out, const struct ledger_row *row)
+static void openmetrics_label(FILE *out, const struct ledger_row *row)
 {
 	if (!row->label)
 		return;
@@ -43,7 +43,7 @@ static void metrics_label(FILE *out, const struct ledger_row *row)
 	fputc('}', out);
 }
 
-static void metrics_collector(FILE *out, const struct ledger_collector *c)
+static void openmetrics_collector(FILE *out, const struct ledger_collector *c)
 {
 	fputs("{collector=", out);
 	report_string(out, c->url);
@@ -51,7 +51,7 @@ static void metrics_collector(FILE *out, const struct ledger_collector *c)
 }
 
 /* A family's own help is each member's; the metric's says what they have in common. */
-static const char *metrics_help(const struct ledger_row *row)
+static const char *openmetrics_help(const struct ledger_row *row)
 {
 	static const struct {
 		const char *metric, *help;
@@ -67,7 +67,7 @@ static const char *metrics_help(const struct ledger_row *row)
 	return row->help;
 }
 
-static void metrics_numbers(FILE *out, bool open, const struct ledger *l)
+static void openmetrics_numbers(FILE *out, bool open, const struct ledger *l)
 {
 	const char *last = "";
 
@@ -75,26 +75,26 @@ static void metrics_numbers(FILE *out, bool open, const struct ledger *l)
 		const struct ledger_row *row = &ledger_rows[i];
 
 		if (strcmp(row->metric, last) != 0)
-			metrics_head(out, open, "", row, metrics_help(row));
+			openmetrics_head(out, open, "", row, openmetrics_help(row));
 		last = row->metric;
 		if (l->values[i] == LEDGER_UNKNOWN)
 			continue;
-		metrics_name(out, "", row);
-		metrics_label(out, row);
-		metrics_value(out, row, l->values[i]);
+		openmetrics_name(out, "", row);
+		openmetrics_label(out, row);
+		openmetrics_value(out, row, l->values[i]);
 	}
 }
 
-static void metrics_collectors(FILE *out, bool open, const struct ledger *l)
+static void openmetrics_collectors(FILE *out, bool open, const struct ledger *l)
 {
 	for (unsigned i = 0; i < LEDGER_COLLECTOR_NUMBERS && l->n_collectors; i++) {
 		const struct ledger_row *row = &ledger_collector_rows[i];
 
-		metrics_head(out, open, "collector_", row, row->help);
+		openmetrics_head(out, open, "collector_", row, row->help);
 		for (unsigned k = 0; k < l->n_collectors; k++) {
-			metrics_name(out, "collector_", row);
-			metrics_collector(out, &l->collectors[k]);
-			metrics_value(out, row, l->collectors[k].values[i]);
+			openmetrics_name(out, "collector_", row);
+			openmetrics_collector(out, &l->collectors[k]);
+			openmetrics_value(out, row, l->collectors[k].values[i]);
 		}
 	}
 	if (!l->n_collectors)
@@ -104,12 +104,12 @@ static void metrics_collectors(FILE *out, bool open, const struct ledger *l)
 	      out);
 	for (unsigned k = 0; k < l->n_collectors; k++) {
 		fputs("pitot_collector_up", out);
-		metrics_collector(out, &l->collectors[k]);
+		openmetrics_collector(out, &l->collectors[k]);
 		fprintf(out, " %d\n", !strcmp(l->collectors[k].state, "up"));
 	}
 }
 
-static void metrics_page(FILE *out, bool open, const struct ledger *l)
+static void openmetrics_page(FILE *out, bool open, const struct ledger *l)
 {
 	fprintf(out,
 		"# HELP pitot_build_info the program that these numbers are of\n# TYPE pitot_build_info "
@@ -122,8 +122,8 @@ static void metrics_page(FILE *out, bool open, const struct ledger *l)
 	      out);
 	report_seconds(out, l->duration_ns);
 	fputc('\n', out);
-	metrics_numbers(out, open, l);
-	metrics_collectors(out, open, l);
+	openmetrics_numbers(out, open, l);
+	openmetrics_collectors(out, open, l);
 	fprintf(out,
 		"# HELP pitot_ledger_balanced whether every packet is in exactly one counter\n"
 		"# TYPE pitot_ledger_balanced gauge\npitot_ledger_balanced %d\n",
@@ -132,11 +132,11 @@ static void metrics_page(FILE *out, bool open, const struct ledger *l)
 
 void report_prometheus(FILE *out, const struct ledger *l)
 {
-	metrics_page(out, false, l);
+	openmetrics_page(out, false, l);
 }
 
 void report_openmetrics(FILE *out, const struct ledger *l)
 {
-	metrics_page(out, true, l);
+	openmetrics_page(out, true, l);
 	fputs("# EOF\n", out);
 }

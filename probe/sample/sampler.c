@@ -38,7 +38,7 @@ struct bob {
 	uint32_t a, b, c;
 };
 
-static void bob_mix(struct bob *m)
+static void sampler_bob_mix(struct bob *m)
 {
 	m->a -= m->b, m->a -= m->c, m->a ^= m->c >> 13;
 	m->b -= m->c, m->b -= m->a, m->b ^= m->a << 8;
@@ -51,7 +51,7 @@ static void bob_mix(struct bob *m)
 	m->c -= m->a, m->c -= m->b, m->c ^= m->b >> 15;
 }
 
-static uint32_t bob_word(const uint8_t *p)
+static uint32_t sampler_bob_word(const uint8_t *p)
 {
 	return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 }
@@ -59,19 +59,19 @@ static uint32_t bob_word(const uint8_t *p)
 /* 36 octets and an octet: what is hashed is this long. */
 #define BOB_SIZE 37
 
-static uint32_t bob_hash(const uint8_t p[BOB_SIZE], uint32_t initial)
+static uint32_t sampler_bob_hash(const uint8_t p[BOB_SIZE], uint32_t initial)
 {
 	struct bob m = {UINT32_C(0x9e3779b9), UINT32_C(0x9e3779b9), initial};
 
 	for (unsigned i = 0; i < 36; i += 12) {
-		m.a += bob_word(p + i);
-		m.b += bob_word(p + i + 4);
-		m.c += bob_word(p + i + 8);
-		bob_mix(&m);
+		m.a += sampler_bob_word(p + i);
+		m.b += sampler_bob_word(p + i + 4);
+		m.c += sampler_bob_word(p + i + 8);
+		sampler_bob_mix(&m);
 	}
 	m.c += BOB_SIZE;
 	m.a += p[36];
-	bob_mix(&m);
+	sampler_bob_mix(&m);
 	return m.c;
 }
 
@@ -92,5 +92,5 @@ uint32_t sampler_hash(const struct flow_key *key, uint32_t initial)
 	p[34] = (uint8_t)(high >> 8);
 	p[35] = (uint8_t)high;
 	p[36] = key->protocol;
-	return bob_hash(p, initial);
+	return sampler_bob_hash(p, initial);
 }

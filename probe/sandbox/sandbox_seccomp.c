@@ -347,7 +347,7 @@ static const struct syscalls_argument arguments[] = {
 	{METERING, "fcntl", 1, WHOLE, F_GETFL},
 };
 
-static int syscalls_add_names(scmp_filter_ctx ctx, const char *const *names)
+static int seccomp_add_names(scmp_filter_ctx ctx, const char *const *names)
 {
 	for (; *names; names++) {
 		int nr = seccomp_syscall_resolve_name(*names), r;
@@ -361,7 +361,7 @@ static int syscalls_add_names(scmp_filter_ctx ctx, const char *const *names)
 	return 0;
 }
 
-static int syscalls_add_argument(scmp_filter_ctx ctx, const struct syscalls_argument *a)
+static int seccomp_add_argument(scmp_filter_ctx ctx, const struct syscalls_argument *a)
 {
 	int nr = seccomp_syscall_resolve_name(a->name), r;
 	struct scmp_arg_cmp compare = {
@@ -373,16 +373,16 @@ static int syscalls_add_argument(scmp_filter_ctx ctx, const struct syscalls_argu
 	return r == -EDOM || r == -EEXIST ? 0 : r;
 }
 
-static int syscalls_fill(scmp_filter_ctx ctx, enum syscalls_list list)
+static int seccomp_fill(scmp_filter_ctx ctx, enum syscalls_list list)
 {
 	int r = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
 
 	for (size_t i = 0; r == 0 && i < sizeof(lists) / sizeof(*lists); i++)
 		if (lists[i].lists & BIT(list))
-			r = syscalls_add_names(ctx, lists[i].names);
+			r = seccomp_add_names(ctx, lists[i].names);
 	for (size_t i = 0; r == 0 && i < sizeof(arguments) / sizeof(*arguments); i++)
 		if (arguments[i].lists & BIT(list))
-			r = syscalls_add_argument(ctx, &arguments[i]);
+			r = seccomp_add_argument(ctx, &arguments[i]);
 	/* its flags are in memory, which a filter cannot read: the C library then takes clone */
 	if (r == 0 && BIT(list) & PROCESS)
 		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), seccomp_syscall_resolve_name("clone3"), 0);
@@ -390,7 +390,7 @@ static int syscalls_fill(scmp_filter_ctx ctx, enum syscalls_list list)
 }
 
 /* libseccomp writes its program into a file only. */
-static int syscalls_export(scmp_filter_ctx ctx, struct syscalls_program *p)
+static int seccomp_export(scmp_filter_ctx ctx, struct syscalls_program *p)
 {
 	int fd = memfd_create("seccomp", MFD_CLOEXEC), r;
 	struct stat st;
@@ -421,9 +421,9 @@ int syscalls_compile(struct syscalls_program *p, enum syscalls_list list, bool l
 	*p = (struct syscalls_program){0};
 	if (!ctx)
 		return diag_set(diag, SANDBOX_E_MISSING, "libseccomp does not know this kernel");
-	r = syscalls_fill(ctx, list);
+	r = seccomp_fill(ctx, list);
 	if (r == 0)
-		r = syscalls_export(ctx, p);
+		r = seccomp_export(ctx, p);
 	seccomp_release(ctx);
 	if (r < 0) {
 		syscalls_release(p);
