@@ -92,14 +92,13 @@ static int capture_open_by_method(struct capture **captures, const struct captur
 static int capture_name_option(const struct capture_config *config, int r, struct diag *diag)
 {
 	size_t n = strlen(config->interface);
-	struct diag why = *diag;
-	const char *text = why.text;
+	char *text = diag->text;
 
 	if (!strncmp(text, "--", 2))
 		return r;
 	if (!strncmp(text, config->interface, n) && !strncmp(text + n, ": ", 2))
-		text += n + 2;
-	return diag_set(diag, r, "--interface %.80s: %.400s", config->interface, text);
+		memmove(text, text + n + 2, strlen(text + n + 2) + 1);
+	return diag_prefix(diag, r, "--interface %s: ", config->interface);
 }
 
 int capture_open_interface(struct capture **captures, const struct capture_plan *plan, struct diag *diag)

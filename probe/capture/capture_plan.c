@@ -118,5 +118,7 @@ int capture_plan_filter(const struct capture_plan *p, const struct capture_facts
 		&p->filters[facts->link_type == LINKTYPE_RAW ? CAPTURE_PLAN_RAW : CAPTURE_PLAN_ETHERNET];
 
 	*filter = &f->filter;
-	return f->result < 0 ? diag_set(diag, f->result, "%s", f->why.text) : 0;
+	if (f->result < 0)
+		*diag = f->why;
+	return f->result < 0 ? f->result : 0;
 }

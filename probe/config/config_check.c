@@ -25,10 +25,9 @@ static int check_collector(struct config_build *b, unsigned i, struct diag *diag
 {
 	struct config *c = b->c;
 	struct collector_config *to = &c->collectors[c->n_collectors];
-	struct diag why;
 
-	if (collector_parse(to, b->urls[i].text, c->format, &why))
-		return diag_set(diag, CONFIG_E_USAGE, "%s: %s", b->urls[i].label, why.text);
+	if (collector_parse(to, b->urls[i].text, c->format, diag))
+		return diag_prefix(diag, CONFIG_E_USAGE, "%s: ", b->urls[i].label);
 	to->local_time = c->local_time;
 	for (unsigned j = 0; j < c->n_collectors; j++)
 		if (check_same_collector(to, &c->collectors[j]))

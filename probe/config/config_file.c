@@ -153,14 +153,13 @@ static void file_close(FILE **f)
 
 int config_file_read(struct config_build *b, const char *path, struct diag *diag)
 {
-	struct diag why;
-	int fd = path_read(path, geteuid(), 0, &why);
+	int fd = path_read(path, geteuid(), 0, diag);
 	FILE *f __attribute__((cleanup(file_close))) = fd < 0 ? NULL : fdopen(fd, "r");
 	char *text __attribute__((cleanup(config_free_text))) = NULL;
 	size_t size;
 
 	if (fd < 0)
-		return diag_set(diag, fd, "--config: %.490s", why.text);
+		return diag_prefix(diag, fd, "--config: ");
 	if (!f) {
 		close(fd);
 		return diag_set(diag, -ENOMEM, "--config: %.200s: %s", path, strerror(ENOMEM));

@@ -27,16 +27,15 @@ struct netif_counters {
 int netif_counters_open(struct netif_counters **cp, struct diag *diag)
 {
 	struct netif_counters *c = calloc(1, sizeof(*c));
-	struct diag why;
 	int r;
 
 	if (!c)
 		return diag_set(diag, -ENOMEM, "interface counters: out of memory");
 	c->fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	r = netif_connect(&c->sk, &why);
+	r = netif_connect(&c->sk, diag);
 	if (r < 0) {
 		netif_counters_close(c);
-		return diag_set(diag, r, "interface counters: %.400s", why.text);
+		return diag_prefix(diag, r, "interface counters: ");
 	}
 	*cp = c;
 	return 0;

@@ -80,17 +80,16 @@ static int confine_list_files(struct confine *c, const struct config *config, st
 static int confine_prepare_spool(const struct config *config, const struct sandbox_user *user,
 				 struct diag *diag)
 {
-	struct diag why;
 	int r;
 
 	if (!config->spool_dir)
 		return 0;
-	r = sandbox_make_directory(config->spool_dir, user, &why);
+	r = sandbox_make_directory(config->spool_dir, user, diag);
 	if (r < 0)
-		return diag_set(diag, r, "--spool %.500s", why.text);
+		return diag_prefix(diag, r, "--spool ");
 	if (r == SANDBOX_E_OWNER)
 		log_warning("--spool %s, and user %s may not write there: give it to that user (chown)",
-			    why.text, user->name);
+			    diag->text, user->name);
 	return 0;
 }
 

@@ -106,10 +106,9 @@ static int control_socket_bind_at(struct control_socket *s, const struct path_at
 static int control_socket_bind(struct control_socket *s, struct diag *diag)
 {
 	struct path_at place;
-	struct diag why;
-	int r = path_find(&place, s->path, (unsigned)s->config.user, &why);
+	int r = path_find(&place, s->path, (unsigned)s->config.user, diag);
 
-	r = r < 0 ? diag_set(diag, r, "--control %.480s", why.text) : control_socket_bind_at(s, &place, diag);
+	r = r < 0 ? diag_prefix(diag, r, "--control ") : control_socket_bind_at(s, &place, diag);
 	path_forget(&place);
 	return r;
 }

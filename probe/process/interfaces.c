@@ -301,7 +301,6 @@ static int interfaces_open_one(struct interfaces *r, unsigned n, struct metering
 {
 	struct interfaces_interface *i = &r->each[n];
 	struct capture **captures = calloc(r->n_workers, sizeof(*captures));
-	struct diag missing;
 	struct netif none;
 	int ret;
 
@@ -315,8 +314,8 @@ static int interfaces_open_one(struct interfaces *r, unsigned n, struct metering
 		ret = interfaces_refuse_twin(r, n, captures, diag);
 	if (ret == 0)
 		ret = interfaces_hand_out(r, n, workers, captures, diag);
-	else if (ret == -ENODEV && netif_get(&none, i->config->interface, &missing) < 0)
-		diag_set(diag, ret, "--interface %.80s: %.400s", i->config->interface, missing.text);
+	else if (ret == -ENODEV && netif_get(&none, i->config->interface, diag) < 0)
+		diag_prefix(diag, ret, "--interface %s: ", i->config->interface);
 	free(captures);
 	return ret;
 }

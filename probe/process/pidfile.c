@@ -41,13 +41,12 @@ static pid_t pidfile_holder(int fd, int octet)
 static int pidfile_try(const char *path, unsigned user, pid_t *holder, bool *at_work, struct diag *diag)
 {
 	struct path_at at;
-	struct diag why;
 	struct stat st;
-	int r = path_find(&at, path, user, &why), fd = r < 0 ? r : path_own(&at, &why);
+	int r = path_find(&at, path, user, diag), fd = r < 0 ? r : path_own(&at, diag);
 
 	path_forget(&at);
 	if (fd < 0)
-		return diag_set(diag, fd, "--pidfile %.490s", why.text);
+		return diag_prefix(diag, fd, "--pidfile ");
 	r = pidfile_lock(fd, ALIVE, F_WRLCK);
 	if (r == -EAGAIN) {
 		*holder = pidfile_holder(fd, ALIVE);

@@ -39,12 +39,11 @@ static int setup_interfaces(struct control *r, struct diag *diag)
 		return diag_set(diag, -ENOMEM, "out of memory");
 	for (unsigned i = 0; i < c->n_interfaces; i++) {
 		const char *name = c->interfaces[i].name;
-		struct diag why;
 		struct netif n;
-		int ret = strcmp(name, "any") ? netif_get(&n, name, &why) : 0;
+		int ret = strcmp(name, "any") ? netif_get(&n, name, diag) : 0;
 
 		if (ret < 0 && ret != -ENODEV) /* opening it says so, or it is waited for */
-			return diag_set(diag, ret, "--interface %s: %.440s", name, why.text);
+			return diag_prefix(diag, ret, "--interface %s: ", name);
 		names_add(&r->names, name, c->interfaces[i].ifindex);
 	}
 	(void)names_look(&r->names);

@@ -114,11 +114,10 @@ static bool serve_user_suffices(const struct serve *s)
 static int serve_find(struct serve *s, struct diag *diag)
 {
 	for (unsigned i = 0; i < s->config->n_files; i++) {
-		struct diag why;
-		int r = path_find(&s->files[i], s->config->files[i].path, s->config->user, &why);
+		int r = path_find(&s->files[i], s->config->files[i].path, s->config->user, diag);
 
 		if (r < 0)
-			return diag_set(diag, r, "%.20s %.480s", s->config->files[i].option, why.text);
+			return diag_prefix(diag, r, "%s ", s->config->files[i].option);
 	}
 	return 0;
 }
@@ -162,13 +161,11 @@ static int serve_drop(const struct serve *s, struct diag *diag)
 			keep = more;
 	r = sandbox_keep_capabilities(keep, diag);
 	for (unsigned i = 0; r == 0 && i < s->config->n_files; i++) {
-		struct diag why = {""};
-
 		/* the file is opened when there are statistics, which may be in a week: better told now */
 		if (s->config->files[i].rights & OPENER_REWRITES)
-			r = path_may_rewrite(&s->files[i], &why);
+			r = path_may_rewrite(&s->files[i], diag);
 		if (r < 0)
-			diag_set(diag, r, "%.20s %.480s", s->config->files[i].option, why.text);
+			diag_prefix(diag, r, "%s ", s->config->files[i].option);
 	}
 	return r;
 }

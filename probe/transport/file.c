@@ -184,8 +184,8 @@ static int file_open(struct transport **tp, const struct transport_config *confi
 	}
 	if (r < 0) {
 		free(f);
-		return diag_set(diag, r, "--collector %.150s: cannot write to %.300s", config->collector->url,
-				why.text);
+		*diag = why;
+		return diag_prefix(diag, r, "--collector %.150s: cannot write to ", config->collector->url);
 	}
 	*tp = &f->t;
 	return 0;
@@ -414,8 +414,8 @@ static void file_name(struct file *f, bool hangs, bool damaged)
 			s->errors++;
 			s->last_error = EIO;
 			s->unnamed = true;
-			diag_set(&text, 0, "all of it is left as %.200s.part: %.200s", f->place.path,
-				 why.text);
+			diag_prefix(&why, 0, "all of it is left as %.200s.part: ", f->place.path);
+			text = why;
 		}
 	}
 	if (text.text[0])

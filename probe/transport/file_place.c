@@ -58,8 +58,10 @@ static int place_prepare(const struct file_place *p, struct file_piece *piece, s
 		return r < 0 ? diag_set(diag, r, "%.300s: %s", p->path, strerror(-r)) : 0;
 	}
 	r = opener_set_aside(p->opener, p->path, name, &why);
-	if (r < 0)
-		return diag_set(diag, r, "%.450s", why.text);
+	if (r < 0) {
+		*diag = why;
+		return r;
+	}
 	return diag_set(
 		diag, 1,
 		"%.200s: what was there begins otherwise, or cannot be continued; it is called %.200s now",
@@ -74,8 +76,10 @@ static int place_continue(const struct file_place *p, int now_fd, struct file_pi
 		int r;
 
 		piece->fd = opener_continue(p->opener, p->path, &why);
-		if (piece->fd < 0)
-			return diag_set(diag, piece->fd, "%.450s", why.text);
+		if (piece->fd < 0) {
+			*diag = why;
+			return piece->fd;
+		}
 		if (place_is_same(now_fd, piece->fd)) {
 			close(piece->fd);
 			return FILE_E_SAME;
@@ -93,14 +97,13 @@ static int place_continue(const struct file_place *p, int now_fd, struct file_pi
 int file_place_next(const struct file_place *p, int now_fd, uint64_t seconds, struct file_piece *piece,
 		    struct diag *diag)
 {
-	struct diag why;
 
 	*piece = (struct file_piece){.fd = -1, .time = {.seconds = seconds, .local = p->local_time}};
 	diag->text[0] = '\0';
 	if (p->kind == FILE_CONTINUED)
 		return place_continue(p, now_fd, piece, diag);
-	piece->fd = opener_begin(p->opener, p->path, &piece->time, &why);
-	return piece->fd < 0 ? diag_set(diag, piece->fd, "%.450s", why.text) : 0;
+	piece->fd = opener_begin(p->opener, p->path, &piece->time, diag);
+	return piece->fd < 0 ? piece->fd : 0;
 }
 
 int file_place_complete(const struct file_place *p, const struct file_piece *piece, struct diag *diag)

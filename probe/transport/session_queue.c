@@ -14,8 +14,8 @@
 
 #include "session.h"
 
-#define DIRECT_OCTETS  (1u << 20)
-#define ENTRIES_FIRST  64u
+#define DIRECT_OCTETS (1u << 20)
+#define ENTRIES_FIRST 64u
 /* Of what waited while there was no session: octets a second, and at once.  Datagrams have nobody who says
  * that they come too fast: a socket's buffer is full after some 200 KiB. */
 #define PACE_OCTETS	(UINT64_C(64) << 20)
@@ -127,8 +127,10 @@ int session_queue_open(struct session *s, struct diag *diag)
 
 	spool_name(s, name, sizeof(name));
 	r = spool_open(&s->spool, &spool, &why);
-	if (r)
-		return diag_set(diag, r, "--collector %.200s: %.280s", s->collector.url, why.text);
+	if (r) {
+		*diag = why;
+		return diag_prefix(diag, r, "--collector %.200s: ", s->collector.url);
+	}
 	spool_get_stats(s->spool, &stats);
 	s->first_number = stats.tail;
 	if (why.text[0]) {

@@ -70,14 +70,13 @@ static int check_key(const struct stat *st, unsigned user, const char *option, c
 static int load_key(struct session *s, const char *option, const char *path, struct diag *diag)
 {
 	SSL_CTX *ctx = ((struct tls *)s->own)->ctx;
-	struct diag looked;
-	int fd = path_open_to_read(path, s->config.user, O_NONBLOCK, &looked), r = 0;
+	int fd = path_open_to_read(path, s->config.user, O_NONBLOCK, diag), r = 0;
 	EVP_PKEY *key = NULL;
 	struct stat st;
 	FILE *f = NULL;
 
 	if (fd < 0)
-		r = diag_set(diag, fd, "%s %.480s", option, looked.text);
+		r = diag_prefix(diag, fd, "%s ", option);
 	else if (fstat(fd, &st))
 		r = diag_set(diag, -errno, "%s %.300s: %s", option, path, strerror(errno));
 	if (r == 0)
@@ -112,11 +111,10 @@ static int on_verify(int good, X509_STORE_CTX *verified)
 static int check_certificates(const char *option, const char *path, unsigned user, struct stat *st,
 			      struct diag *diag)
 {
-	struct diag looked;
-	int fd = path_read(path, user, O_NONBLOCK, &looked), r = 0;
+	int fd = path_read(path, user, O_NONBLOCK, diag), r = 0;
 
 	if (fd < 0)
-		return diag_set(diag, fd, "%s %.480s", option, looked.text);
+		return diag_prefix(diag, fd, "%s ", option);
 	if (fstat(fd, st))
 		r = diag_set(diag, -errno, "%s %.300s: %s", option, path, strerror(errno));
 	close(fd);

@@ -35,6 +35,8 @@ RESERVED = [
     (r"\bmemset\s*\([^;]*sizeof", {"include/pitot/wire.h"}, "*x = (struct x){ ... }"),
     (r"\bsignal\s*\((?![^;]*SIG_(IGN|DFL)\))", set(), "a handler is set by sigaction"),
     (r"\btypedef\s+struct\b", set(), "no typedef for structs"),
+    (r"\bdiag_set\s*\([^;]*\b(why|diag|looked|missing)(\.|->)text\s*\)", {"probe/spool/spool_file.c", "probe/process/child.c"},
+     "diag_prefix() puts words in front of a sentence (spool_file.c: words behind it; child.c: a sentence of another process)"),
 ]
 
 CONDITIONAL = re.compile(r"^[ \t]*#[ \t]*(if|ifdef|ifndef|elif)\b(.*)$", re.M)
