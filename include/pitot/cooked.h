@@ -11,17 +11,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "pitot/tag.h"
+
 enum { COOKED_TAGS_MAX = 8 };
 
 static inline uint16_t cooked_u16(const uint8_t *p)
 {
 	return (uint16_t)(p[0] << 8 | p[1]);
-}
-
-/* 802.1Q, 802.1ad, and what was in use before that */
-static inline bool cooked_is_tag(uint16_t type)
-{
-	return type == 0x8100 || type == 0x88a8 || type == 0x9100 || type == 0x9200;
 }
 
 /* Whether an IP packet begins at p: its version, and a length that the frame has.  Too little of it is there:
@@ -54,7 +50,7 @@ static inline uint32_t cooked_rest_of_tags(uint16_t type, const uint8_t *p, uint
 			return cooked_is_packet(type, p, p + at + 4, cap_len - at - 4, wire_len - at - 4)
 				       ? at + 4
 				       : 0;
-		if (!cooked_is_tag(inner))
+		if (!tag_is_type(inner))
 			return 0;
 	}
 	return 0;

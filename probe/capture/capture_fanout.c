@@ -23,12 +23,13 @@
 #include <sys/socket.h>
 
 #include "pitot/link_type.h"
+#include "pitot/tag.h"
 
-#define TAGS_MAX     6
-#define LABELS_MAX   8
-#define PPP_IP	     0x21
-#define PPP_IPV6     0x57
-#define PAYLOAD_MIN  46 /* of an Ethernet frame */
+#define TAGS_MAX    6
+#define LABELS_MAX  8
+#define PPP_IP	    0x21
+#define PPP_IPV6    0x57
+#define PAYLOAD_MIN 46 /* of an Ethernet frame */
 
 /* Odd numbers whose products spread well. */
 #define MIX_1 0x9e3779b1
@@ -133,16 +134,14 @@ static void fanout_begin(struct fanout *f)
 /* A is an EtherType: what it leads to, or on behind a tag. */
 static void fanout_ethertype(struct fanout *f, bool tags)
 {
-	static const uint16_t tpids[] = {ETH_P_8021Q, ETH_P_8021AD, ETH_P_QINQ1, ETH_P_QINQ2};
-
 	fanout_jump_if(f, BPF_JEQ | BPF_K, ETH_P_IP, LABEL_IP4);
 	fanout_jump_if(f, BPF_JEQ | BPF_K, ETH_P_IPV6, LABEL_IP6);
 	fanout_jump_if(f, BPF_JEQ | BPF_K, ETH_P_MPLS_UC, LABEL_MPLS);
 	fanout_jump_if(f, BPF_JEQ | BPF_K, ETH_P_MPLS_MC, LABEL_MPLS);
 	fanout_jump_if(f, BPF_JEQ | BPF_K, ETH_P_PPP_SES, LABEL_PPPOE);
 	fanout_jump_unless(f, BPF_JGE | BPF_K, ETH_P_802_3_MIN, LABEL_SNAP);
-	for (unsigned i = 0; tags && i < sizeof(tpids) / sizeof(*tpids); i++)
-		fanout_jump_if(f, BPF_JEQ | BPF_K, tpids[i], LABEL_NEXT);
+	for (unsigned i = 0; tags && i < TAG_TYPES; i++)
+		fanout_jump_if(f, BPF_JEQ | BPF_K, tag_types[i], LABEL_NEXT);
 	fanout_jump(f, LABEL_NONE);
 	fanout_place(f, LABEL_NEXT);
 }

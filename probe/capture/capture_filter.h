@@ -2,7 +2,7 @@
  * capture_filter: a tcpdump expression as a program, for a packet socket or for frames that we have.
  *
  * An expression has one meaning wherever it runs: it sees the packet behind the VLAN tags of its frame, as if
- * they were not there (0x8100, 0x88a8, 0x9100, 0x9200, up to FILTER_TAGS_MAX of them).  Where it names vlan
+ * they were not there (tags.def, up to FILTER_TAGS_MAX of them).  Where it names vlan
  * itself it sees a frame with all tags in it, as in a file, and has libpcap's meaning.
  *
  * libpcap compiles what such a frame would need, and the program is then rewritten for where the octets are

@@ -15,6 +15,7 @@
 
 #include "capture/capture_filter_internal.h"
 #include "capture/capture_filter_view.h"
+#include "pitot/tag.h"
 
 #define BESIDE(what)   (uint32_t)(SKF_AD_OFF + SKF_AD_##what)
 #define LINK_LAYER(at) (uint32_t)(SKF_LL_OFF + (at))
@@ -24,10 +25,6 @@
 		sizeof((const struct filter_piece[]){__VA_ARGS__}) / sizeof(struct filter_piece)
 
 enum { ETHERNET_HEADER = 14, SLL2_HEADER = 20, ETHERNET_TYPE = 12, TAG = 4 };
-
-/* those of cooked_is_tag() */
-enum { FILTER_TAG_TYPES = 4 };
-static const uint16_t filter_tag_types[FILTER_TAG_TYPES] = {0x8100, 0x88a8, 0x9100, 0x9200};
 
 static int filter_put_copy(struct filter_code *c, const struct bpf_program *program,
 			   const struct filter_piece *pieces, unsigned n, bool has_length)
@@ -39,13 +36,13 @@ static int filter_put_copy(struct filter_code *c, const struct bpf_program *prog
 /* A is an EtherType: where to go on when it is a tag's, and when not. */
 static void filter_put_if_tag(struct filter_code *c, unsigned tag, unsigned other)
 {
-	for (unsigned i = 0; i + 1 < FILTER_TAG_TYPES; i++) {
+	for (unsigned i = 0; i + 1 < TAG_TYPES; i++) {
 		unsigned next = filter_code_label(c);
 
-		filter_code_jump(c, BPF_JMP | BPF_JEQ | BPF_K, filter_tag_types[i], tag, next);
+		filter_code_jump(c, BPF_JMP | BPF_JEQ | BPF_K, tag_types[i], tag, next);
 		filter_code_here(c, next);
 	}
-	filter_code_jump(c, BPF_JMP | BPF_JEQ | BPF_K, filter_tag_types[FILTER_TAG_TYPES - 1], tag, other);
+	filter_code_jump(c, BPF_JMP | BPF_JEQ | BPF_K, tag_types[TAG_TYPES - 1], tag, other);
 }
 
 /* The first tag's value is at `at`: TYPE becomes the EtherType behind the last tag, SHIFT 4 for each one. */

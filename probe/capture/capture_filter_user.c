@@ -34,7 +34,7 @@ static struct filter_tags filter_find_tags(enum filter_layout layout, const uint
 	if (cap_len < header)
 		return t;
 	t.type = cooked_u16(data + types[layout]);
-	while (cooked_is_tag(t.type) && t.octets < 4 * FILTER_TAGS_MAX && cap_len >= header + t.octets + 4) {
+	while (tag_is_type(t.type) && t.octets < 4 * FILTER_TAGS_MAX && cap_len >= header + t.octets + 4) {
 		t.type = cooked_u16(data + header + t.octets + 2);
 		t.octets += 4;
 	}

@@ -4,6 +4,7 @@
  */
 #include "decode/decode_hot.h"
 #include "pitot/cooked.h"
+#include "pitot/tag.h"
 
 enum { ETHERTYPE_MIN = 0x600 }; /* IEEE 802.3 §3.2.6: below it is a length */
 
@@ -19,9 +20,8 @@ enum decode_layer decode_ethertype(struct cursor *c)
 		return LAYER_IP4;
 	case 0x86dd:
 		return LAYER_IP6;
-	case 0x8100: /* 802.1Q */
-	case 0x88a8: /* 802.1ad */
-	case 0x9100: /* QinQ before 802.1ad */
+#define TAG(number, standard) case number:
+#include "pitot/tags.def"
 		return LAYER_VLAN;
 	case 0x8847:
 	case 0x8848:
@@ -92,8 +92,8 @@ static bool eth_follows_mpls(const struct cursor *c, const uint8_t *p)
 
 	if (type < ETHERTYPE_MIN)
 		return type >= 3 && (uint64_t)type + ETHERNET_HEADER <= wire_left;
-	return type == 0x0800 || type == 0x86dd || type == 0x0806 || type == 0x8100 || type == 0x88a8 ||
-	       type == 0x9100 || type == 0x8847 || type == 0x8848 || type == 0x8864;
+	return type == 0x0800 || type == 0x86dd || type == 0x0806 || type == 0x8847 || type == 0x8848 ||
+	       type == 0x8864 || tag_is_type(type);
 }
 
 /* An Ethernet pseudowire, RFC 4448 §4.6: behind a control word whose first 16 bits are 0, or without one */

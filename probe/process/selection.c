@@ -5,6 +5,7 @@
 
 #include "pitot/clock.h"
 #include "pitot/link_type.h"
+#include "pitot/tag.h"
 
 /* How a link type's frame becomes a header that sFlow has a name for. */
 static const struct link_header {
@@ -82,7 +83,7 @@ static void selection_put_vlan(struct packet_sample *p)
 	p->vlan = p->priority = 0;
 	if (p->protocol != PACKET_SAMPLE_ETHERNET || p->header_len < 14) {
 		p->vlan = PACKET_SAMPLE_NO_VLAN;
-	} else if (type == 0x8100 || type == 0x88a8 || type == 0x9100) {
+	} else if (tag_is_type((uint16_t)type)) {
 		p->vlan = (uint16_t)((p->header[14] & 15) << 8 | p->header[15]);
 		p->priority = p->header[14] >> 5;
 	}

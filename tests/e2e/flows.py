@@ -63,7 +63,7 @@ def u16(data, at):
 def by_ethertype(data, at, kind):
     """(offset, version) of the IP header."""
     for _ in range(32):
-        if kind in (0x8100, 0x88a8, 0x9100):
+        if kind in (0x8100, 0x88a8, 0x9100, 0x9200):
             kind, at = u16(data, at + 2), at + 4
         elif kind in (0x8847, 0x8848):
             while not u16(data, at + 2) & 0x100:

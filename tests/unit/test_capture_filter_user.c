@@ -6,6 +6,7 @@
 
 #include "capture/capture_filter.h"
 #include "frames.h"
+#include "pitot/tag.h"
 
 enum { ETHERNET = 1, SLL = 113, SLL2 = 276, LOOPBACK = 0 };
 
@@ -33,7 +34,6 @@ static bool passes(struct capture_filter *f, const struct fb *b)
 
 static void user_sees_behind_tags(void **state)
 {
-	static const uint16_t types[] = {0x8100, 0x88a8, 0x9100, 0x9200};
 	struct capture_filter f = compile("udp port 53 and len = 62", ETHERNET);
 	struct fb b;
 
@@ -42,7 +42,7 @@ static void user_sees_behind_tags(void **state)
 		for (uint16_t port = 52; port < 55; port++) {
 			udp(&b, port);
 			for (unsigned i = 0; i < tags; i++)
-				fb_vlan(&b, types[(tags + i) % 4], 10);
+				fb_vlan(&b, tag_types[(tags + i) % TAG_TYPES], 10);
 			fb_ether(&b);
 			assert_int_equal(passes(&f, &b), port == 53 && tags <= FILTER_TAGS_MAX);
 		}

@@ -229,6 +229,29 @@ static void test_kernel_vlan(void **state)
 	assert_int_equal(p.key.vlan, 0x123);
 }
 
+/* Each type of tag, alone and in front of another one: the outermost is the packet's. */
+static void test_tag_types(void **state)
+{
+	static const uint16_t types[] = {0x8100, 0x88a8, 0x9100, 0x9200};
+
+	(void)state;
+	for (unsigned i = 0; i < 4; i++)
+		for (unsigned inner = 0; inner <= 4; inner++) {
+			struct packet p;
+
+			fb_init(&b);
+			fb_udp(&b, 1, 2);
+			fb_ip4(&b, SRC4, DST4);
+			if (inner < 4)
+				fb_vlan(&b, types[inner], 5);
+			fb_vlan(&b, types[i], 0x6123);
+			fb_ether(&b);
+			p = decode(1, &plain, NULL);
+			assert_int_equal(p.verdict, PACKET_METERED);
+			assert_int_equal(p.vlan, 0x123);
+		}
+}
+
 static void test_direction(void **state)
 {
 	struct frame in = {.flags = FRAME_INGRESS, .ifindex = 4, .point = 2};
@@ -401,6 +424,7 @@ int main(void)
 		cmocka_unit_test(test_mac_is_outer),
 		cmocka_unit_test(test_kernel_vlan),
 		cmocka_unit_test(test_moved_time),
+		cmocka_unit_test(test_tag_types),
 		cmocka_unit_test(test_direction),
 		cmocka_unit_test(test_cooked_direction),
 		cmocka_unit_test(test_octets_of_a_cut_packet),
