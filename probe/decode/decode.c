@@ -1,8 +1,9 @@
 /*
- * decode: which layer a link type begins with, and the walk from layer to layer down to an IP header.
+ * decode: which layer a link type begins with, and a frame's way from there to its IP header, or, where
+ * tunnels are to be opened (decode_tunnel.c), to the innermost one.
  *
- * The first IP header ends the walk, unless tunnels are to be opened (decode_tunnel.c).  It ends because
- * every decoder moves the cursor forward or ends it, and because the number of layers is limited.
+ * Calls go down: decode -> decode_tunnel -> decode_walk -> a file for each family of headers -> decode_hot.h,
+ * which the usual packet meets alone.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -36,11 +37,6 @@
 static const int link_types[] = {LINK_TYPES(NUMBER)};
 static const enum decode_layer first_layers[] = {LINK_TYPES(FIRST)};
 enum { N_LINK_TYPES = sizeof(link_types) / sizeof(link_types[0]) };
-
-static decode_fn *const layers[LAYERS] = {
-#define LAYER(name, function) [LAYER_##name] = decode_##function,
-#include "decode/layers.def"
-};
 
 static int decode_find_link_type(int number)
 {
@@ -102,22 +98,6 @@ int decoder_new_unknown(struct decoder **dp, const struct decode_config *config,
 void decoder_free(struct decoder *d)
 {
 	free(d);
-}
-
-enum decode_layer decode_walk(struct cursor *c, enum decode_layer layer, bool inside)
-{
-	struct packet *p = c->packet;
-
-	while (layer < LAYERS) {
-		/* an EtherType is part of the header that it ends */
-		if (layer != LAYER_ETHERTYPE) {
-			if (p->layers >= c->decoder->max_layers && (inside || layer < LAYER_IP))
-				return decode_stop(c, PACKET_TOO_DEEP);
-			p->layers += p->layers < UINT8_MAX;
-		}
-		layer = layers[layer](c);
-	}
-	return layer;
 }
 
 /* What is no plain IP in Ethernet. */

@@ -1,7 +1,7 @@
 /*
  * The headers that nearly every packet has, inline: Ethernet, IPv4, IPv6, TCP and UDP.  decode.c calls them
- * one after the other with the cursor in registers; the table of layers calls the same code through
- * decode_*.c.
+ * one after the other with the cursor in registers; the table of layers (decode_walk.c) calls the same code
+ * through decode_*.c.
  */
 #ifndef DECODE_HOT_H
 #define DECODE_HOT_H
@@ -12,19 +12,6 @@
 
 /* Inlined wherever it stands, for the cursor then stays in registers. */
 #define DECODE_HOT static inline __attribute__((always_inline))
-
-enum {
-	ETHERNET_HEADER = 14,
-	IP4_HEADER_MIN = 20,
-	IP6_HEADER = 40,
-	PROTO_ICMP = 1,
-	PROTO_TCP = 6,
-	PROTO_UDP = 17,
-	PROTO_DCCP = 33,
-	PROTO_ICMP6 = 58,
-	PROTO_SCTP = 132,
-	PROTO_UDPLITE = 136,
-};
 
 /*
  * Transport headers: TCP (RFC 9293 §3.1), UDP, UDP-Lite, SCTP, DCCP ports; ICMP and ICMPv6 type and code.
@@ -90,6 +77,15 @@ static inline bool decode_may_be_tunnel(const struct decoder *d, const struct pa
 	bool by_protocol = d->protocols[p->key.protocol][p->key.ip_version == 6].outers;
 
 	return by_protocol | ((dst | src) & 1 & (p->key.protocol == PROTO_UDP));
+}
+
+/* A later fragment: whether its first one had a tunnel's header.  By ports it cannot be told: only the first
+ * one has them. */
+static inline void decode_tunnel_fragment(const struct decoder *d, struct packet *p)
+{
+	if (p->fragment == PACKET_FRAGMENT_LATER &&
+	    d->protocols[p->key.protocol][p->key.ip_version == 6].outers)
+		p->notes |= PACKET_NOTE_TUNNEL_FRAGMENT;
 }
 
 /*

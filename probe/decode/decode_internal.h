@@ -15,6 +15,19 @@ enum decode_layer {
 	LAYER_DONE,	       /* verdict is set */
 };
 
+enum {
+	ETHERNET_HEADER = 14,
+	IP4_HEADER_MIN = 20,
+	IP6_HEADER = 40,
+	PROTO_ICMP = 1,
+	PROTO_TCP = 6,
+	PROTO_UDP = 17,
+	PROTO_DCCP = 33,
+	PROTO_ICMP6 = 58,
+	PROTO_SCTP = 132,
+	PROTO_UDPLITE = 136,
+};
+
 struct cursor {
 	const uint8_t *at;
 	const uint8_t *end; /* of the captured octets */
@@ -90,10 +103,9 @@ void decode_tunnel_choose(struct decoder *d, const struct decode_config *config)
 enum decode_layer decode_walk(struct cursor *c, enum decode_layer layer, bool inside);
 /* The cursor stands behind an IP header: goes on to the innermost one that the chosen tunnels reach. */
 void decode_tunnels(struct cursor *c);
-/* The packet is a later fragment: whether its first one had a tunnel's header. */
-void decode_tunnel_fragment(const struct decoder *d, struct packet *p);
 
-/* The next protocol of NSH, RFC 8300 §2.2, and of VXLAN-GPE, which has the same numbers; but for NSH itself. */
+/* The next protocol of NSH, RFC 8300 §2.2, and of VXLAN-GPE, which has the same numbers; but for NSH itself.
+ */
 enum decode_layer decode_to_next_protocol(struct cursor *c, uint8_t next);
 
 /* IP length of an IPv6 packet with header h whose payload length is 0: offload, a jumbogram, or nothing. */

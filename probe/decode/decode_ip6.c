@@ -1,5 +1,6 @@
-/* IPv6 (RFC 8200 §3, §4), jumbograms (RFC 2675 §2), authentication header (RFC 4302 §2). */
-#include "decode/decode_hot.h"
+/* What IPv6 has beside its header: extensions (RFC 8200 §4), jumbograms (RFC 2675 §2), authentication header
+ * (RFC 4302 §2). */
+#include "decode/decode_internal.h"
 
 enum {
 	NEXT_HOP_BY_HOP = 0,
@@ -92,9 +93,4 @@ const uint8_t *decode_ip6_extensions(struct packet *p, const uint8_t *at, const 
 	}
 	p->notes |= PACKET_NOTE_CUT_EXTENSIONS;
 	return NULL;
-}
-
-enum decode_layer decode_ip6(struct cursor *c)
-{
-	return decode_ip6_header(c);
 }

@@ -166,11 +166,3 @@ void decode_tunnels(struct cursor *c)
 		return;
 	} while (layer == LAYER_INSIDE);
 }
-
-void decode_tunnel_fragment(const struct decoder *d, struct packet *p)
-{
-	/* by ports it cannot be told: only the first fragment has them */
-	if (p->fragment == PACKET_FRAGMENT_LATER &&
-	    d->protocols[p->key.protocol][p->key.ip_version == 6].outers)
-		p->notes |= PACKET_NOTE_TUNNEL_FRAGMENT;
-}

@@ -1,7 +1,7 @@
 /*
  * decode: every link type, every verdict, every rule of pitot(8), MEASUREMENT.
- * Covers decode/decode.c, decode/decode_eth.c, decode/decode_link.c, decode/decode_ip4.c,
- * decode/decode_ip6.c.
+ * Covers decode/decode.c, decode/decode_eth.c, decode/decode_link.c, decode/decode_ip.c, decode/decode_ip6.c,
+ * decode/decode_walk.c.
  */
 #include "cm.h"
 

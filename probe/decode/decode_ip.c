@@ -1,4 +1,5 @@
-/* IPv4 (RFC 791 §3.1), and the dispatch by version where the link layer does not tell. */
+/* IPv4 (RFC 791 §3.1) and IPv6 (RFC 8200 §3) as layers, and which it is where the link layer does not tell.
+ */
 #include "decode/decode_hot.h"
 
 enum decode_layer decode_ip(struct cursor *c)
@@ -18,4 +19,9 @@ enum decode_layer decode_ip(struct cursor *c)
 enum decode_layer decode_ip4(struct cursor *c)
 {
 	return decode_ip4_header(c);
+}
+
+enum decode_layer decode_ip6(struct cursor *c)
+{
+	return decode_ip6_header(c);
 }
