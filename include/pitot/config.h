@@ -95,7 +95,7 @@ struct config {
 	char *agent;
 
 	/* export */
-	struct collector_config *collectors; /* at least one: text:- when the user names none */
+	struct collector_config *collectors; /* text:- when the user names none, and none with --live */
 	unsigned n_collectors;
 	enum export_format format;
 	char *source_host; /* a numeric address */
@@ -111,7 +111,7 @@ struct config {
 	uint64_t flush_ns;	  /* a partly filled message leaves after this long */
 	char *fields;
 	bool local_time;
-	uint32_t top; /* 0: none */
+	uint32_t top;	     /* 0: none */
 	int collector_group; /* enum collector_group of exporter.h */
 	uint64_t reconnect_ns;
 	uint64_t dtls_renew_ns; /* 0: never */
@@ -132,6 +132,7 @@ struct config {
 	char *metrics_path;
 	int log; /* enum config_log */
 	bool quiet;
+	bool live; /* the view of pitotctl top on the terminal */
 	bool daemon;
 	bool debug;
 	bool foreground; /* -d: accepted, the default */

@@ -43,6 +43,9 @@ void log_close(void);
 /* The program is in the background: from now on there is no standard error.  Until then lines go there, too.
  */
 void log_divert(void);
+/* Another program has the terminal: lines for standard error wait, in memory, until they are released. */
+void log_hold(void);
+void log_release(void);
 /* From time to time, by a thread that may open sockets; and at the end: tells what was held back. */
 void log_tick(uint64_t now_ns);
 void log_end(void);

@@ -23,7 +23,8 @@ enum {
 	LINE_MOST = 2600,
 	STDERR_MS = 50, /* how long a line waits for whoever reads standard error */
 	FACILITY_DAEMON = 3 << 3,
-	PIECE = 1024, /* of a text: a pipe that takes any octets takes so many */
+	HELD_MOST = 64 << 10, /* octets that wait while another program has the terminal */
+	PIECE = 1024,	      /* of a text: a pipe that takes any octets takes so many */
 };
 
 static struct {
@@ -35,6 +36,13 @@ static struct {
 	_Atomic bool stuck;    /* whoever reads standard error does not: then it is not waited for */
 	_Atomic uint64_t lost;
 } sink = {.fd = -1};
+
+/* What waits for the terminal; of the one thread that logs while there is such a program. */
+static struct {
+	bool on, full;
+	size_t n;
+	char text[HELD_MOST];
+} held;
 
 /* ---- set-up */
 
@@ -92,6 +100,7 @@ void log_close(void)
 	sink.fd = -1;
 	sink.target = LOG_STDERR;
 	atomic_store(&sink.diverted, false);
+	held.on = false;
 }
 
 void log_divert(void)
@@ -125,13 +134,44 @@ static bool sink_put_stderr(const char *text, size_t size, int wait_ms)
 	return true;
 }
 
+/* False: there is no room.  Then there is none for shorter lines either: what is kept has no gaps. */
+static bool sink_hold(const char *text, size_t size)
+{
+	held.full |= size > sizeof(held.text) - held.n;
+	if (held.full)
+		return false;
+	memcpy(held.text + held.n, text, size);
+	held.n += size;
+	return true;
+}
+
+void log_hold(void)
+{
+	held.on = true;
+}
+
+void log_release(void)
+{
+	held.on = false;
+	if (held.n && !sink_put_stderr(held.text, held.n, STDERR_MS))
+		atomic_fetch_add(&sink.lost, 1);
+	held.n = 0;
+	held.full = false;
+}
+
 static void sink_stderr_line(const char *prefix, const char *text)
 {
 	struct pollfd p = {.fd = STDERR_FILENO, .events = POLLOUT};
 	char line[LINE_MOST];
 	int n = snprintf(line, sizeof(line), "pitot: %s%s\n", prefix, text);
-	bool stuck = poll(&p, 1, atomic_load(&sink.stuck) ? 0 : STDERR_MS) == 0;
+	bool stuck;
 
+	if (held.on) {
+		if (!sink_hold(line, (size_t)n))
+			atomic_fetch_add(&sink.lost, 1);
+		return;
+	}
+	stuck = poll(&p, 1, atomic_load(&sink.stuck) ? 0 : STDERR_MS) == 0;
 	atomic_store(&sink.stuck, stuck);
 	/* one write: lines of several threads do not mix; nobody is left to tell when it fails */
 	if (stuck || write(STDERR_FILENO, line, (size_t)n) < 0)
@@ -207,6 +247,8 @@ void log_sink_tick(void)
 
 bool log_text(const char *text, unsigned wait_ms)
 {
+	if (held.on)
+		return sink_hold(text, strlen(text));
 	if (!atomic_load(&sink.diverted))
 		return sink_put_stderr(text, strlen(text), (int)wait_ms);
 	while (*text) {

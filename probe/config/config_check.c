@@ -45,6 +45,10 @@ static int check_collectors(struct config_build *b, struct diag *diag)
 	if (!c->collectors)
 		return diag_set(diag, -ENOMEM, "--collector: %s", strerror(ENOMEM));
 	c->n_collectors = n;
+	if (!b->n_urls && c->live && c->action == CONFIG_RUN) {
+		c->n_collectors = 0; /* the terminal is the view's */
+		return 0;
+	}
 	if (!b->n_urls) { /* the template of a table would tell nothing */
 		int r = collector_parse(&c->collectors[0],
 					c->action == CONFIG_PRINT_TEMPLATE ? "localhost" : "text:-",
@@ -133,6 +137,26 @@ static int check_daemon(const struct config *c, struct diag *diag)
 					"--daemon: standard input is gone in the background, and --read (-r) "
 					"- reads it");
 	}
+	return 0;
+}
+
+static int check_live(const struct config *c, struct diag *diag)
+{
+	if (!c->live || c->action != CONFIG_RUN)
+		return 0;
+	if (!c->n_interfaces)
+		return diag_set(diag, CONFIG_E_USAGE,
+				"--live: the view is of interfaces: name one with --interface (-i)");
+	if (c->daemon)
+		return diag_set(diag, CONFIG_E_USAGE,
+				"--live and --daemon do not go together: the view takes the terminal");
+	for (unsigned i = 0; i < c->n_collectors; i++)
+		if (collector_is_stdout(&c->collectors[i]))
+			return diag_set(
+				diag, CONFIG_E_USAGE,
+				"--live: the view takes the terminal, and the collector %.80s writes there; "
+				"name a host or a file with --collector (-n), or none at all",
+				c->collectors[i].url);
 	return 0;
 }
 
@@ -318,6 +342,8 @@ int config_finish(struct config_build *b, struct diag *diag)
 		r = config_mistake(b, check_tunnels(b->c, diag), diag);
 	if (!r)
 		r = config_mistake(b, check_daemon(b->c, diag), diag);
+	if (!r)
+		r = config_mistake(b, check_live(b->c, diag), diag);
 	if (!r)
 		r = config_mistake(b, check_user(b->c, diag), diag);
 	if (!r)

@@ -10,7 +10,7 @@
 #include "client.h"
 #include "diagnosis.h"
 #include "pitot/control_protocol.h"
-#include "screen.h"
+#include "pitot/screen.h"
 #include "show.h"
 
 enum { STATUS_OK, STATUS_FAILED, STATUS_USAGE };
@@ -251,6 +251,13 @@ static int pitotctl_run_ask(struct run *run, struct client *client, const json_t
 	return r;
 }
 
+static int pitotctl_run_top(const struct client *client, struct diag *diag)
+{
+	int r = screen_check(diag);
+
+	return r < 0 ? r : screen_run(client->fd, diag);
+}
+
 static int pitotctl_run_verb(const struct verb *v, const char *path, bool as_json, int argc, char **argv)
 {
 	json_t *request = json_pack("{s:s}", "command", v->command);
@@ -269,7 +276,7 @@ static int pitotctl_run_verb(const struct verb *v, const char *path, bool as_jso
 	json_object_del(request, "follow"); /* it is for this side */
 	r = client_open(&client, path, &diag);
 	if (r == 0 && !strcmp(v->name, "top"))
-		r = screen_run(&client, &diag);
+		r = pitotctl_run_top(&client, &diag);
 	else if (r == 0 && !strcmp(v->name, "doctor"))
 		r = diagnosis_run(&client, stdout, as_json, &diag); /* how many things are wrong */
 	else if (r == 0)

@@ -1,5 +1,5 @@
-/* screen_curses: see screen.h. */
-#include "screen.h"
+/* screen_curses: see include/pitot/screen.h. */
+#include "pitot/screen.h"
 
 #include <curses.h>
 #include <errno.h>
@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "client.h"
 #include "pitot/clock.h"
 #include "view.h"
 
@@ -130,7 +131,7 @@ static void screen_cpu(struct screen *s, double elapsed_s)
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", peer.pid, peer.pid);
 	f = fopen(path, "re");
 	while (f && fscanf(f, "%d", &pid) == 1)
-		ticks += screen_ticks_of(pid);
+		ticks += pid == getpid() ? 0 : screen_ticks_of(pid);
 	if (f)
 		fclose(f);
 	if (s->ticks && elapsed_s > 0 && ticks >= s->ticks)
@@ -232,25 +233,23 @@ static int screen_loop(struct screen *s, struct diag *diag)
 	return r;
 }
 
-int screen_run(struct client *c, struct diag *diag)
+int screen_run(int fd, struct diag *diag)
 {
 	struct sigaction act = {.sa_handler = screen_on_signal};
+	struct client client = {.fd = fd};
 	struct screen *s = calloc(1, sizeof(*s));
 	SCREEN *terminal;
 	int r;
 
 	if (!s)
 		return diag_set(diag, -ENOMEM, "out of memory");
-	s->client = c;
+	s->client = &client;
 	setlocale(LC_CTYPE, "");
 	s->top.ascii = strcmp(nl_langinfo(CODESET), "UTF-8") != 0;
 	r = screen_begin(s, diag);
-	if (r == 0 && !(isatty(0) && isatty(1)))
-		r = diag_set(diag, -ENOTTY, "top wants a terminal; flows --follow does not");
 	terminal = r == 0 ? newterm(NULL, stdout, stdin) : NULL;
 	if (r == 0 && !terminal)
-		r = diag_set(diag, -ENOTTY, "the terminal (TERM=%.40s) is unknown",
-			     getenv("TERM") ? getenv("TERM") : "");
+		r = diag_set(diag, -ENOMEM, "no terminal: out of memory");
 	if (r == 0) {
 		sigaction(SIGINT, &act, NULL);
 		sigaction(SIGTERM, &act, NULL);
@@ -268,5 +267,5 @@ int screen_run(struct client *c, struct diag *diag)
 		delscreen(terminal);
 	}
 	free(s);
-	return r;
+	return screen_ended ? 0 : r;
 }

@@ -1,10 +1,16 @@
-/* screen_none: this build has no ncurses. */
-#include "screen.h"
+/* screen_none: this build has no ncurses, or no JSON library. */
+#include "pitot/screen.h"
 
 #include <errno.h>
 
-int screen_run(struct client *c, struct diag *diag)
+int screen_check(struct diag *diag)
 {
-	(void)c;
-	return diag_set(diag, -ENOSYS, "this build of pitotctl has no ncurses; flows --follow shows flows");
+	return diag_set(diag, -ENOSYS,
+			"this build has no ncurses; pitotctl flows --follow shows flows without it");
+}
+
+int screen_run(int fd, struct diag *diag)
+{
+	(void)fd;
+	return diag_set(diag, -ENOSYS, "this build has no ncurses");
 }

@@ -151,10 +151,7 @@ void exporter_record(struct exporter *e, const struct flow_record *r, const stru
 		else
 			c->format->record(c, r, now);
 	}
-	if (e->n_collectors == 0)
-		count_not_sent(e, r);
-	else
-		e->stats.unwanted += e->all == 0;
+	e->stats.unwanted += e->all == 0;
 	e->record = NULL;
 }
 

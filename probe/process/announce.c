@@ -42,7 +42,8 @@ void announce_start(const struct config *c)
 	for (unsigned i = 0; i < c->n_collectors; i++)
 		announce_add(to, c->collectors[i].url, i, c->n_collectors);
 	log_info("pitot %s measures %s%s%s%s; records go to %s", PITOT_VERSION, from,
-		 c->filter ? ", only \"" : "", c->filter ? c->filter : "", c->filter ? "\"" : "", to);
+		 c->filter ? ", only \"" : "", c->filter ? c->filter : "", c->filter ? "\"" : "",
+		 c->n_collectors ? to : "nobody");
 }
 
 void announce_stop(const struct ledger *l)

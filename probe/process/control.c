@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "pitot/log.h"
+#include "pitot/screen.h"
 #include "announce.h"
 #include "daemon.h"
 #include "pidfile.h"
@@ -306,6 +307,18 @@ void control_stop(struct control *r, int signal)
 	control_stop_workers(r);
 }
 
+/* The user has left the view: that is the end of what it shows, too. */
+static void control_check_view(struct control *r)
+{
+	enum live_view_end end = live_view_look(&r->live_view);
+
+	if (end == LIVE_VIEW_RUNS)
+		return;
+	r->failed |= end == LIVE_VIEW_FAILED;
+	if (!r->stopping)
+		control_stop(r, 0);
+}
+
 /* Until something of the first n happens: a signal, an end, news of interfaces. */
 static void control_sleep(const struct control *r, unsigned n)
 {
@@ -425,6 +438,7 @@ static void control_wait(struct control *r)
 		shared_hear(&r->shared);
 		log_tick(now_ns);
 		control_check_openers(r);
+		control_check_view(r);
 		revive_step(r, now_ns);
 		control_check_workers(r);
 		control_own_flows(r);
@@ -565,6 +579,7 @@ static int control_measure(struct control *r, struct diag *diag)
 	if (r->announced)
 		announce_start(r->config);
 	control_wait(r);
+	live_view_stop(&r->live_view);
 	service_stopping(&r->service);
 	shared_hear(&r->shared);
 	for (unsigned i = 0; i < r->n_workers; i++) {
@@ -649,6 +664,10 @@ int control_run(const struct config *config, int argc, char **argv)
 		log_error("%s", diag.text);
 		return 2;
 	}
+	if (config->live && screen_check(&diag) < 0) {
+		log_error("--live: %s", diag.text);
+		return 2;
+	}
 	ret = config->daemon ? daemon_fork(&diag) : 0;
 	r.start = clock_now();
 	if (PITOT_TEST_HOOKS)
@@ -666,6 +685,7 @@ int control_run(const struct config *config, int argc, char **argv)
 	}
 	if (ret == 0)
 		ret = control_measure(&r, &diag);
+	live_view_stop(&r.live_view);
 	if (ret < 0)
 		log_error("%s", diag.text);
 	control_close(&r);

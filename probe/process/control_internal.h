@@ -16,6 +16,7 @@
 #include "progress.h"
 #include "control_socket.h"
 #include "ledger.h"
+#include "live_view.h"
 #include "metrics.h"
 #include "overload.h"
 #include "poller.h"
@@ -68,6 +69,7 @@ struct control {
 	bool lost;	/* a thread that did not end in time: what is left of the process goes with it */
 	struct control_socket *socket; /* NULL: none */
 	struct metrics metrics;
+	struct live_view live_view;
 	struct poller poller;
 	struct overload overload;
 	uint64_t next_overload_ns;	   /* when drops are looked at again */

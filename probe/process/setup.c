@@ -458,7 +458,7 @@ static int setup_control_socket(struct control *r, struct diag *diag)
 
 	if (!s.path[0])
 		s.path = NULL;
-	if (!s.path && r->metrics_client < 0)
+	if (!s.path && r->metrics_client < 0 && !c->live)
 		return 0;
 	if (!control_requests_exist())
 		return diag_set(diag, -ENOTSUP, "--control: this build has no JSON library");
@@ -490,6 +490,17 @@ static int setup_metrics(struct control *r, struct diag *diag)
 				   .sandbox = c->sandbox != CONFIG_SANDBOX_OFF};
 
 	return c->metrics ? metrics_start(&r->metrics, &m, &r->metrics_client, diag) : 0;
+}
+
+/* Before control gives up what opens a terminal's description, and once nothing else can go wrong. */
+static int setup_live_view(struct control *r, struct diag *diag)
+{
+	struct live_view_config v = {.user = r->config->user, .stay_root = r->config->stay_root};
+	int client, ret = r->config->live ? live_view_start(&r->live_view, &v, &client, diag) : 0;
+
+	if (ret == 0 && r->config->live)
+		control_socket_add(r->socket, client);
+	return ret;
 }
 
 /* Before anything else: what an earlier process still writes to must not be touched while it does. */
@@ -555,6 +566,8 @@ int setup_open(struct control *r, struct diag *diag)
 		ret = setup_control_socket(r, diag);
 	if (ret == 0 && r->live && setup_has_sflow(c))
 		ret = poller_init(&r->poller, c->sflow_polling_ns, diag);
+	if (ret == 0)
+		ret = setup_live_view(r, diag);
 	if (ret == 0)
 		ret = confine_enter(&r->confine, c, SANDBOX_CONTROL, diag);
 	return ret;

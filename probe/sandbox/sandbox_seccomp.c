@@ -331,6 +331,7 @@ static const struct syscalls_argument arguments[] = {
 	{PROCESS, "ioctl", 1, WHOLE, SIOCETHTOOL},
 	{PROCESS, "ioctl", 1, WHOLE, TCGETS},
 	{PROCESS, "ioctl", 1, WHOLE, TIOCGWINSZ},
+	{CONTROL, "ioctl", 1, WHOLE, TCSETS}, /* of a view that was killed */
 	{PROCESS, "ioctl", 1, WHOLE, FIONREAD},
 	{PROCESS, "ioctl", 1, WHOLE, FIONBIO},
 	{PROCESS, "ioctl", 1, WHOLE, SIOCOUTQ},

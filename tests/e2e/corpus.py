@@ -48,10 +48,13 @@ def check_capture(corpus, name, tier):
 
 def main():
     where = os.environ.get("PITOT_CORPUS")
-    if not where:
-        print("PITOT_CORPUS names no corpus")
+    if not where:  # no tool and no right of this machine: with CI=true it is skipped, too
+        print("skipped: PITOT_CORPUS names no directory of captures, which is no part of this repository")
         raise SystemExit(77)
     corpus = Path(where)
+    if not (corpus / "captures/TIERS.tsv").exists():
+        e.check(False, f"PITOT_CORPUS={where}: there is no captures/TIERS.tsv")
+        e.finish()
     for line in (corpus / "captures/TIERS.tsv").read_text().splitlines():
         if line and not line.startswith("#"):
             name, tier = line.split("\t")[:2]

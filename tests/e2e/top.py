@@ -9,44 +9,9 @@ import subprocess
 import tempfile
 
 from e2elib import DATA, PITOT, check, finish, have, skip, wait
+from terminallib import Terminal
 
 CTL = os.path.join(os.path.dirname(PITOT), "pitotctl")
-
-
-class Terminal:
-    """A shell in a tmux of its own."""
-
-    def __init__(self, folder, width, height, *environment):
-        self.socket = os.path.join(folder, f"tmux-{width}-{len(environment)}")
-        self.tmux("-f", "/dev/null", "new-session", "-d", "-x", str(width), "-y", str(height),
-                  "env " + " ".join(("PS1='ready '", "HISTFILE=", *environment)) + " sh")
-        self.see("ready")
-
-    def tmux(self, *args):
-        got = subprocess.run(["tmux", "-S", self.socket, *args], capture_output=True, text=True, timeout=30, check=False,
-                             env={**os.environ, "LC_ALL": "C.UTF-8"})
-        check(got.returncode == 0, f"tmux {args}: {got.stderr}")
-        return got.stdout
-
-    def screen(self):
-        return self.tmux("capture-pane", "-p")
-
-    def see(self, text, gone=None):
-        wait(lambda: text in self.screen() and (gone is None or gone not in self.screen()),
-             lambda: f"{text!r} is not there, or {gone!r} is still:\n{self.screen()}")
-
-    def keys(self, *keys):
-        self.tmux("send-keys", *keys)
-
-    def end(self):
-        self.tmux("kill-server")
-
-
-def clean(t, before):
-    """The shell answers, and its terminal is what it was."""
-    t.keys("clear; stty -g; echo left", "Enter")
-    t.see("\nleft")
-    check(before in t.screen(), f"the terminal is not what it was: {before}\n{t.screen()}")
 
 
 def main():
@@ -62,9 +27,7 @@ def main():
         for width, height, *environment in ((80, 24, "LC_ALL=C.UTF-8"), (200, 60, "LC_ALL=C.UTF-8"),
                                             (80, 24, "LC_ALL=C", "TERM=vt100", "NO_COLOR=1")):
             t = Terminal(folder, width, height, *environment)
-            t.keys("stty -g", "Enter")
-            wait(lambda: t.screen().count("ready") > 1, "no stty")
-            before = t.screen().splitlines()[1]
+            before = t.settings()
             t.keys(f"clear; {CTL} -c {path} top", "Enter")
             t.see("q quit")
             t.see("2001:db8::2:443")
@@ -88,24 +51,22 @@ def main():
             wait(lambda: len(t.screen().splitlines()) == 30 and "q quit" in t.screen().splitlines()[29], "resize")
             t.keys("q")
             t.see("ready", gone="q quit")
-            clean(t, before)
+            t.clean(before)
             t.keys(f"clear; {CTL} -c {path} top", "Enter")
             t.see("q quit")
             t.keys("C-c")
             t.see("ready", gone="q quit")
-            clean(t, before)
+            t.clean(before)
             t.end()
         t = Terminal(folder, 81, 24)
-        t.keys("stty -g", "Enter")
-        wait(lambda: t.screen().count("ready") > 1, "no stty")
-        before = t.screen().splitlines()[1]
+        before = t.settings()
         t.keys(f"clear; {CTL} -c {path} top", "Enter")
         t.see("q quit")
         process.send_signal(signal.SIGTERM)  # pitot ends: so does the view, and says why
         process.wait(30)
         process.stdin.close()
         t.see("pitotctl: pitot", gone="q quit")
-        clean(t, before)
+        t.clean(before)
         t.end()
         got = subprocess.run([CTL, "-c", path, "top"], capture_output=True, text=True, timeout=30, check=False)
         check(got.returncode == 1, f"{got}")

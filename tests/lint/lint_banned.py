@@ -17,8 +17,8 @@ BANNED = {
 
 # call: the files of probe/ that may use it, and why nobody else may
 RESERVED = [
-    (r"\bexit\s*\(|\b_exit\s*\(|\bquick_exit\s*\(|\berrx?\s*\(", {"probe/main.c", "probe/process/daemon.c", "probe/sandbox/opener.c", "probe/process/metrics.c"},
-     "only main.c exits (daemon.c: the parent that --daemon leaves behind; opener.c, metrics.c: their own child)"),
+    (r"\bexit\s*\(|\b_exit\s*\(|\bquick_exit\s*\(|\berrx?\s*\(", {"probe/main.c", "probe/process/daemon.c", "probe/sandbox/opener.c", "probe/process/metrics.c", "probe/process/live_view.c"},
+     "only main.c exits (daemon.c: the parent that --daemon leaves behind; opener.c, metrics.c, live_view.c: their own child)"),
     (r"\babort\s*\(", {"probe/sandbox/sandbox_hook.c"}, "an error is returned (sandbox_hook.c: has to die)"),
     (r"\bclock_gettime\s*\(|\bgettimeofday\s*\(|\btime\s*\(\s*NULL", {"probe/base/clock.c"}, "time is an argument"),
     (r"\b[hn]to[hn][sl]\s*\(|\bhtobe(16|32|64)\s*\(|\bbe(16|32|64)toh\s*\(",
@@ -30,7 +30,7 @@ RESERVED = [
       "probe/process/report_openmetrics.c", "probe/process/report_text.c", "probe/ctl/pitotctl.c", "probe/ctl/show.c", "probe/ctl/diagnosis.c"},
      "only main and what it is made of speak"),
     (r"\blog_(error|warning|info|debug|write)\s*\(",
-     {"probe/main.c", "probe/process/metering.c", "probe/process/metering_live.c", "probe/process/shared.c", "probe/process/revive.c", "probe/process/setup.c", "probe/process/control.c", "probe/process/daemon.c", "probe/process/exporting.c",
+     {"probe/main.c", "probe/process/metering.c", "probe/process/metering_live.c", "probe/process/live_view.c", "probe/process/shared.c", "probe/process/revive.c", "probe/process/setup.c", "probe/process/control.c", "probe/process/daemon.c", "probe/process/exporting.c",
       "probe/process/confine.c", "probe/process/announce.c", "probe/process/pidfile.c", "probe/process/watch.c", "probe/process/interfaces.c", "probe/base/log.c", "include/pitot/log.h"}, "only main and process/ log"),
     (r"\bmemset\s*\([^;]*sizeof", {"include/pitot/wire.h"}, "*x = (struct x){ ... }"),
     (r"\bsignal\s*\((?![^;]*SIG_(IGN|DFL)\))", set(), "a handler is set by sigaction"),

@@ -28,7 +28,7 @@ STAGES = {
     "netif": {"netif.h", "counters.h"},
     "sandbox": {"sandbox.h", "opener.h"},
     "doctor": {"doctor.h", "collector.h", "netif.h"},
-    "ctl": {"control_protocol.h", "doctor.h", "collector.h"},
+    "ctl": {"control_protocol.h", "doctor.h", "collector.h", "screen.h"},
 }
 
 # What a contract may be built of.  It keeps the edges that people want, and must not get, out of the headers too.

@@ -22,6 +22,8 @@ EXCEPTIONS = {
     "ctl/client.c": "end to end: tests/e2e/control.py",
     "ctl/pitotctl.c": "end to end: tests/e2e/control.py",
     "ctl/screen_curses.c": "end to end: tests/e2e/top.py",
+    "process/live_view.c": "end to end: tests/e2e/live_view.py",
+    "ctl/screen_terminal.c": "end to end: tests/e2e/live_view.py",
     "ctl/screen_none.c": "says that there is none",
     "ctl/diagnosis.c": "end to end: tests/e2e/doctor.py",
     "doctor/doctor_look.c": "end to end: tests/e2e/doctor.py",

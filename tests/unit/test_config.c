@@ -341,6 +341,9 @@ static void test_mistakes(void **state)
 	bad("-r a -f udp tcp", "--filter (-f)", "tcp");
 	bad("-r a.pcap b.pcap", "--read (-r)", "b.pcap");
 	bad("-r a --daemon", "--daemon", "text:-");
+	bad("-r a --live -n h", "--live", "--interface (-i)");
+	bad("-i a --live --daemon -n h", "--live", "--daemon");
+	bad("-i a --live -n json:-", "--live", "json:-");
 	bad("-r - --daemon -n h", "--daemon", "standard input");
 	bad("-r a --max-flow 5", "--max-flow ", "--max-flows meant");
 	bad("-r a --colector h", "--colector", "--collector meant");

@@ -102,6 +102,48 @@ static void test_level(void **state)
 	log_set_level(LOG_LEVEL_INFO);
 }
 
+/* While another program has the terminal: afterwards, in order, and what had no room is told. */
+static void test_hold(void **state)
+{
+	static char argument[1000], out[80 << 10];
+	int pipes[2], saved = dup(STDERR_FILENO);
+	unsigned lines = 0, lost = 0;
+	size_t n = 0;
+	ssize_t more;
+
+	(void)state;
+	memset(argument, 'y', sizeof(argument) - 1);
+	assert_int_equal(pipe(pipes), 0);
+	assert_true(fcntl(pipes[1], F_SETPIPE_SZ, 1 << 20) >= 80 << 10);
+	dup2(pipes[1], STDERR_FILENO);
+	close(pipes[1]);
+	log_hold();
+	log_error("first");
+	assert_true(log_text("a summary\nof two lines\n", 0));
+	for (unsigned i = 0; i < 100; i++)
+		log_error("%u %s", i, argument);
+	assert_false(log_text(argument, 0));
+	assert_int_equal(fcntl(pipes[0], F_SETFL, O_NONBLOCK), 0);
+	assert_int_equal(read(pipes[0], out, sizeof(out)), -1);
+	log_release();
+	log_error("last");
+	dup2(saved, STDERR_FILENO);
+	close(saved);
+	while ((more = read(pipes[0], out + n, sizeof(out) - 1 - n)) > 0)
+		n += (size_t)more;
+	close(pipes[0]);
+	out[n] = '\0';
+	assert_int_equal(
+		strncmp(out, "pitot: error: first\na summary\nof two lines\npitot: error: 0 yyy", 62), 0);
+	for (const char *p = out; (p = strstr(p, " yyy")); p++)
+		lines++;
+	assert_true(lines > 50 && lines < 100);
+	for (const char *p = out; (p = strstr(p, "pitot: warning: ")); p++)
+		lost += (unsigned)strtoul(p + 16, NULL, 10);
+	assert_int_equal(lines + lost, 100);
+	assert_string_equal(out + n - 19, "pitot: error: last\n");
+}
+
 static void test_gate(void **state)
 {
 	struct log_gate gate = {0};
@@ -314,6 +356,7 @@ int main(void)
 		cmocka_unit_test(test_one_line),
 		cmocka_unit_test(test_long_line),
 		cmocka_unit_test(test_level),
+		cmocka_unit_test(test_hold),
 		cmocka_unit_test(test_gate),
 		cmocka_unit_test(test_diag),
 		cmocka_unit_test(test_clock),
