@@ -274,7 +274,8 @@ static const char *const names_sanitized[] = {
 };
 /* It ends processes that hang. */
 static const char *const names_control[] = {"kill", NULL};
-static const char *const names_coverage[] = {"fcntl", "openat", "mkdir", "unlink", "getpid", NULL};
+static const char *const names_coverage[] = {"fcntl",  "openat", "newfstatat", "mkdir",
+					     "unlink", "umask",	 "prlimit64",  NULL};
 
 static const struct syscalls_names lists[] = {
 	{EVERYBODY, names_everybody},

@@ -150,8 +150,9 @@ def limits():
         Path(f"{d}/many.pcap").write_bytes(flows_of)
 
         def limited(kind, most, *args):
+            limit = most, resource.getrlimit(kind)[1]
             return subprocess.run([e.PITOT, "-q", *args], capture_output=True, check=False, timeout=60,
-                                  preexec_fn=lambda: resource.setrlimit(kind, (most, most)))
+                                  preexec_fn=lambda: resource.setrlimit(kind, limit))
 
         got = limited(resource.RLIMIT_FSIZE, 4096, "-r", f"{d}/many.pcap", "-n", "json:/dev/null")
         e.check(got.returncode == 0 and not got.stderr, f"no file is written, and: {got.returncode} {got.stderr!r}")
