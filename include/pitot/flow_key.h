@@ -29,10 +29,4 @@ struct flow_key {
 
 static_assert(sizeof(struct flow_key) == 44, "hashed and compared as memory: no implicit padding");
 
-/* TCP, UDP, DCCP, SCTP, UDP-Lite: src_port and dst_port are ports. */
-static inline bool flow_protocol_has_ports(uint8_t protocol)
-{
-	return protocol == 6 || protocol == 17 || protocol == 33 || protocol == 132 || protocol == 136;
-}
-
 #endif

@@ -4,6 +4,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "pitot/protocol.h"
+
 /* 1234567 as 1,234,567: a ledger is read digit by digit */
 static const char *show_number(char text[32], json_int_t n)
 {
@@ -150,30 +152,11 @@ const char *show_short(char text[16], double n)
 	return text;
 }
 
-const char *show_protocol(char text[8], json_int_t n)
-{
-	switch (n) {
-	case 1:
-		return "icmp";
-	case 6:
-		return "tcp";
-	case 17:
-		return "udp";
-	case 58:
-		return "icmp6";
-	case 132:
-		return "sctp";
-	default:
-		snprintf(text, 8, "%u", (unsigned)n & 255);
-		return text;
-	}
-}
-
 static void show_flow(FILE *out, const json_t *f)
 {
 	json_int_t protocol = show_integer(f, "protocol"), port = show_integer(f, "dst_port");
-	char src[64], dst[64], name[8], packets[16], octets[16], rate[16];
-	bool icmp = protocol == 1 || protocol == 58;
+	char src[64], dst[64], name[PROTOCOL_TEXT], packets[16], octets[16], rate[16];
+	bool icmp = protocol_has_type((uint8_t)protocol);
 
 	if (icmp)
 		snprintf(src, sizeof(src), "%s", show_string(f, "src", ""));
@@ -185,7 +168,7 @@ static void show_flow(FILE *out, const json_t *f)
 			 (int)(port & 255));
 	else
 		snprintf(dst, sizeof(dst), "%s:%d", show_string(f, "dst", ""), (int)port);
-	fprintf(out, "%-5s %-21s %-21s %7s %7s %7.0f %5s\n", show_protocol(name, protocol), src, dst,
+	fprintf(out, "%-5s %-21s %-21s %7s %7s %7.0f %5s\n", protocol_word(name, (uint8_t)protocol), src, dst,
 		show_short(packets, json_number_value(json_object_get(f, "packets"))),
 		show_short(octets, json_number_value(json_object_get(f, "octets"))),
 		json_number_value(json_object_get(f, "age")),

@@ -28,6 +28,5 @@ uint64_t show_count(const json_t *from, const char *group, const char *name);
 const char *show_short(char text[16], double n);
 
 /* tcp, or its number. */
-const char *show_protocol(char text[8], json_int_t n);
 
 #endif

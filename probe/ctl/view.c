@@ -8,6 +8,8 @@
 
 #include "show.h"
 
+#include "pitot/protocol.h"
+
 static const char *const top_views[] = {"flows", "talkers", "ports", "protocols"};
 const char *const view_sorts[TOP_SORTS] = {"rate", "octets", "packets", "age"};
 
@@ -129,13 +131,13 @@ static void view_add(struct view *t, const char *name, const char *filter, const
 
 static void view_take_flow(struct view *t, const json_t *f)
 {
-	int protocol = (int)json_integer_value(json_object_get(f, "protocol"));
+	uint8_t protocol = (uint8_t)json_integer_value(json_object_get(f, "protocol"));
 	int src_port = (int)json_integer_value(json_object_get(f, "src_port"));
 	int dst_port = (int)json_integer_value(json_object_get(f, "dst_port"));
 	const char *src = json_string_value(json_object_get(f, "src"));
 	const char *dst = json_string_value(json_object_get(f, "dst"));
-	char name[112], filter[64], text[8];
-	const char *word = show_protocol(text, protocol);
+	char name[112], filter[64], text[PROTOCOL_TEXT];
+	const char *word = protocol_word(text, protocol);
 
 	if (!src || !dst)
 		return;
@@ -146,12 +148,12 @@ static void view_take_flow(struct view *t, const json_t *f)
 		/* the lower one is more often the service */
 		int port = src_port && src_port < dst_port ? src_port : dst_port;
 
-		if (protocol != 6 && protocol != 17 && protocol != 132)
+		if (!protocol_has_ports(protocol))
 			return;
 		snprintf(name, sizeof(name), "%s port %d", word, port);
 		view_add(t, name, name, f);
 	} else if (t->view == TOP_PROTOCOLS) {
-		snprintf(filter, sizeof(filter), "proto %d", protocol);
+		snprintf(filter, sizeof(filter), "proto %u", protocol);
 		view_add(t, word, filter, f);
 	} else {
 		snprintf(name, sizeof(name), "%-5s %.45s:%d > %.45s:%d", word, src, src_port, dst, dst_port);

@@ -20,24 +20,25 @@
  */
 DECODE_HOT void decode_transport_header(struct packet *p, const uint8_t *at, const uint8_t *end)
 {
-	/* 1: ports, 2: ports and flags, 3: type and code */
 	static const uint8_t kinds[256] = {
-		[PROTO_UDP] = 1, [PROTO_DCCP] = 1, [PROTO_SCTP] = 1, [PROTO_UDPLITE] = 1,
-		[PROTO_TCP] = 2, [PROTO_ICMP] = 3, [PROTO_ICMP6] = 3};
+#define PROTOCOL(name, word, title, number, kind, family) [number] = PROTOCOL_##kind,
+#include "pitot/protocols.def"
+	};
 	size_t left = end > at ? (size_t)(end - at) : 0;
 	uint8_t kind = kinds[p->key.protocol];
 
-	if (left >= 14 && (kind == 1 || kind == 2)) { /* nearly every packet; no branch between the two */
+	if (left >= 14 && (kind == PROTOCOL_PORTS ||
+			   kind == PROTOCOL_FLAGS)) { /* nearly every packet; no branch between the two */
 		p->key.src_port = load16(at);
 		p->key.dst_port = load16(at + 2);
 		/* RFC 9565 §3: the data offset is no control bit */
-		p->tcp_flags = load16(at + 12) & (kind == 2 ? 0x0fff : 0);
-	} else if (kind == 3 && left >= 2) {
+		p->tcp_flags = load16(at + 12) & (kind == PROTOCOL_FLAGS ? 0x0fff : 0);
+	} else if (kind == PROTOCOL_TYPE && left >= 2) {
 		p->key.dst_port = load16(at);
-	} else if (kind && kind < 3 && left >= 4) {
+	} else if (kind && kind < PROTOCOL_TYPE && left >= 4) {
 		p->key.src_port = load16(at);
 		p->key.dst_port = load16(at + 2);
-		if (kind == 2)
+		if (kind == PROTOCOL_FLAGS)
 			p->notes |= PACKET_NOTE_CUT_TRANSPORT;
 	} else if (kind) {
 		p->notes |= PACKET_NOTE_CUT_TRANSPORT;

@@ -6,6 +6,7 @@
 #define DECODE_INTERNAL_H
 
 #include "pitot/decode.h"
+#include "pitot/protocol.h"
 
 enum decode_layer {
 #define LAYER(name, function) LAYER_##name,
@@ -19,13 +20,6 @@ enum {
 	ETHERNET_HEADER = 14,
 	IP4_HEADER_MIN = 20,
 	IP6_HEADER = 40,
-	PROTO_ICMP = 1,
-	PROTO_TCP = 6,
-	PROTO_UDP = 17,
-	PROTO_DCCP = 33,
-	PROTO_ICMP6 = 58,
-	PROTO_SCTP = 132,
-	PROTO_UDPLITE = 136,
 };
 
 struct cursor {

@@ -13,6 +13,8 @@
 
 #include "format.h"
 
+#include "pitot/protocol.h"
+
 #define WAIT_NS (10 * NS_PER_SEC) /* offline: for the first of a failover group */
 
 void group_init(struct exporter *e)
@@ -47,7 +49,7 @@ static uint64_t end_hash(const uint8_t address[16], uint64_t port)
 /* The same for both directions: ends are added, and ICMP's type and code, which are no port, left out. */
 static uint64_t flow_hash(const struct flow_key *k)
 {
-	bool ports = k->protocol != 1 && k->protocol != 58;
+	bool ports = !protocol_has_type(k->protocol);
 	uint64_t ends = end_hash(k->src, ports ? k->src_port : 0) + end_hash(k->dst, ports ? k->dst_port : 0);
 
 	return mix(ends ^ k->protocol);

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "pitot/flow_record.h"
+#include "pitot/protocol.h"
 #include "pitot/wire.h"
 
 #define NTP_OFFSET UINT64_C(2208988800) /* 1900 to 1970, s */
@@ -339,10 +340,10 @@ static inline __attribute__((always_inline)) uint8_t *put_field(unsigned code, c
 		wire_store(at, uptime(ctx, ie_load_uint(p, 8)), 4);
 		return at + 4;
 	case OP_TCP1:
-		*at = r->key.protocol == 6 ? (uint8_t)r->tcp_flags : 0;
+		*at = r->key.protocol == PROTO_TCP ? (uint8_t)r->tcp_flags : 0;
 		return at + 1;
 	case OP_TCP2: /* bits of the data offset are zero (RFC 9565 §3) */
-		wire_store(at, r->key.protocol == 6 ? r->tcp_flags & 0x0fff : 0, 2);
+		wire_store(at, r->key.protocol == PROTO_TCP ? r->tcp_flags & 0x0fff : 0, 2);
 		return at + 2;
 	case OP_ICMP:
 		wire_store(at, r->key.protocol == op->constant ? r->key.dst_port : 0, 2);

@@ -17,6 +17,8 @@
 
 #include "lines.h"
 
+#include "pitot/protocol.h"
+
 #define LINE_MOST   256
 #define MIN_COLUMN  21 /* 255.255.255.255:65535 */
 #define MOST_COLUMN 47 /* an IPv6 address in brackets and a port */
@@ -40,22 +42,6 @@ struct text {
 	char heading[LINE_MOST];
 };
 
-static const char *protocol_name(uint8_t protocol, char *buffer, size_t size)
-{
-	static const struct {
-		uint8_t number;
-		const char *name;
-	} names[] = {{1, "ICMP"},  {2, "IGMP"},	 {6, "TCP"},	{17, "UDP"},   {33, "DCCP"},
-		     {41, "IPv6"}, {47, "GRE"},	 {50, "ESP"},	{51, "AH"},    {58, "ICMPv6"},
-		     {89, "OSPF"}, {103, "PIM"}, {112, "VRRP"}, {132, "SCTP"}, {136, "UDPLite"}};
-
-	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (names[i].number == protocol)
-			return names[i].name;
-	snprintf(buffer, size, "%u", protocol);
-	return buffer;
-}
-
 static const char *reason_name(uint8_t reason)
 {
 	static const char *const names[FLOW_END_COUNT] = {"-",	 "idle",   "active",
@@ -70,7 +56,7 @@ static void flag_letters(const struct flow_record *r, char out[10])
 	static const char letters[9] = {'N', 'C', 'E', 'U', 'A', 'P', 'R', 'S', 'F'};
 	unsigned n = 0;
 
-	if (r->key.protocol == 6)
+	if (r->key.protocol == PROTO_TCP)
 		for (; n < 9; n++)
 			out[n] = r->tcp_flags >> (8 - n) & 1 ? letters[n] : '.';
 	else
@@ -93,7 +79,7 @@ static void endpoint_fit(char *text, unsigned width, const char *port)
 static void endpoint(const struct text *t, const struct flow_record *r, unsigned which, char *out,
 		     size_t size)
 {
-	bool v6 = r->key.ip_version == 6, icmp = r->key.protocol == 1 || r->key.protocol == 58;
+	bool v6 = r->key.ip_version == 6, icmp = protocol_has_type(r->key.protocol);
 	uint16_t number = which ? r->key.dst_port : r->key.src_port;
 	char text[INET6_ADDRSTRLEN] = "?", port[16];
 
@@ -254,7 +240,7 @@ static void text_put(struct collector *c, const struct flow_record *r)
 	struct text *t = c->state;
 	struct text_line l = {.start = start,
 			      .duration = duration,
-			      .protocol = protocol_name(r->key.protocol, number, sizeof(number)),
+			      .protocol = protocol_title(number, r->key.protocol),
 			      .source = ends[0],
 			      .arrow = " -> ",
 			      .destination = ends[1],

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "pitot/hash.h"
+#include "pitot/protocol.h"
 #include "pitot/totals.h"
 
 enum { SLOTS = 131072 /* a power of two, more than TOP_ROOM */ };
@@ -102,7 +103,7 @@ static void top_count_ports(struct top *t, const struct flow_record *r)
 {
 	struct top_key key = {.protocol = r->key.protocol, .src_port = r->key.src_port};
 
-	if (!flow_protocol_has_ports(r->key.protocol))
+	if (!protocol_has_ports(r->key.protocol))
 		return;
 	top_add(t, TOP_PORTS, &key, r);
 	if (r->key.src_port == r->key.dst_port)
@@ -145,35 +146,20 @@ static const char *top_address(const struct top_key *k, const uint8_t *address, 
 	return inet_ntop(k->ip_version == 6 ? AF_INET6 : AF_INET, address, text, INET6_ADDRSTRLEN);
 }
 
-static const char *top_protocol(uint8_t protocol, char *text, size_t size)
-{
-	static const struct {
-		uint8_t number;
-		const char *name;
-	} names[] = {{1, "icmp"},   {6, "tcp"},	   {17, "udp"},	    {33, "dccp"},
-		     {58, "icmp6"}, {132, "sctp"}, {136, "udplite"}};
-
-	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (names[i].number == protocol)
-			return names[i].name;
-	snprintf(text, size, "%u", protocol);
-	return text;
-}
-
 static void top_name(enum top_kind kind, const struct top_key *k, char *out, size_t size)
 {
-	char a[INET6_ADDRSTRLEN] = "?", b[INET6_ADDRSTRLEN] = "?", text[8];
+	char a[INET6_ADDRSTRLEN] = "?", b[INET6_ADDRSTRLEN] = "?", text[PROTOCOL_TEXT];
 	const char *open = k->ip_version == 6 ? "[" : "", *close = k->ip_version == 6 ? "]" : "";
-	const char *protocol = top_protocol(k->protocol, text, sizeof(text));
+	const char *protocol = protocol_word(text, k->protocol);
 
 	if (kind == TOP_HOSTS)
 		snprintf(out, size, "%s", top_address(k, k->src, a));
 	else if (kind == TOP_PORTS)
 		snprintf(out, size, "%s %u", protocol, k->src_port);
-	else if (k->protocol == 1 || k->protocol == 58)
+	else if (protocol_has_type(k->protocol))
 		snprintf(out, size, "%s %s -> %s type %u code %u", protocol, top_address(k, k->src, a),
 			 top_address(k, k->dst, b), k->dst_port >> 8, k->dst_port & 255u);
-	else if (!flow_protocol_has_ports(k->protocol))
+	else if (!protocol_has_ports(k->protocol))
 		snprintf(out, size, "%s %s -> %s", protocol, top_address(k, k->src, a),
 			 top_address(k, k->dst, b));
 	else

@@ -1,6 +1,7 @@
 /* flow_filter: see pitot/flow_filter.h.  A parser by recursive descent that writes the tests one behind the
  * other. */
 #include "pitot/flow_filter.h"
+#include "pitot/protocol.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -26,13 +27,6 @@ enum flow_filter_side { SIDE_EITHER, SIDE_SRC, SIDE_DST, SIDE_BOTH };
 enum flow_filter_type { TYPE_NONE, TYPE_HOST, TYPE_NET, TYPE_PORT, TYPE_PORTRANGE, TYPE_PROTO, TYPE_VLAN };
 
 /* ---- words */
-
-static const struct filter_protocol {
-	const char *name;
-	uint8_t number, family; /* family 0: both */
-} protocols[] = {{"tcp", 6, 0},	   {"udp", 17, 0},  {"icmp", 1, 4},  {"icmp6", 58, 6},
-		 {"sctp", 132, 0}, {"igmp", 2, 4},  {"esp", 50, 0},  {"ah", 51, 0},
-		 {"gre", 47, 0},   {"ospf", 89, 0}, {"pim", 103, 0}, {"vrrp", 112, 0}};
 
 static const struct filter_service {
 	const char *name;
@@ -189,17 +183,9 @@ static int filter_portrange(struct filter_parser *p, struct flow_filter_op *op)
 	return 0;
 }
 
-static const struct filter_protocol *filter_protocol(const char *word)
-{
-	for (size_t i = 0; i < sizeof(protocols) / sizeof(protocols[0]); i++)
-		if (!strcmp(protocols[i].name, word))
-			return &protocols[i];
-	return NULL;
-}
-
 static int filter_proto(struct filter_parser *p, struct flow_filter_op *op)
 {
-	const struct filter_protocol *protocol = filter_protocol(p->word);
+	const struct protocol *protocol = protocol_by_word(p->word);
 
 	op->kind = FILTER_PROTOCOL;
 	if (protocol)
@@ -247,7 +233,7 @@ static int filter_kinds(struct filter_parser *p)
 	int n = 0, r = 0;
 
 	for (; r == 0; n++) {
-		const struct filter_protocol *protocol = filter_protocol(p->word);
+		const struct protocol *protocol = protocol_by_word(p->word);
 
 		if (protocol) {
 			r = filter_put_simple(p, FILTER_PROTOCOL, protocol->number);
@@ -451,7 +437,7 @@ static bool filter_holds(const struct flow_filter_op *op, const struct flow_key 
 		return k->ip_version == op->family &&
 		       filter_sides(op, filter_has_address(op, k->src), filter_has_address(op, k->dst));
 	case FILTER_PORT:
-		return flow_protocol_has_ports(k->protocol) &&
+		return protocol_has_ports(k->protocol) &&
 		       filter_sides(op, k->src_port >= op->low && k->src_port <= op->high,
 				    k->dst_port >= op->low && k->dst_port <= op->high);
 	case FILTER_VLAN:

@@ -1,4 +1,5 @@
 /* sampler: see include/pitot/sampler.h. */
+#include "pitot/protocol.h"
 #include "pitot/sampler.h"
 
 #include <string.h>
@@ -83,7 +84,7 @@ uint32_t sampler_hash(const struct flow_key *key, uint32_t initial)
 	uint8_t p[BOB_SIZE];
 
 	/* an ICMP type is no end of a conversation: request and reply belong together */
-	if (key->protocol == 1 || key->protocol == 58)
+	if (protocol_has_type(key->protocol))
 		low = high = 0;
 	memcpy(p, turned ? key->dst : key->src, 16);
 	memcpy(p + 16, turned ? key->src : key->dst, 16);
