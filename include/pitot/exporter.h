@@ -127,10 +127,11 @@ const char *collector_cause(const struct collector_stats *c);
 
 struct exporter_stats {
 	struct totals taken;
-	uint64_t unwanted;	/* records that no collector takes: there is none, or all are for samples */
-	uint64_t exported;	/* records that at least one collector was sent, or that are pending */
-	struct totals not_sent; /* of records that none was sent: exported + not_sent + unwanted = taken */
-	uint64_t dropped;	/* of those: by exporter_drop() */
+	uint64_t unwanted; /* records that no collector takes: there is none, or all are for samples */
+	uint64_t exported; /* records that were sent, or are pending */
+	/* by the ledger of the collector that lost least: exported + not_sent + unwanted = taken */
+	struct totals not_sent;
+	uint64_t dropped; /* of those: by exporter_drop() */
 };
 
 /* What other processes know and the statistics options report; totals since start. */

@@ -34,4 +34,11 @@ static inline void totals_count(struct totals *t, uint64_t packets, uint64_t oct
 	t->octets += octets;
 }
 
+static inline void totals_least(struct totals *t, const struct totals *other)
+{
+	t->records = other->records < t->records ? other->records : t->records;
+	t->packets = other->packets < t->packets ? other->packets : t->packets;
+	t->octets = other->octets < t->octets ? other->octets : t->octets;
+}
+
 #endif

@@ -68,8 +68,7 @@ struct transport_load {
 	uint32_t options;   /* options data records */
 	uint32_t templates; /* template and options template records */
 	struct totals flows;
-	uint64_t first, end; /* the exporter's numbers of the records: [first, end) */
-	struct totals lost;  /* known to be lost when the message was begun: its sequence number shows them */
+	struct totals lost; /* known to be lost when the message was begun: its sequence number shows them */
 };
 
 struct transport;

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "format.h"
-#include "outcome.h"
 
 #define PROBE_NS                                                                                             \
 	NS_PER_SEC	   /* after an error of the network: until a collector is asked whether it is back   \
@@ -44,12 +43,6 @@ void collector_add_loss(struct collector *c, const struct totals *lost)
 		c->first_lost_ns = c->last_lost_ns;
 }
 
-/* Nobody else can have its records: what it lost was not sent, and no outcomes need to be remembered. */
-static bool is_alone(const struct collector *c)
-{
-	return c->exporter->all == UINT64_C(1) << c->index;
-}
-
 void collector_wait(struct collector *c, const struct transport_load *load, size_t octets)
 {
 	c->waiting.messages++;
@@ -78,14 +71,6 @@ static void on_outcome(void *context, const struct transport_load *load, size_t 
 	c->stats.option_records += load->options;
 	c->stats.templates += load->templates;
 	c->shown = load->lost;
-	if (!is_alone(c))
-		outcome_tell(c->exporter->outcomes, load->first, load->end, c->index, true,
-			     &c->exporter->stats);
-}
-
-static void count_not_sent(struct collector *c, const struct transport_load *load)
-{
-	totals_add(&c->exporter->stats.not_sent, &load->flows);
 }
 
 /* It was told to be sent, and was not. */
@@ -108,10 +93,6 @@ static void on_revoked(void *context, const struct transport_load *load, size_t 
 	c->stats.lost_samples += load->samples;
 	collector_add_loss(c, &load->flows);
 	c->refused = true;
-	if (is_alone(c))
-		count_not_sent(c, load);
-	else
-		outcome_revoke(c->exporter->outcomes, load->first, load->end, c->index, &c->exporter->stats);
 }
 
 static void on_kept(void *context, const struct transport_load *load, size_t size)
@@ -145,22 +126,11 @@ void collector_lose(struct collector *c, const struct transport_load *load)
 	collector_add_loss(c, &load->flows);
 	if (load->templates)
 		c->started = false; /* nobody may have them: announce anew */
-	if (is_alone(c))
-		count_not_sent(c, load);
-	else
-		outcome_tell(c->exporter->outcomes, load->first, load->end, c->index, false,
-			     &c->exporter->stats);
 }
 
 void collector_unfit(struct collector *c, const struct flow_record *r)
 {
-	uint64_t number = exporter_number(c->exporter);
-
 	totals_count(&c->stats.unfit, r->packets, r->octets);
-	if (is_alone(c))
-		count_not_sent(c, &(struct transport_load){.flows = {1, r->packets, r->octets}});
-	else
-		outcome_tell(c->exporter->outcomes, number, number + 1, c->index, false, &c->exporter->stats);
 }
 
 /* ---- life */
@@ -196,10 +166,8 @@ int collector_open(struct exporter *e, struct collector *c, const struct collect
 	c->transport->restamp = on_restamp;
 	c->transport->withdraw = on_withdraw;
 	c->transport->context = c;
-	if (!c->transport->limits.spooled) {
-		e->in_step |= UINT64_C(1) << c->index;
+	if (!c->transport->limits.spooled)
 		return 0;
-	}
 	r = c->format->announce ? c->format->announce(c) : -EINVAL;
 	if (r)
 		return diag_set(diag, r, "--collector %.200s: its templates do not fit a message",

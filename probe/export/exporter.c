@@ -10,7 +10,6 @@
 
 #include "flow_templates.h"
 #include "format.h"
-#include "outcome.h"
 #include "patience.h"
 #include "pitot/utf8.h"
 #include "top.h"
@@ -57,8 +56,6 @@ int exporter_new(struct exporter **ep, const struct exporter_config *config, str
 	if (!e)
 		return diag_set(diag, -ENOMEM, "exporter: out of memory");
 	r = copy_config(e, config, diag);
-	if (r == 0 && outcome_new(&e->outcomes))
-		r = diag_set(diag, -ENOMEM, "exporter: out of memory");
 	if (r == 0 && config->top && top_new(&e->top) < 0)
 		r = diag_set(diag, -ENOMEM, "--top: out of memory");
 	for (unsigned i = 0; r == 0 && i < config->n_collectors; i++) {
@@ -83,13 +80,12 @@ void exporter_free(struct exporter *e)
 	for (unsigned i = 0; i < e->n_collectors; i++) {
 		struct collector *c = &e->collectors[i];
 
-		if (c->transport && e->outcomes)
+		if (c->transport)
 			message_abandon(c);
 		collector_close(c, 0);
 		if (c->format && c->format->close)
 			c->format->close(c);
 	}
-	outcome_free(e->outcomes);
 	top_free(e->top);
 	free(e->collectors);
 	free(e->interfaces);
@@ -98,13 +94,6 @@ void exporter_free(struct exporter *e)
 }
 
 /* ---- running */
-
-/* Everything before the record is told of, or as much as can be. */
-static void make_place(struct exporter *e)
-{
-	for (unsigned i = 0; i < e->n_collectors; i++)
-		message_flush(&e->collectors[i]);
-}
 
 static void count_record(struct exporter *e, const struct flow_record *r)
 {
@@ -129,11 +118,6 @@ void exporter_record(struct exporter *e, const struct flow_record *r, const stru
 	if (patience_is_needed(e))
 		patience_for_room(e);
 	chosen = e->config.group == COLLECTOR_GROUP_REPLICATE ? e->all : group_choose(e, r);
-	if (e->all & (e->all - 1)) {
-		if (outcome_is_crowded(e->outcomes, e->stats.taken.records, e->in_step))
-			make_place(e);
-		outcome_add(e->outcomes, e->stats.taken.records, r, chosen);
-	}
 	count_record(e, r);
 	if (e->top)
 		top_count(e->top, r);
@@ -178,7 +162,8 @@ void exporter_drop(struct exporter *e, const struct flow_record *r, const struct
 	e->now = *now;
 	chosen = group_choose(e, r);
 	count_record(e, r);
-	count_not_sent(e, r);
+	if (!chosen)
+		count_not_sent(e, r);
 	e->stats.dropped++;
 	for (unsigned i = 0; i < e->n_collectors; i++) {
 		struct collector *c = &e->collectors[i];
@@ -341,7 +326,10 @@ void exporter_print_top(struct exporter *e, void (*print)(void *ctx, const char 
 
 void exporter_get_stats(const struct exporter *e, struct exporter_stats *stats)
 {
+	struct totals least = group_not_sent(e);
+
 	*stats = e->stats;
+	totals_add(&stats->not_sent, &least);
 	stats->exported = stats->taken.records - stats->not_sent.records - stats->unwanted;
 }
 

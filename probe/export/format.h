@@ -2,7 +2,7 @@
  * format: one collector inside the exporter, and what an export format is: a row of format_ops in a file.
  *
  * Every format builds messages by message_begin(), the cursor message.wire and message_finish(), so the
- * ledger, lost messages and record numbers are kept in one place (message.c).
+ * ledger and lost messages are kept in one place (message.c).
  */
 #ifndef PITOT_EXPORT_FORMAT_H
 #define PITOT_EXPORT_FORMAT_H
@@ -112,13 +112,11 @@ struct exporter {
 	unsigned n_collectors;
 	struct exporter_stats stats;
 	struct export_process_facts facts;
-	struct outcome_ring *outcomes;
-	struct top *top; /* NULL: nobody asks */
-	uint64_t all;	       /* collectors (bit i is collector i) that take flow records */
-	uint64_t group;	       /* of those: they share records, by config.group */
-	uint64_t in_step;      /* those that tell of a record soon: their transport is not spooled */
-	bool group_waited;     /* offline: for one of the group to be up, once */
-	struct clock_time now; /* of the call that is running */
+	struct top *top;		  /* NULL: nobody asks */
+	uint64_t all;			  /* collectors (bit i is collector i) that take flow records */
+	uint64_t group;			  /* of those: they share records, by config.group */
+	bool group_waited;		  /* offline: for one of the group to be up, once */
+	struct clock_time now;		  /* of the call that is running */
 	const struct flow_record *record; /* that is being exported; NULL */
 	uint64_t latest_ns;		  /* latest record end: the clock of offline losses */
 	bool finished;
@@ -127,13 +125,9 @@ struct exporter {
 
 /* Opens a message; header_size octets are left for ops->header.  Does nothing if one is open. */
 void message_begin(struct collector *c, unsigned header_size, unsigned reserve_at_end);
-/* Counts r, which was just written, as one of the message. */
-static inline void message_count(struct message *m, uint64_t number, uint64_t packets, uint64_t octets,
-				 uint64_t now_ns)
+/* Counts a record that was just written as one of the message. */
+static inline void message_count(struct message *m, uint64_t packets, uint64_t octets, uint64_t now_ns)
 {
-	if (m->load.flows.records == 0)
-		m->load.first = number;
-	m->load.end = number + 1;
 	totals_count(&m->load.flows, packets, octets);
 	m->touched_ns = now_ns;
 }
@@ -170,15 +164,14 @@ void collector_lose(struct collector *c, const struct transport_load *load);
 /* The transport gets a message; it will tell what became of it. */
 void collector_wait(struct collector *c, const struct transport_load *load, size_t octets);
 void collector_unfit(struct collector *c, const struct flow_record *r);
-/* The number of the record that is being exported. */
-static inline uint64_t exporter_number(const struct exporter *e)
-{
-	/* it is counted already; between records: the next one's */
-	return e->record ? e->stats.taken.records - 1 : e->stats.taken.records;
-}
 
 /* The collectors that are to have r: group.c. */
 void group_init(struct exporter *e);
 uint64_t group_choose(struct exporter *e, const struct flow_record *r);
+/*
+ * How much was not sent: by the ledger of the collector that lost least, of those that are to have every
+ * record. Collectors that share records are one of them together.
+ */
+struct totals group_not_sent(const struct exporter *e);
 
 #endif

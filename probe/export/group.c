@@ -130,3 +130,23 @@ uint64_t group_choose(struct exporter *e, const struct flow_record *r)
 		wait_for_first(e);
 	return (e->all & ~e->group) | first_up(e);
 }
+
+struct totals group_not_sent(const struct exporter *e)
+{
+	bool shares = e->config.group != COLLECTOR_GROUP_REPLICATE;
+	struct totals least = {UINT64_MAX, UINT64_MAX, UINT64_MAX}, group = {0};
+
+	for (unsigned i = 0; i < e->n_collectors; i++) {
+		const struct collector_stats *s = &e->collectors[i].stats;
+		struct totals own = s->lost;
+
+		totals_add(&own, &s->unfit);
+		if (shares && e->group >> i & 1)
+			totals_add(&group, &own); /* no record went to two of them */
+		else if (e->all >> i & 1)
+			totals_least(&least, &own);
+	}
+	if (shares && e->group)
+		totals_least(&least, &group);
+	return e->all ? least : (struct totals){0};
+}

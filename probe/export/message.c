@@ -27,7 +27,6 @@ void message_begin(struct collector *c, unsigned header_size, unsigned reserve_a
 			      .touched_ns = c->exporter->now.monotonic_ns};
 	wire_init(&m->wire, memory ? memory : c->exporter->scratch, size - reserve_at_end);
 	m->load.lost = c->lost;
-	m->load.first = m->load.end = exporter_number(c->exporter);
 	wire_take(&m->wire, header_size);
 }
 

@@ -28,7 +28,7 @@
 
 enum {
 	ENTRIES = 4096,	      /* a power of two */
-	RECORDS_MOST = 49152, /* fewer than the exporter can keep outcomes of */
+	RECORDS_MOST = 49152, /* that wait, however short: more memory is not touched for them */
 	SEGMENT = 256 << 10,
 	SEGMENTS_LEAST = 8,
 	PUBLISH_AT = 128 << 10, /* octets that are worth waking the writer for */

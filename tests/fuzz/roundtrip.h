@@ -40,6 +40,8 @@ static struct run {
 	bool refused, lossy, wild, oversized;
 	uint64_t saturated;
 	unsigned session_at[GIVEN], n_sessions; /* the sink's message with which each began, but the first */
+	unsigned first_of[SINK_MESSAGES], n_noted; /* the first record in each of the sink's messages */
+	unsigned first_open;			   /* and in the one that is not finished */
 	/* reading */
 	struct reader reader;
 	unsigned next, records;	  /* record, and records in this message */

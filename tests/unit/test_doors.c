@@ -35,7 +35,7 @@ static void doors_put(struct collector *c, char what, uint32_t number)
 static void doors_record(struct collector *c, const struct flow_record *r, const struct clock_time *now)
 {
 	doors_put(c, 'R', (uint32_t)r->id);
-	message_count(&c->message, exporter_number(c->exporter), r->packets, r->octets, now->monotonic_ns);
+	message_count(&c->message, r->packets, r->octets, now->monotonic_ns);
 }
 
 static void doors_sample(struct collector *c, const struct packet_sample *s)

@@ -53,8 +53,8 @@ static void on_outcome(void *context, const struct transport_load *load, size_t 
 	(void)size;
 	*(sent ? &w->sent : &w->lost) += load->flows.records;
 	if (load->flows.records) {
-		assert_int_equal(w->fate[load->first], UNTOLD);
-		w->fate[load->first] = sent ? SENT : LOST;
+		assert_int_equal(w->fate[load->lost.records], UNTOLD);
+		w->fate[load->lost.records] = sent ? SENT : LOST;
 	}
 }
 
@@ -66,8 +66,8 @@ static void on_revoked(void *context, const struct transport_load *load, size_t 
 	w->sent -= load->flows.records;
 	w->lost += load->flows.records;
 	w->revoked += load->flows.records;
-	assert_int_equal(w->fate[load->first], SENT);
-	w->fate[load->first] = LOST;
+	assert_int_equal(w->fate[load->lost.records], SENT);
+	w->fate[load->lost.records] = LOST;
 }
 
 static void on_kept(void *context, const struct transport_load *load, size_t size)
@@ -77,7 +77,7 @@ static void on_kept(void *context, const struct transport_load *load, size_t siz
 	(void)size;
 	w->sent -= load->flows.records;
 	w->kept += load->flows.records;
-	assert_int_equal(w->fate[load->first], SENT);
+	assert_int_equal(w->fate[load->lost.records], SENT);
 }
 
 static void on_restamp(void *context, uint8_t *message, size_t size, uint32_t records)
@@ -175,7 +175,8 @@ static void world_free(struct world *w, uint64_t deadline_ms)
 static void commit(struct world *w, unsigned first, unsigned n)
 {
 	for (unsigned i = first; i < first + n; i++) {
-		struct transport_load load = {.flows = {1, 2, 3}, .first = i, .end = i + 1};
+		struct transport_load load = {.flows = {1, 2, 3},
+					      .lost = {.records = i}}; /* tells them apart */
 		uint8_t *m = w->t->ops->reserve(w->t);
 
 		assert_non_null(m);
