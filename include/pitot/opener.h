@@ -1,12 +1,15 @@
 /*
  * opener: a small process that keeps the privileges which the program gives up.
  *
- * It is forked before the sandbox is entered, runs one thread, has no socket but the one to its parent, and
+ * It is forked before the sandbox is entered, has no socket but the one to its parent, and
  * does what it was told at its start and nothing else: open capture number i again (an interface was deleted
  * and made anew), and with file number i what the file is there for: statistics are written again, an output
  * file gets its name when it is complete, or another one is begun, a pid file is removed.  Requests hold a
  * number and at most an instant, never a name; paths are walked once, at its start (path.h).  It ends when
  * its parent does.
+ *
+ * It is two processes, of which one works and the other one starts it again; either can be killed or stopped.
+ * A question that one of them ended over is answered with that, and the next ones are answered as always.
  *
  * opener_rewrite() and the like take a NULL opener and then do it themselves, as far as the user may.  All
  * may be called from any thread but those that parse packets; they wait for the answer, 5 s at most.  One
@@ -65,15 +68,24 @@ struct opener;
 /* Forks.  The strings and ctx must live as long as the caller: the opener has its copy of everything. */
 int opener_start(struct opener **op, const struct opener_config *config, struct diag *diag);
 void opener_stop(struct opener *o); /* NULL is fine */
-int opener_pid(const struct opener *o);
+int opener_pid(const struct opener *o); /* of the one that is a child of ours */
 /*
  * Answers are waited for only for a moment while urgent_fd (-1: none) is readable, and after *until_ns
  * (monotonic), which whoever ends the program may write at any time; NULL: no such word. NULL is fine.
  */
 void opener_hurry(struct opener *o, int urgent_fd, const _Atomic uint64_t *until_ns);
-/* After a fork, in a process that has nothing to ask of it. */
+/* After a fork, in a process that has nothing to ask of it; NULL is fine. */
 void opener_forget(struct opener *o);
-bool opener_has_ended(struct opener *o);	    /* somebody killed it; NULL: no */
+bool opener_has_ended(struct opener *o);	    /* both its processes, at once; NULL: no */
+/*
+ * For whoever started it, now and then: how many of its processes have ended since, or were stopped, which
+ * ends them; *status: of the last one, as waitpid() has it.  Others are in their places.  NULL: none.
+ */
+unsigned opener_look(struct opener *o, int *status);
+/* In a process that may ask it, but did not start it. */
+void opener_leave_alone(struct opener *o);
+const char *opener_name(const struct opener_config *config);
+const char *opener_whose(const struct opener *o); /* the name of its processes */
 const char *opener_missing(const struct opener *o); /* layers of the sandbox that it lacks; "" for none */
 
 /* Negative errno and the opener's sentence when it did not work.  group: as capture_describe() has it. */

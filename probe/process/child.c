@@ -91,7 +91,9 @@ enum child_state child_look(struct child *c)
 
 void child_describe_end(const struct child *c, char *text, size_t size)
 {
-	if (WIFSIGNALED(c->status))
+	if (WIFSTOPPED(c->status))
+		snprintf(text, size, "it was stopped");
+	else if (WIFSIGNALED(c->status))
 		snprintf(text, size, "killed by signal %d (%s)", WTERMSIG(c->status),
 			 strsignal(WTERMSIG(c->status)));
 	else

@@ -133,16 +133,15 @@ int confine_start_opener(struct confine *c, const struct config *config, struct 
 
 static void confine_tell(const struct confine *c)
 {
-	const struct opener *opener = c->opener		? c->opener
-				      : c->files_opener ? c->files_opener
-							: c->output_opener;
-	const char *of_opener = opener ? opener_missing(opener) : "";
+	const struct opener *const openers[] = {c->opener, c->files_opener, c->output_opener};
 
 	log_debug("sandbox: %s", sandbox_report(c->sandbox));
 	if (sandbox_missing(c->sandbox)[0])
 		log_warning("sandbox: without %s", sandbox_missing(c->sandbox));
-	if (of_opener[0])
-		log_warning("sandbox of the opener process: without %s", of_opener);
+	for (unsigned i = 0; i < sizeof(openers) / sizeof(*openers); i++)
+		if (openers[i] && opener_missing(openers[i])[0])
+			log_warning("sandbox of the process %s: without %s", opener_whose(openers[i]),
+				    opener_missing(openers[i]));
 }
 
 /* Who exports connects, reads keys and writes its spool; control starts that process again. */

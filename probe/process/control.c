@@ -80,8 +80,12 @@ void control_take(struct control *r, struct report *report, struct ledger *ledge
 
 	*report = (struct report){.final = final, .duration_ns = now_ns - r->start.monotonic_ns};
 	interfaces_get_numbers(&r->interfaces, now_ns, &report->interfaces);
-	report->processes = (struct processes_numbers){r->of_metering.exits, r->of_metering.restarts,
-						       r->of_exporting.exits, r->of_exporting.restarts};
+	report->processes = (struct processes_numbers){.metering_exits = r->of_metering.exits,
+						       .metering_restarts = r->of_metering.restarts,
+						       .exporting_exits = r->of_exporting.exits,
+						       .exporting_restarts = r->of_exporting.restarts,
+						       .helper_exits = r->of_helpers.exits,
+						       .helper_restarts = r->of_helpers.restarts};
 	for (;;) {
 		control_take_exporting(r, &report->exporting);
 		shared_sum_metering(&r->shared, &report->metering);
@@ -329,27 +333,6 @@ static void control_sleep(const struct control *r, unsigned n)
 	poll(fds, n + clients, control_socket_wait_ms(r->socket, clock_monotonic_ns(), WAIT_MS));
 }
 
-/* Killed by somebody: the user hears of it now, and not only when it would be needed. */
-static void control_check_openers(struct control *r)
-{
-	if (!r->opener_ended && opener_has_ended(r->confine.opener)) {
-		log_error(
-			"the process pitot-opener has ended: an interface that is made anew cannot be opened "
-			"again; start pitot again");
-		r->opener_ended = true;
-	}
-	if (!r->files_opener_ended && opener_has_ended(r->confine.files_opener)) {
-		log_error("the process pitot-files has ended: %s; start pitot again",
-			  r->config->stats_path || r->config->metrics_path ? "no statistics can be written"
-									   : "the pid file stays");
-		r->files_opener_ended = true;
-	}
-	if (!r->output_opener_ended && opener_has_ended(r->confine.output_opener)) {
-		log_error("the process pitot-outputs has ended: output files stay .part; start pitot again");
-		r->output_opener_ended = true;
-	}
-}
-
 /* --stats-every; what goes wrong is logged, and tried again the next time. */
 static void control_report_often(struct control *r, uint64_t now_ns)
 {
@@ -437,7 +420,6 @@ static void control_wait(struct control *r)
 		control_alive(r, now_ns);
 		shared_hear(&r->shared);
 		log_tick(now_ns);
-		control_check_openers(r);
 		control_check_view(r);
 		revive_step(r, now_ns);
 		control_check_workers(r);

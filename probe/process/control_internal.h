@@ -49,6 +49,10 @@ struct control {
 		unsigned quick;	 /* how often it died young */
 		uint64_t exits, restarts;
 	} of_metering, of_exporting;
+	struct helpers {
+		uint64_t exits, restarts;
+		bool gone[3]; /* that was told */
+	} of_helpers;
 	struct own_flows own;
 	int signal_fd, stop_fd;
 	int pid_fd;	     /* of --pidfile, once it was written */
@@ -58,7 +62,6 @@ struct control {
 	bool failed;	     /* a process ended in the middle of its work */
 	struct reload reload;
 	struct confine confine;
-	bool opener_ended, files_opener_ended, output_opener_ended; /* that was told */
 	struct interfaces interfaces;
 	struct service service;
 	struct watch watch;
@@ -95,8 +98,9 @@ int roles_start(struct control *r, struct diag *diag);
 int roles_restart_exporting(struct control *r, struct diag *diag);
 int roles_restart_metering(struct control *r, struct diag *diag);
 /*
- * revive.c: looks after the two processes.  One that has ended, was stopped or hangs is started again while
- * interfaces are measured; else that is a failure, and the end.
+ * revive.c: looks after the other processes.  The metering or the exporting one is started again while
+ * interfaces are measured when it has ended, was stopped or hangs; else that is a failure, and the end.
+ * Openers start themselves again, and it is told.
  */
 void revive_step(struct control *r, uint64_t now_ns);
 /* The metering threads of the configuration; they have no captures yet. */

@@ -142,8 +142,9 @@ static void interfaces_judge(struct interfaces *r, unsigned n, uint64_t now_ns)
 	if (!measured) {
 		i->gaps++;
 		i->since_ns = now_ns;
-		log_warning("interface %s is down or gone: its flows are kept, and it is waited for",
-			    interfaces_name(i));
+		if (!r->begins_again)
+			log_warning("interface %s is down or gone: its flows are kept, and it is waited for",
+				    interfaces_name(i));
 		return;
 	}
 	i->gap_ns += now_ns - i->since_ns;
@@ -409,6 +410,10 @@ static void interfaces_reopen(struct interfaces *r, unsigned n)
 
 void interfaces_begin_again(struct interfaces *r)
 {
+	log_warning(
+		"the process pitot-metering is another one: interfaces are opened again, and the flows that "
+		"it had are lost");
+	r->begins_again = true;
 	for (unsigned n = 0; n < r->n; n++) {
 		for (unsigned w = 0; w < r->n_workers; w++) {
 			struct interfaces_socket *s = &r->each[n].sockets[w];
@@ -421,6 +426,7 @@ void interfaces_begin_again(struct interfaces *r)
 		}
 		interfaces_judge(r, n, clock_monotonic_ns());
 	}
+	r->begins_again = false;
 	r->next_ns = 0;
 }
 

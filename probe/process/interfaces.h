@@ -48,6 +48,7 @@ struct interfaces {
 	const struct capture_plan **plans;  /* of each, for the workers */
 	struct capture_descriptor *scratch; /* one a worker */
 	uint64_t next_ns;
+	bool begins_again; /* it is no link that is lost */
 	bool links_changed;
 };
 

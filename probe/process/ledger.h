@@ -21,6 +21,7 @@ struct report {
 	struct interfaces_numbers interfaces;
 	struct processes_numbers {
 		uint64_t metering_exits, metering_restarts, exporting_exits, exporting_restarts;
+		uint64_t helper_exits, helper_restarts;
 	} processes;
 	bool final; /* everything was flushed: nothing may be under way */
 };

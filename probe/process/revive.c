@@ -7,6 +7,8 @@
  */
 #include "control_internal.h"
 
+#include <assert.h>
+
 #include "losses.h"
 #include "pitot/log.h"
 
@@ -141,8 +143,56 @@ static void revive_exporting(struct control *r, uint64_t now_ns)
 	revive_restart(r, v, now_ns, roles_restart_exporting);
 }
 
+/* ---- openers */
+
+/* Both of its processes were killed at once: the user hears of it now, and not only when it would be needed.
+ */
+static void revive_say_gone(const struct control *r, const struct opener *o)
+{
+	const char *what = o == r->confine.opener ? "an interface that is made anew cannot be opened again"
+			   : o == r->confine.output_opener		      ? "output files stay .part"
+			   : r->config->stats_path || r->config->metrics_path ? "no statistics can be written"
+									      : "the pid file stays";
+
+	log_error("the process %s has ended: %s; start pitot again", opener_whose(o), what);
+}
+
+static void revive_look_at_helper(struct control *r, struct opener *o, bool *gone)
+{
+	struct child ended = {.status = 0};
+	unsigned n = opener_look(o, &ended.status);
+	char how[64];
+
+	r->of_helpers.exits += n;
+	if (*gone)
+		return;
+	*gone = opener_has_ended(o);
+	if (*gone) {
+		r->of_helpers.exits++;
+		revive_say_gone(r, o);
+		return;
+	}
+	if (!n)
+		return;
+	r->of_helpers.restarts += n;
+	child_describe_end(&ended, how, sizeof(how));
+	log_warning("the process %s has ended: %s; it is started again", opener_whose(o), how);
+}
+
+static void revive_helpers(struct control *r)
+{
+	struct opener *const all[] = {r->confine.opener, r->confine.files_opener, r->confine.output_opener};
+
+	static_assert(sizeof(all) / sizeof(*all) == sizeof(r->of_helpers.gone) / sizeof(*r->of_helpers.gone),
+		      "one for each");
+	for (unsigned i = 0; i < sizeof(all) / sizeof(*all); i++)
+		if (all[i])
+			revive_look_at_helper(r, all[i], &r->of_helpers.gone[i]);
+}
+
 void revive_step(struct control *r, uint64_t now_ns)
 {
 	revive_metering(r, now_ns);
 	revive_exporting(r, now_ns);
+	revive_helpers(r);
 }

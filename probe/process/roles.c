@@ -53,6 +53,7 @@ static void roles_leave_control(struct control *r)
 	opener_forget(r->confine.opener);
 	opener_forget(r->confine.files_opener);
 	r->confine.opener = r->confine.files_opener = NULL;
+	opener_leave_alone(r->confine.output_opener);
 	service_close(&r->service);
 	control_socket_close(r->socket);
 	r->socket = NULL;

@@ -5,10 +5,13 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -19,11 +22,17 @@
 #define ANSWER_NS (5 * NS_PER_SEC)
 #define HURRY_NS  (100 * NS_PER_MSEC) /* when there is something more urgent, or the end is near */
 #define LEAVE_NS  (500 * NS_PER_MSEC) /* for the opener to end by itself */
+#define ALONE_NS  (300 * NS_PER_MSEC) /* for one of its processes to end the other one */
 
 struct opener {
+	const char *name;
 	int fd;
-	pid_t pid;
-	pthread_mutex_t mutex; /* one question at a time */
+	pid_t pid;	     /* of the elder process; 0: it has ended, and the other one takes its place */
+	pid_t ended;	     /* the one before it; 0 none */
+	uint64_t stopped_ns; /* since when it is stopped; 0: it is not */
+	struct opener_life *life; /* NULL: it is another process's business how they are */
+	uint32_t exits;		  /* of the younger process, as far as they were told */
+	pthread_mutex_t mutex;	  /* one question at a time */
 	uint32_t number;
 	uint32_t unanswered; /* number of the question that it is still at; 0 none */
 	const _Atomic uint64_t *until_ns;
@@ -176,35 +185,65 @@ static int opener_started(struct opener *o, struct diag *diag)
 	int r = opener_wait(o, 0, &reply, fds, &n_fds);
 
 	if (r == -EPIPE)
-		return diag_set(diag, r, "the opener process did not start");
+		return diag_set(diag, r, "the process %s did not start", o->name);
 	if (r < 0)
-		return diag_set(diag, r, "the opener process did not start: %s", strerror(-r));
+		return diag_set(diag, r, "the process %s did not start: %s", o->name, strerror(-r));
 	if (reply.result < 0)
-		return diag_set(diag, reply.result, "the opener process: %s", reply.text);
+		return diag_set(diag, reply.result, "the process %s: %s", o->name, reply.text);
 	snprintf(o->missing, sizeof(o->missing), "%s", reply.text);
 	return 0;
+}
+
+/* Memory that nobody has but the processes that are forked from here and keep it. */
+static int opener_share(struct opener *o)
+{
+	int fd = memfd_create(o->name, MFD_CLOEXEC), r = 0;
+	void *memory = MAP_FAILED;
+
+	if (fd >= 0 && ftruncate(fd, sizeof(*o->life)) == 0)
+		memory = mmap(NULL, sizeof(*o->life), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (memory == MAP_FAILED)
+		r = -errno;
+	else
+		o->life = memory;
+	if (fd >= 0)
+		close(fd);
+	return r;
+}
+
+static int opener_fork(struct opener *o, const struct opener_config *config)
+{
+	int fds[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
+		return -errno;
+	o->fd = fds[0];
+	(void)prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); /* the younger process may become a child of ours */
+	o->pid = fork();
+	if (o->pid == 0)
+		_exit(opener_serve(fds[1], config, o->life));
+	close(fds[1]);
+	return o->pid < 0 ? -errno : 0;
 }
 
 int opener_start(struct opener **op, const struct opener_config *config, struct diag *diag)
 {
 	struct opener *o = calloc(1, sizeof(*o));
-	int fds[2], r;
+	int r;
 
 	if (!o)
-		return diag_set(diag, -ENOMEM, "the opener process: out of memory");
-	*o = (struct opener){
-		.fd = -1, .pid = -1, .urgent_fd = -1, .files = config->files, .n_files = config->n_files};
+		return diag_set(diag, -ENOMEM, "the process %s: out of memory", opener_name(config));
+	*o = (struct opener){.name = opener_name(config),
+			     .fd = -1,
+			     .pid = -1,
+			     .urgent_fd = -1,
+			     .files = config->files,
+			     .n_files = config->n_files};
 	pthread_mutex_init(&o->mutex, NULL);
-	r = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0 ? -errno : 0;
-	if (r == 0) {
-		o->fd = fds[0];
-		o->pid = fork();
-		r = o->pid < 0 ? -errno : 0;
-		if (o->pid == 0)
-			_exit(opener_serve(fds[1], config));
-		close(fds[1]);
-	}
-	r = r < 0 ? diag_set(diag, r, "the opener process: %s", strerror(-r)) : opener_started(o, diag);
+	r = opener_share(o);
+	if (r == 0)
+		r = opener_fork(o, config);
+	r = r < 0 ? diag_set(diag, r, "the process %s: %s", o->name, strerror(-r)) : opener_started(o, diag);
 	if (r < 0) {
 		opener_stop(o);
 		return r;
@@ -213,13 +252,77 @@ int opener_start(struct opener **op, const struct opener_config *config, struct 
 	return 0;
 }
 
+/* ---- its two processes */
+
+void opener_leave_alone(struct opener *o)
+{
+	if (o && o->life)
+		munmap(o->life, sizeof(*o->life));
+	if (o)
+		o->life = NULL;
+}
+
+/* The elder process is stopped: the other one ends it, and if it is stopped, too, they are to go on. */
+static void opener_end_elder(struct opener *o, uint64_t now_ns)
+{
+	const struct opener_request request = {.kind = OPENER_ALONE};
+
+	if (!o->stopped_ns) {
+		o->stopped_ns = now_ns;
+		(void)!send(o->fd, &request, sizeof(request), MSG_NOSIGNAL | MSG_DONTWAIT);
+	} else if (now_ns - o->stopped_ns > ALONE_NS) {
+		kill(o->pid, SIGCONT);
+	}
+}
+
+/* Whether it has ended, and how. */
+static bool opener_look_at_elder(struct opener *o, int *status)
+{
+	pid_t now = atomic_load(&o->life->elder), r;
+	int how;
+
+	if (o->pid <= 0 && now != o->ended)
+		o->pid = now;
+	if (o->pid <= 0)
+		return false;
+	r = waitpid(o->pid, &how, WNOHANG | WUNTRACED);
+	if (o->stopped_ns || (r == o->pid && WIFSTOPPED(how)))
+		opener_end_elder(o, clock_monotonic_ns());
+	if (r != o->pid || WIFSTOPPED(how))
+		return false;
+	*status = o->stopped_ns ? W_STOPCODE(SIGSTOP) : how;
+	o->ended = o->pid;
+	o->pid = 0;
+	o->stopped_ns = 0;
+	return true;
+}
+
+unsigned opener_look(struct opener *o, int *status)
+{
+	uint32_t exits;
+	unsigned n;
+
+	if (!o || !o->life)
+		return 0;
+	exits = atomic_load(&o->life->exits);
+	n = exits - o->exits;
+	o->exits = exits;
+	if (n)
+		*status = atomic_load(&o->life->status);
+	return n + opener_look_at_elder(o, status);
+}
+
 /* One that hangs is not waited for: it finds this end closed when it goes on, and ends. */
-static void opener_reap(pid_t pid)
+static void opener_reap(struct opener *o)
 {
 	uint64_t end_ns = clock_monotonic_ns() + LEAVE_NS;
+	int status;
 
-	while (waitpid(pid, NULL, WNOHANG) == 0 && clock_monotonic_ns() < end_ns)
+	while (!opener_look_at_elder(o, &status) || !WIFEXITED(status)) {
+		if (clock_monotonic_ns() >= end_ns)
+			return;
 		poll(NULL, 0, 2);
+	}
 }
 
 void opener_stop(struct opener *o)
@@ -229,16 +332,30 @@ void opener_stop(struct opener *o)
 	if (o->fd >= 0) {
 		shutdown(o->fd, SHUT_RDWR); /* a child that was forked since may hold it, too */
 		close(o->fd);
+		o->fd = -1;
 	}
 	if (o->pid > 0)
-		opener_reap(o->pid);
+		kill(o->pid, SIGCONT); /* if it is stopped */
+	if (o->life && o->pid >= 0)
+		opener_reap(o);
+	opener_leave_alone(o);
 	pthread_mutex_destroy(&o->mutex);
 	free(o);
 }
 
 int opener_pid(const struct opener *o)
 {
-	return o->pid;
+	return atomic_load(&o->life->elder);
+}
+
+const char *opener_name(const struct opener_config *config)
+{
+	return config->name ? config->name : "pitot-opener";
+}
+
+const char *opener_whose(const struct opener *o)
+{
+	return o->name;
 }
 
 void opener_forget(struct opener *o)
@@ -246,6 +363,7 @@ void opener_forget(struct opener *o)
 	if (!o)
 		return;
 	close(o->fd);
+	opener_leave_alone(o);
 	pthread_mutex_destroy(&o->mutex);
 	free(o);
 }
@@ -298,13 +416,13 @@ static const char *opener_why(int r)
 	switch (r) {
 	case -EPIPE:
 	case -ECONNRESET:
-		return "it has ended";
+		return " has ended";
 	case -ETIMEDOUT:
-		return "it does not answer";
+		return " does not answer";
 	case -EBUSY:
-		return "it still does not answer";
+		return " still does not answer";
 	default:
-		return strerror(-r);
+		return "";
 	}
 }
 
@@ -326,7 +444,8 @@ static int opener_ask(struct opener *o, struct opener_request request, struct op
 		o->unanswered = request.number;
 	pthread_mutex_unlock(&o->mutex);
 	if (r < 0)
-		snprintf(reply->text, sizeof(reply->text), "the opener process: %s", opener_why(r));
+		snprintf(reply->text, sizeof(reply->text), "the process %s%s%s", o->name,
+			 opener_why(r)[0] ? opener_why(r) : ": ", opener_why(r)[0] ? "" : strerror(-r));
 	return r < 0 ? r : reply->result;
 }
 

@@ -2,6 +2,7 @@
 #ifndef OPENER_INTERNAL_H
 #define OPENER_INTERNAL_H
 
+#include <stdatomic.h>
 #include <stdint.h>
 
 #include "pitot/opener.h"
@@ -17,6 +18,7 @@ enum opener_kind {
 	OPENER_SET_ASIDE,
 	OPENER_BEGIN,
 	OPENER_COMPLETE,
+	OPENER_ALONE, /* by control: the elder process is stopped; there is no answer */
 };
 
 struct opener_request {
@@ -44,8 +46,23 @@ struct opener_reply {
 int opener_send(int fd, const struct opener_reply *reply, const int *fds, unsigned n_fds);
 int opener_receive(int fd, struct opener_reply *reply, int *fds, unsigned *n_fds);
 
+/* What the two processes of an opener and whoever started them know of each other; nobody else has it. */
+struct opener_life {
+	_Atomic int32_t elder;	/* the one that is a child of whoever started them */
+	_Atomic uint32_t at;	/* the question that is being answered; 0: none */
+	_Atomic uint32_t exits; /* of the younger one, and how it ended last, as waitpid() says it */
+	_Atomic int32_t status;
+};
+
+/*
+ * opener_keep.c: two processes from one.  work() is done by the younger one and returns its exit status, or
+ * OPENER_E_ALONE when elder_fd is at its end.  Returns, in both of them, when there is nobody left to ask.
+ */
+enum { OPENER_E_ALONE = 256 };
+int opener_keep(struct opener_life *life, int fd, int (*work)(void *ctx, int fd, int elder_fd), void *ctx);
+
 /* The opener's life; returns its exit status. */
-int opener_serve(int fd, const struct opener_config *config);
+int opener_serve(int fd, const struct opener_config *config, struct opener_life *life);
 
 /*
  * What is asked, done: by the opener, and by the caller itself when there is none.  *fd is -1 but for what

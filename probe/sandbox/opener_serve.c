@@ -1,5 +1,5 @@
 /*
- * opener_serve: the opener process itself.  One thread, one socket, one loop.
+ * opener_serve: the opener itself.  One socket, one loop; opener_keep.c makes it two processes.
  *
  * It becomes the user that the program becomes where all its files are that user's anyway, and keeps the one
  * that started it elsewhere; of capabilities it keeps CAP_NET_RAW if there are captures, and CAP_DAC_OVERRIDE
@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/capability.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -25,6 +26,7 @@ enum { FILES_MAX = 128 };
 
 struct serve {
 	const struct opener_config *config;
+	struct opener_life *life;
 	struct path_at files[FILES_MAX];
 };
 
@@ -68,9 +70,10 @@ int opener_do(const struct opener_request *request, const struct path_at *at, in
 		return path_complete_part(at, &time, diag);
 	case OPENER_READY:
 	case OPENER_CAPTURE:
+	case OPENER_ALONE:
 		break;
 	}
-	return diag_set(diag, -EBADRQC, "the opener process: no such request");
+	return diag_set(diag, -EBADRQC, "nothing of the kind is done with a file");
 }
 
 /* Whether a file is there for this kind of request. */
@@ -146,7 +149,7 @@ static int serve_drop(const struct serve *s, struct diag *diag)
 	int r;
 
 	setrlimit(RLIMIT_CORE, &none);
-	(void)prctl(PR_SET_NAME, s->config->name ? s->config->name : "pitot-opener");
+	(void)prctl(PR_SET_NAME, opener_name(s->config));
 	sandbox_drop_bounding(more);
 	r = serve_become_user(s, diag);
 	if (r < 0)
@@ -244,6 +247,7 @@ static int serve_file(const struct serve *s, const struct opener_request *reques
 	return r;
 }
 
+/* 0 when it was answered, or need not be. */
 static int serve_one(int fd, const struct serve *s, const struct opener_request *request)
 {
 	struct opener_reply reply = {.number = request->number};
@@ -263,16 +267,76 @@ static int serve_one(int fd, const struct serve *s, const struct opener_request 
 	return r;
 }
 
+/* The process before this one ended over a question: how far it had come nobody knows, and it is not tried
+ * again. */
+static void serve_excuse(int fd, const struct serve *s)
+{
+	struct opener_reply reply = {.number = atomic_load(&s->life->at), .result = -EINTR};
+
+	atomic_store(&s->life->at, 0);
+	if (!reply.number)
+		return;
+	snprintf(reply.text, sizeof(reply.text), "the process %s has ended while it was at it",
+		 opener_name(s->config));
+	(void)opener_send(fd, &reply, NULL, 0);
+}
+
+/* The elder process is stopped: its parent may not end it, but we may. */
+static void serve_end_elder(const struct serve *s)
+{
+	pid_t elder = atomic_load(&s->life->elder);
+
+	if (elder == getppid())
+		kill(elder, SIGKILL);
+}
+
+static int serve_requests(void *ctx, int fd, int elder_fd)
+{
+	const struct serve *s = ctx;
+
+	serve_excuse(fd, s);
+	for (;;) {
+		struct pollfd fds[] = {{.fd = elder_fd}, {.fd = fd, .events = POLLIN}};
+		struct opener_request request;
+		ssize_t n;
+
+		if (poll(fds, 2, -1) < 0 && errno != EINTR)
+			return 1;
+		if (fds[0].revents)
+			return OPENER_E_ALONE;
+		n = recv(fd, &request, sizeof(request), MSG_DONTWAIT);
+		if (n == 0)
+			return 0; /* the other side is gone */
+		if (n < 0 && errno != EINTR && errno != EAGAIN)
+			return 1;
+		if (n != sizeof(request)) /* not of ours */
+			continue;
+		if (request.kind == OPENER_ALONE) {
+			serve_end_elder(s);
+			continue;
+		}
+		atomic_store(&s->life->at, request.number);
+		n = serve_one(fd, s, &request);
+		atomic_store(&s->life->at, 0);
+		if (n < 0)
+			return n == -EPIPE ? 0 : 1;
+	}
+}
+
 /*
  * It lives as long as its parent needs it: signals to the whole group of processes (of a terminal, of a
  * service) are the parent's.  What the parent has open is not its business.
  */
 static void serve_begin(int fd)
 {
+	static const int of_faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS, SIGTRAP};
 	sigset_t all;
 
 	sigfillset(&all);
+	for (unsigned i = 0; i < sizeof(of_faults) / sizeof(*of_faults); i++)
+		sigdelset(&all, of_faults[i]);
 	sigprocmask(SIG_SETMASK, &all, NULL);
+	signal(SIGCHLD, SIG_DFL); /* where it is ignored nobody could wait for the other process */
 	if (fd > 3)
 		close_range(3, (unsigned)fd - 1, 0);
 	close_range((unsigned)fd + 1, UINT_MAX, 0);
@@ -289,7 +353,7 @@ static int serve_set_up(struct serve *s, struct opener_reply *reply, struct diag
 	return r < 0 ? r : serve_sandbox(s, reply, diag);
 }
 
-int opener_serve(int fd, const struct opener_config *config)
+int opener_serve(int fd, const struct opener_config *config, struct opener_life *life)
 {
 	static struct serve s; /* of a process of its own, whose end is the end of all this */
 	struct opener_reply reply = {0};
@@ -297,6 +361,8 @@ int opener_serve(int fd, const struct opener_config *config)
 	int r;
 
 	s.config = config;
+	s.life = life;
+	atomic_store(&life->elder, (int32_t)getpid());
 	serve_begin(fd);
 	if (config->detach)
 		sandbox_leave_terminal();
@@ -306,15 +372,5 @@ int opener_serve(int fd, const struct opener_config *config)
 		snprintf(reply.text, sizeof(reply.text), "%.255s", diag.text);
 	if (opener_send(fd, &reply, NULL, 0) < 0 || r < 0)
 		return 1;
-	for (;;) {
-		struct opener_request request;
-		ssize_t n = recv(fd, &request, sizeof(request), 0);
-
-		if (n == 0)
-			return 0; /* the other side is gone */
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n != sizeof(request) || serve_one(fd, &s, &request) < 0)
-			return 1;
-	}
+	return opener_keep(life, fd, serve_requests, &s);
 }

@@ -233,7 +233,8 @@ static const char *const names_opener[] = {
 	"fcntl",      "fcntl64",    "fstatat64",  "ftruncate", "getsockname", "getsockopt",
 	"ioctl",      "newfstatat", "open",	  "openat",    "recv",	      "recvfrom",
 	"recvmsg",    "rename",	    "renameat",	  "renameat2", "sendmsg",     "sendto",
-	"setsockopt", "statx",	    "unlink",	  "unlinkat",  NULL,
+	"setsockopt", "statx",	    "unlink",	  "unlinkat",  "pipe2",	      "wait4",
+	"getppid",    NULL,
 };
 
 /* What the run-time of a sanitizer does besides; never in a build that is used. */
@@ -322,7 +323,10 @@ static const struct syscalls_argument arguments[] = {
 	{PROCESS, "clone", 0, CLONE_THREAD, CLONE_THREAD},
 	/* and fork(), which starts a process again that has ended */
 	{CONTROL, "clone", 0, WHOLE, CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | SIGCHLD},
-	{PROCESS, "prctl", 0, WHOLE, PR_SET_PDEATHSIG},
+	{PROCESS | OPENER, "prctl", 0, WHOLE, PR_SET_PDEATHSIG},
+	/* the two processes of an opener start each other again */
+	{OPENER, "clone", 0, WHOLE, CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | SIGCHLD},
+	{OPENER, "kill", 1, WHOLE, SIGKILL},
 	/* an interface's state; a terminal, and how much a socket holds */
 	{METERING | PROCESS, "ioctl", 1, WHOLE, SIOCGIFNAME},
 	{METERING | PROCESS, "ioctl", 1, WHOLE, SIOCGIFFLAGS},

@@ -179,7 +179,8 @@ def part_collectors():
         e.check(s["final"], f"not the last statistics: {s}")
         e.check_ledger("after all", s)
         e.check(s["processes"] == {"metering_exits": 2, "metering_restarts": 2, "exporting_exits": 2,
-                                   "exporting_restarts": 2}, f"{s['processes']}")
+                                   "exporting_restarts": 2, "helper_exits": 0, "helper_restarts": 0},
+                f"{s['processes']}")
         e.check(s["flows"]["lost_on_the_way"] > 0, f"flows of a table that was lost: {s['flows']}")
         for name, streams, c in zip(("UDP", "TCP", "TLS"), (udp.stop(), tcp.stop(), tls.stop()), s["collectors"]):
             e.check(len(streams) >= 3, f"{name}: {len(streams)} sessions")
@@ -188,6 +189,9 @@ def part_collectors():
             got = sum(len(stream.records) for stream in streams)
             e.check(c["records"] <= got + known and got <= c["taken"] + c["resent"], f"{name}: {got} records: {c}")
         said = p.said()
+        e.check("is down or gone" not in said, f"no interface was: {said}")
+        e.check(said.count("interfaces are opened again") == 2, said)
+        e.check(said.count(f"interface {A}: capturing again") == 2, said)
         for words in ("killed by signal 11", "was stopped"):
             e.check(said.count(words) == 2, f"{words}: {said}")
 
@@ -219,6 +223,76 @@ def part_any():
         p.kill()
         p.wait()
         udp.stop()
+
+
+HELPERS = ("pitot-opener", "pitot-files", "pitot-outputs")
+
+
+def strike_helper(p, name, how, younger):
+    """Another process of that name comes in the place of this one, and the struck one is gone."""
+    def pair():
+        elder = e.roles(p.process.pid).get(name)
+        return [elder, e.roles(elder).get(name)] if elder else [None, None]
+    e.wait(lambda: all(pair()), lambda: f"{name}: not two: {pair()}", PATIENCE_S)
+    before = pair()
+    os.kill(before[younger], how)
+    e.wait(lambda: before[younger] not in pair() and all(pair()), lambda: f"{name}, {how.name}: {before}, {pair()} {p.said()}",
+           PATIENCE_S)
+    e.wait(lambda: is_gone(before[younger]), f"{name}, {how.name}: stays behind", PATIENCE_S)
+
+
+def is_gone(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as f:
+            return f.read().rsplit(")", 1)[1].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def part_helpers():
+    """Each process of those that open things: killed or stopped it is started again, and does what it is there for."""
+    with e.workdir() as d, live.links((A, B)):
+        os.chmod(d, 0o755)
+        p = Measuring(d, "-n", f"json:{d}/out.json", "--pidfile", f"{d}/pid")
+        signals = (signal.SIGKILL, signal.SIGSTOP, signal.SIGSEGV)
+        for name in HELPERS:
+            for how in signals:
+                for younger in (0, 1):
+                    strike_helper(p, name, how, younger)
+        n = len(HELPERS) * len(signals) * 2
+        counted = p.numbers()["processes"]  # by pitot-files
+        e.check(counted["helper_exits"] == n and counted["helper_restarts"] == n, f"{counted} {p.said()}")
+        for words, many in (("killed by signal 9", n // 3), ("it was stopped", n // 3), ("killed by signal 11", n // 3)):
+            e.check(p.said().count(words) == many, f"{words}: {p.said()}")
+        os.rename(f"{d}/out.json", f"{d}/old.json")
+        p.process.send_signal(signal.SIGHUP)
+        e.wait(lambda: os.path.exists(f"{d}/out.json"), lambda: f"pitot-outputs makes no file: {p.said()}", PATIENCE_S)
+        live.delete_link(A)
+        e.wait(lambda: "is down or gone" in p.said(), p.said, PATIENCE_S)
+        with live.links((A, B)):
+            e.wait(lambda: "capturing again" in p.said(), lambda: f"pitot-opener opens nothing: {p.said()}", PATIENCE_S)
+            left = [e.roles(p.process.pid)[name] for name in HELPERS]
+            os.kill(left[0], signal.SIGSTOP)
+            e.check(p.end() == 0, f"status {p.process.returncode}: {p.said()}")
+        e.check(not os.path.exists(f"{d}/pid"), "the pid file stays behind")
+        for pid in left:
+            e.wait(lambda pid=pid: is_gone(pid), "a process stays behind", PATIENCE_S)
+
+
+def part_stopped_helpers():
+    """All of them are stopped, and pitot is killed: none stays behind."""
+    with e.workdir() as d, live.links((A, B)):
+        p = Measuring(d, "-n", f"json:{d}/out.json")
+        pids = []
+        for name in HELPERS:
+            elder = e.roles(p.process.pid)[name]
+            pids += [elder, e.roles(elder)[name]]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        p.process.kill()
+        p.process.wait()
+        for pid in pids:
+            e.wait(lambda pid=pid: is_gone(pid), "a stopped process outlives pitot", PATIENCE_S)
 
 
 def part_busy():
@@ -262,7 +336,7 @@ def main():
     why = live.enter_namespace()
     if why:
         e.skip(f"no network namespace: {why}")
-    e.run_parts(part_savefile, part_file, part_any, part_busy, part_collectors)
+    e.run_parts(part_savefile, part_file, part_any, part_helpers, part_stopped_helpers, part_busy, part_collectors)
     e.finish()
 
 

@@ -525,9 +525,12 @@ def part_killed():
         gone = until(lambda: not any(os.path.exists(f"/proc/{o}") for o in opener), PATIENCE_S)
         check(gone, "a process outlived a pitot that was killed")
         p = Running(d, "-n", f"json:{d}/out.json")
-        for name in ("pitot-opener", "pitot-outputs"):
-            os.kill(roles(p.process.pid)[name], signal.SIGKILL)
-        until(lambda: p.said().count(b"has ended: ") == 2, PATIENCE_S)
+        for name in ("pitot-opener", "pitot-outputs"):  # of each there are two, and both are killed at once
+            elder = roles(p.process.pid)[name]
+            os.kill(elder, signal.SIGSTOP)
+            os.kill(roles(elder)[name], signal.SIGKILL)
+            os.kill(elder, signal.SIGKILL)
+        until(lambda: p.said().count(b"; start pitot again") == 2, PATIENCE_S)
         packets(2)
         check(p.process.poll() is None, f"ended with its opener: {p.said()}")
         check(p.stop() in (0, 1), f"without an opener: {p.process.returncode} {p.said()}")

@@ -234,20 +234,27 @@ def part_statistics_often():
 
 
 def part_helpers():
-    """The process that opens files is stopped, or killed."""
-    for how, words in ((signal.SIGSTOP, "does not answer"), (signal.SIGKILL, "has ended")):
-        with e.workdir() as d:
-            p = Piped(d, "-n", f"json:{d}/out", "--stats", f"{d}/stats", "-p", f"{d}/pid", "--stop-timeout", "1")
-            helper = e.roles(p.process.pid)["pitot-files"]
-            os.kill(helper, how)
-            p.process.send_signal(signal.SIGUSR1)
-            if how == signal.SIGKILL:
-                e.wait(lambda: words in p.said(), lambda: f"{how}: not told: {p.said()}", PATIENCE_S)
-            status = p.term()
-            e.check(status not in (None, 0) and words in p.said(), f"{how.name}: {status} {p.said()}")
-            if how == signal.SIGSTOP:
-                os.kill(helper, signal.SIGCONT)
-            e.wait(lambda: is_gone(helper), f"{how.name}: the process stays behind")
+    """The processes that open files are stopped, or killed: one of them is started again; both at once are missed."""
+    for how in (signal.SIGSTOP, signal.SIGKILL):
+        for both in (False, True):
+            with e.workdir() as d:
+                p = Piped(d, "-n", f"json:{d}/out", "--stats", f"{d}/stats", "-p", f"{d}/pid", "--stop-timeout", "1")
+                elder = e.roles(p.process.pid)["pitot-files"]
+                e.wait(lambda elder=elder: e.roles(elder), "pitot-files is one process")
+                younger = e.roles(elder)["pitot-files"]
+                if both:  # that both are killed at once
+                    os.kill(elder, signal.SIGSTOP)
+                os.kill(younger, how)
+                if both:
+                    os.kill(elder, how)
+                gone = both and how == signal.SIGKILL
+                words = "pitot-files has ended: no statistics can be written" if gone else "pitot-files has ended: "
+                e.wait(lambda words=words: words in p.said(), lambda: f"{how.name}: not told: {p.said()}", PATIENCE_S)
+                status = p.term()
+                e.check(status == (1 if gone else 143), f"{how.name}: {status} {p.said()}")
+                e.check(gone or e.statistics(f"{d}/stats")["processes"]["helper_restarts"] >= 1 + both, p.said())
+                for pid in (elder, younger):
+                    e.wait(lambda pid=pid: is_gone(pid), f"{how.name}: the process stays behind")
 
 
 def part_restart():

@@ -1,6 +1,7 @@
 /*
- * opener, sandbox/opener_serve.c: it does what it was told at its start, by number, and nothing else; it ends
- * with its parent.
+ * opener, sandbox/opener_serve.c, sandbox/opener_keep.c: it does what it was told at its start, by number,
+ * and nothing else; it ends with its parent; each of its two processes is started again when it is killed or
+ * stopped.
  */
 #include "cm.h"
 
@@ -389,16 +390,23 @@ static void test_subverted(void **state)
 	struct opener *o = start(3, true);
 	struct opener_answer answer;
 	struct diag diag;
+	int status;
 
 	(void)state;
 	if (strstr(opener_missing(o), "seccomp")) {
 		opener_stop(o);
 		lacking_here("no seccomp in this kernel or this build");
 	}
-	assert_int_equal(opener_capture(o, 2, CAPTURE_GROUP_NONE, &answer, &diag), -EPIPE); /* SIGSYS */
-	assert_non_null(strstr(diag.text, "ended"));
-	assert_true(opener_capture(o, 0, CAPTURE_GROUP_NONE, &answer, &diag) <
-		    0); /* and nothing hangs or dies of SIGPIPE */
+	/* SIGSYS: the question is not tried again, and the next ones are answered */
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(opener_capture(o, 2, CAPTURE_GROUP_NONE, &answer, &diag), -EINTR);
+		assert_string_equal(diag.text, "the process pitot-opener has ended while it was at it");
+		assert_int_equal(opener_capture(o, 0, CAPTURE_GROUP_NONE, &answer, &diag), 0);
+		close(answer.fds[0]);
+		close(answer.fds[1]);
+	}
+	assert_int_equal(opener_look(o, &status), 3);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS);
 	opener_stop(o);
 }
 
@@ -422,7 +430,8 @@ static void test_garbage(void **state)
 		fflush(stdout);
 		pid = fork();
 		if (pid == 0) {
-			int r = opener_serve(fds[1], &config);
+			static struct opener_life life;
+			int r = opener_serve(fds[1], &config, &life);
 
 			if (config.sandbox)
 				_exit(r);
@@ -476,40 +485,151 @@ static void test_orphan(void **state)
 	}
 }
 
+/* The process that does what is asked: the child of the one that is ours. */
+static int younger_of(int elder)
+{
+	uint64_t end_ns = clock_monotonic_ns() + 30 * NS_PER_SEC;
+	char path[64], text[32];
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", elder, elder);
+	for (;;) {
+		int fd = open(path, O_RDONLY | O_CLOEXEC);
+		ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof(text) - 1);
+
+		if (fd >= 0)
+			close(fd);
+		if (n > 0) {
+			text[n] = '\0';
+			return (int)strtol(text, NULL, 10);
+		}
+		assert_true(clock_monotonic_ns() < end_ns);
+		usleep(1000);
+	}
+}
+
+static void answers(struct opener *o)
+{
+	struct opener_answer answer;
+	struct diag diag;
+
+	if (opener_capture(o, 0, CAPTURE_GROUP_NONE, &answer, &diag) < 0)
+		fail_msg("%s", diag.text);
+	close(answer.fds[0]);
+	close(answer.fds[1]);
+}
+
+static unsigned look_until(struct opener *o, unsigned n, int *status)
+{
+	uint64_t end_ns = clock_monotonic_ns() + 30 * NS_PER_SEC;
+	unsigned seen = 0;
+
+	while (seen < n) {
+		seen += opener_look(o, status);
+		assert_true(clock_monotonic_ns() < end_ns);
+		usleep(1000);
+	}
+	return seen;
+}
+
 /* One that hangs is not waited for longer than that, and in time of need hardly at all. */
-static void test_stopped(void **state)
+static void test_hangs(void **state)
 {
 	struct opener *o = start(0, true);
 	uint64_t begun_ns = clock_monotonic_ns();
-	struct diag diag;
-	int fds[2], pid = opener_pid(o);
+	int fds[2], status, elder = opener_pid(o), younger = younger_of(elder);
 	_Atomic uint64_t until_ns;
+	struct diag diag;
 
 	(void)state;
 	assert_false(opener_has_ended(o));
-	assert_int_equal(kill(pid, SIGSTOP), 0);
+	/* both: nobody ends the other one until we look */
+	assert_int_equal(kill(elder, SIGSTOP), 0);
+	assert_int_equal(kill(younger, SIGSTOP), 0);
 	assert_int_equal(pipe(fds), 0);
 	assert_int_equal(write(fds[1], "x", 1), 1);
 	opener_hurry(o, fds[0], NULL); /* it can be read: a signal, in pitot */
 	assert_int_equal(opener_rewrite(o, stats, &is_part, &diag), -ETIMEDOUT);
-	assert_non_null(strstr(diag.text, "does not answer"));
+	assert_string_equal(diag.text, "the process pitot-opener does not answer");
 	assert_int_equal(opener_rewrite(o, stats, &is_part, &diag), -EBUSY);
 	atomic_init(&until_ns, begun_ns);
 	opener_hurry(o, -1, &until_ns);
 	assert_int_equal(opener_finish(o, stats, &diag), -EBUSY);
 	assert_true(clock_monotonic_ns() - begun_ns < 5 * NS_PER_SEC);
 	/* when it goes on its late answer is not taken for another one's */
-	assert_int_equal(kill(pid, SIGCONT), 0);
+	assert_int_equal(look_until(o, 2, &status), 2);
 	opener_hurry(o, -1, NULL);
 	touch(part);
 	while (opener_finish(o, output, &diag) == -EBUSY)
 		poll(NULL, 0, 1);
 	assert_int_equal(access(output, F_OK), 0);
-	assert_int_equal(kill(pid, SIGSTOP), 0);
+	assert_int_equal(kill(opener_pid(o), SIGSTOP), 0);
 	opener_stop(o); /* comes back */
-	assert_int_equal(kill(pid, SIGKILL), 0);
 	close(fds[0]);
 	close(fds[1]);
+}
+
+static bool is_gone(int pid)
+{
+	return status_of(pid, "VmSize", 10) == ~0ull; /* or a zombie */
+}
+
+/* Either of the two, killed or stopped: another one is in its place, and what is asked is answered. */
+static void test_revived(void **state)
+{
+	static const int how[] = {SIGKILL, SIGSTOP, SIGTRAP}; /* cmocka and sanitizers catch SIGSEGV */
+	struct opener *o = start(1, true);
+	int status, last = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < 2 * ARRAY_SIZE(how); i++) {
+		int elder = opener_pid(o), younger = younger_of(elder), struck = i % 2 ? younger : elder;
+
+		assert_int_equal(kill(struck, how[i / 2]), 0);
+		answers(o);
+		assert_int_equal(look_until(o, 1, &status), 1);
+		if (how[i / 2] == SIGSTOP)
+			assert_true(WIFSTOPPED(status));
+		else
+			assert_true(WIFSIGNALED(status) && WTERMSIG(status) == how[i / 2]);
+		while (!is_gone(struck))
+			usleep(1000);
+		assert_int_equal(opener_pid(o), i % 2 ? elder : younger);
+		answers(o);
+		assert_false(opener_has_ended(o));
+		last = younger_of(opener_pid(o));
+	}
+	assert_int_equal(opener_look(o, &status), 0);
+	opener_stop(o);
+	while (!is_gone(last))
+		usleep(1000);
+}
+
+/* A parent that is killed while all are stopped leaves none of them behind. */
+static void test_stopped_orphans(void **state)
+{
+	int pipe_fds[2], pids[2];
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(pipe(pipe_fds), 0);
+	pid = fork();
+	if (pid == 0) {
+		struct opener *o = start(0, true);
+
+		pids[0] = opener_pid(o);
+		pids[1] = younger_of(pids[0]);
+		kill(pids[0], SIGSTOP);
+		kill(pids[1], SIGSTOP);
+		(void)!write(pipe_fds[1], pids, sizeof(pids));
+		raise(SIGKILL);
+	}
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	assert_int_equal(read(pipe_fds[0], pids, sizeof(pids)), sizeof(pids));
+	close(pipe_fds[0]);
+	close(pipe_fds[1]);
+	for (unsigned i = 0; i < 2; i++)
+		while (!is_gone(pids[i]))
+			usleep(1000);
 }
 
 static void test_killed(void **state)
@@ -517,17 +637,20 @@ static void test_killed(void **state)
 	struct opener *o = start(1, true);
 	struct opener_answer answer;
 	struct diag diag;
+	int younger;
 
 	(void)state;
+	younger = younger_of(opener_pid(o));
 	assert_int_equal(kill(opener_pid(o), SIGTERM), 0); /* the parent's business */
-	assert_int_equal(opener_capture(o, 0, CAPTURE_GROUP_NONE, &answer, &diag), 0);
-	close(answer.fds[0]);
-	close(answer.fds[1]);
+	assert_int_equal(kill(younger, SIGTERM), 0);
+	answers(o);
+	assert_int_equal(kill(opener_pid(o), SIGSTOP), 0); /* both at once: the end */
+	assert_int_equal(kill(younger, SIGKILL), 0);
 	assert_int_equal(kill(opener_pid(o), SIGKILL), 0);
 	while (!opener_has_ended(o))
 		poll(NULL, 0, 1);
 	assert_true(opener_capture(o, 0, CAPTURE_GROUP_NONE, &answer, &diag) < 0);
-	assert_non_null(strstr(diag.text, "it has ended"));
+	assert_string_equal(diag.text, "the process pitot-opener has ended");
 	opener_stop(o);
 	assert_false(opener_has_ended(NULL));
 	opener_hurry(NULL, -1, NULL);
@@ -547,7 +670,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_subverted, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_garbage, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_orphan, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_stopped, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_hangs, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_revived, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_stopped_orphans, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_killed, set_up, tear_down),
 	};
 

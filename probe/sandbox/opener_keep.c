@@ -1,0 +1,87 @@
+/*
+ * opener_keep: the two processes of an opener.  The younger one works, the elder one waits for its end.
+ *
+ * What they keep nobody else has any more, so nobody else can start them again.  When the younger one is
+ * killed or stopped the elder one forks another; when the elder one is killed the younger one takes its
+ * place.  Questions wait in the socket meanwhile, which both have.
+ *
+ * A process that is stopped is continued by the kernel when its parent ends (PR_SET_PDEATHSIG), so none is
+ * left behind: each finds the socket closed when it goes on.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "sandbox/opener_internal.h"
+
+enum { AGAIN_MS = 100 }; /* between two processes that end at once */
+
+/* Until there is a process to wait for, or nobody who would ask: whether the latter. */
+static bool keep_pause(int fd)
+{
+	struct pollfd p = {.fd = fd};
+
+	return poll(&p, 1, AGAIN_MS) > 0 && p.revents & (POLLHUP | POLLERR);
+}
+
+/* How the younger one ended; one that was stopped is ended. */
+static int keep_wait(pid_t pid)
+{
+	int status = 0, ended;
+
+	while (waitpid(pid, &status, WUNTRACED) < 0 && errno == EINTR)
+		;
+	if (!WIFSTOPPED(status))
+		return status;
+	kill(pid, SIGKILL);
+	while (waitpid(pid, &ended, 0) < 0 && errno == EINTR)
+		;
+	return status;
+}
+
+/* In the younger one: what it is for, until it is alone. */
+static int keep_work(int pair[2], int fd, int (*work)(void *ctx, int fd, int elder_fd), void *ctx)
+{
+	int r;
+
+	close(pair[1]);
+	(void)prctl(PR_SET_PDEATHSIG, SIGCONT, 0, 0, 0);
+	r = work(ctx, fd, pair[0]);
+	close(pair[0]);
+	return r;
+}
+
+int opener_keep(struct opener_life *life, int fd, int (*work)(void *ctx, int fd, int elder_fd), void *ctx)
+{
+	for (;;) {
+		int pair[2], status, r;
+		pid_t pid;
+
+		atomic_store(&life->elder, (int32_t)getpid());
+		(void)prctl(PR_SET_PDEATHSIG, SIGCONT, 0, 0, 0);
+		pid = pipe2(pair, O_CLOEXEC) < 0 ? -2 : fork();
+		if (pid == 0) {
+			r = keep_work(pair, fd, work, ctx);
+			if (r != OPENER_E_ALONE)
+				return r;
+			continue; /* this is the elder one now */
+		}
+		if (pid != -2)
+			close(pair[0]);
+		status = pid > 0 ? keep_wait(pid) : 0;
+		if (pid != -2)
+			close(pair[1]);
+		if (pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0)
+			return 0;
+		if (pid > 0) {
+			atomic_store(&life->status, status);
+			atomic_fetch_add(&life->exits, 1);
+		}
+		if ((pid < 0 || WIFEXITED(status)) && keep_pause(fd))
+			return 0;
+	}
+}
