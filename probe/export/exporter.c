@@ -121,7 +121,6 @@ void exporter_record(struct exporter *e, const struct flow_record *r, const stru
 	count_record(e, r);
 	if (e->top)
 		top_count(e->top, r);
-	e->record = r;
 	for (unsigned i = 0; i < e->n_collectors; i++) {
 		struct collector *c = &e->collectors[i];
 
@@ -136,7 +135,6 @@ void exporter_record(struct exporter *e, const struct flow_record *r, const stru
 			c->format->record(c, r, now);
 	}
 	e->stats.unwanted += e->all == 0;
-	e->record = NULL;
 }
 
 void exporter_sample(struct exporter *e, const struct packet_sample *s, const struct clock_time *now)

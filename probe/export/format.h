@@ -112,13 +112,12 @@ struct exporter {
 	unsigned n_collectors;
 	struct exporter_stats stats;
 	struct export_process_facts facts;
-	struct top *top;		  /* NULL: nobody asks */
-	uint64_t all;			  /* collectors (bit i is collector i) that take flow records */
-	uint64_t group;			  /* of those: they share records, by config.group */
-	bool group_waited;		  /* offline: for one of the group to be up, once */
-	struct clock_time now;		  /* of the call that is running */
-	const struct flow_record *record; /* that is being exported; NULL */
-	uint64_t latest_ns;		  /* latest record end: the clock of offline losses */
+	struct top *top;       /* NULL: nobody asks */
+	uint64_t all;	       /* collectors (bit i is collector i) that take flow records */
+	uint64_t group;	       /* of those: they share records, by config.group */
+	bool group_waited;     /* offline: for one of the group to be up, once */
+	struct clock_time now; /* of the call that is running */
+	uint64_t latest_ns;    /* latest record end: the clock of offline losses */
 	bool finished;
 	uint8_t scratch[FORMAT_MAX_MESSAGE + 64]; /* messages that will be lost: nobody reads them */
 };
@@ -138,11 +137,11 @@ void message_flush(struct collector *c);
 /* The session that the open message was written for is gone: its records are lost. */
 void message_abandon(struct collector *c);
 
-/*
- * Makes room for size octets in a set of this id, in this message or the next one; false: not even an empty
- * message has it.  begin opens a message of the format.
- */
-bool message_room(struct collector *c, uint16_t set_id, unsigned size, void (*begin)(struct collector *c));
+/* Room for size octets in a set of this id, which is begun if need be; false: the message has none, or is not
+ * open. */
+bool message_room(struct collector *c, uint16_t set_id, unsigned size);
+/* Is there nothing in it that counts? */
+bool message_is_empty(const struct message *m);
 void message_close_set(struct collector *c);
 
 /* export_collector.c */

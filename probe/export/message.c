@@ -2,7 +2,7 @@
 #include "format.h"
 #include "templated.h"
 
-static bool message_is_empty(const struct message *m)
+bool message_is_empty(const struct message *m)
 {
 	/* packets without a record: a part of one that NetFlow v5 had to split */
 	return m->load.flows.records + m->load.samples + m->load.options + m->load.templates == 0 &&
@@ -52,34 +52,25 @@ void message_close_set(struct collector *c)
 	m->set = NULL;
 }
 
-bool message_room(struct collector *c, uint16_t set_id, unsigned size, void (*begin)(struct collector *c))
+bool message_room(struct collector *c, uint16_t set_id, unsigned size)
 {
 	struct message *m = &c->message;
 
-	for (int tries = 0; tries < 4; tries++) { /* announcements may fill one or two */
-		bool fresh;
-
-		if (!m->open)
-			begin(c);
-		fresh = message_is_empty(m);
-		if (m->set && m->set_id == set_id && wire_room(&m->wire) >= size) {
-			m->set_records++;
-			return true;
-		}
-		message_close_set(c);
-		if (wire_room(&m->wire) >= size + 4) {
-			m->set = m->wire.at;
-			m->set_id = set_id;
-			m->set_records = 1;
-			wire_put_u16(&m->wire, set_id);
-			wire_put_u16(&m->wire, 0);
-			return true;
-		}
-		if (fresh)
-			return false;
-		message_finish(c);
+	if (!m->open)
+		return false;
+	if (m->set && m->set_id == set_id && wire_room(&m->wire) >= size) {
+		m->set_records++;
+		return true;
 	}
-	return false;
+	message_close_set(c);
+	if (wire_room(&m->wire) < size + 4)
+		return false;
+	m->set = m->wire.at;
+	m->set_id = set_id;
+	m->set_records = 1;
+	wire_put_u16(&m->wire, set_id);
+	wire_put_u16(&m->wire, 0);
+	return true;
 }
 
 void message_finish(struct collector *c)

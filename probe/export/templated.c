@@ -77,14 +77,25 @@ static bool is_apart(const struct collector *c)
 	return is_spooled(c) && c->transport->state != TRANSPORT_STATE_UP;
 }
 
-/* Opens a message whose clock is on its line; data and announcements alike. */
-static void open_message(struct collector *c)
+/* Opens a message for what is announced, whose clock is on its line. */
+static void open_for_announcement(struct collector *c)
 {
 	const struct dialect *d = c->format->dialect;
 
 	message_begin(c, d->header_size, d->reserve);
 	export_clock_begin(&c->clock, NULL, &c->exporter->now);
 	export_clock_add(&c->clock, NULL, &c->exporter->now);
+}
+
+/* Room for something that is announced, in this message or the next one; false: not even an empty one has it.
+ */
+static bool room_for_announcement(struct collector *c, uint16_t set_id, unsigned size)
+{
+	if (message_room(c, set_id, size))
+		return true;
+	message_finish(c);
+	open_for_announcement(c);
+	return message_room(c, set_id, size);
 }
 
 /*
@@ -101,7 +112,7 @@ static void put_template(struct collector *c, const struct template *t)
 		message_close_set(c);
 	for (unsigned i = 0; i < t->n_fields; i++)
 		size += t->fields[i].pen ? 4 : 0;
-	if (!message_room(c, t->n_scope ? d->options_template_set : d->template_set, size, open_message)) {
+	if (!room_for_announcement(c, t->n_scope ? d->options_template_set : d->template_set, size)) {
 		c->stats.errors++; /* larger than the path takes: nothing of this template can be exported */
 		return;
 	}
@@ -147,7 +158,7 @@ static void put_option(struct collector *c, enum option_index i, const struct ex
 	struct message *m = &c->message;
 	struct template_context ctx = {0}; /* facts that saturate are no lost values of flows */
 
-	if (!set->used || !message_room(c, set->template.id, set->template.max_size, open_message))
+	if (!set->used || !room_for_announcement(c, set->template.id, set->template.max_size))
 		return;
 	m->wire.at = template_encode(&set->template, facts, &ctx, m->wire.at);
 	m->load.options++;
@@ -345,10 +356,9 @@ static void follow_clock(struct collector *c, const struct flow_record *r, const
 		templated_of(c)->templates_due = true; /* the wall clock stepped: RFC 3954 §7 */
 }
 
-/* A message for the record that is being exported, behind what must precede it. */
-static void open_for_data(struct collector *c)
+/* A message for the record, behind what must precede it. */
+static void open_for_data(struct collector *c, const struct flow_record *r)
 {
-	const struct flow_record *r = c->exporter->record;
 	const struct clock_time *now = &c->exporter->now;
 	const struct dialect *d = c->format->dialect;
 
@@ -359,11 +369,20 @@ static void open_for_data(struct collector *c)
 	}
 	prepare(c);
 	message_finish(c); /* flow records are in messages of their own */
-	follow_clock(c, r, now);
-	if (c->message.open)
-		return;
 	message_begin(c, d->header_size, d->reserve);
 	export_clock_begin(&c->clock, r, now);
+}
+
+/* Room for the record in this message or the next one; false: not even an empty one has it. */
+static bool room_for_data(struct collector *c, const struct template *t, const struct flow_record *r)
+{
+	if (message_room(c, t->id, t->max_size))
+		return true;
+	if (c->message.open && message_is_empty(&c->message))
+		return false;
+	message_finish(c);
+	open_for_data(c, r);
+	return message_room(c, t->id, t->max_size);
 }
 
 /*
@@ -371,15 +390,15 @@ static void open_for_data(struct collector *c)
  * messages of its own like all others.  Where sessions begin by themselves all templates are there from the
  * start.
  */
-static void introduce(struct collector *c, const struct template *t)
+static void introduce(struct collector *c, const struct template *t, const struct flow_record *r)
 {
 	struct export_facts facts;
 
 	options_facts(&facts, &c->exporter->config, c->format->dialect->scope_is_system);
 	if (c->exporter->config.offline) {
 		message_finish(c);
-		export_clock_begin(&c->clock, c->exporter->record, &c->exporter->now);
-		export_clock_add(&c->clock, c->exporter->record, &c->exporter->now);
+		export_clock_begin(&c->clock, r, &c->exporter->now);
+		export_clock_add(&c->clock, r, &c->exporter->now);
 	}
 	for (unsigned i = 0; i < (c->transport->limits.reliable ? 1 : COPIES); i++) {
 		message_finish(c);
@@ -401,7 +420,7 @@ static const struct template *template_for(struct collector *c, const struct flo
 		t = flow_templates_make(&s->flow, mask);
 	if (t && c->started && !is_spooled(c)) {
 		s->announced |= 1u << mask;
-		introduce(c, t);
+		introduce(c, t, r);
 	}
 	return t;
 }
@@ -418,7 +437,7 @@ void templated_record(struct collector *c, const struct flow_record *r, const st
 	follow_clock(c, r, now);
 	if (m->open && m->set && m->set_id == t->id && wire_room(&m->wire) >= t->max_size) {
 		m->set_records++;
-	} else if (!message_room(c, t->id, t->max_size, open_for_data)) {
+	} else if (!room_for_data(c, t, r)) {
 		collector_unfit(c, r);
 		return;
 	}
@@ -490,7 +509,7 @@ int templated_announce(struct collector *c)
 		return -ENOMEM;
 	if (!c->transport->limits.reliable)
 		return 0; /* templates are repeated: announce() */
-	open_message(c);
+	open_for_announcement(c);
 	put_templates(c);
 	message_close_set(c);
 	templates = m->load.templates;
