@@ -296,10 +296,23 @@ static void last_messages(struct exporter *e)
 			c->format->finish(c, &e->now);
 		message_flush(c);
 	}
+	for (unsigned i = 0; i < e->n_collectors; i++)
+		if (e->collectors[i].transport->ops->finish)
+			e->collectors[i].transport->ops->finish(e->collectors[i].transport);
+}
+
+static void wait_for_all(struct exporter *e, struct patience *p)
+{
+	do
+		exporter_tick(e, &p->now);
+	while (patience_goes_on(p, e));
 }
 
 void exporter_finish(struct exporter *e, const struct clock_time *now)
 {
+	struct patience p;
+	uint64_t close_by_ns;
+
 	if (e->finished)
 		return;
 	e->finished = true;
@@ -311,7 +324,14 @@ void exporter_finish(struct exporter *e, const struct clock_time *now)
 		if (c->transport->limits.spooled)
 			message_finish(c);
 	}
-	patience_for_the_end(e, now, last_messages);
+	patience_begin(&p, e, now);
+	wait_for_all(e, &p);
+	last_messages(e);
+	patience_begin_goodbye(&p, e);
+	wait_for_all(e, &p);
+	close_by_ns = patience_close_by_ns(e);
+	for (unsigned i = 0; i < e->n_collectors; i++)
+		collector_close(&e->collectors[i], close_by_ns);
 }
 
 void exporter_print_top(struct exporter *e, void (*print)(void *ctx, const char *line), void *ctx)

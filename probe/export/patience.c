@@ -140,43 +140,42 @@ static bool is_left(struct exporter *e, struct collector *c, uint64_t until_ns, 
 	return !has_given_up(e, c) && (e->config.offline ? deadline_left(e) > 0 : !over);
 }
 
-/* Until nothing is left that anybody waits for, or until_ns have passed since begun_ns. */
-static void wait_for_all(struct exporter *e, const struct clock_time *begun, uint64_t begun_ns,
-			 uint64_t most_ns, uint64_t goodbye_ns)
+void patience_begin(struct patience *p, const struct exporter *e, const struct clock_time *now)
 {
-	uint64_t passed_ns = waiting_now_ns(e->config.waiting) - begun_ns;
-	struct clock_time now = {begun->realtime_ns + passed_ns, begun->monotonic_ns + passed_ns};
+	uint64_t left_ns = deadline_left(e);
 
-	for (;;) {
-		uint64_t now_ns = waiting_now_ns(e->config.waiting);
-		bool left = false;
-
-		exporter_tick(e, &now);
-		for (unsigned i = 0; i < e->n_collectors; i++) {
-			struct collector *c = &e->collectors[i];
-			uint64_t its_ns = most_ns + (c->transport->ops->finish ? goodbye_ns : 0);
-
-			left |= is_left(e, c, begun->monotonic_ns + most_ns + goodbye_ns,
-					now_ns - begun_ns >= its_ns);
-		}
-		if (!left)
-			return;
-		step(e, &now, begun, begun_ns);
-	}
+	*p = (struct patience){.begun = *now,
+			       .now = *now,
+			       .begun_ns = waiting_now_ns(e->config.waiting),
+			       .most_ns = e->config.stop_ns < left_ns ? e->config.stop_ns : left_ns};
 }
 
-void patience_for_the_end(struct exporter *e, const struct clock_time *now, void (*last)(struct exporter *e))
+void patience_begin_goodbye(struct patience *p, const struct exporter *e)
 {
-	uint64_t begun_ns = waiting_now_ns(e->config.waiting), left_ns = deadline_left(e), close_by_ns;
-	uint64_t most_ns = e->config.stop_ns < left_ns ? e->config.stop_ns : left_ns;
+	uint64_t passed_ns = waiting_now_ns(e->config.waiting) - p->begun_ns;
 
-	wait_for_all(e, now, begun_ns, most_ns, 0);
-	last(e);
-	for (unsigned i = 0; i < e->n_collectors; i++)
-		if (e->collectors[i].transport->ops->finish)
-			e->collectors[i].transport->ops->finish(e->collectors[i].transport);
-	wait_for_all(e, now, begun_ns, most_ns, GOODBYE_NS);
-	close_by_ns = waiting_now_ns(e->config.waiting) + CLOSE_NS; /* all of them, one after the other */
-	for (unsigned i = 0; i < e->n_collectors; i++)
-		collector_close(&e->collectors[i], close_by_ns);
+	p->goodbye_ns = GOODBYE_NS;
+	p->now = (struct clock_time){p->begun.realtime_ns + passed_ns, p->begun.monotonic_ns + passed_ns};
+}
+
+bool patience_goes_on(struct patience *p, struct exporter *e)
+{
+	uint64_t passed_ns = waiting_now_ns(e->config.waiting) - p->begun_ns;
+	uint64_t until_ns = p->begun.monotonic_ns + p->most_ns + p->goodbye_ns;
+	bool left = false;
+
+	for (unsigned i = 0; i < e->n_collectors; i++) {
+		struct collector *c = &e->collectors[i];
+		uint64_t its_ns = p->most_ns + (c->transport->ops->finish ? p->goodbye_ns : 0);
+
+		left |= is_left(e, c, until_ns, passed_ns >= its_ns);
+	}
+	if (left)
+		step(e, &p->now, &p->begun, p->begun_ns);
+	return left;
+}
+
+uint64_t patience_close_by_ns(const struct exporter *e)
+{
+	return waiting_now_ns(e->config.waiting) + CLOSE_NS; /* all of them, one after the other */
 }
