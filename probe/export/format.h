@@ -144,7 +144,7 @@ bool message_room(struct collector *c, uint16_t set_id, unsigned size);
 bool message_is_empty(const struct message *m);
 void message_close_set(struct collector *c);
 
-/* export_collector.c */
+/* collector.c */
 const struct format_ops *collector_format(enum export_format format);
 int collector_open(struct exporter *e, struct collector *c, const struct collector_config *config,
 		   struct diag *diag);
@@ -156,13 +156,17 @@ void collector_rotate(struct collector *c);
  * there are any; once it does it gets everything again that it may have missed.
  */
 void collector_watch_errors(struct collector *c, const struct clock_time *now);
+
+/* collector_ledger.c */
+/* Of its transport, which is open: what becomes of messages is told here from now on. */
+void collector_ledger_begin(struct collector *c);
 /* Not sent, and in no message. */
 void collector_add_loss(struct collector *c, const struct totals *lost);
 /* Records of a message are lost, or one does not fit the format. */
 void collector_lose(struct collector *c, const struct transport_load *load);
+void collector_unfit(struct collector *c, const struct flow_record *r);
 /* The transport gets a message; it will tell what became of it. */
 void collector_wait(struct collector *c, const struct transport_load *load, size_t octets);
-void collector_unfit(struct collector *c, const struct flow_record *r);
 
 /* The collectors that are to have r: group.c. */
 void group_init(struct exporter *e);

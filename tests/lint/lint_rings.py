@@ -16,7 +16,6 @@ CALL = re.compile(r"\b([a-z]\w*)\b(?!\s*:)")
 # Rings that are still closed.
 CLOSED = [
     {"config", "config_check", "config_file"},
-    {"export_collector", "message"},
     {"control", "control_requests", "revive", "roles", "setup"},
     {"opener", "opener_serve"},
     {"spool_drop", "spool_out", "spool_ring", "spool_scan"},

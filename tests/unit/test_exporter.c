@@ -1,6 +1,6 @@
 /*
- * The exporter's ledger and its collectors: export/exporter.c, export/export_collector.c, export/json.c,
- * export/text.c; and base/utf8.c, by names of interfaces.
+ * The exporter's ledger and its collectors: export/exporter.c, export/collector.c, export/collector_ledger.c,
+ * export/json.c, export/text.c; and base/utf8.c, by names of interfaces.
  *
  * Conservation: whatever transports lose, refuse or delay, records = sent + lost + unfit + pending for each
  * collector, the messages that were sent have those that count as sent, and what is "not sent" altogether is
