@@ -5,9 +5,8 @@
  *
  * FILE may be followed by ?rotate=SECONDS, a size, or both with a comma or | between.
  *
- * FORMAT netflow5 netflow9 ipfix sflow; TRANSPORT udp (default) tcp tls dtls sctp file.  HOST is a name, an
- * IPv4 address or an IPv6 address in brackets.  Default ports 2055 (netflow5, netflow9), 4739 (ipfix), 4740
- * (ipfix over tls or dtls), 6343 (sflow).
+ * FORMAT and its default port are a row of formats.def, TRANSPORT is one of transports.def, udp without one.
+ * HOST is a name, an IPv4 address or an IPv6 address in brackets.
  */
 #ifndef PITOT_COLLECTOR_H
 #define PITOT_COLLECTOR_H
@@ -19,25 +18,37 @@
 #include "pitot/diag.h"
 
 enum export_format {
-	FORMAT_NETFLOW5,
-	FORMAT_NETFLOW9,
-	FORMAT_IPFIX,
-	FORMAT_SFLOW,
-	FORMAT_JSON,
-	FORMAT_TEXT,
-	FORMAT_CSV,
+#define FORMAT(NAME, name, text, number, port, carriers, only) FORMAT_##NAME,
+#include "pitot/formats.def"
 	FORMAT_COUNT
 };
 
 enum transport_kind {
-	TRANSPORT_UDP,
-	TRANSPORT_TCP,
-	TRANSPORT_TLS,
-	TRANSPORT_DTLS,
-	TRANSPORT_SCTP,
-	TRANSPORT_FILE,
+#define TRANSPORT(NAME, name, traits) TRANSPORT_##NAME,
+#include "pitot/transports.def"
 	TRANSPORT_COUNT
 };
+
+enum transport_trait { TRANSPORT_SESSION = 1, TRANSPORT_OVER_TCP = 2, TRANSPORT_SECURE = 4 };
+
+enum format_carrier {
+#define TRANSPORT(NAME, name, traits) CARRIED_BY_##NAME = 1 << TRANSPORT_##NAME,
+#include "pitot/transports.def"
+	CARRIED_BY_ALL = (1 << TRANSPORT_COUNT) - 1
+};
+
+/* The rows of formats.def and transports.def. */
+struct format_row {
+	const char *name, *text, *number, *only;
+	uint16_t port;
+	uint16_t carriers; /* enum format_carrier */
+};
+struct transport_row {
+	const char *name;
+	unsigned traits; /* enum transport_trait */
+};
+extern const struct format_row format_rows[FORMAT_COUNT];
+extern const struct transport_row transport_rows[TRANSPORT_COUNT];
 
 struct collector_config {
 	char url[512]; /* canonical, for messages and statistics */
@@ -60,7 +71,12 @@ static inline bool collector_is_stdout(const struct collector_config *c)
 /* Is what this format writes lines, and never for a host? */
 static inline bool collector_is_lines(enum export_format format)
 {
-	return format == FORMAT_JSON || format == FORMAT_TEXT || format == FORMAT_CSV;
+	return format_rows[format].carriers == CARRIED_BY_FILE;
+}
+
+static inline bool transport_is(enum transport_kind kind, enum transport_trait trait)
+{
+	return (transport_rows[kind].traits & trait) != 0;
 }
 
 /* Does it name a file?  That may have a comma in its name. */

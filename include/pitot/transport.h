@@ -208,11 +208,7 @@ bool transport_replays(enum transport_kind kind);
  */
 int transport_open(struct transport **tp, const struct transport_config *config, struct diag *diag);
 
-extern const struct transport_ops transport_udp_ops;
-extern const struct transport_ops transport_tcp_ops;
-extern const struct transport_ops transport_tls_ops;
-extern const struct transport_ops transport_dtls_ops;
-extern const struct transport_ops transport_sctp_ops;
-extern const struct transport_ops transport_file_ops;
+#define TRANSPORT(NAME, name, traits) extern const struct transport_ops transport_##name##_ops;
+#include "pitot/transports.def"
 
 #endif

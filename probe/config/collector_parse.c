@@ -20,23 +20,45 @@
 #define ROTATE_OCTETS_LEAST 16384
 #define HOST_CHARS	    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_"
 
-static const struct {
-	const char *name;
-	uint16_t port;
-} url_formats[FORMAT_COUNT] = {
-	[FORMAT_NETFLOW5] = {"netflow5", 2055},
-	[FORMAT_NETFLOW9] = {"netflow9", 2055},
-	[FORMAT_IPFIX] = {"ipfix", 4739},
-	[FORMAT_SFLOW] = {"sflow", 6343},
-	[FORMAT_JSON] = {"json", 0},
-	[FORMAT_TEXT] = {"text", 0},
-	[FORMAT_CSV] = {"csv", 0},
+#define PORT_SECURE 4740 /* of IPFIX, and whatever else goes over TLS: RFC 7011 §10.3.4 */
+
+const struct format_row format_rows[FORMAT_COUNT] = {
+#define FORMAT(NAME, name, text, number, port, carriers, only)                                               \
+	[FORMAT_##NAME] = {#name, text, number, only, port, carriers},
+#include "pitot/formats.def"
 };
 
-static const char *const url_transports[TRANSPORT_COUNT] = {
-	[TRANSPORT_UDP] = "udp",   [TRANSPORT_TCP] = "tcp",   [TRANSPORT_TLS] = "tls",
-	[TRANSPORT_DTLS] = "dtls", [TRANSPORT_SCTP] = "sctp", [TRANSPORT_FILE] = "file",
+const struct transport_row transport_rows[TRANSPORT_COUNT] = {
+#define TRANSPORT(NAME, name, traits) [TRANSPORT_##NAME] = {#name, traits},
+#include "pitot/transports.def"
 };
+
+/* The i-th of what there is, or NULL. */
+typedef const char *collector_names(unsigned i);
+
+static const char *collector_format_name(unsigned i)
+{
+	return i < FORMAT_COUNT ? format_rows[i].name : NULL;
+}
+
+static const char *collector_transport_name(unsigned i)
+{
+	return i < TRANSPORT_COUNT ? transport_rows[i].name : NULL;
+}
+
+/* "a, b and c" */
+static const char *collector_list(char *text, size_t size, collector_names *names)
+{
+	size_t n = 0;
+
+	for (unsigned i = 0; names(i) && n < size; i++)
+		n += (size_t)snprintf(text + n, size - n, "%s%s",
+				      i == 0	     ? ""
+				      : names(i + 1) ? ", "
+						     : " and ",
+				      names(i));
+	return text;
+}
 
 static bool collector_url_is(const char *text, size_t len, const char *name)
 {
@@ -48,7 +70,7 @@ static enum export_format collector_url_format(const char *text, size_t len)
 {
 	unsigned f = 0;
 
-	while (f < FORMAT_COUNT && !collector_url_is(text, len, url_formats[f].name))
+	while (f < FORMAT_COUNT && !collector_url_is(text, len, format_rows[f].name))
 		f++;
 	return (enum export_format)f;
 }
@@ -61,39 +83,34 @@ static int collector_url_parse_scheme(struct collector_config *c, const char *te
 	size_t name = plus ? (size_t)(plus - text) : len;
 	int shown = (int)(len < 40 ? len : 40);
 	enum export_format f = collector_url_format(text, name);
+	char list[128];
 	unsigned t = TRANSPORT_UDP;
 
 	if (f == FORMAT_COUNT)
-		return diag_set(
-			diag, -EINVAL,
-			"'%.*s' is not a format; there are netflow5, netflow9, ipfix, sflow, json, csv "
-			"and text",
-			(int)(name < 40 ? name : 40), text);
+		return diag_set(diag, -EINVAL, "'%.*s' is not a format; there are %s",
+				(int)(name < 40 ? name : 40), text,
+				collector_list(list, sizeof(list), collector_format_name));
 	c->format = f;
 	if (plus) {
-		for (t = 0;
-		     t < TRANSPORT_COUNT && !collector_url_is(plus + 1, len - name - 1, url_transports[t]);
+		for (t = 0; t < TRANSPORT_COUNT &&
+			    !collector_url_is(plus + 1, len - name - 1, transport_rows[t].name);
 		     t++)
 			;
 		if (t == TRANSPORT_COUNT)
 			return diag_set(diag, -EINVAL,
-					"'%.*s' has no known transport after the +; there are udp, tcp, tls, "
-					"dtls, sctp and file",
-					shown, text);
+					"'%.*s' has no known transport after the +; there are %s", shown,
+					text, collector_list(list, sizeof(list), collector_transport_name));
 	} else if (collector_is_lines(c->format)) {
 		t = TRANSPORT_FILE;
 	}
 	c->transport = (enum transport_kind)t;
-	if (collector_is_lines(c->format) && t != TRANSPORT_FILE)
-		return diag_set(diag, -EINVAL, "%s goes to a file: %s:FILE", url_formats[f].name,
-				url_formats[f].name);
-	if (c->format == FORMAT_SFLOW && t != TRANSPORT_UDP && t != TRANSPORT_FILE)
-		return diag_set(diag, -EINVAL, "'%.*s': sFlow goes over UDP only", shown, text);
-	if (c->format == FORMAT_NETFLOW5 && t != TRANSPORT_UDP && t != TRANSPORT_FILE)
-		return diag_set(diag, -EINVAL, "'%.*s': NetFlow v5 goes over UDP only", shown, text);
-	if (c->format == FORMAT_NETFLOW9 && (t == TRANSPORT_TCP || t == TRANSPORT_TLS || t == TRANSPORT_DTLS))
-		return diag_set(diag, -EINVAL, "'%.*s': NetFlow v9 goes over UDP or SCTP only", shown, text);
-	return 0;
+	if (format_rows[f].carriers >> t & 1)
+		return 0;
+	if (collector_is_lines(c->format))
+		return diag_set(diag, -EINVAL, "%s goes to a file: %s:FILE", format_rows[f].name,
+				format_rows[f].name);
+	return diag_set(diag, -EINVAL, "'%.*s': %s goes over %s only", shown, text, format_rows[f].text,
+			format_rows[f].only);
 }
 
 /* One limit of ?rotate=: a size ends with K, M or G; anything else is a time. */
@@ -171,11 +188,11 @@ static int collector_url_parse_file(struct collector_config *c, const char *path
 		return r;
 	if (!len)
 		return diag_set(diag, -EINVAL, "%s%s: names no file; - is standard output",
-				url_formats[c->format].name, plus);
+				format_rows[c->format].name, plus);
 	if (path[0] == '/' && path[1] == '/' && path[2] != '/')
 		return diag_set(diag, -EINVAL, "'%.80s' is not a file: write %s%s:FILE, without //", path,
-				url_formats[c->format].name, plus);
-	snprintf(c->url, sizeof(c->url), "%s%s:%.480s", url_formats[c->format].name, plus, path);
+				format_rows[c->format].name, plus);
+	snprintf(c->url, sizeof(c->url), "%s%s:%.480s", format_rows[c->format].name, plus, path);
 	return collector_url_set_path(c, path, len, diag);
 }
 
@@ -285,21 +302,22 @@ static bool collector_url_looks_like_format(const char *host, const char *port)
 static int collector_url_parse_address(struct collector_config *c, const char *text, struct diag *diag)
 {
 	const char *rest = NULL, *open, *close;
+	char list[128];
 	bool is_udp = c->transport == TRANSPORT_UDP;
 	int r = collector_url_parse_host(c, text, &rest, diag);
 
 	if (r)
 		return r;
-	c->port = url_formats[c->format].port;
-	if (c->transport == TRANSPORT_TLS || c->transport == TRANSPORT_DTLS)
-		c->port = 4740;
+	c->port = format_rows[c->format].port;
+	if (transport_is(c->transport, TRANSPORT_SECURE))
+		c->port = PORT_SECURE;
 	if (rest[0] == ':') {
 		if (collector_url_looks_like_format(c->host, rest + 1))
 			return diag_set(
 				diag, -EINVAL,
 				"'%.40s' is not a format, and '%.80s' is not a port from 1 to 65535; there "
-				"are netflow5, netflow9 and ipfix for hosts, json, csv and text for files",
-				c->host, rest + 1);
+				"are %s",
+				c->host, rest + 1, collector_list(list, sizeof(list), collector_format_name));
 		r = collector_url_parse_port(c, rest + 1, diag);
 		if (r)
 			return r;
@@ -308,8 +326,8 @@ static int collector_url_parse_address(struct collector_config *c, const char *t
 	}
 	open = strchr(c->host, ':') ? "[" : "";
 	close = open[0] ? "]" : "";
-	snprintf(c->url, sizeof(c->url), "%s%s%s://%s%s%s:%u", url_formats[c->format].name, is_udp ? "" : "+",
-		 is_udp ? "" : url_transports[c->transport], open, c->host, close, (unsigned)c->port);
+	snprintf(c->url, sizeof(c->url), "%s%s%s://%s%s%s:%u", format_rows[c->format].name, is_udp ? "" : "+",
+		 is_udp ? "" : transport_rows[c->transport].name, open, c->host, close, (unsigned)c->port);
 	return 0;
 }
 

@@ -108,7 +108,7 @@ void doctor_look_clock(struct doctor_clock *c)
 
 static bool doctor_is_stream(const struct doctor_collector *c)
 {
-	return c->config.transport == TRANSPORT_TCP || c->config.transport == TRANSPORT_TLS;
+	return transport_is(c->config.transport, TRANSPORT_OVER_TCP);
 }
 
 /* 0: address and size are set. */

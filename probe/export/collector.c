@@ -13,9 +13,8 @@
 #define CALM_NS NS_PER_SEC /* and for an error to come, if it is not */
 
 static const struct format_ops *const formats[FORMAT_COUNT] = {
-	[FORMAT_NETFLOW5] = &netflow5_ops, [FORMAT_NETFLOW9] = &netflow9_ops, [FORMAT_IPFIX] = &ipfix_ops,
-	[FORMAT_SFLOW] = &sflow_ops,	   [FORMAT_JSON] = &json_ops,	      [FORMAT_TEXT] = &text_ops,
-	[FORMAT_CSV] = &csv_ops,
+#define FORMAT(NAME, name, text, number, port, carriers, only) [FORMAT_##NAME] = &name##_ops,
+#include "pitot/formats.def"
 };
 
 const struct format_ops *collector_format(enum export_format format)

@@ -56,7 +56,8 @@ struct format_ops {
 	size_t (*withdraw)(struct collector *c, uint8_t *message);
 };
 
-extern const struct format_ops netflow5_ops, netflow9_ops, ipfix_ops, sflow_ops, json_ops, text_ops, csv_ops;
+#define FORMAT(NAME, name, text, number, port, carriers, only) extern const struct format_ops name##_ops;
+#include "pitot/formats.def"
 
 struct message {
 	struct wire wire;

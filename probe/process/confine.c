@@ -12,11 +12,6 @@
 
 enum { PORTS_MAX = 64 };
 
-static bool confine_is_tcp(enum transport_kind kind)
-{
-	return kind == TRANSPORT_TCP || kind == TRANSPORT_TLS;
-}
-
 /* Where a file is, or would be. */
 static const char *confine_directory(char directory[PATH_MAX], const char *path)
 {
@@ -182,7 +177,7 @@ int confine_enter(struct confine *c, const struct config *config, enum sandbox_r
 	if (exports)
 		write_paths[0] = config->spool_dir;
 	for (unsigned i = 0; exports && i < config->n_collectors && sandbox.n_tcp_ports < PORTS_MAX; i++)
-		if (confine_is_tcp(config->collectors[i].transport))
+		if (transport_is(config->collectors[i].transport, TRANSPORT_OVER_TCP))
 			ports[sandbox.n_tcp_ports++] = config->collectors[i].port;
 	r = sandbox_enter(&c->sandbox, &sandbox, diag);
 	if (r == 0 && role == SANDBOX_CONTROL)

@@ -1,10 +1,9 @@
-/* transport: the table of kinds.  A kind is a file and a row. */
+/* transport: the table of kinds.  A kind is a file and a row of transports.def. */
 #include "pitot/transport.h"
 
 static const struct transport_ops *const kinds[TRANSPORT_COUNT] = {
-	[TRANSPORT_UDP] = &transport_udp_ops,	[TRANSPORT_TCP] = &transport_tcp_ops,
-	[TRANSPORT_TLS] = &transport_tls_ops,	[TRANSPORT_DTLS] = &transport_dtls_ops,
-	[TRANSPORT_SCTP] = &transport_sctp_ops, [TRANSPORT_FILE] = &transport_file_ops,
+#define TRANSPORT(NAME, name, traits) [TRANSPORT_##NAME] = &transport_##name##_ops,
+#include "pitot/transports.def"
 };
 
 int transport_open(struct transport **tp, const struct transport_config *config, struct diag *diag)
@@ -57,6 +56,5 @@ uint64_t transport_buffer_octets(const struct transport_config *config)
 
 bool transport_replays(enum transport_kind kind)
 {
-	return kind == TRANSPORT_TCP || kind == TRANSPORT_TLS || kind == TRANSPORT_DTLS ||
-	       kind == TRANSPORT_SCTP;
+	return transport_is(kind, TRANSPORT_SESSION);
 }

@@ -15,20 +15,20 @@ FRAME = {"cooked.h", "link_type.h", "tag.h", "tags.def"}  # what frames look lik
 
 STAGES = {
     "base": set(),
-    "config": {"config.h", "collector.h", "options.def", "tunnel.h", "tunnels.def"},
+    "config": {"config.h", "collector.h", "formats.def", "transports.def", "options.def", "tunnel.h", "tunnels.def"},
     "capture": {"capture.h"} | PACKET | FRAME,
     "decode": {"decode.h", "tunnel.h", "tunnels.def"} | PACKET | FRAME,
     "flow": {"flow_table.h", "flow_filter.h", "fragment.h", "stats.h"} | PACKET,
     "sample": {"sampler.h", "packet_sample.h", "stats.h"} | PACKET,
     "enrich": {"enrich.h", "flow_record.h", "flow_key.h", "blocks.h", "blocks.def", "interface.h", "netif.h"},
     "export": {"exporter.h", "flow_record.h", "flow_key.h", "blocks.h", "blocks.def", "packet_sample.h", "counters.h", "interface.h", "ie.h",
-               "ie.def", "fields.def", "transport.h", "collector.h", "wire.h"},
-    "transport": {"transport.h", "collector.h", "opener.h", "spool.h", "wire.h"},
+               "ie.def", "fields.def", "transport.h", "collector.h", "formats.def", "transports.def", "wire.h"},
+    "transport": {"transport.h", "collector.h", "formats.def", "transports.def", "opener.h", "spool.h", "wire.h"},
     "spool": {"spool.h", "wire.h"},
     "netif": {"netif.h", "counters.h"},
     "sandbox": {"sandbox.h", "opener.h"},
-    "doctor": {"doctor.h", "collector.h", "netif.h"},
-    "ctl": {"control_protocol.h", "doctor.h", "collector.h", "screen.h"},
+    "doctor": {"doctor.h", "collector.h", "formats.def", "transports.def", "netif.h"},
+    "ctl": {"control_protocol.h", "doctor.h", "collector.h", "formats.def", "transports.def", "screen.h"},
 }
 
 # What a contract may be built of.  It keeps the edges that people want, and must not get, out of the headers too.
