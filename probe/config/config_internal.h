@@ -15,44 +15,12 @@
 
 enum config_kind {
 	KIND_GROUP, /* a title in --help */
-	KIND_ACTIVE,
-	KIND_ADDRESS,
-	KIND_CAPTURE,
-	KIND_COLLECTOR,
-	KIND_COLLECTOR_GROUP,
-	KIND_CONFIG_FILE,
-	KIND_CPUS,
-	KIND_DAEMON,
-	KIND_DECAPSULATE,
-	KIND_DIRECTION,
-	KIND_DRY_RUN,
-	KIND_DOCTOR,
-	KIND_FANOUT,
-	KIND_FILES,
-	KIND_FLOW_KEY,
-	KIND_FOREGROUND,
-	KIND_FORMAT,
-	KIND_HELP,
-	KIND_INACTIVE,
-	KIND_INT,
-	KIND_INTERFACE,
-	KIND_LIST_FIELDS,
-	KIND_LOG,
-	KIND_MTU,
-	KIND_PRINT_TEMPLATE,
-	KIND_SAMPLE,
-	KIND_SANDBOX,
-	KIND_SECONDS,
-	KIND_SIZE,
-	KIND_SOURCE,
-	KIND_SWITCH,
-	KIND_TEXT,
-	KIND_TIMEOUT,
-	KIND_U32,
-	KIND_VERSION,
-	KIND_WORKERS,
+#define KIND(NAME, type, manner) KIND_##NAME,
+#include "config/kinds.def"
 	KIND_COUNT
 };
+
+enum config_manner { MANNER_VALUE, MANNER_TEXT, MANNER_CHOICE, MANNER_ACTION, MANNER_SWITCH };
 
 enum { FLAG_MANY = 1, FLAG_CLI = 2, FLAG_RELOAD = 4 };
 
@@ -77,6 +45,17 @@ const struct config_row *config_row_by_letter(char letter);
 const struct config_row *config_row_nearest(const char *name, size_t len); /* NULL: nothing is near */
 bool config_row_is_switch(const struct config_row *row); /* takes no value on the command line */
 bool config_row_is_text(const struct config_row *row);	 /* its member is a string of its own */
+
+enum config_manner config_row_manner(const struct config_row *row);
+
+/* A word that options of a kind take. */
+struct config_choice {
+	enum config_kind kind;
+	const char *word;
+	int value;
+};
+extern const struct config_choice config_choices[];
+extern const unsigned config_choices_count;
 
 /* One of a MANY list. */
 struct config_text {

@@ -27,45 +27,11 @@ const struct config_row config_rows[] = {
 #undef GROUP
 
 /* A row whose member is not of its kind's type does not compile. */
+#define KIND(NAME, type, manner) typedef type config_type_##NAME;
+#include "config/kinds.def"
 #define GROUP(title)
-#define TYPE_ACTIVE	     uint64_t
-#define TYPE_ADDRESS	     char *
-#define TYPE_CAPTURE	     int
-#define TYPE_COLLECTOR	     struct collector_config *
-#define TYPE_COLLECTOR_GROUP int
-#define TYPE_CONFIG_FILE     char *
-#define TYPE_CPUS	     char *
-#define TYPE_DAEMON	     bool
-#define TYPE_DECAPSULATE     uint32_t
-#define TYPE_DIRECTION	     int
-#define TYPE_DRY_RUN	     enum config_action
-#define TYPE_DOCTOR	     enum config_action
-#define TYPE_FANOUT	     int
-#define TYPE_FILES	     char **
-#define TYPE_FLOW_KEY	     uint32_t
-#define TYPE_FOREGROUND	     bool
-#define TYPE_FORMAT	     enum export_format
-#define TYPE_HELP	     enum config_action
-#define TYPE_INACTIVE	     uint64_t
-#define TYPE_INT	     int
-#define TYPE_INTERFACE	     struct config_interface *
-#define TYPE_LIST_FIELDS     enum config_action
-#define TYPE_LOG	     int
-#define TYPE_MTU	     uint32_t
-#define TYPE_PRINT_TEMPLATE  enum config_action
-#define TYPE_SAMPLE	     struct config_sample
-#define TYPE_SANDBOX	     int
-#define TYPE_SECONDS	     uint64_t
-#define TYPE_SIZE	     uint64_t
-#define TYPE_SOURCE	     char *
-#define TYPE_SWITCH	     bool
-#define TYPE_TEXT	     char *
-#define TYPE_TIMEOUT	     uint64_t
-#define TYPE_U32	     uint32_t
-#define TYPE_VERSION	     enum config_action
-#define TYPE_WORKERS	     unsigned
 #define OPTION(name, letter, argument, kind, member, min, max, preset, flags, help)                          \
-	_Static_assert(_Generic(((struct config *)0)->member, TYPE_##kind : 1, default : 0),                 \
+	_Static_assert(_Generic(((struct config *)0)->member, config_type_##kind : 1, default : 0),          \
 		       "the member of " name " has another type than its kind");
 #include "pitot/options.def"
 #undef OPTION
@@ -93,10 +59,19 @@ const struct config_row *config_row_by_letter(char letter)
 	return NULL;
 }
 
+enum config_manner config_row_manner(const struct config_row *row)
+{
+	static const enum config_manner manners[KIND_COUNT] = {
+#define KIND(NAME, type, manner) [KIND_##NAME] = MANNER_##manner,
+#include "config/kinds.def"
+	};
+
+	return manners[row->kind];
+}
+
 bool config_row_is_text(const struct config_row *row)
 {
-	return row->kind == KIND_TEXT || row->kind == KIND_CONFIG_FILE || row->kind == KIND_CPUS ||
-	       row->kind == KIND_ADDRESS;
+	return config_row_manner(row) == MANNER_TEXT;
 }
 
 bool config_row_is_switch(const struct config_row *row)

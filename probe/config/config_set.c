@@ -7,42 +7,28 @@
 #include "config/config_internal.h"
 #include "pitot/clock.h"
 
-struct choice {
-	const char *name;
-	int value;
+const struct config_choice config_choices[] = {
+#define CHOICE(kind, word, value) {KIND_##kind, word, value},
+#include "config/choices.def"
+#define FORMAT(NAME, name, text, number, port, carriers, only) {KIND_FORMAT, number, FORMAT_##NAME},
+#include "pitot/formats.def"
+#define FORMAT(NAME, name, text, number, port, carriers, only)                                               \
+	{KIND_FORMAT, (port) ? #name : NULL, FORMAT_##NAME},
+#include "pitot/formats.def"
 };
+const unsigned config_choices_count = sizeof(config_choices) / sizeof(config_choices[0]);
 
-static const struct choice capture_choices[] = {{"auto", CONFIG_CAPTURE_AUTO},
-						{"afpacket", CONFIG_CAPTURE_AFPACKET},
-						{"pcap", CONFIG_CAPTURE_PCAP},
-						{"xdp", CONFIG_CAPTURE_XDP},
-						{0}};
-static const struct choice direction_choices[] = {
-	{"in", CONFIG_DIRECTION_IN}, {"out", CONFIG_DIRECTION_OUT}, {"both", CONFIG_DIRECTION_BOTH}, {0}};
-static const struct choice fanout_choices[] = {
-	{"hash", CONFIG_FANOUT_HASH}, {"cpu", CONFIG_FANOUT_CPU}, {"rollover", CONFIG_FANOUT_ROLLOVER}, {0}};
-static const struct choice log_choices[] = {{"auto", CONFIG_LOG_AUTO},
-					    {"stderr", CONFIG_LOG_STDERR},
-					    {"syslog", CONFIG_LOG_SYSLOG},
-					    {"journal", CONFIG_LOG_JOURNAL},
-					    {0}};
-static const struct choice sandbox_choices[] = {
-	{"on", CONFIG_SANDBOX_ON}, {"off", CONFIG_SANDBOX_OFF}, {"log", CONFIG_SANDBOX_LOG}, {0}};
-static const struct choice group_choices[] = {{"replicate", CONFIG_GROUP_REPLICATE},
-					      {"failover", CONFIG_GROUP_FAILOVER},
-					      {"hash", CONFIG_GROUP_HASH},
-					      {0}};
-static const struct choice format_choices[] = {{"5", FORMAT_NETFLOW5},	      {"9", FORMAT_NETFLOW9},
-					       {"10", FORMAT_IPFIX},	      {"netflow5", FORMAT_NETFLOW5},
-					       {"netflow9", FORMAT_NETFLOW9}, {"ipfix", FORMAT_IPFIX},
-					       {"sflow", FORMAT_SFLOW},	      {0}};
+_Static_assert(sizeof(enum export_format) == sizeof(int), "a choice is written as an int");
+_Static_assert(sizeof(enum config_action) == sizeof(int), "a choice is written as an int");
 
-static int set_choice(int *out, const struct choice *choices, const char *value, const struct config_row *row,
-		      const char *label, struct diag *diag)
+static int set_choice(int *out, const char *value, const struct config_row *row, const char *label,
+		      struct diag *diag)
 {
-	for (; choices->name; choices++) {
-		if (strcasecmp(choices->name, value) == 0) {
-			*out = choices->value;
+	for (unsigned i = 0; i < config_choices_count; i++) {
+		const struct config_choice *c = &config_choices[i];
+
+		if (c->kind == row->kind && c->word && strcasecmp(c->word, value) == 0) {
+			*out = c->value;
 			return 0;
 		}
 	}
@@ -67,18 +53,20 @@ static int set_number_or(uint32_t *out, const char *word, const char *value, con
 static int set_sample(struct config_sample *out, const char *value, const struct config_row *row,
 		      const char *label, struct diag *diag)
 {
-	static const struct choice kinds[] = {{"random:", CONFIG_SAMPLE_RANDOM},
-					      {"systematic:", CONFIG_SAMPLE_SYSTEMATIC},
-					      {"hash:", CONFIG_SAMPLE_HASH},
-					      {0}};
+	static const struct {
+		const char *name;
+		int value;
+	} kinds[] = {{"random:", CONFIG_SAMPLE_RANDOM},
+		     {"systematic:", CONFIG_SAMPLE_SYSTEMATIC},
+		     {"hash:", CONFIG_SAMPLE_HASH}};
 	const char *number = strchr(value, ':') ? strchr(value, ':') + 1 : value;
 	int kind = number == value ? CONFIG_SAMPLE_RANDOM : CONFIG_SAMPLE_ALL;
 	uint64_t n;
 
-	for (const struct choice *k = kinds; number != value && k->name; k++)
-		if (!strncasecmp(value, k->name, strlen(k->name)) &&
-		    strlen(k->name) == (size_t)(number - value))
-			kind = k->value;
+	for (unsigned i = 0; number != value && i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		if (!strncasecmp(value, kinds[i].name, strlen(kinds[i].name)) &&
+		    strlen(kinds[i].name) == (size_t)(number - value))
+			kind = kinds[i].value;
 	if (kind == CONFIG_SAMPLE_ALL)
 		return diag_set(diag, CONFIG_E_USAGE,
 				"%s: '%.80s' is none of N, random:N, systematic:N and hash:N", label, value);
@@ -105,25 +93,9 @@ static int set_value(struct config_build *b, const struct config_row *row, void 
 	struct config *c = b->c;
 	uint32_t n32 = 0;
 	uint64_t n = 0;
-	int choice = 0, r;
+	int r;
 
 	switch (row->kind) {
-	case KIND_CAPTURE:
-		return set_choice(member, capture_choices, value, row, label, diag);
-	case KIND_COLLECTOR_GROUP:
-		return set_choice(member, group_choices, value, row, label, diag);
-	case KIND_DIRECTION:
-		return set_choice(member, direction_choices, value, row, label, diag);
-	case KIND_FANOUT:
-		return set_choice(member, fanout_choices, value, row, label, diag);
-	case KIND_LOG:
-		return set_choice(member, log_choices, value, row, label, diag);
-	case KIND_SANDBOX:
-		return set_choice(member, sandbox_choices, value, row, label, diag);
-	case KIND_FORMAT:
-		r = set_choice(&choice, format_choices, value, row, label, diag);
-		c->format = r ? c->format : (enum export_format)choice;
-		return r;
 	case KIND_U32:
 		r = config_value_number(&n, value, row->min, row->max, label, diag);
 		*(uint32_t *)member = r ? *(uint32_t *)member : (uint32_t)n;
@@ -206,37 +178,22 @@ int config_set(struct config_build *b, const struct config_row *row, const char 
 	       struct diag *diag)
 {
 	void *member = (char *)b->c + row->offset;
-	enum config_action action;
+	int r;
 
-	switch (row->kind) {
-	case KIND_SWITCH:
-	case KIND_FOREGROUND:
-	case KIND_DAEMON:
+	switch (config_row_manner(row)) {
+	case MANNER_SWITCH:
 		return set_switch(b, row, member, value, label, diag);
-	case KIND_HELP:
-		action = CONFIG_HELP;
-		break;
-	case KIND_VERSION:
-		action = CONFIG_VERSION;
-		break;
-	case KIND_LIST_FIELDS:
-		action = CONFIG_LIST_FIELDS;
-		break;
-	case KIND_PRINT_TEMPLATE:
-		action = CONFIG_PRINT_TEMPLATE;
-		break;
-	case KIND_DRY_RUN:
-		action = CONFIG_DRY_RUN;
-		break;
-	case KIND_DOCTOR:
-		action = CONFIG_DOCTOR;
-		break;
-	default:
+	case MANNER_CHOICE:
+		return set_choice(member, value, row, label, diag);
+	case MANNER_TEXT:
+	case MANNER_VALUE:
 		return set_value(b, row, member, value, label, diag);
+	case MANNER_ACTION:
+		break;
 	}
 	if (value)
 		return diag_set(diag, CONFIG_E_USAGE, "%s: takes no value", label);
-	b->c->action = action;
-	b->help |= action == CONFIG_HELP || action == CONFIG_VERSION;
-	return 0;
+	r = set_choice(member, "", row, label, diag);
+	b->help |= b->c->action == CONFIG_HELP || b->c->action == CONFIG_VERSION;
+	return r;
 }

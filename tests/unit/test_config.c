@@ -590,6 +590,27 @@ static void test_presets_parse(void **state)
 	}
 }
 
+/* What the documents say that an option takes is what it takes, in that order. */
+static void test_choices(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < config_rows_count; i++) {
+		const struct config_row *row = &config_rows[i];
+		char words[128] = "";
+
+		if (row->kind == KIND_GROUP || config_row_manner(row) != MANNER_CHOICE)
+			continue;
+		for (unsigned k = 0; k < config_choices_count; k++) {
+			const struct config_choice *c = &config_choices[k];
+			size_t n = strlen(words);
+
+			if (c->kind == row->kind && c->word)
+				snprintf(words + n, sizeof(words) - n, "%s%s", n ? "|" : "", c->word);
+		}
+		assert_string_equal(words, row->argument);
+	}
+}
+
 static unsigned help_lines;
 static char help_text[16384];
 
@@ -764,15 +785,25 @@ static void test_decapsulate(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_decapsulate),   cmocka_unit_test(test_defaults),
-		cmocka_unit_test(test_every_option),  cmocka_unit_test(test_ways_to_write),
-		cmocka_unit_test(test_actions),	      cmocka_unit_test(test_cpus),
-		cmocka_unit_test(test_timeouts),      cmocka_unit_test(test_mistakes),
-		cmocka_unit_test(test_sample),	      cmocka_unit_test(test_softflowd),
-		cmocka_unit_test(test_all_mistakes),  cmocka_unit_test(test_too_many_mistakes),
-		cmocka_unit_test(test_file),	      cmocka_unit_test(test_command_line_wins),
-		cmocka_unit_test(test_presets_parse), cmocka_unit_test(test_help),
-		cmocka_unit_test(test_needs_restart), cmocka_unit_test(test_failing_allocations),
+		cmocka_unit_test(test_decapsulate),
+		cmocka_unit_test(test_defaults),
+		cmocka_unit_test(test_every_option),
+		cmocka_unit_test(test_ways_to_write),
+		cmocka_unit_test(test_actions),
+		cmocka_unit_test(test_cpus),
+		cmocka_unit_test(test_timeouts),
+		cmocka_unit_test(test_mistakes),
+		cmocka_unit_test(test_sample),
+		cmocka_unit_test(test_softflowd),
+		cmocka_unit_test(test_all_mistakes),
+		cmocka_unit_test(test_too_many_mistakes),
+		cmocka_unit_test(test_file),
+		cmocka_unit_test(test_command_line_wins),
+		cmocka_unit_test(test_presets_parse),
+		cmocka_unit_test(test_choices),
+		cmocka_unit_test(test_help),
+		cmocka_unit_test(test_needs_restart),
+		cmocka_unit_test(test_failing_allocations),
 	};
 
 	return cmocka_run_group_tests_name("config", tests, NULL, NULL);
