@@ -34,16 +34,6 @@ static int config_add_word(struct config_build *b, const char *word, struct diag
 	return 0;
 }
 
-enum { MISTAKES_MAX = 20 };
-
-int config_mistake(struct config_build *b, int r, struct diag *diag)
-{
-	if (r != CONFIG_E_USAGE || !b->listener)
-		return r;
-	b->listener->mistake(diag->text);
-	return ++b->n_mistakes < MISTAKES_MAX ? 0 : r;
-}
-
 /* First a look for what comes before everything else: --help, --version, the configuration file. */
 static int config_scan(struct config_build *b, int argc, char **argv, struct diag *diag)
 {

@@ -197,3 +197,13 @@ int config_set(struct config_build *b, const struct config_row *row, const char 
 	b->help |= b->c->action == CONFIG_HELP || b->c->action == CONFIG_VERSION;
 	return r;
 }
+
+enum { MISTAKES_MAX = 20 };
+
+int config_mistake(struct config_build *b, int r, struct diag *diag)
+{
+	if (r != CONFIG_E_USAGE || !b->listener)
+		return r;
+	b->listener->mistake(diag->text);
+	return ++b->n_mistakes < MISTAKES_MAX ? 0 : r;
+}

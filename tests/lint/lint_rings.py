@@ -15,7 +15,6 @@ CALL = re.compile(r"\b([a-z]\w*)\b(?!\s*:)")
 
 # Rings that are still closed.
 CLOSED = [
-    {"config", "config_check", "config_file"},
     {"control", "control_requests", "revive", "roles", "setup"},
     {"opener", "opener_serve"},
     {"spool_drop", "spool_out", "spool_ring", "spool_scan"},
