@@ -58,6 +58,8 @@ int path_finish_part(const struct path_at *at, struct diag *diag);
 int path_rewrite(const struct path_at *at, bool *part, struct diag *diag);
 /* Whether that would work now; nothing is opened or made. */
 int path_may_rewrite(const struct path_at *at, struct diag *diag);
+/* Whether what is made there is given to somebody else than root, which takes CAP_CHOWN. */
+bool path_gives(const struct path_at *at);
 /* Made, or opened to be read and written (a pid file): not emptied, and never a link.  A descriptor. */
 int path_own(const struct path_at *at, struct diag *diag);
 /*

@@ -42,13 +42,26 @@ static int path_check(const struct path_at *at, const char *suffix, const struct
 	return 0;
 }
 
+/* Whose a new file will be, if not root's. */
+static bool path_heir(const struct path_at *at, struct stat *dir)
+{
+	return geteuid() == 0 && fstat(at->dir, dir) == 0 && dir->st_uid != 0 && !(dir->st_mode & S_ISVTX);
+}
+
 /* A new file belongs to whom the directory belongs to, as far as we may give it away. */
 static void path_give(const struct path_at *at, int fd)
 {
 	struct stat dir;
 
-	if (geteuid() == 0 && fstat(at->dir, &dir) == 0 && dir.st_uid != 0 && !(dir.st_mode & S_ISVTX))
+	if (path_heir(at, &dir))
 		(void)!fchown(fd, dir.st_uid, dir.st_gid);
+}
+
+bool path_gives(const struct path_at *at)
+{
+	struct stat st;
+
+	return path_heir(at, &st) || (geteuid() == 0 && path_stat(at, &st) == 0 && st.st_uid != 0);
 }
 
 /*

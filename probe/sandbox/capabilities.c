@@ -27,17 +27,6 @@ void sandbox_drop_bounding(uint64_t keep)
 	}
 }
 
-int sandbox_lend_capabilities(uint64_t permitted, uint64_t effective)
-{
-	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct data[2] = {
-		{.effective = (uint32_t)effective, .permitted = (uint32_t)permitted},
-		{.effective = (uint32_t)(effective >> 32), .permitted = (uint32_t)(permitted >> 32)},
-	};
-
-	return syscall(SYS_capset, &header, data) < 0 ? -errno : 0;
-}
-
 static int capabilities_get(struct __user_cap_data_struct data[2])
 {
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
@@ -45,15 +34,25 @@ static int capabilities_get(struct __user_cap_data_struct data[2])
 	return syscall(SYS_capget, &header, data) < 0 ? -errno : 0;
 }
 
-int sandbox_drop_capabilities(uint64_t keep)
+int sandbox_lend_capabilities(uint64_t permitted, uint64_t effective)
 {
-	struct __user_cap_data_struct have[2];
-	int r = capabilities_get(have);
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[2];
+	int r = capabilities_get(data);
 
 	if (r < 0)
 		return r;
+	permitted &= data[0].permitted | (uint64_t)data[1].permitted << 32;
+	effective &= permitted;
+	for (unsigned i = 0; i < 2; i++)
+		data[i] = (struct __user_cap_data_struct){.effective = (uint32_t)(effective >> 32 * i),
+							  .permitted = (uint32_t)(permitted >> 32 * i)};
+	return syscall(SYS_capset, &header, data) < 0 ? -errno : 0;
+}
+
+int sandbox_drop_capabilities(uint64_t keep)
+{
 	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-	keep &= have[0].permitted | (uint64_t)have[1].permitted << 32;
 	return sandbox_lend_capabilities(keep, keep);
 }
 

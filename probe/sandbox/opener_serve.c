@@ -2,8 +2,9 @@
  * opener_serve: the opener itself.  One socket, one loop; opener_keep.c makes it two processes.
  *
  * It becomes the user that the program becomes where all its files are that user's anyway, and keeps the one
- * that started it elsewhere; of capabilities it keeps CAP_NET_RAW if there are captures, and CAP_DAC_OVERRIDE
- * only if one of the files could not be written without it.
+ * that started it elsewhere; of capabilities it keeps CAP_NET_RAW if there are captures, CAP_CHOWN only if
+ * one of the files is to be somebody else's, and CAP_DAC_OVERRIDE only if one could not be written without
+ * it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -141,27 +142,43 @@ static int serve_become_user(const struct serve *s, struct diag *diag)
 		       : diag_set(diag, r, "cannot become uid %u: %s", user.uid, strerror(-r));
 }
 
+/* CAP_DAC_OVERRIDE, if something cannot be written without it. */
+static uint64_t serve_needs_override(const struct serve *s, uint64_t keep, struct diag *diag)
+{
+	uint64_t more = UINT64_C(1) << CAP_DAC_OVERRIDE;
+	bool needed = false;
+
+	(void)sandbox_lend_capabilities(keep | more, keep);
+	for (unsigned i = 0; i < s->config->n_files; i++)
+		needed |= serve_may_write(&s->config->files[i], &s->files[i], diag) < 0;
+	return needed ? more : 0;
+}
+
+static uint64_t serve_needs_chown(const struct serve *s)
+{
+	for (unsigned i = 0; i < s->config->n_files; i++)
+		if (s->config->files[i].rights & ~OPENER_REMOVES && path_gives(&s->files[i]))
+			return UINT64_C(1) << CAP_CHOWN;
+	return 0;
+}
+
 static int serve_drop(const struct serve *s, struct diag *diag)
 {
 	uint64_t keep = s->config->n_captures ? UINT64_C(1) << CAP_NET_RAW : 0;
-	uint64_t more = keep | UINT64_C(1) << CAP_DAC_OVERRIDE;
 	struct rlimit none = {0, 0};
 	int r;
 
 	setrlimit(RLIMIT_CORE, &none);
 	(void)prctl(PR_SET_NAME, opener_name(s->config));
-	sandbox_drop_bounding(more);
+	sandbox_drop_bounding(keep | UINT64_C(1) << CAP_DAC_OVERRIDE | UINT64_C(1) << CAP_CHOWN);
 	r = serve_become_user(s, diag);
 	if (r < 0)
 		return r;
 	/* after the change of user, which decides it anew */
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return diag_set(diag, -errno, "cannot refuse debuggers: %s", strerror(errno));
-	/* what can be written without the one capability decides whether it stays */
-	(void)sandbox_lend_capabilities(more, keep);
-	for (unsigned i = 0; i < s->config->n_files; i++)
-		if (serve_may_write(&s->config->files[i], &s->files[i], diag) < 0)
-			keep = more;
+	keep |= serve_needs_chown(s);
+	keep |= serve_needs_override(s, keep, diag);
 	r = sandbox_keep_capabilities(keep, diag);
 	for (unsigned i = 0; r == 0 && i < s->config->n_files; i++) {
 		/* the file is opened when there are statistics, which may be in a week: better told now */

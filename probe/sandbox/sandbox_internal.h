@@ -20,7 +20,7 @@ const char *sandbox_user_lacks(void);
 void sandbox_drop_bounding(uint64_t keep);
 /* Empties the other capability sets of this thread. */
 int sandbox_drop_capabilities(uint64_t keep);
-/* Both sets as they are said: what is permitted but not effective can be had back. */
+/* Both sets, of what is permitted now: what stays permitted and is not effective can be had back. */
 int sandbox_lend_capabilities(uint64_t permitted, uint64_t effective);
 bool sandbox_has_capabilities(uint64_t except);
 

@@ -151,14 +151,16 @@ def of_the_administrator():
 
 
 def new_files():
-    """Whatever the umask: for the owner and the group; and they belong to whom the directory belongs to."""
+    """Whatever the umask: for the owner and the group; and they belong to whom the directory belongs to, also those
+    that are made when it has no privileges any more: statistics, and files of a series."""
     with e.workdir() as d:
         place = Place(d)
         mask = os.umask(0)
         try:
             for folder, owner in ((place.theirs, HOSTILE), (Path(d), 0)):
-                p = subprocess.Popen([e.PITOT, "-q", "-r", "-", "-n", f"json:{folder}/x", "--stats", f"{folder}/stats",
-                                      "-p", f"{folder}/pid"], stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+                p = subprocess.Popen([e.PITOT, "-q", "-r", "-", "-n", f"json:{folder}/x", "-n",
+                                      f"csv:{folder}/hour?rotate=1h", "--stats", f"{folder}/stats", "-p",
+                                      f"{folder}/pid"], stdin=subprocess.PIPE, stderr=subprocess.PIPE)
                 p.stdin.write(WEB.read_bytes())
                 p.stdin.flush()
                 pid = folder / "pid"
@@ -166,10 +168,12 @@ def new_files():
                 modes = {"pid": stat.S_IMODE(pid.stat().st_mode)}
                 err = p.communicate(timeout=60)[1]
                 e.check(p.returncode == 0, f"new files: {p.returncode}, {err!r}")
-                for name in ("x", "stats"):
-                    modes[name] = stat.S_IMODE((folder / name).stat().st_mode)
+                made = [folder / "x", folder / "stats", *folder.glob("hour-*")]
+                e.check(len(made) == 3, f"{made}")
+                for path in made:
+                    modes[path.name] = stat.S_IMODE(path.stat().st_mode)
+                    e.check(path.stat().st_uid == owner, f"{path.name} belongs to {path.stat().st_uid}, not to {owner}")
                 e.check(all(m == 0o640 for m in modes.values()), f"modes: { {k: oct(m) for k, m in modes.items()} }")
-                e.check((folder / "x").stat().st_uid == owner, f"x belongs to {(folder / 'x').stat().st_uid}")
         finally:
             os.umask(mask)
 
