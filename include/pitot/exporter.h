@@ -92,19 +92,22 @@ enum flow_key_extra { FLOW_KEY_TOS = 1, FLOW_KEY_VLAN = 2, FLOW_KEY_MAC = 4, FLO
 /*
  * One collector's ledger: each record of the exporter that is meant for it counts once here.
  *
- *   taken_records = records + lost.records + unfit.records + pending_records
+ *   taken = sent + lost + unfit + pending	in records, and in the packets and octets that they tell of
  */
 struct collector_stats {
 	const char *url;
 	bool is_file;
 	bool unnamed;  /* a file that is complete, and has not got its name */
-	bool reliable; /* the collector has what was sent, or it is lost.records */
-	uint64_t taken_records;
+	bool reliable; /* the collector has what was sent, or it is lost */
+	bool takes;    /* flow records: not only samples */
+	bool shares;   /* a record goes to one of several, and this is one of them */
+	struct totals taken;
 	uint64_t messages, octets;
-	uint64_t records;	  /* flow records in messages that were handed to the system */
-	uint64_t pending_records; /* in messages that are not full or not sent yet; at the end: left in the
-				     spool */
-	uint64_t resent_records;  /* beside those: again in a later session, or for an earlier run */
+	struct totals sent;	 /* in messages that were handed to the system */
+	struct totals pending;	 /* in messages that are not full or not sent yet; at the end: left in the
+				    spool */
+	struct totals open;	 /* of those: in a message that is not full, and is nowhere else */
+	uint64_t resent_records; /* beside those: again in a later session, or for an earlier run */
 	uint64_t sessions;
 	uint64_t templates; /* template and options template records sent */
 	uint64_t option_records;
@@ -124,6 +127,9 @@ struct collector_stats {
 
 /* Why the last error was. */
 const char *collector_cause(const struct collector_stats *c);
+
+/* What not one of them was sent: by the ledger of the one that lost least, or of all that share. */
+struct totals collectors_not_sent(const struct collector_stats *c, unsigned n);
 
 struct exporter_stats {
 	struct totals taken;

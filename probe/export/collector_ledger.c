@@ -48,7 +48,7 @@ static void on_outcome(void *context, const struct transport_load *load, size_t 
 	}
 	c->stats.messages++;
 	c->stats.octets += size;
-	c->stats.records += load->flows.records;
+	totals_add(&c->stats.sent, &load->flows);
 	c->stats.samples += load->samples;
 	c->stats.option_records += load->options;
 	c->stats.templates += load->templates;
@@ -60,7 +60,7 @@ static void count_back(struct collector *c, const struct transport_load *load, s
 {
 	c->stats.messages--;
 	c->stats.octets -= size;
-	c->stats.records -= load->flows.records;
+	totals_subtract(&c->stats.sent, &load->flows);
 	c->stats.samples -= load->samples;
 	c->stats.option_records -= load->options;
 	c->stats.templates -= load->templates;
@@ -124,8 +124,13 @@ void exporter_get_collector_stats(const struct exporter *e, unsigned i, struct c
 	stats->saturated = c->context.saturated;
 	stats->reliable = transport_replays(c->config.transport);
 	stats->is_file = c->config.transport == TRANSPORT_FILE;
-	stats->pending_records =
-		stats->taken_records - stats->records - stats->lost.records - stats->unfit.records;
+	stats->takes = e->all >> i & 1;
+	stats->shares = e->config.group != COLLECTOR_GROUP_REPLICATE && e->group >> i & 1;
+	stats->open = c->message.open ? c->message.load.flows : (struct totals){0};
+	stats->pending = stats->taken;
+	totals_subtract(&stats->pending, &stats->sent);
+	totals_subtract(&stats->pending, &stats->lost);
+	totals_subtract(&stats->pending, &stats->unfit);
 	if (c->transport) {
 		stats->errors += c->transport->stats.errors;
 		stats->sessions = c->transport->stats.sessions;

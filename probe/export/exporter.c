@@ -128,7 +128,7 @@ void exporter_record(struct exporter *e, const struct flow_record *r, const stru
 			continue;
 		if (c->transport->rotates)
 			collector_rotate(c);
-		c->stats.taken_records++;
+		totals_count(&c->stats.taken, r->packets, r->octets);
 		if (c->format->fits && !c->format->fits(r))
 			collector_unfit(c, r);
 		else
@@ -168,7 +168,7 @@ void exporter_drop(struct exporter *e, const struct flow_record *r, const struct
 
 		if (!(chosen >> i & 1))
 			continue;
-		c->stats.taken_records++;
+		totals_count(&c->stats.taken, r->packets, r->octets);
 		if (c->format->fits && !c->format->fits(r)) { /* it would not have had it */
 			totals_count(&c->stats.unfit, r->packets, r->octets);
 			continue;

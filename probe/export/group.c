@@ -131,22 +131,50 @@ uint64_t group_choose(struct exporter *e, const struct flow_record *r)
 	return (e->all & ~e->group) | first_up(e);
 }
 
+/* ---- what nobody was sent */
+
+struct group_losses {
+	struct totals least, shared;
+	bool shares, any;
+};
+
+static void group_count(struct group_losses *g, const struct collector_stats *s, bool takes, bool shares)
+{
+	struct totals own = s->lost;
+
+	totals_add(&own, &s->unfit);
+	if (shares) /* no record went to two of them */
+		totals_add(&g->shared, &own);
+	else if (takes && g->any)
+		totals_least(&g->least, &own);
+	else if (takes)
+		g->least = own;
+	g->shares |= shares;
+	g->any |= takes && !shares;
+}
+
+static struct totals group_sum(struct group_losses *g)
+{
+	if (g->shares && g->any)
+		totals_least(&g->least, &g->shared);
+	return g->any ? g->least : g->shared;
+}
+
 struct totals group_not_sent(const struct exporter *e)
 {
 	bool shares = e->config.group != COLLECTOR_GROUP_REPLICATE;
-	struct totals least = {UINT64_MAX, UINT64_MAX, UINT64_MAX}, group = {0};
+	struct group_losses g = {0};
 
-	for (unsigned i = 0; i < e->n_collectors; i++) {
-		const struct collector_stats *s = &e->collectors[i].stats;
-		struct totals own = s->lost;
+	for (unsigned i = 0; i < e->n_collectors; i++)
+		group_count(&g, &e->collectors[i].stats, e->all >> i & 1, shares && e->group >> i & 1);
+	return group_sum(&g);
+}
 
-		totals_add(&own, &s->unfit);
-		if (shares && e->group >> i & 1)
-			totals_add(&group, &own); /* no record went to two of them */
-		else if (e->all >> i & 1)
-			totals_least(&least, &own);
-	}
-	if (shares && e->group)
-		totals_least(&least, &group);
-	return e->all ? least : (struct totals){0};
+struct totals collectors_not_sent(const struct collector_stats *c, unsigned n)
+{
+	struct group_losses g = {0};
+
+	for (unsigned i = 0; i < n; i++)
+		group_count(&g, &c[i], c[i].takes, c[i].shares);
+	return group_sum(&g);
 }

@@ -268,7 +268,7 @@ static void put_statistics(struct collector *c)
 		c->shown = c->lost;
 	facts.messages = c->stats.messages + c->transport->stats.resent_messages;
 	facts.octets = c->stats.octets + c->transport->stats.resent_octets;
-	facts.records = c->stats.records + c->transport->stats.resent_records;
+	facts.records = c->stats.sent.records + c->transport->stats.resent_records;
 	if (c->transport->limits.reliable && !is_spooled(c)) { /* a file, where it will stand before */
 		facts.messages += c->waiting.messages;
 		facts.octets += c->waiting.octets;

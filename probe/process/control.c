@@ -476,11 +476,11 @@ static bool control_refused(const struct collector_stats *c)
 			  "record%s sent "
 			  "may be lost",
 			  c->url, (unsigned long long)c->errors, log_plural(c->errors), collector_cause(c),
-			  (unsigned long long)c->records, log_plural(c->records));
+			  (unsigned long long)c->sent.records, log_plural(c->sent.records));
 	else
 		log_error("--collector %s: %s (%llu error%s): %llu flow record%s sent may be lost", c->url,
 			  collector_cause(c), (unsigned long long)c->errors, log_plural(c->errors),
-			  (unsigned long long)c->records, log_plural(c->records));
+			  (unsigned long long)c->sent.records, log_plural(c->sent.records));
 	return true;
 }
 
@@ -488,12 +488,12 @@ static bool control_refused(const struct collector_stats *c)
 static bool control_tell_rest(const struct collector_stats *c)
 {
 	/* what its format cannot carry was never meant to arrive */
-	uint64_t meant = c->taken_records - c->unfit.records;
+	uint64_t meant = c->taken.records - c->unfit.records;
 
-	if (c->pending_records)
+	if (c->pending.records)
 		log_warning(
 			"--collector %s: %s: left in the spool for the next run: %llu of %llu flow record%s",
-			c->url, collector_cause(c), (unsigned long long)c->pending_records,
+			c->url, collector_cause(c), (unsigned long long)c->pending.records,
 			(unsigned long long)meant, log_plural(meant));
 	if (c->lost.records)
 		log_error("--collector %s: %s: %llu of %llu flow record%s not sent (%llu error%s)", c->url,

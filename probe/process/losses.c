@@ -60,63 +60,90 @@ static struct totals losses_in_hand(const struct shared *s, uint64_t counted)
 	return lost;
 }
 
-/* Fewest or all of what collectors had waiting: of those records nobody was sent any. */
-static uint64_t losses_waiting(const struct exporting_stats *e, bool every)
+static bool losses_has_takers(const struct exporting_stats *e)
 {
-	uint64_t least = UINT64_MAX, sum = 0;
-
-	for (unsigned i = 0; i < e->n_collectors; i++) {
-		uint64_t n = e->collectors[i].pending_records;
-
-		least = n < least ? n : least;
-		sum += n;
-	}
-	return e->n_collectors == 0 ? 0 : every ? least : sum;
+	for (unsigned i = 0; i < e->n_collectors; i++)
+		if (e->collectors[i].takes)
+			return true;
+	return false;
 }
 
-void losses_settle_exporting(const struct shared *s, bool every, bool keeps)
+/* What is true of all collectors together, from what each says. */
+static void losses_sum_up(struct exporting_stats *e)
+{
+	if (losses_has_takers(e))
+		e->exporter.not_sent = collectors_not_sent(e->collectors, (unsigned)e->n_collectors);
+	e->exporter.exported =
+		e->exporter.taken.records - e->exporter.not_sent.records - e->exporter.unwanted;
+}
+
+/* keeps: what waited is on disk, but for the message that was not full. */
+static void losses_settle_collector(struct collector_stats *c, const struct totals *in_hand, bool keeps)
+{
+	struct totals waiting = keeps ? c->open : c->pending;
+
+	totals_add(&c->taken, in_hand);
+	totals_add(&c->lost, in_hand);
+	totals_add(&c->lost, &waiting);
+	totals_subtract(&c->pending, &waiting);
+	c->open = (struct totals){0};
+}
+
+void losses_settle_exporting(const struct shared *s, bool keeps)
 {
 	struct exporting_stats e;
-	struct totals in_hand;
+	struct totals in_hand, none = {0};
+	bool shared = false;
 
 	published_get(&s->exporting->numbers, &e);
+	if (e.n_collectors > EXPORTING_COLLECTORS_MAX) /* not written by a process of ours */
+		e.n_collectors = 0;
 	in_hand = losses_in_hand(s, e.exporter.taken.records);
 	totals_add(&e.exporter.taken, &in_hand);
-	totals_add(&e.exporter.not_sent, &in_hand);
-	if (!keeps)
-		e.exporter.not_sent.records += losses_waiting(&e, every);
-	e.exporter.exported = e.exporter.taken.records - e.exporter.not_sent.records;
-	for (unsigned i = 0; i < e.n_collectors && i < EXPORTING_COLLECTORS_MAX; i++) {
+	for (unsigned i = 0; i < e.n_collectors; i++) {
 		struct collector_stats *c = &e.collectors[i];
+		bool had = c->takes && !(c->shares && shared); /* one of those that share had them */
 
-		c->taken_records += in_hand.records;
-		totals_add(&c->lost, &in_hand);
-		if (keeps)
-			continue;
-		c->lost.records += c->pending_records;
-		c->pending_records = 0;
+		losses_settle_collector(c, had ? &in_hand : &none, keeps && c->reliable);
+		shared |= c->shares;
 	}
+	if (!losses_has_takers(&e))
+		e.exporter.unwanted += in_hand.records;
+	losses_sum_up(&e);
 	published_put(&s->exporting->numbers, &e);
+}
+
+/* Of them so many records; of packets and octets nobody knows which these were. */
+static struct totals losses_part(const struct totals *of, uint64_t records)
+{
+	if (records >= of->records)
+		return *of;
+	return (struct totals){records, of->packets / of->records * records,
+			       of->octets / of->records * records};
 }
 
 /* What the earlier one left on disk is sent by the later one, which counts it as sent again. */
 static void losses_add_collector(struct collector_stats *c, const struct collector_stats *earlier)
 {
-	uint64_t sent =
-		c->resent_records < earlier->pending_records ? c->resent_records : earlier->pending_records;
+	struct totals sent = losses_part(&earlier->pending, c->resent_records);
 
-	c->taken_records += earlier->taken_records;
+	totals_add(&c->taken, &earlier->taken);
 	c->messages += earlier->messages;
 	c->octets += earlier->octets;
-	c->records += earlier->records + sent;
-	c->pending_records += earlier->pending_records - sent;
-	c->resent_records += earlier->resent_records - sent;
+	totals_add(&c->sent, &earlier->sent);
+	totals_add(&c->sent, &sent);
+	totals_add(&c->pending, &earlier->pending);
+	totals_subtract(&c->pending, &sent);
+	c->resent_records += earlier->resent_records - sent.records;
 	c->sessions += earlier->sessions;
 	c->templates += earlier->templates;
 	c->option_records += earlier->option_records;
 	totals_add(&c->lost, &earlier->lost);
 	totals_add(&c->unfit, &earlier->unfit);
 	c->saturated += earlier->saturated;
+	c->samples += earlier->samples;
+	c->lost_samples += earlier->lost_samples;
+	c->unfit_samples += earlier->unfit_samples;
 	if (!c->last_error && earlier->last_error) {
 		c->last_error = earlier->last_error;
 		c->has_cause = earlier->has_cause;
@@ -129,8 +156,9 @@ void losses_add_exporting(struct exporting_stats *later, const struct exporting_
 {
 	totals_add(&later->exporter.taken, &earlier->exporter.taken);
 	totals_add(&later->exporter.not_sent, &earlier->exporter.not_sent);
-	later->exporter.exported += earlier->exporter.exported;
 	later->exporter.dropped += earlier->exporter.dropped;
+	later->exporter.unwanted += earlier->exporter.unwanted;
 	for (unsigned i = 0; i < later->n_collectors && i < earlier->n_collectors; i++)
 		losses_add_collector(&later->collectors[i], &earlier->collectors[i]);
+	losses_sum_up(later);
 }

@@ -12,11 +12,8 @@
 
 /* Of a metering process: all its threads.  What they had published is handed on. */
 void losses_settle_metering(const struct shared *s);
-/*
- * Of the exporting process.  every: each record was meant for every collector (else for one of them).  keeps:
- * what waited is on disk, and will be sent.
- */
-void losses_settle_exporting(const struct shared *s, bool every, bool keeps);
+/* Of the exporting process.  keeps: what waited for a session is on disk, and will be sent. */
+void losses_settle_exporting(const struct shared *s, bool keeps);
 
 /* The sum of two processes, one after the other: what they had counted, and how the later one stands. */
 void losses_add_exporting(struct exporting_stats *later, const struct exporting_stats *earlier);

@@ -117,11 +117,6 @@ static void revive_metering(struct control *r, uint64_t now_ns)
 	revive_restart(r, v, now_ns, roles_restart_metering);
 }
 
-static bool revive_keeps(const struct control *r)
-{
-	return r->config->spool_dir != NULL;
-}
-
 static void revive_exporting(struct control *r, uint64_t now_ns)
 {
 	struct revival *v = &r->of_exporting;
@@ -131,8 +126,7 @@ static void revive_exporting(struct control *r, uint64_t now_ns)
 			    !r->finishing && revive_hangs(r, &r->exporting, r->n_workers, r->n_workers + 1));
 		if (r->exporting.pid || atomic_load(&r->shared.exporting->ended))
 			return;
-		losses_settle_exporting(&r->shared, r->config->collector_group == COLLECTOR_GROUP_REPLICATE,
-					revive_keeps(r));
+		losses_settle_exporting(&r->shared, r->config->spool_dir != NULL);
 		revive_note(r, &r->exporting, v, now_ns);
 		atomic_store(&r->shared.exporting->ended, true);
 	}

@@ -225,6 +225,32 @@ def part_any():
         udp.stop()
 
 
+def part_waiting():
+    """Records that wait for a collector die with the process: all of them, with their packets and octets, are not sent."""
+    with e.workdir() as d, live.links((A, B)), socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        p = Measuring(d, "-n", f"ipfix+tcp://127.0.0.1:{nobody.getsockname()[1]}", "--reconnect", "1000")
+        with live.sender(B) as s:
+            for n in range(20):
+                frame, _ = live.frame(live.Flow("10.1.0.1", "10.1.0.2", 17, 1000 + n, 53, 0), 40)
+                for _ in range(1 + n % 3):
+                    s.send(frame)
+        sent = sum(1 + n % 3 for n in range(20))
+        e.wait(lambda: p.numbers()["collectors"][0]["pending"] == 20, lambda: f"{p.numbers()}", PATIENCE_S)
+        before = p.numbers()
+        e.check(before["packets"]["metered"] == sent and before["flows"]["not_sent"] == 0, f"{before}")
+        first = e.roles(p.process.pid)["pitot-exporting"]
+        os.kill(first, signal.SIGKILL)
+        e.wait(lambda: e.roles(p.process.pid).get("pitot-exporting", first) != first, p.said, PATIENCE_S)
+        after = p.numbers()
+        lost = (after["flows"]["not_sent"], after["packets"]["not_sent"], after["octets"]["not_sent"])
+        e.check(lost == (20, sent, before["octets"]["metered"]), f"{lost}, not {20, sent, before['octets']['metered']}")
+        e.check(after["ledger"]["balanced"], f"{after}")
+        p.end()
+        final = e.statistics(p.stats)
+        e.check(final["ledger"]["balanced"] and final["flows"]["not_sent"] == 20, f"{final}")
+
+
 HELPERS = ("pitot-opener", "pitot-files", "pitot-outputs")
 
 
@@ -336,7 +362,7 @@ def main():
     why = live.enter_namespace()
     if why:
         e.skip(f"no network namespace: {why}")
-    e.run_parts(part_savefile, part_file, part_any, part_helpers, part_stopped_helpers, part_busy, part_collectors)
+    e.run_parts(part_savefile, part_file, part_any, part_waiting, part_helpers, part_stopped_helpers, part_busy, part_collectors)
     e.finish()
 
 

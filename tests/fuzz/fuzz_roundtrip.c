@@ -189,13 +189,13 @@ static void check_ledger(void)
 		if (run.format != FORMAT_NETFLOW5)
 			assert_int_equal(s.saturated, run.saturated);
 	}
-	assert_int_equal(s.taken_records, n_given);
-	assert_int_equal(s.pending_records, 0);
+	assert_int_equal(s.taken.records, n_given);
+	assert_int_equal(s.pending.records, 0);
 	assert_int_equal(s.unfit.records, unfit);
-	assert_int_equal(s.records, run.sent_records);
+	assert_int_equal(s.sent.records, run.sent_records);
 	assert_int_equal(s.lost.records, dropped_fit + lost + run.unsent_records);
 	assert_int_equal(all.taken.records, n_given);
-	assert_int_equal(all.exported, s.records);
+	assert_int_equal(all.exported, s.sent.records);
 	assert_int_equal(all.dropped, dropped);
 }
 

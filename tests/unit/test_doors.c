@@ -117,9 +117,9 @@ static void test_all_doors(void **state)
 	assert_int_equal(count(sinks[1], 'S') + count(sinks[1], 'C'), 0);
 	exporter_get_collector_stats(e, 0, &all);
 	exporter_get_collector_stats(e, 1, &records);
-	assert_int_equal(all.records, EACH);
+	assert_int_equal(all.sent.records, EACH);
 	assert_int_equal(all.samples, 2 * EACH);
-	assert_int_equal(records.records, EACH);
+	assert_int_equal(records.sent.records, EACH);
 	assert_int_equal(records.samples, 0);
 	exporter_free(e);
 	sink_free(sinks[0]);
@@ -144,7 +144,7 @@ static void test_losses(void **state)
 	exporter_get_stats(e, &es);
 	assert_int_equal(s.lost.records, EACH);
 	assert_int_equal(s.lost_samples, 2 * EACH);
-	assert_int_equal(s.records + s.samples, 0);
+	assert_int_equal(s.sent.records + s.samples, 0);
 	assert_int_equal(es.not_sent.records, EACH);
 	exporter_free(e);
 	sink_free(sink);

@@ -206,9 +206,9 @@ static void check_ledger(const struct exporter *e, bool over)
 
 		exporter_get_collector_stats(e, i, &s);
 		assert_int_equal(es.taken.records,
-				 s.records + s.lost.records + s.unfit.records + s.pending_records);
+				 s.sent.records + s.lost.records + s.unfit.records + s.pending.records);
 		if (over && !s.reliable) /* else they are in the spool */
-			assert_int_equal(s.pending_records, 0);
+			assert_int_equal(s.pending.records, 0);
 	}
 }
 

@@ -126,13 +126,13 @@ static void test_ledger(void **state)
 	exporter_get_collector_stats(e, 1, &b);
 	exporter_get_collector_stats(e, 2, &c);
 	exporter_get_stats(e, &es);
-	assert_int_equal(a.taken_records + b.taken_records, 5000);
-	assert_int_equal(c.taken_records, 5000);
-	assert_int_equal(a.records, a.taken_records);
-	assert_int_equal(b.lost.records, b.taken_records);
+	assert_int_equal(a.taken.records + b.taken.records, 5000);
+	assert_int_equal(c.taken.records, 5000);
+	assert_int_equal(a.sent.records, a.taken.records);
+	assert_int_equal(b.lost.records, b.taken.records);
 	assert_int_equal(c.lost.records, 5000);
-	assert_int_equal(es.not_sent.records, b.taken_records);
-	assert_int_equal(es.exported, a.taken_records);
+	assert_int_equal(es.not_sent.records, b.taken.records);
+	assert_int_equal(es.exported, a.taken.records);
 	group_end(e, sinks, 3);
 }
 

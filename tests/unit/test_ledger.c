@@ -31,7 +31,7 @@ static struct report sample(void)
 		.exporting = {.exporter = {.taken = {2, 2, 150}, .exported = 1, .not_sent = {1, 1, 50}},
 			      .n_collectors = 1,
 			      .collectors = {{.url = "udp://a\"b\\c:1",
-					      .records = 1,
+					      .sent.records = 1,
 					      .lost = {1, 1, 50},
 					      .last_error = 5,
 					      .last_cause = "a cause",

@@ -65,49 +65,64 @@ static void test_metering(void **state)
 	shared_free(&shared);
 }
 
+/* So many records of two packets each. */
+static struct totals of(uint64_t records)
+{
+	return (struct totals){records, 2 * records, 200 * records};
+}
+
 static struct exporting_stats exported(uint64_t taken, uint64_t pending)
 {
-	struct exporting_stats e = {.exporter = {.taken = {taken, 2 * taken, 200 * taken}, .exported = taken},
-				    .n_collectors = 2};
+	struct exporting_stats e = {.exporter = {.taken = of(taken), .exported = taken}, .n_collectors = 2};
 
 	for (unsigned i = 0; i < 2; i++)
-		e.collectors[i] = (struct collector_stats){.taken_records = taken,
-							   .records = taken - pending - i,
-							   .pending_records = pending + i};
+		e.collectors[i] = (struct collector_stats){.takes = true,
+							   .reliable = true,
+							   .taken = of(taken),
+							   .sent = of(taken - pending - i),
+							   .pending = of(pending + i)};
 	return e;
+}
+
+static void check_totals(const struct totals *t, uint64_t records)
+{
+	struct totals expected = of(records);
+
+	assert_memory_equal(t, &expected, sizeof(expected));
 }
 
 static void check_sums(const struct exporting_stats *e)
 {
-	assert_int_equal(e->exporter.exported + e->exporter.not_sent.records, e->exporter.taken.records);
-	for (unsigned i = 0; i < e->n_collectors; i++)
-		assert_int_equal(e->collectors[i].taken_records, e->collectors[i].records +
-									 e->collectors[i].lost.records +
-									 e->collectors[i].pending_records);
+	assert_int_equal(e->exporter.exported + e->exporter.not_sent.records + e->exporter.unwanted,
+			 e->exporter.taken.records);
+	for (unsigned i = 0; i < e->n_collectors; i++) {
+		const struct collector_stats *c = &e->collectors[i];
+		struct totals sum = c->sent;
+
+		totals_add(&sum, &c->lost);
+		totals_add(&sum, &c->pending);
+		assert_memory_equal(&sum, &c->taken, sizeof(sum));
+	}
 }
 
 /* In hand when it died, counted or not: it is not taken twice. */
 static void test_in_hand(void **state)
 {
+	(void)state;
 	for (unsigned counted = 0; counted < 2; counted++) {
 		struct exporting_stats e = exported(counted ? 3 : 0, 0);
 		struct ring_reader r;
 
-		(void)state;
 		open_shared();
-		if (!counted)
-			e.n_collectors = 0;
-		e.collectors[1].records = e.collectors[1].taken_records;
-		e.collectors[1].pending_records = 0;
+		e.collectors[1].sent = e.collectors[1].taken;
+		e.collectors[1].pending = of(0);
 		put(0, 5, 2, true);
 		atomic_store(&shared.metering[0].taking, 3);
 		published_put(&shared.exporting->numbers, &e);
-		losses_settle_exporting(&shared, true, false);
+		losses_settle_exporting(&shared, false);
 		published_get(&shared.exporting->numbers, &e);
-		assert_int_equal(e.exporter.taken.records, 3);
-		assert_int_equal(e.exporter.taken.packets, 6);
-		assert_int_equal(e.exporter.not_sent.records, counted ? 0 : 3);
-		assert_int_equal(e.exporter.not_sent.packets, counted ? 0 : 6);
+		check_totals(&e.exporter.taken, 3);
+		check_totals(&e.exporter.not_sent, counted ? 0 : 3);
 		check_sums(&e);
 		shared_read_records(&shared, 0, &r);
 		assert_int_equal(ring_peek(&r), 2);
@@ -115,7 +130,38 @@ static void test_in_hand(void **state)
 	}
 }
 
-/* What waited is lost, or on disk. */
+/* It was for one of two collectors that share records, for a file, and for none that takes samples only. */
+static void test_in_hand_of_some(void **state)
+{
+	for (unsigned kind = 0; kind < 3; kind++) {
+		struct exporting_stats e = exported(0, 0);
+
+		(void)state;
+		open_shared();
+		e.n_collectors = kind == 1 ? 3 : 2;
+		e.collectors[1].sent = e.collectors[1].taken;
+		e.collectors[1].pending = of(0);
+		e.collectors[2] = (struct collector_stats){.takes = true};
+		for (unsigned i = 0; i < 2; i++) {
+			e.collectors[i].takes = kind != 2;
+			e.collectors[i].shares = kind != 2;
+		}
+		put(0, 5, 2, true);
+		atomic_store(&shared.metering[0].taking, 5);
+		published_put(&shared.exporting->numbers, &e);
+		losses_settle_exporting(&shared, false);
+		published_get(&shared.exporting->numbers, &e);
+		check_totals(&e.exporter.not_sent, kind == 2 ? 0 : 5);
+		assert_int_equal(e.exporter.unwanted, kind == 2 ? 5 : 0);
+		check_totals(&e.collectors[0].lost, kind == 2 ? 0 : 5);
+		check_totals(&e.collectors[1].lost, 0);
+		check_totals(&e.collectors[2].lost, kind == 1 ? 5 : 0);
+		check_sums(&e);
+		shared_free(&shared);
+	}
+}
+
+/* What waited is lost, with the packets and octets that it told of, or on disk. */
 static void test_waiting(void **state)
 {
 	struct exporting_stats e = exported(10, 2), later;
@@ -125,23 +171,56 @@ static void test_waiting(void **state)
 	atomic_store(&shared.metering[0].records.head, 10);
 	atomic_store(&shared.metering[0].records.tail, 10);
 	published_put(&shared.exporting->numbers, &e);
-	losses_settle_exporting(&shared, true, true);
+	losses_settle_exporting(&shared, true);
 	published_get(&shared.exporting->numbers, &e);
-	assert_int_equal(e.exporter.not_sent.records, 0);
-	assert_int_equal(e.collectors[1].pending_records, 3);
+	check_totals(&e.exporter.not_sent, 0);
+	check_totals(&e.collectors[1].pending, 3);
 	check_sums(&e);
 	later = exported(4, 0);
 	later.collectors[1].resent_records = 2;
 	losses_add_exporting(&later, &e);
 	assert_int_equal(later.exporter.taken.records, 14);
-	assert_int_equal(later.collectors[1].pending_records, 1 + 1);
+	check_totals(&later.collectors[1].pending, 1 + 1);
 	assert_int_equal(later.collectors[1].resent_records, 0);
 	check_sums(&later);
-	losses_settle_exporting(&shared, true, false);
+	losses_settle_exporting(&shared, false);
 	published_get(&shared.exporting->numbers, &e);
-	assert_int_equal(e.exporter.not_sent.records, 2);
-	assert_int_equal(e.collectors[0].lost.records, 2);
-	assert_int_equal(e.collectors[1].lost.records, 3);
+	check_totals(&e.exporter.not_sent, 2);
+	check_totals(&e.collectors[0].lost, 2);
+	check_totals(&e.collectors[1].lost, 3);
+	check_sums(&e);
+	/* and to what another process has lost it adds up */
+	later = exported(4, 4);
+	later.collectors[1].sent = of(0);
+	later.collectors[1].pending = of(4);
+	losses_add_exporting(&later, &e);
+	check_totals(&later.exporter.not_sent, 2);
+	published_put(&shared.exporting->numbers, &later);
+	losses_settle_exporting(&shared, false);
+	published_get(&shared.exporting->numbers, &e);
+	check_totals(&e.exporter.not_sent, 6);
+	check_sums(&e);
+	shared_free(&shared);
+}
+
+/* A spool has what waits for a session, but not the message that was not full, nor what a file was to have.
+ */
+static void test_kept(void **state)
+{
+	struct exporting_stats e = exported(10, 4);
+
+	(void)state;
+	open_shared();
+	e.collectors[0].open = of(3);
+	e.collectors[1].reliable = false;
+	published_put(&shared.exporting->numbers, &e);
+	losses_settle_exporting(&shared, true);
+	published_get(&shared.exporting->numbers, &e);
+	check_totals(&e.collectors[0].lost, 3);
+	check_totals(&e.collectors[0].pending, 1);
+	check_totals(&e.collectors[1].lost, 5);
+	check_totals(&e.collectors[1].pending, 0);
+	check_totals(&e.exporter.not_sent, 3);
 	check_sums(&e);
 	shared_free(&shared);
 }
@@ -197,7 +276,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_metering),
 		cmocka_unit_test(test_in_hand),
+		cmocka_unit_test(test_in_hand_of_some),
 		cmocka_unit_test(test_waiting),
+		cmocka_unit_test(test_kept),
 		cmocka_unit_test(test_hangs),
 	};
 

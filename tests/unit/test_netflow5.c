@@ -72,9 +72,9 @@ static void test_records(void **state)
 	assert_int_equal(check_stream(), v4);
 	assert_int_equal(reader_uint(sink->messages[0].data + 20, 2), 7); /* engine: the domain */
 	exporter_get_collector_stats(e, 0, &s);
-	assert_int_equal(s.records, v4);
+	assert_int_equal(s.sent.records, v4);
 	assert_int_equal(s.unfit.records, 1000 - v4);
-	assert_int_equal(s.pending_records, 0);
+	assert_int_equal(s.pending.records, 0);
 	exporter_get_stats(e, &es);
 	assert_int_equal(es.not_sent.records, 1000 - v4);
 	assert_int_equal(es.exported, v4);
@@ -109,7 +109,7 @@ static void split(uint64_t packets, uint64_t octets, unsigned least)
 	assert_int_equal(p, packets);
 	assert_int_equal(o, octets);
 	exporter_get_collector_stats(e, 0, &s);
-	assert_int_equal(s.records, 1);
+	assert_int_equal(s.sent.records, 1);
 	assert_int_equal(s.saturated, 0);
 	close_exporter();
 }
@@ -165,7 +165,7 @@ static void test_small_and_lost(void **state)
 	exporter_finish(e, &now);
 	assert_true(sink->messages[0].size <= 484);
 	exporter_get_collector_stats(e, 0, &s);
-	assert_int_equal(s.records + s.lost.records, 90);
+	assert_int_equal(s.sent.records + s.lost.records, 90);
 	assert_in_range(s.lost.records, 20, 40);
 	assert_int_equal(reader_uint(sink->messages[sink->n - 1].data + 16, 4) +
 				 reader_uint(sink->messages[sink->n - 1].data + 2, 2),

@@ -198,8 +198,8 @@ static void test_session_comes_back(void **state)
 	exporter_finish(e, &now);
 	assert_int_equal(passed_ns(), 7 * NS_PER_SEC);
 	exporter_get_collector_stats(e, 0, &s);
-	assert_int_equal(s.lost.records + s.records, 100);
-	assert_int_equal(s.pending_records, 0);
+	assert_int_equal(s.lost.records + s.sent.records, 100);
+	assert_int_equal(s.pending.records, 0);
 	close_busy();
 }
 

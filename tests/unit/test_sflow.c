@@ -262,10 +262,10 @@ static void test_beside_flows(void **state)
 	assert_int_equal(all.unwanted, 0);
 	exporter_get_collector_stats(e, 0, &stats);
 	assert_int_equal(stats.samples, 50);
-	assert_int_equal(stats.taken_records + stats.records, 0);
+	assert_int_equal(stats.taken.records + stats.sent.records, 0);
 	exporter_get_collector_stats(e, 1, &stats);
 	assert_int_equal(stats.samples, 0);
-	assert_int_equal(stats.records, 50);
+	assert_int_equal(stats.sent.records, 50);
 	exporter_free(e);
 	sink_free(sinks[0]);
 	sink_free(sinks[1]);

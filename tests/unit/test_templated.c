@@ -68,7 +68,7 @@ static void test_stream(void **state)
 			exporter_finish(e, &now);
 			assert_int_equal(read_all(true), 1000);
 			exporter_get_collector_stats(e, 0, &s);
-			assert_int_equal(s.records, 1000);
+			assert_int_equal(s.sent.records, 1000);
 			assert_int_equal(s.messages, sink->n);
 			assert_int_equal(s.saturated, 0);
 			close_exporter();
@@ -242,8 +242,8 @@ static void test_lost_messages(void **state)
 			exporter_finish(e, &now);
 			flows = read_all(false);
 			exporter_get_collector_stats(e, 0, &s);
-			assert_int_equal(s.records, flows);
-			assert_int_equal(s.records + s.lost.records, 1500);
+			assert_int_equal(s.sent.records, flows);
+			assert_int_equal(s.sent.records + s.lost.records, 1500);
 			assert_in_range(s.lost.records, 480, 530);
 			assert_true(s.lost.packets > 0 && s.lost.octets > s.lost.packets);
 			if (both[f] == FORMAT_IPFIX) /* the next number is what was made, sent or not */
@@ -486,7 +486,7 @@ static void test_step_between_sessions(void **state)
 			reader_message(&reader, sink->messages[i].data, sink->messages[i].size);
 		assert_true(sink->n > before);
 		exporter_get_collector_stats(e, 0, &s);
-		assert_int_equal(s.records, 0);
+		assert_int_equal(s.sent.records, 0);
 		assert_int_equal(s.lost.records, 1);
 		close_exporter();
 	}
