@@ -7,6 +7,7 @@ interface is one of /sys/class/net.
 """
 import re
 import sys
+from pathlib import Path
 
 
 class Option:
@@ -37,10 +38,6 @@ class Option:
         return [w for w in self.argument.split("|") if re.fullmatch(r"[a-z0-9-]+", w)] if "|" in self.argument else []
 
 
-COLLECTORS = ["ipfix://", "ipfix+tcp://", "ipfix+tls://", "ipfix+dtls://", "ipfix+sctp://", "netflow9://",
-              "netflow5://", "json:", "csv:", "text:", "ipfix+file:"]
-
-
 def rows(path, macro, columns):
     """Of a .def file: the columns of each row as they match, and its help text last."""
     text = re.sub(r"/\*.*?\*/", "", open(path, encoding="utf-8").read(), flags=re.S)
@@ -55,6 +52,27 @@ def read(path):
     return [Option(name, "" if letter == "0" else letter[1], argument, middle.split(",")[-2].strip(), help_text)
             for name, letter, argument, middle, help_text in
             rows(path, "OPTION", r'"([^"]+)", (0|\'.\'), "([^"]*)",(.*?)')]
+
+
+def read_collectors(options_path):
+    """What a collector's URL begins with, from the rows of formats and transports beside those of the options."""
+    formats, transports = (re.sub(r"/\*.*?\*/", "", (Path(options_path).parent / f"{name}.def").read_text(encoding="utf-8"),
+                                  flags=re.S) for name in ("formats", "transports"))
+    found = []
+    for name, carriers in re.findall(r'^FORMAT\(\w+, (\w+), "[^"]*", [^,]+, \d+, ([A-Z_| ]+),', formats, re.M):
+        carriers = carriers.split(" | ")
+        for transport, word in re.findall(r"^TRANSPORT\((\w+), (\w+),", transports, re.M):
+            if carriers != ["CARRIED_BY_ALL"] and f"CARRIED_BY_{transport}" not in carriers:
+                continue
+            if carriers == ["CARRIED_BY_FILE"]:
+                found.append(f"{name}:")
+            elif transport == "FILE":
+                found.append(f"{name}+{word}:")
+            else:
+                found.append(f"{name}://" if transport == "UDP" else f"{name}+{word}://")
+    if len({url.rstrip(":/").partition("+")[0] for url in found}) != len(re.findall(r"^FORMAT\(", formats, re.M)):
+        sys.exit("formats.def: not all of its rows can be read")
+    return found
 
 
 def read_verbs(path):
@@ -73,7 +91,7 @@ def names(o):
     return ([f"-{o.letter}"] if o.letter else []) + [f"--{o.name}"]
 
 
-def bash(options):
+def bash(options, collectors):
     by_kind = {}
     for o in options:
         by_kind.setdefault(o.kind, []).append(o)
@@ -83,7 +101,7 @@ def bash(options):
     cases = [f"    {pattern('interface')})\n        words=\"$(command ls /sys/class/net) any\" ;;",
              f"    {pattern('file')})\n        COMPREPLY=($(compgen -f -- \"$cur\")); compopt -o filenames 2>/dev/null; return ;;",
              f"    {pattern('directory')})\n        COMPREPLY=($(compgen -d -- \"$cur\")); compopt -o filenames 2>/dev/null; return ;;",
-             f"    {pattern('collector')})\n        words=\"{' '.join(COLLECTORS)} $(compgen -A hostname)\"; compopt -o nospace 2>/dev/null ;;",
+             f"    {pattern('collector')})\n        words=\"{' '.join(collectors)} $(compgen -A hostname)\"; compopt -o nospace 2>/dev/null ;;",
              f"    {pattern('user')})\n        COMPREPLY=($(compgen -u -- \"$cur\")); return ;;"]
     cases += [f"    {'|'.join(names(o))})\n        words=\"{' '.join(o.choices)}\" ;;" for o in by_kind["choices"]]
     cases.append(f"    {pattern('any')})\n        return ;;")
@@ -112,10 +130,10 @@ complete -o bashdefault -o default -F _pitot pitot
 """
 
 
-def zsh(options):
+def zsh(options, collectors):
     def action(o):
         return {"interface": "_net_interfaces", "file": "_files", "directory": "_files -/", "user": "_users",
-                "collector": f"({' '.join(c.replace(':', chr(92) + ':') for c in COLLECTORS)})",
+                "collector": f"({' '.join(c.replace(':', chr(92) + ':') for c in collectors)})",
                 "choices": f"({' '.join(o.choices)})"}.get(o.kind, " ")
     lines = []
     for o in options:
@@ -136,14 +154,14 @@ _arguments -s -S \\
 """
 
 
-def fish(options):
+def fish(options, collectors):
     lines = ["# fish completion for pitot, made from options.def", "complete -c pitot -f"]
     for o in options:
         words = ["complete -c pitot", f"-l {o.name}"] + ([f"-s {o.letter}"] if o.letter else [])
         words += {"none": [], "file": ["-r", "-F"], "directory": ["-x", "-a", "'(__fish_complete_directories)'"],
                   "interface": ["-x", "-a", "'(command ls /sys/class/net) any'"],
                   "user": ["-x", "-a", "'(__fish_complete_users)'"],
-                  "collector": ["-x", "-a", quote_fish(" ".join(COLLECTORS))],
+                  "collector": ["-x", "-a", quote_fish(" ".join(collectors))],
                   "choices": ["-x", "-a", quote_fish(" ".join(o.choices))]}.get(o.kind, ["-x"])
         lines.append(" ".join(words + ["-d", quote_fish(o.help)]))
     return "\n".join(lines) + "\n"
@@ -233,7 +251,7 @@ def main():
         make = {"bash": bash_verbs, "zsh": zsh_verbs, "fish": fish_verbs}[sys.argv[1]]
         sys.stdout.write(make(read_verbs(sys.argv[2])))
         return
-    sys.stdout.write({"bash": bash, "zsh": zsh, "fish": fish}[sys.argv[1]](read(sys.argv[2])))
+    sys.stdout.write({"bash": bash, "zsh": zsh, "fish": fish}[sys.argv[1]](read(sys.argv[2]), read_collectors(sys.argv[2])))
 
 
 main()

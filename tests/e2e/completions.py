@@ -19,6 +19,22 @@ def rows():
     return re.findall(r'^OPTION\("([^"]+)", (0|\'.\')', OPTIONS.read_text(), re.M)
 
 
+COLLECTORS = set("""netflow5:// netflow5+file: netflow9:// netflow9+sctp:// netflow9+file: ipfix:// ipfix+tcp:// ipfix+tls://
+    ipfix+dtls:// ipfix+sctp:// ipfix+file: sflow:// sflow+file: json: text: csv:""".split())
+
+
+def urls():
+    """Each beginning that is completed is understood, and no other is."""
+    rows = (e.ROOT / "include/pitot/formats.def").read_text()
+    for form in re.findall(r"^FORMAT\(\w+, (\w+),", rows, re.M):
+        for way in ["://"] + [f"+{t}://" for t in ("tcp", "tls", "dtls", "sctp")] + ["+file:", ":"]:
+            if way == ":" and f"{form}:" not in COLLECTORS:
+                continue  # netflow5:2055 is a host and its port
+            got = e.run("--print-template", "-n", f"{form}{way}192.0.2.1")
+            expected = f"{form}{way}" in COLLECTORS or way == "+file:"
+            e.check((got.returncode == 0) == expected, f"{form}{way}: {got.stderr}")
+
+
 def bash(folder):
     path = Path(folder) / "pitot"
     path.write_text(generate("bash"))
@@ -33,9 +49,11 @@ def bash(folder):
     every = complete("")
     for name, letter in rows():
         e.check(f"--{name}" in every and (letter == "0" or f"-{letter[1]}" in every), f"bash does not know --{name}")
+    e.check(complete("-n", "") >= COLLECTORS, f"bash: {COLLECTORS - complete('-n', '')}")
     for words, expected in ((("--sand",), {"--sandbox"}), (("--sandbox", ""), {"on", "off", "log"}),
                             (("--sandbox", "=", "o"), {"on", "off"}), (("-i", "l"), {"lo"}),
                             (("-v", "net"), {"netflow5", "netflow9"}), (("-n", "js"), {"json:"}),
+                            (("-n", "sf"), {"sflow://", "sflow+file:"}),
                             (("-r", str(e.DATA / "mixed.pcapn")), {str(e.DATA / "mixed.pcapng")}),
                             (("--ttl", ""), set())):
         got = complete(*words)
@@ -44,6 +62,8 @@ def bash(folder):
 
 def zsh(folder):
     text = generate("zsh")
+    for url in COLLECTORS:
+        e.check(url.replace(":", "\\:") in text, f"zsh does not know {url}")
     for name, letter in rows():
         e.check(f"--{name}" in text, f"zsh does not know --{name}")
     path = Path(folder) / "_pitot"
@@ -69,7 +89,7 @@ def fish(folder):
     path.write_text(text)
     if not e.have("fish"):
         return
-    for line, expected in (("pitot --sandbox ", {"on", "off", "log"}), ("pitot -n js", {"json:"})):
+    for line, expected in (("pitot --sandbox ", {"on", "off", "log"}), ("pitot -n js", {"json:"}), ("pitot -n ", COLLECTORS)):
         got = subprocess.run(["fish", "--no-config", "-c", f"source {path}; complete -C '{line}'"], capture_output=True,
                              text=True, check=False, env={"HOME": str(folder), "PATH": "/usr/bin:/bin"})
         words = {found.split("\t")[0] for found in got.stdout.splitlines()}
@@ -104,6 +124,7 @@ def pitotctl(folder):
 
 
 def main():
+    urls()
     with e.workdir() as folder:
         bash(folder)
         zsh(folder)
