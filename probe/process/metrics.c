@@ -3,7 +3,7 @@
  *
  * libmicrohttpd reads HTTP; a request for /metrics asks control for its page, over a socket pair, in the
  * protocol of the control socket.  A scraper that asks often, slowly or never ends keeps this process busy
- * and nobody else.
+ * and nobody else: of more connections than there is room for, the oldest one ends.
  */
 #include "metrics.h"
 
@@ -25,7 +25,9 @@
 
 #include "pitot/sandbox.h"
 
-#define CONNECTIONS_MAX	   16
+#define CONNECTIONS_MAX	   64
+#define CONNECTIONS_ENDING 16 /* besides: they were told to end */
+#define BACKLOG		   1024
 #define CONNECTION_SECONDS 10
 #define ANSWER_MS	   5000
 #define PAGE_MAX	   (16u << 20)
@@ -97,7 +99,7 @@ static int metrics_listen(const char *text, struct diag *diag)
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int));
 	if (at.any.sa_family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &(int){1}, sizeof(int));
-	if (bind(fd, &at.any, size) < 0 || listen(fd, 32) < 0) {
+	if (bind(fd, &at.any, size) < 0 || listen(fd, BACKLOG) < 0) {
 		r = diag_set(diag, -errno, "--metrics %.80s: %s", text, strerror(errno));
 		close(fd);
 		return r;
@@ -108,7 +110,9 @@ static int metrics_listen(const char *text, struct diag *diag)
 /* ---- the conversation with control */
 
 struct metrics_server {
-	int ask;
+	int listener, ask;
+	int connections[CONNECTIONS_MAX + CONNECTIONS_ENDING]; /* the oldest first */
+	unsigned n_connections;
 	char *in;
 	size_t n_in, size;
 	bool gone; /* control has ended */
@@ -207,23 +211,81 @@ static enum MHD_Result metrics_answer(void *cls, struct MHD_Connection *c, const
 			     MHD_RESPMEM_MUST_FREE);
 }
 
+/* ---- connections */
+
+static void metrics_count(void *cls, struct MHD_Connection *c, void **state,
+			  enum MHD_ConnectionNotificationCode what)
+{
+	struct metrics_server *s = cls;
+	int fd = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+
+	(void)state;
+	if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+		s->connections[s->n_connections++] = fd;
+		return;
+	}
+	for (unsigned i = 0; i < s->n_connections; i++) {
+		if (s->connections[i] != fd)
+			continue;
+		s->n_connections--;
+		memmove(&s->connections[i], &s->connections[i + 1],
+			(s->n_connections - i) * sizeof(s->connections[0]));
+		return;
+	}
+}
+
+/*
+ * Whoever comes is let in, and the oldest ones make room: they had their time to ask.  What was shut down
+ * ends in the next runs of the library.
+ */
+static void metrics_accept(struct metrics_server *s, struct MHD_Daemon *d)
+{
+	while (s->n_connections < CONNECTIONS_MAX + CONNECTIONS_ENDING) {
+		struct sockaddr_storage from;
+		socklen_t size = sizeof(from);
+		int fd = accept4(s->listener, (struct sockaddr *)&from, &size, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+		if (fd < 0)
+			break;
+		(void)MHD_add_connection(d, fd, (struct sockaddr *)&from, size); /* or it is closed */
+	}
+	for (unsigned i = 0; i + CONNECTIONS_MAX < s->n_connections; i++)
+		(void)shutdown(s->connections[i], SHUT_RDWR);
+}
+
+static void metrics_wait(struct metrics_server *s, struct MHD_Daemon *d)
+{
+	struct pollfd fds[] = {
+		{.fd = MHD_get_daemon_info(d, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd, .events = POLLIN},
+		{.fd = s->n_connections < CONNECTIONS_MAX + CONNECTIONS_ENDING ? s->listener : -1,
+		 .events = POLLIN},
+		{.fd = s->ask, .events = 0}};
+	MHD_UNSIGNED_LONG_LONG wait_ms;
+
+	if (MHD_get_timeout(d, &wait_ms) != MHD_YES || wait_ms > STOP_MS / 2)
+		wait_ms = STOP_MS / 2;
+	if (poll(fds, 3, (int)wait_ms) > 0)
+		s->gone |= (fds[2].revents & (POLLHUP | POLLERR)) != 0;
+}
+
 static void metrics_serve(int listener, int ask)
 {
-	struct metrics_server s = {.ask = ask};
+	struct metrics_server s = {.listener = listener, .ask = ask};
 	struct MHD_Daemon *d =
-		MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, metrics_answer, &s, MHD_OPTION_LISTEN_SOCKET,
-				 listener, MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX,
-				 MHD_OPTION_CONNECTION_TIMEOUT, CONNECTION_SECONDS, MHD_OPTION_END);
+		MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL, metrics_answer, &s,
+				 MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX + CONNECTIONS_ENDING,
+				 MHD_OPTION_CONNECTION_TIMEOUT, CONNECTION_SECONDS,
+				 MHD_OPTION_NOTIFY_CONNECTION, metrics_count, &s, MHD_OPTION_END);
 
 	while (d && !s.gone) {
-		struct pollfd p = {.fd = ask, .events = 0};
-
-		if (MHD_run_wait(d, STOP_MS / 2) != MHD_YES)
+		metrics_wait(&s, d);
+		metrics_accept(&s, d);
+		if (MHD_run(d) != MHD_YES)
 			break;
-		s.gone |= poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR));
 	}
 	if (d)
 		MHD_stop_daemon(d);
+	close(listener);
 	free(s.in);
 }
 

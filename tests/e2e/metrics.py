@@ -3,6 +3,7 @@
 
     metrics.py PITOT SRCROOT
 """
+import contextlib
 import json
 import os
 import re
@@ -13,7 +14,7 @@ import tempfile
 import urllib.error
 import urllib.request
 
-from e2elib import DATA, PITOT, ROOT, check, finish, free_port, have, run, skip, statistics, wait
+from e2elib import DATA, PITOT, ROOT, check, finish, free_port, have, roles, run, skip, statistics, wait
 
 
 class Running:
@@ -167,6 +168,26 @@ def misbehaving():
     p.end()
 
 
+def held_open():
+    """Hundreds of connections that say nothing, begin a request or do not read: a scrape gets in, again and again."""
+    p = Running()
+    held = []
+    for i in range(300):
+        s = socket.create_connection(("127.0.0.1", p.port), timeout=30)
+        with contextlib.suppress(OSError):
+            s.sendall((b"", b"GET /metrics HTTP/1.1\r\nHost: x\r\n", b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 50)[i % 3])
+        held.append(s)
+        if i % 50 == 49:
+            check("pitot_received_packets_total 76\n" in p.get(timeout=5)[1], f"{i + 1} connections keep a scrape out")
+    pid = roles(p.process.pid)["pitot-metrics"]
+    if os.geteuid() == 0:
+        fds = os.listdir(f"/proc/{pid}/fd")
+        check(len(fds) < 100, f"{len(fds)} descriptors are open")
+    for s in held:
+        s.close()
+    p.end()
+
+
 def usage():
     for text, words in (("x", "port"), ("0", "port"), ("70000", "port"), ("1.2.3:80", "address"), ("::1:80", "address"),
                         (":80x", "port")):
@@ -187,5 +208,6 @@ if have("promtool", "prometheus"):
     scraped()
     written()
 misbehaving()
+held_open()
 usage()
 finish()
