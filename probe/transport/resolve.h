@@ -11,11 +11,6 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
-#include "pitot/diag.h"
-
-struct transport_config;
-struct transport_local;
-
 #define RESOLVE_MAX 8
 
 struct resolve_result {
@@ -29,18 +24,6 @@ struct resolve;
 
 /* A numeric host needs no lookup: true, and *result is complete. */
 bool resolve_numeric(struct resolve_result *result, const char *host, uint16_t port, int socktype);
-/* Address, of which IPv4 sets the first 4 octets only, and port in host byte order. */
-void resolve_split(const struct sockaddr_storage *ss, uint8_t address[16], uint16_t *port);
-/* Whether --source and --bind-device can be meant at all: 0, or -EINVAL and a sentence. */
-int resolve_check_source(const struct transport_config *config, struct diag *diag);
-/* The sentence when a socket cannot be had because what --source or --bind-device names is not there. */
-bool resolve_missing(const char *source_host, const char *bind_device, int error, char *text, size_t size);
-/* The index of the interface that the socket is bound to; 0 none. */
-unsigned resolve_device_of(int fd);
-/* The socket's own address and port; nothing where it has none. */
-void resolve_local(int fd, struct transport_local *self);
-/* Does a socket that was made just now send from this address, and on this device? */
-bool resolve_is_like(int fd, const struct transport_local *self, unsigned device);
 /* 0 or negative errno. */
 int resolve_start(struct resolve **rp, const char *host, uint16_t port, int socktype);
 /* Done?  Then *result is complete and the lookup freed (*rp NULL).  Waits wait_ms at most. */

@@ -162,7 +162,7 @@ int session_open(struct session **sp, const struct transport_ops *ops, const str
 		 const struct transport_config *config, struct diag *diag)
 {
 	struct session *s;
-	int r = resolve_check_source(config, diag);
+	int r = socket_check_source(config, diag);
 
 	if (r)
 		return r;

@@ -18,6 +18,7 @@
 #include "pitot/spool.h"
 #include "pitot/transport.h"
 #include "resolve.h"
+#include "transport/socket.h"
 
 #define SESSION_MESSAGE 65535u
 #define SESSION_OUT	(256u * 1024u) /* octets that have entered the session and were not written yet */

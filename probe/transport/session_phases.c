@@ -90,8 +90,8 @@ static void connect_next(struct session *s)
 		}
 		s->address_error = fd;
 	}
-	(void)resolve_missing(s->source_host, s->bind_device, -s->address_error, s->t.stats.reason,
-			      sizeof(s->t.stats.reason));
+	(void)socket_missing(s->source_host, s->bind_device, -s->address_error, s->t.stats.reason,
+			     sizeof(s->t.stats.reason));
 	fail(s, s->address_error);
 }
 

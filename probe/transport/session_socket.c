@@ -101,7 +101,7 @@ bool session_socket_has_moved(struct session *s)
 	fd = socket_like(s);
 	if (fd < 0)
 		return false; /* there is no better one */
-	moved = !resolve_is_like(fd, &s->t.self, resolve_device_of(s->t.fd));
+	moved = !socket_is_like(fd, &s->t.self, socket_device_of(s->t.fd));
 	close(fd);
 	return moved;
 }
@@ -132,8 +132,8 @@ void session_socket_note_self(struct session *s)
 		return;
 	s->t.self.family = local.ss_family;
 	s->t.self.protocol = s->layer->protocol ? (uint8_t)s->layer->protocol : IPPROTO_UDP;
-	resolve_split(&local, s->t.self.local, &s->t.self.local_port);
-	resolve_split(&remote, s->t.self.remote, &s->t.self.remote_port);
+	socket_split(&local, s->t.self.local, &s->t.self.local_port);
+	socket_split(&remote, s->t.self.remote, &s->t.self.remote_port);
 }
 
 ssize_t session_socket_send(struct session *s, const uint8_t *data, size_t size)

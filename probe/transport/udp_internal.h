@@ -7,6 +7,7 @@
 
 #include "pitot/transport.h"
 #include "resolve.h"
+#include "transport/socket.h"
 
 #define UDP_SLOTS    32u
 #define UDP_SENT     1024u /* messages that may still be refused; a power of two */

@@ -27,8 +27,8 @@ void udp_note_error(struct udp *u, int error)
 void udp_note_path_error(struct udp *u, int error)
 {
 	udp_note_error(u, error);
-	(void)resolve_missing(u->source_host, u->bind_device, error, u->t.stats.reason,
-			      sizeof(u->t.stats.reason));
+	(void)socket_missing(u->source_host, u->bind_device, error, u->t.stats.reason,
+			     sizeof(u->t.stats.reason));
 }
 
 bool udp_is_path_error(int error)
@@ -126,8 +126,8 @@ static int set_options(struct udp *u, int fd, int family)
 static void note_self(struct udp *u)
 {
 	u->t.self = (struct transport_local){.family = u->family, .protocol = IPPROTO_UDP};
-	resolve_local(u->t.fd, &u->t.self);
-	resolve_split(&u->peer, u->t.self.remote, &u->t.self.remote_port);
+	socket_local(u->t.fd, &u->t.self);
+	socket_split(&u->peer, u->t.self.remote, &u->t.self.remote_port);
 }
 
 /* A socket that sends to this address: it, or negative errno. */
@@ -159,7 +159,7 @@ static void use_socket(struct udp *u, int fd, const struct sockaddr_storage *pee
 	}
 	udp_sent_forget(u);
 	u->t.fd = fd;
-	u->device_index = resolve_device_of(fd);
+	u->device_index = socket_device_of(fd);
 	u->family = peer->ss_family;
 	u->peer = *peer;
 	u->peer_size = size;
@@ -179,7 +179,7 @@ void udp_look(struct udp *u)
 		udp_note_path_error(u, -fd);
 		if (udp_is_path_error(-fd))
 			u->t.state = TRANSPORT_STATE_FAILED;
-	} else if (resolve_is_like(fd, &u->t.self, u->device_index)) {
+	} else if (socket_is_like(fd, &u->t.self, u->device_index)) {
 		close(fd);
 		u->t.state = TRANSPORT_STATE_UP;
 	} else {
@@ -271,7 +271,7 @@ int udp_check_config(const struct transport_config *config, struct diag *diag)
 {
 	if (config->mtu && (config->mtu < MTU_LEAST || config->mtu > 65535))
 		return diag_set(diag, -EINVAL, "--mtu %u: out of range, 300 to 65535", config->mtu);
-	return resolve_check_source(config, diag);
+	return socket_check_source(config, diag);
 }
 
 int udp_first_connect(struct udp *u, struct diag *diag)
@@ -287,7 +287,7 @@ int udp_first_connect(struct udp *u, struct diag *diag)
 		return diag_set(diag, r, "--bind-device %s: not permitted; start pitot as root",
 				u->bind_device);
 	if (r < 0 && u->config.offline &&
-	    resolve_missing(u->source_host, u->bind_device, -r, text, sizeof(text)))
+	    socket_missing(u->source_host, u->bind_device, -r, text, sizeof(text)))
 		return diag_set(diag, r, "%s", text);
 	if (r == -EADDRINUSE)
 		return diag_set(diag, r, "--source port %u: in use by another process",
