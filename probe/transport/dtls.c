@@ -29,25 +29,13 @@ static int setup(struct session *s, struct diag *diag)
 	return tls_setup(s, DTLS_client_method(), DTLS1_2_VERSION, diag);
 }
 
-static bool is_v6(const struct session *s)
-{
-	int family = 0;
-	socklen_t size = sizeof(family);
-
-	return getsockopt(s->t.fd, SOL_SOCKET, SO_DOMAIN, &family, &size) == 0 && family == AF_INET6;
-}
-
 static unsigned path_mtu(const struct session *s)
 {
-	bool v6 = is_v6(s);
-	unsigned most = s->config.mtu ? s->config.mtu : MTU_MOST;
-	int mtu = 0;
-	socklen_t size = sizeof(mtu);
+	unsigned most = s->config.mtu ? s->config.mtu : MTU_MOST, mtu = socket_path_mtu(s->t.fd);
 
-	if (getsockopt(s->t.fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_MTU : IP_MTU, &mtu, &size) == 0 &&
-	    mtu > 0 && (unsigned)mtu < most)
-		most = (unsigned)mtu;
-	return most - (v6 ? 48 : 28);
+	if (mtu > 0 && mtu < most)
+		most = mtu;
+	return most - (socket_family(s->t.fd) == AF_INET6 ? 48 : 28);
 }
 
 static int start(struct session *s)
@@ -55,17 +43,13 @@ static int start(struct session *s)
 	struct tls *tls = s->own;
 	struct sockaddr_storage peer = {0};
 	socklen_t size = sizeof(peer);
-	int no_fragments = IP_PMTUDISC_DO, r = tls_new(s);
+	int r = tls_new(s);
 	BIO *bio;
 
 	if (r)
 		return r;
 	if (getpeername(s->t.fd, (struct sockaddr *)&peer, &size))
 		return -errno;
-	if (peer.ss_family == AF_INET6)
-		setsockopt(s->t.fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, &no_fragments, sizeof(no_fragments));
-	else
-		setsockopt(s->t.fd, IPPROTO_IP, IP_MTU_DISCOVER, &no_fragments, sizeof(no_fragments));
 	bio = BIO_new_dgram(s->t.fd, BIO_NOCLOSE);
 	if (!bio)
 		return -ENOMEM;
@@ -152,7 +136,6 @@ static const struct session_layer dtls_layer = {
 	.greet = greet,
 	.write = write_datagram,
 	.read = read_datagram,
-	.written = session_socket_units,
 	.unacked = unacked,
 	.shut = tls_shut,
 	.stop = tls_stop,

@@ -38,7 +38,7 @@ static int sctp_start(struct session *s)
 
 static ssize_t sctp_write(struct session *s, const uint8_t *data, size_t size)
 {
-	ssize_t n = session_socket_send(s, data, size);
+	ssize_t n = socket_send(s->t.fd, data, size);
 
 	s->units += n >= 0;
 	return n;
@@ -68,8 +68,6 @@ static const struct session_layer sctp_layer = {
 	.setup = sctp_setup,
 	.start = sctp_start,
 	.write = sctp_write,
-	.read = session_socket_drop,
-	.written = session_socket_units,
 	.quiet_ns = 200 * NS_PER_MSEC,
 	.unacked = sctp_unacked,
 };

@@ -149,10 +149,7 @@ static void copy_config(struct session *s, const struct transport_config *config
 	s->config = *config;
 	s->collector = *config->collector;
 	s->config.collector = &s->collector;
-	snprintf(s->source_host, sizeof(s->source_host), "%s",
-		 config->source_host ? config->source_host : "");
-	snprintf(s->bind_device, sizeof(s->bind_device), "%s",
-		 config->bind_device ? config->bind_device : "");
+	socket_init_origin(&s->from, config);
 	snprintf(s->spool_dir, sizeof(s->spool_dir), "%s", config->spool_dir ? config->spool_dir : "");
 	snprintf(s->tls_name, sizeof(s->tls_name), "%s",
 		 config->tls_name ? config->tls_name : s->collector.host);
@@ -162,7 +159,7 @@ int session_open(struct session **sp, const struct transport_ops *ops, const str
 		 const struct transport_config *config, struct diag *diag)
 {
 	struct session *s;
-	int r = socket_check_source(config, diag);
+	int r = socket_check_origin(config, diag);
 
 	if (r)
 		return r;

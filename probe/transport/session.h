@@ -13,8 +13,6 @@
 #ifndef PITOT_TRANSPORT_SESSION_H
 #define PITOT_TRANSPORT_SESSION_H
 
-#include <net/if.h>
-
 #include "pitot/spool.h"
 #include "pitot/transport.h"
 #include "resolve.h"
@@ -76,11 +74,11 @@ struct session_layer {
 	/* octets taken, or negative errno */
 	ssize_t (*write)(struct session *s, const uint8_t *data, size_t size);
 	/* what came from the peer is dropped: 0 nothing more now, SESSION_E_CLOSED, SESSION_E_GOODBYE, or
-	 * negative errno */
+	 * negative errno; NULL: the socket's own */
 	int (*read)(struct session *s);
-	/* units (octets, or messages) that were written; of those, how many the peer's kernel does not have
-	 * yet */
+	/* units (octets, or messages) that were written; NULL: the layer counts them in session.units */
 	uint64_t (*written)(const struct session *s);
+	/* of those, how many the peer's kernel does not have yet; NULL: those of the socket */
 	uint64_t (*unacked)(const struct session *s);
 	/* goodbye: 0 said, -EAGAIN; NULL: FIN is all */
 	int (*shut)(struct session *s);
@@ -124,7 +122,8 @@ struct session {
 	void *own; /* of the layer */
 	struct transport_config config;
 	struct collector_config collector;
-	char source_host[64], bind_device[IF_NAMESIZE], spool_dir[512], tls_name[256];
+	struct socket_origin from;
+	char spool_dir[512], tls_name[256];
 
 	enum session_phase phase;
 	uint64_t now_ns; /* monotonic */
@@ -226,35 +225,13 @@ struct session_end {
 extern const struct session_end session_ends[SESSION_KINDS][SESSION_WAYS];
 /* Of a session that is up: what the layer's read or write said. */
 enum session_way session_way_of(int r);
+/* What came from the peer is dropped: see session_layer.read. */
+int session_read(struct session *s);
 /* The session that was up, or was ending, is over in this way. */
 void session_end(struct session *s, enum session_way way, int error);
 /* Says goodbye; session_end_step() waits for the answer. */
 void session_end_begin(struct session *s);
 void session_end_step(struct session *s);
-
-/* session_socket.c */
-/* A socket that connects to this address: it, or negative errno. */
-int session_socket_open(struct session *s, const struct sockaddr_storage *peer, socklen_t size);
-/*
- * Would a socket to the same peer be another one now: from another address, or on another device of that
- * name? Asked of datagrams only, now and then: other layers notice when nothing is acknowledged.
- */
-bool session_socket_has_moved(struct session *s);
-/* 1 connected, 0 not yet, negative errno. */
-int session_socket_connected(const struct session *s);
-void session_socket_note_self(struct session *s);
-/* For layers that are the socket's own: octets that it took, or negative errno; -EAGAIN: none now. */
-ssize_t session_socket_send(struct session *s, const uint8_t *data, size_t size);
-/* The layer's read: what came is dropped. */
-int session_socket_drop(struct session *s);
-/* Nothing more comes from us: FIN. */
-void session_socket_shut(struct session *s);
-/* Has the connection been reset? */
-bool session_socket_is_reset(const struct session *s);
-/* The layer's written, where it counts s->units. */
-uint64_t session_socket_units(const struct session *s);
-/* TCP: octets that the peer's kernel did not acknowledge. */
-uint64_t session_socket_unacked(const struct session *s);
 
 /* session_queue.c: what waits, what is under way, what became of it */
 int session_queue_open(struct session *s, struct diag *diag);
@@ -270,6 +247,8 @@ void session_queue_wrote(struct session *s, size_t n);
 /* The message in out can never be sent: it is too long for the path. */
 void session_queue_reject(struct session *s);
 void session_queue_acked(struct session *s);
+/* Units that were written, and that the peer's kernel does not have yet. */
+uint64_t session_queue_unacked(const struct session *s);
 void session_queue_end(struct session *s, bool clean);
 void session_queue_tick(struct session *s);
 bool session_queue_is_empty(const struct session *s); /* all is with the peer's kernel */

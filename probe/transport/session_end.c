@@ -109,6 +109,16 @@ enum session_way session_way_of(int r)
 
 /* ---- the end */
 
+int session_read(struct session *s)
+{
+	int r;
+
+	if (s->layer->read)
+		return s->layer->read(s);
+	r = socket_drop(s->t.fd);
+	return r == SOCKET_E_CLOSED ? SESSION_E_CLOSED : r;
+}
+
 void session_end(struct session *s, enum session_way way, int error)
 {
 	const struct session_end *end = &session_ends[s->layer->kind][way];
@@ -141,7 +151,7 @@ static bool session_end_say(struct session *s)
 	if (r == -EAGAIN)
 		return false;
 	if (!s->layer->shut)
-		session_socket_shut(s);
+		socket_shut(s->t.fd);
 	s->cut = !s->layer->shut;
 	s->said = true;
 	s->said_ns = s->now_ns;
@@ -152,7 +162,7 @@ static bool session_end_say(struct session *s)
  */
 static bool session_end_is_settled(struct session *s)
 {
-	return s->now_ns - s->answered_ns >= s->layer->settle_ns && s->layer->unacked(s) == 0;
+	return s->now_ns - s->answered_ns >= s->layer->settle_ns && session_queue_unacked(s) == 0;
 }
 
 void session_end_step(struct session *s)
@@ -163,11 +173,11 @@ void session_end_step(struct session *s)
 		return;
 	session_queue_acked(s);
 	if (!s->answered) {
-		r = s->layer->read ? s->layer->read(s) : 0;
+		r = session_read(s);
 		s->answered = r == SESSION_E_CLOSED || r == SESSION_E_GOODBYE;
 		s->answered_ns = s->now_ns;
 	}
-	if (r < 0 || (s->answered && session_socket_is_reset(s))) {
+	if (r < 0 || (s->answered && socket_is_reset(s->t.fd))) {
 		session_end(s, SESSION_WAY_CUT, r < 0 ? r : -ECONNRESET);
 	} else if (s->answered) {
 		if (session_end_is_settled(s))
@@ -176,6 +186,6 @@ void session_end_step(struct session *s)
 		session_end(s, SESSION_WAY_UNANSWERED, -ETIMEDOUT);
 	} else if (!s->cut && s->layer->socktype == SOCK_STREAM && s->now_ns - s->said_ns >= FIN_NS) {
 		s->cut = true;
-		session_socket_shut(s);
+		socket_shut(s->t.fd);
 	}
 }

@@ -2,6 +2,7 @@
  */
 #include <errno.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -13,6 +14,7 @@
 #define CONNECT_NS   (10 * NS_PER_SEC)	/* for one address */
 #define GREET_NS     (10 * NS_PER_SEC)
 #define LOOKUP_NS    (40 * NS_PER_SEC)
+#define LOOK_NS	     (10 * NS_PER_SEC) /* between looks at the way of datagrams */
 
 /* ---- what goes wrong */
 
@@ -58,7 +60,7 @@ static void become_up(struct session *s)
 	s->t.session++;
 	s->t.stats.sessions++;
 	s->t.stats.reason[0] = '\0';
-	session_socket_note_self(s);
+	socket_note_self(s->t.fd, s->layer->protocol ? s->layer->protocol : IPPROTO_UDP, &s->t.self);
 	session_queue_begin(s);
 }
 
@@ -79,7 +81,8 @@ static void connect_next(struct session *s)
 {
 	while (s->next_address < s->addresses.n) {
 		unsigned i = s->next_address++;
-		int fd = session_socket_open(s, &s->addresses.addresses[i], s->addresses.sizes[i]);
+		int fd = socket_open(&s->from, s->layer->socktype, s->layer->protocol,
+				     &s->addresses.addresses[i], s->addresses.sizes[i]);
 
 		if (fd >= 0) {
 			s->t.fd = fd;
@@ -90,14 +93,13 @@ static void connect_next(struct session *s)
 		}
 		s->address_error = fd;
 	}
-	(void)socket_missing(s->source_host, s->bind_device, -s->address_error, s->t.stats.reason,
-			     sizeof(s->t.stats.reason));
+	(void)socket_is_missing(&s->from, -s->address_error, s->t.stats.reason, sizeof(s->t.stats.reason));
 	fail(s, s->address_error);
 }
 
 static void check_connected(struct session *s)
 {
-	int r = session_socket_connected(s);
+	int r = socket_is_connected(s->t.fd);
 
 	if (r == 0 && s->now_ns >= s->deadline_ns)
 		r = -ETIMEDOUT;
@@ -189,13 +191,31 @@ static bool is_done(struct session *s)
 	return s->now_ns - s->quiet_ns >= s->layer->quiet_ns;
 }
 
+/* Other layers notice when nothing is acknowledged. */
+static bool has_moved(struct session *s)
+{
+	struct sockaddr_storage peer = {0};
+	socklen_t size = sizeof(peer);
+	int fd;
+
+	if (s->layer->socktype != SOCK_DGRAM || s->now_ns < s->next_look_ns)
+		return false;
+	s->next_look_ns = s->now_ns + LOOK_NS;
+	if (getpeername(s->t.fd, (struct sockaddr *)&peer, &size) ||
+	    socket_look(&s->from, s->layer->socktype, s->layer->protocol, &peer, size, &s->t.self,
+			socket_device_of(s->t.fd), &fd) != SOCKET_E_MOVED)
+		return false; /* or there is no better one */
+	close(fd);
+	return true;
+}
+
 static void listen_to(struct session *s)
 {
-	int r = s->layer->read ? s->layer->read(s) : 0;
+	int r = session_read(s);
 
 	if (r == 0 && s->layer->tick)
 		r = s->layer->tick(s);
-	if (r == 0 && session_socket_has_moved(s))
+	if (r == 0 && has_moved(s))
 		r = SESSION_E_RENEW;
 	if (r == SESSION_E_RENEW) {
 		session_end_begin(s);

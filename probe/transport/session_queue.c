@@ -329,6 +329,16 @@ bool session_queue_fill(struct session *s)
 
 /* ---- leaving it */
 
+static uint64_t queue_written(const struct session *s)
+{
+	return s->layer->written ? s->layer->written(s) : s->units;
+}
+
+uint64_t session_queue_unacked(const struct session *s)
+{
+	return s->layer->unacked ? s->layer->unacked(s) : socket_unacked(s->t.fd);
+}
+
 void session_queue_wrote(struct session *s, size_t n)
 {
 	unsigned last = (s->first_mark + s->n_marks - 1) % SESSION_MARKS;
@@ -339,7 +349,7 @@ void session_queue_wrote(struct session *s, size_t n)
 		last = (s->first_mark + s->n_marks) % SESSION_MARKS;
 		s->n_marks++;
 	}
-	s->marks[last] = (struct session_mark){.unit = s->layer->written(s), .stream = s->stream};
+	s->marks[last] = (struct session_mark){.unit = queue_written(s), .stream = s->stream};
 }
 
 void session_queue_reject(struct session *s)
@@ -356,7 +366,7 @@ void session_queue_reject(struct session *s)
 
 void session_queue_acked(struct session *s)
 {
-	uint64_t unacked = s->layer->unacked(s), written = s->layer->written(s), acked = s->acked;
+	uint64_t unacked = session_queue_unacked(s), written = queue_written(s), acked = s->acked;
 
 	if (unacked > written)
 		return;

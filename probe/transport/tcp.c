@@ -10,7 +10,7 @@
 
 static ssize_t tcp_write(struct session *s, const uint8_t *data, size_t size)
 {
-	ssize_t n = session_socket_send(s, data, size);
+	ssize_t n = socket_send(s->t.fd, data, size);
 
 	if (n > 0)
 		s->units += (uint64_t)n;
@@ -25,10 +25,7 @@ static const struct session_layer tcp_layer = {
 	.reliable = true,
 	.max_message = 16384,
 	.write = tcp_write,
-	.read = session_socket_drop,
-	.written = session_socket_units,
 	.quiet_ns = 200 * NS_PER_MSEC, /* after FIN its reset may not be seen any more */
-	.unacked = session_socket_unacked,
 };
 
 static int tcp_open(struct transport **tp, const struct transport_config *config, struct diag *diag)

@@ -46,7 +46,6 @@ static const struct session_layer tls_layer = {
 	.write = tls_write,
 	.read = tls_read,
 	.written = written,
-	.unacked = session_socket_unacked,
 	.shut = tls_shut,
 	.settle_ns = 200 * NS_PER_MSEC,
 	.stop = tls_stop,

@@ -369,10 +369,7 @@ static int udp_open(struct transport **tp, const struct transport_config *config
 	u->config = *config;
 	u->collector = *config->collector;
 	u->config.collector = &u->collector;
-	snprintf(u->source_host, sizeof(u->source_host), "%s",
-		 config->source_host ? config->source_host : "");
-	snprintf(u->bind_device, sizeof(u->bind_device), "%s",
-		 config->bind_device ? config->bind_device : "");
+	socket_init_origin(&u->from, config);
 	u->slot_size = (config->mtu > UDP_MTU_MOST ? config->mtu : UDP_MTU_MOST) - UDP_HEADERS4;
 	u->memory = malloc(UDP_SLOTS * u->slot_size);
 	u->wait_ms = OFFLINE_WAIT_MS;

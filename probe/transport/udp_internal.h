@@ -2,7 +2,6 @@
 #ifndef PITOT_TRANSPORT_UDP_INTERNAL_H
 #define PITOT_TRANSPORT_UDP_INTERNAL_H
 
-#include <net/if.h>
 #include <sys/socket.h>
 
 #include "pitot/transport.h"
@@ -33,7 +32,7 @@ struct udp {
 	struct transport t; /* first */
 	struct transport_config config;
 	struct collector_config collector;
-	char source_host[64], bind_device[IF_NAMESIZE];
+	struct socket_origin from;
 	struct resolve *lookup;
 	uint64_t next_try_ns; /* monotonic; 0 now */
 	uint64_t tried_ns;
@@ -48,7 +47,7 @@ struct udp {
 	unsigned wait_ms; /* offline: for room */
 	int room_error;	  /* why what is left in the slots waits for the next flush */
 	int family;
-	unsigned device_index; /* of bind_device, when the socket was bound to it */
+	unsigned device_index; /* of --bind-device, when the socket was bound to it */
 	struct sockaddr_storage peer;
 	socklen_t peer_size;
 	size_t slot_size;

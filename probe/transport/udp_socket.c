@@ -12,7 +12,7 @@
 #include "udp_internal.h"
 
 #define MTU_UNKNOWN 512u /* RFC 7011 §10.3.3 */
-#define MTU_LEAST   300	 /* of --mtu, too */
+#define MTU_LEAST   300u /* of --mtu, too */
 #define HEADERS6    48u
 #define SEND_BUFFER (4 << 20)
 
@@ -27,8 +27,7 @@ void udp_note_error(struct udp *u, int error)
 void udp_note_path_error(struct udp *u, int error)
 {
 	udp_note_error(u, error);
-	(void)socket_missing(u->source_host, u->bind_device, error, u->t.stats.reason,
-			     sizeof(u->t.stats.reason));
+	(void)socket_is_missing(&u->from, error, u->t.stats.reason, sizeof(u->t.stats.reason));
 }
 
 bool udp_is_path_error(int error)
@@ -56,96 +55,29 @@ static unsigned headers(const struct udp *u)
 
 void udp_read_mtu(struct udp *u)
 {
-	bool v6 = u->family == AF_INET6;
-	int mtu = 0;
-	socklen_t size = sizeof(mtu);
+	unsigned mtu = u->t.fd < 0 ? 0 : socket_path_mtu(u->t.fd);
 	size_t limit;
 
-	if (u->t.fd < 0 ||
-	    getsockopt(u->t.fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_MTU : IP_MTU, &mtu, &size))
-		mtu = 0;
 	if (mtu < MTU_LEAST) /* 68: a device that is gone */
 		mtu = 0;
 	limit = u->config.mtu ? u->config.mtu : mtu > 0 ? UDP_MTU_MOST : MTU_UNKNOWN;
-	if (mtu > 0 && (size_t)mtu < limit)
-		limit = (size_t)mtu;
+	if (mtu > 0 && mtu < limit)
+		limit = mtu;
 	limit -= headers(u);
 	u->t.limits.max_message = limit < u->slot_size ? limit : u->slot_size;
 }
 
 /* ---- the socket */
 
-static int bind_source(struct udp *u, int fd, int family)
-{
-	struct resolve_result source;
-	int on = 1;
-
-	if (!u->source_host[0] && !u->config.source_port)
-		return 0;
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)); /* several collectors from one port */
-	if (!u->source_host[0]) {
-		struct sockaddr_in a4 = {.sin_family = AF_INET, .sin_port = htons(u->config.source_port)};
-		struct sockaddr_in6 a6 = {.sin6_family = AF_INET6, .sin6_port = htons(u->config.source_port)};
-
-		return bind(fd, family == AF_INET6 ? (struct sockaddr *)&a6 : (struct sockaddr *)&a4,
-			    family == AF_INET6 ? sizeof(a6) : sizeof(a4))
-			       ? -errno
-			       : 0;
-	}
-	if (!resolve_numeric(&source, u->source_host, u->config.source_port, SOCK_DGRAM))
-		return -EADDRNOTAVAIL;
-	if (source.addresses[0].ss_family != family)
-		return -EAFNOSUPPORT;
-	return bind(fd, (struct sockaddr *)&source.addresses[0], source.sizes[0]) ? -errno : 0;
-}
-
-static int set_options(struct udp *u, int fd, int family)
+/* Errors that ICMP brings are kept until they are read, and bursts have room. */
+static void set_options(int fd, int family)
 {
 	bool v6 = family == AF_INET6;
-	int on = 1, no_fragments = v6 ? IPV6_PMTUDISC_DO : IP_PMTUDISC_DO, buffer = SEND_BUFFER,
-	    ttl = u->config.ttl;
+	int on = 1, buffer = SEND_BUFFER;
 
-	if (setsockopt(fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_MTU_DISCOVER : IP_MTU_DISCOVER,
-		       &no_fragments, sizeof(no_fragments)))
-		return -errno;
 	setsockopt(fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_RECVERR : IP_RECVERR, &on, sizeof(on));
 	if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &buffer, sizeof(buffer)))
 		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof(buffer));
-	if (ttl && setsockopt(fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_UNICAST_HOPS : IP_TTL, &ttl,
-			      sizeof(ttl)))
-		return -errno;
-	if (ttl) /* a collector may be a group */
-		setsockopt(fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_MULTICAST_HOPS : IP_MULTICAST_TTL,
-			   &ttl, sizeof(ttl));
-	if (u->bind_device[0] &&
-	    setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, u->bind_device, (socklen_t)strlen(u->bind_device)))
-		return -errno;
-	return 0;
-}
-
-static void note_self(struct udp *u)
-{
-	u->t.self = (struct transport_local){.family = u->family, .protocol = IPPROTO_UDP};
-	socket_local(u->t.fd, &u->t.self);
-	socket_split(&u->peer, u->t.self.remote, &u->t.self.remote_port);
-}
-
-/* A socket that sends to this address: it, or negative errno. */
-static int open_socket(struct udp *u, const struct sockaddr_storage *peer, socklen_t size)
-{
-	int family = peer->ss_family, fd = socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), r;
-
-	if (fd < 0)
-		return -errno;
-	r = set_options(u, fd, family);
-	if (r == 0)
-		r = bind_source(u, fd, family);
-	if (r == 0 && connect(fd, (const struct sockaddr *)peer, size))
-		r = -errno;
-	if (r == 0)
-		return fd;
-	close(fd);
-	return r;
 }
 
 /* A session begins. */
@@ -161,29 +93,30 @@ static void use_socket(struct udp *u, int fd, const struct sockaddr_storage *pee
 	u->t.fd = fd;
 	u->device_index = socket_device_of(fd);
 	u->family = peer->ss_family;
+	set_options(fd, u->family);
 	u->peer = *peer;
 	u->peer_size = size;
 	u->t.session++;
 	u->t.stats.sessions++;
 	u->t.state = TRANSPORT_STATE_UP;
-	note_self(u);
+	socket_note_self(fd, IPPROTO_UDP, &u->t.self);
 	udp_read_mtu(u);
 }
 
 void udp_look(struct udp *u)
 {
 	struct sockaddr_storage peer = u->peer;
-	int fd = open_socket(u, &peer, u->peer_size);
+	int fd, r = socket_look(&u->from, SOCK_DGRAM, 0, &peer, u->peer_size, &u->t.self, u->device_index,
+				&fd);
 
-	if (fd < 0) { /* whatever the socket in use says: no datagram finds its way */
-		udp_note_path_error(u, -fd);
-		if (udp_is_path_error(-fd))
+	if (r < 0) { /* whatever the socket in use says: no datagram finds its way */
+		udp_note_path_error(u, -r);
+		if (udp_is_path_error(-r))
 			u->t.state = TRANSPORT_STATE_FAILED;
-	} else if (socket_is_like(fd, &u->t.self, u->device_index)) {
-		close(fd);
-		u->t.state = TRANSPORT_STATE_UP;
-	} else {
+	} else if (r == SOCKET_E_MOVED) {
 		use_socket(u, fd, &peer, u->peer_size);
+	} else {
+		u->t.state = TRANSPORT_STATE_UP;
 	}
 }
 
@@ -198,7 +131,7 @@ int udp_use_addresses(struct udp *u, const struct resolve_result *result)
 		    memcmp(&result->addresses[i], &u->peer, u->peer_size) == 0)
 			return 0;
 	for (unsigned i = 0; i < result->n; i++) {
-		r = open_socket(u, &result->addresses[i], result->sizes[i]);
+		r = socket_open(&u->from, SOCK_DGRAM, 0, &result->addresses[i], result->sizes[i]);
 		if (r >= 0) {
 			use_socket(u, r, &result->addresses[i], result->sizes[i]);
 			return 0;
@@ -271,7 +204,7 @@ int udp_check_config(const struct transport_config *config, struct diag *diag)
 {
 	if (config->mtu && (config->mtu < MTU_LEAST || config->mtu > 65535))
 		return diag_set(diag, -EINVAL, "--mtu %u: out of range, 300 to 65535", config->mtu);
-	return socket_check_source(config, diag);
+	return socket_check_origin(config, diag);
 }
 
 int udp_first_connect(struct udp *u, struct diag *diag)
@@ -283,17 +216,15 @@ int udp_first_connect(struct udp *u, struct diag *diag)
 	if (!resolve_numeric(&result, u->collector.host, u->collector.port, SOCK_DGRAM))
 		return 0;
 	r = udp_use_addresses(u, &result);
-	if (r == -EPERM && u->bind_device[0])
+	if (r == -EPERM && u->from.device[0])
 		return diag_set(diag, r, "--bind-device %s: not permitted; start pitot as root",
-				u->bind_device);
-	if (r < 0 && u->config.offline &&
-	    socket_missing(u->source_host, u->bind_device, -r, text, sizeof(text)))
+				u->from.device);
+	if (r < 0 && u->config.offline && socket_is_missing(&u->from, -r, text, sizeof(text)))
 		return diag_set(diag, r, "%s", text);
 	if (r == -EADDRINUSE)
-		return diag_set(diag, r, "--source port %u: in use by another process",
-				u->config.source_port);
-	if (r == -EAFNOSUPPORT && u->source_host[0])
-		return diag_set(diag, r, "--source %s: not of the family of collector %s", u->source_host,
+		return diag_set(diag, r, "--source port %u: in use by another process", u->from.port);
+	if (r == -EAFNOSUPPORT && u->from.host[0])
+		return diag_set(diag, r, "--source %s: not of the family of collector %s", u->from.host,
 				u->collector.url);
 	return 0;
 }

@@ -23,7 +23,7 @@ RESERVED = [
     (r"\bclock_gettime\s*\(|\bgettimeofday\s*\(|\btime\s*\(\s*NULL", {"probe/base/clock.c"}, "time is an argument"),
     (r"\b[hn]to[hn][sl]\s*\(|\bhtobe(16|32|64)\s*\(|\bbe(16|32|64)toh\s*\(",
      {"include/pitot/wire.h", "probe/capture/capture_afpacket.c", "probe/capture/capture_interface.c",
-      "probe/transport/udp_socket.c", "probe/transport/socket.c", "probe/transport/session_socket.c", "probe/process/metrics.c"},
+      "probe/transport/socket.c", "probe/process/metrics.c"},
      "octets are put by wire.h; sockaddr fields of a socket call are the only other place"),
     (r"\bf?printf\s*\(|\bputs\s*\(|\bfputs\s*\(|\bputchar\s*\(",
      {"probe/main.c", "probe/process/daemon.c", "probe/process/control.c", "probe/process/report_json.c", "probe/process/control_streams.c",
