@@ -1,15 +1,11 @@
 /*
  * udp: one connected socket per collector, datagrams that are never fragmented.
  *
- * Messages are written into slots and sent together by sendmmsg().  Bulk exports send runs of messages of one
- * size by UDP_SEGMENT, a quarter of the cost: only after BULK messages, because on loopback and veth a packet
- * capture shows such a run as one datagram.  Errors that ICMP brings arrive by the error queue: they are
- * about earlier datagrams, whose records they take back (udp_sent.c), and cost the next one nothing but a
- * second try.  When the system has no room, what is left waits in the slots for the next flush; of a savefile
- * the flush waits.
+ * Messages wait in slots (udp_slots.c).  Errors that ICMP brings arrive by the error queue: they are about
+ * earlier datagrams, whose records they take back (udp_sent.c), and cost the next one nothing but a second
+ * try.
  *
- * Sockets are made by udp_socket.c.  Names are resolved by resolve.c; until an address is there the transport
- * has no session and lends no room.
+ * Names are resolved by resolve.c; until an address is there the transport has no session and lends no room.
  */
 #include <errno.h>
 #include <netdb.h>
@@ -23,215 +19,88 @@
 
 #include "udp_internal.h"
 
-#ifndef UDP_SEGMENT /* linux/udp.h, 4.18 */
-#define UDP_SEGMENT 103
-#endif
+#define RETRY_NS      (30 * NS_PER_SEC) /* after a failed lookup or connect */
+#define MTU_NS	      (5 * NS_PER_SEC)	/* between looks at the path MTU */
+#define LOOK_NS	      (10 * NS_PER_SEC) /* between looks at the way to the collector */
+#define LOOK_LEAST_NS (NS_PER_SEC / 5)	/* however many reasons there are */
+#define SEND_BUFFER   (4 << 20)
 
-#define RETRY_NS	(30 * NS_PER_SEC) /* after a failed lookup or connect */
-#define MTU_NS		(5 * NS_PER_SEC)  /* between looks at the path MTU */
-#define LOOK_NS		(10 * NS_PER_SEC) /* between looks at the way to the collector */
-#define LOOK_LEAST_NS	(NS_PER_SEC / 5)  /* however many reasons there are */
-#define LOOK_ERROR_NS	NS_PER_SEC	  /* after an error of a call */
-#define BULK		1024u		  /* messages before runs are sent at once */
-#define RUN_LEAST	4u		  /* messages in a run that pays */
-#define RUN_OCTETS	65000u		  /* and the most that one call takes */
-#define OFFLINE_WAIT_MS 10000		  /* for room */
+/* ---- the socket */
 
-/* ---- sending */
+/* Errors that ICMP brings are kept until they are read, and bursts have room. */
+static void set_options(int fd, int family)
+{
+	bool v6 = family == AF_INET6;
+	int on = 1, buffer = SEND_BUFFER;
 
-/* Of a savefile nothing is lost for want of room: a queue of the system may be full while the socket is not.
+	setsockopt(fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_RECVERR : IP_RECVERR, &on, sizeof(on));
+	if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &buffer, sizeof(buffer)))
+		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof(buffer));
+}
+
+/* A session begins. */
+static void use_socket(struct udp *u, int fd, const struct sockaddr_storage *peer, socklen_t size)
+{
+	if (u->t.fd >= 0) {
+		udp_flush(&u->t); /* what was meant for the old address */
+		udp_lose_rest(u);
+		udp_drain_errors(u);
+		close(u->t.fd);
+	}
+	udp_sent_forget(u);
+	u->t.fd = fd;
+	u->device_index = socket_device_of(fd);
+	u->family = peer->ss_family;
+	set_options(fd, u->family);
+	u->peer = *peer;
+	u->peer_size = size;
+	u->t.session++;
+	u->t.stats.sessions++;
+	u->t.state = TRANSPORT_STATE_UP;
+	socket_note_self(fd, IPPROTO_UDP, &u->t.self);
+	udp_read_mtu(u);
+}
+
+/*
+ * Looks which way to the collector there is now: another address of this host, or another device of that
+ * name, is another socket and session; none is a failure until there is one.
  */
-static bool wait_for_room(struct udp *u, unsigned *waited_ms)
+static void udp_look(struct udp *u)
 {
-	struct pollfd p = {.fd = u->t.fd, .events = POLLOUT};
-	uint64_t begun_ns = clock_monotonic_ns();
+	struct sockaddr_storage peer = u->peer;
+	int fd, r = socket_look(&u->from, SOCK_DGRAM, 0, &peer, u->peer_size, &u->t.self, u->device_index,
+				&fd);
 
-	if (*waited_ms >= u->wait_ms)
-		return false;
-	if (poll(&p, 1, (int)(u->wait_ms - *waited_ms)) > 0)
-		poll(NULL, 0, 1);
-	*waited_ms += 1 + (unsigned)((clock_monotonic_ns() - begun_ns) / NS_PER_MSEC);
-	return true;
-}
-
-/* How many messages from i on make a run: of one size, the last may be shorter. */
-static unsigned run_length(const struct udp *u, unsigned i)
-{
-	size_t size = u->vectors[i].iov_len, total = 0;
-	unsigned n = 0;
-
-	for (; i + n < u->used; n++) {
-		size_t next = u->vectors[i + n].iov_len;
-
-		if (next > size || total + next > RUN_OCTETS)
-			break;
-		total += next;
-		if (next < size)
-			return n + 1;
+	if (r < 0) { /* whatever the socket in use says: no datagram finds its way */
+		udp_note_path_error(u, -r);
+		if (udp_is_path_error(-r))
+			u->t.state = TRANSPORT_STATE_FAILED;
+	} else if (r == SOCKET_E_MOVED) {
+		use_socket(u, fd, &peer, u->peer_size);
+	} else {
+		u->t.state = TRANSPORT_STATE_UP;
 	}
-	return n;
 }
 
-/* One call for the run of n messages at i; false: it must be sent by other means. */
-static bool send_run(struct udp *u, unsigned i, unsigned n)
+/* The first address that can be connected to; the one in use is kept if it still is one of them. */
+static int udp_use_addresses(struct udp *u, const struct resolve_result *result)
 {
-	union {
-		struct cmsghdr align;
-		uint8_t octets[CMSG_SPACE(sizeof(uint16_t))];
-	} control = {.octets = {0}};
-	struct msghdr m = {.msg_iov = u->vectors + i,
-			   .msg_iovlen = n,
-			   .msg_control = &control,
-			   .msg_controllen = sizeof(control.octets)};
-	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
-	uint16_t size = (uint16_t)u->vectors[i].iov_len;
-	int error;
+	int r = -EADDRNOTAVAIL;
 
-	c->cmsg_level = IPPROTO_UDP;
-	c->cmsg_type = UDP_SEGMENT;
-	c->cmsg_len = CMSG_LEN(sizeof(size));
-	memcpy(CMSG_DATA(c), &size, sizeof(size));
-	if (sendmsg(u->t.fd, &m, MSG_NOSIGNAL) >= 0)
-		return true;
-	error = errno;
-	udp_drain_errors(u); /* it may be about an earlier one: these have not left */
-	if (error == EINVAL || error == EIO || error == EOPNOTSUPP || error == ENOPROTOOPT)
-		u->no_segments = true;
-	return false;
-}
-
-/* An error of a call: what became of the message that it was about. */
-static void note_failure(struct udp *u, int error)
-{
-	if (!udp_is_path_error(error)) {
-		udp_note_error(u, error);
-		return;
-	}
-	udp_note_path_error(u, error);
-	if (u->next_look_ns > u->looked_ns + LOOK_ERROR_NS)
-		u->next_look_ns = u->looked_ns + LOOK_ERROR_NS;
-}
-
-static bool is_room_error(int error)
-{
-	return error == EAGAIN || error == ENOBUFS;
-}
-
-enum send_how { SEND_LOST, SEND_ONE_BY_ONE, SEND_RUN };
-
-/* Sends messages from i on; returns how many are dealt with, and how; 0: no room now. */
-static unsigned send_some(struct udp *u, unsigned i, enum send_how *how)
-{
-	bool bulk = !u->no_segments && u->t.stats.messages >= BULK;
-	unsigned plain = bulk ? 0 : u->used - i, run = bulk ? run_length(u, i) : 0;
-	unsigned waited_ms = 0;
-
-	*how = SEND_RUN;
-	if (run >= RUN_LEAST && send_run(u, i, run))
-		return run;
-	*how = SEND_ONE_BY_ONE;
-	/* up to the next run */
-	for (plain += plain == 0; i + plain < u->used && bulk && run_length(u, i + plain) < RUN_LEAST;
-	     plain++)
-		;
-	for (unsigned tries = 0; tries < 8;) {
-		int n = sendmmsg(u->t.fd, u->headers + i, plain, MSG_NOSIGNAL), error = errno;
-
-		if (n > 0) {
-			u->wait_ms = OFFLINE_WAIT_MS;
-			return (unsigned)n;
-		}
-		u->room_error = is_room_error(error) ? error : 0;
-		if (u->room_error && !u->config.offline)
+	if (result->error)
+		return -EADDRNOTAVAIL;
+	for (unsigned i = 0; u->t.session && i < result->n; i++)
+		if (result->sizes[i] == u->peer_size &&
+		    memcmp(&result->addresses[i], &u->peer, u->peer_size) == 0)
 			return 0;
-		if (u->room_error && wait_for_room(u, &waited_ms))
-			continue;
-		if (u->room_error)
-			u->wait_ms = 0; /* once in vain is enough until there is room */
-		tries++;
-		if (error == EINTR || udp_is_about_others(u, error, u->vectors[i].iov_len))
-			continue;
-		note_failure(u, error);
-		break;
+	for (unsigned i = 0; i < result->n; i++) {
+		r = socket_open(&u->from, SOCK_DGRAM, 0, &result->addresses[i], result->sizes[i]);
+		if (r >= 0) {
+			use_socket(u, r, &result->addresses[i], result->sizes[i]);
+			return 0;
+		}
 	}
-	*how = SEND_LOST;
-	return 1;
-}
-
-/* Messages [i, end) of those in the slots are dealt with. */
-static void resolve_some(struct udp *u, unsigned i, unsigned end, enum send_how how)
-{
-	u->run++;
-	for (; i < end; i++) {
-		unsigned slot = (u->first + i) % UDP_SLOTS;
-		const struct udp_slot *s = &u->slots[slot];
-
-		if (how != SEND_LOST)
-			udp_sent_add(u, u->memory + slot * u->slot_size, s);
-		u->run += how == SEND_ONE_BY_ONE;
-		transport_resolve(&u->t, &s->load, s->size, how != SEND_LOST);
-	}
-}
-
-void udp_flush(struct transport *t)
-{
-	struct udp *u = (struct udp *)t;
-	unsigned done = 0;
-
-	for (unsigned i = 0; i < u->used; i++) {
-		unsigned slot = (u->first + i) % UDP_SLOTS;
-
-		u->vectors[i] = (struct iovec){.iov_base = u->memory + slot * u->slot_size,
-					       .iov_len = u->slots[slot].size};
-		u->headers[i] = (struct mmsghdr){.msg_hdr = {.msg_iov = &u->vectors[i], .msg_iovlen = 1}};
-	}
-	while (done < u->used) {
-		enum send_how how;
-		unsigned n = send_some(u, done, &how);
-
-		if (n == 0)
-			break;
-		resolve_some(u, done, done + n, how);
-		done += n;
-	}
-	u->first = (u->first + done) % UDP_SLOTS;
-	u->used -= done;
-}
-
-/* The n oldest messages waited for room in vain. */
-static void lose_first(struct udp *u, unsigned n)
-{
-	if (n == 0)
-		return;
-	udp_note_error(u, u->room_error);
-	resolve_some(u, 0, n, SEND_LOST);
-	u->first = (u->first + n) % UDP_SLOTS;
-	u->used -= n;
-}
-
-void udp_lose_rest(struct udp *u)
-{
-	lose_first(u, u->used);
-}
-
-static uint8_t *udp_reserve(struct transport *t)
-{
-	struct udp *u = (struct udp *)t;
-
-	if (t->state != TRANSPORT_STATE_UP)
-		return NULL;
-	if (u->used == UDP_SLOTS)
-		udp_flush(t);
-	if (u->used == UDP_SLOTS)
-		lose_first(u, 1);
-	return u->memory + (u->first + u->used) % UDP_SLOTS * u->slot_size;
-}
-
-static void udp_commit(struct transport *t, size_t size, const struct transport_load *load)
-{
-	struct udp *u = (struct udp *)t;
-
-	u->slots[(u->first + u->used++) % UDP_SLOTS] = (struct udp_slot){.size = size, .load = *load};
+	return r;
 }
 
 /* ---- names */
@@ -355,6 +224,36 @@ static void udp_free(struct udp *u)
 	free(u);
 }
 
+static int udp_check_config(const struct transport_config *config, struct diag *diag)
+{
+	if (config->mtu && (config->mtu < UDP_MTU_LEAST || config->mtu > 65535))
+		return diag_set(diag, -EINVAL, "--mtu %u: out of range, 300 to 65535", config->mtu);
+	return socket_check_origin(config, diag);
+}
+
+/* What will not mend itself is said now; of a savefile also an address or a device that is not there. */
+static int udp_first_connect(struct udp *u, struct diag *diag)
+{
+	struct resolve_result result;
+	char text[sizeof(u->t.stats.reason)];
+	int r;
+
+	if (!resolve_numeric(&result, u->collector.host, u->collector.port, SOCK_DGRAM))
+		return 0;
+	r = udp_use_addresses(u, &result);
+	if (r == -EPERM && u->from.device[0])
+		return diag_set(diag, r, "--bind-device %s: not permitted; start pitot as root",
+				u->from.device);
+	if (r < 0 && u->config.offline && socket_is_missing(&u->from, -r, text, sizeof(text)))
+		return diag_set(diag, r, "%s", text);
+	if (r == -EADDRINUSE)
+		return diag_set(diag, r, "--source port %u: in use by another process", u->from.port);
+	if (r == -EAFNOSUPPORT && u->from.host[0])
+		return diag_set(diag, r, "--source %s: not of the family of collector %s", u->from.host,
+				u->collector.url);
+	return 0;
+}
+
 static int udp_open(struct transport **tp, const struct transport_config *config, struct diag *diag)
 {
 	struct udp *u;
@@ -372,7 +271,7 @@ static int udp_open(struct transport **tp, const struct transport_config *config
 	socket_init_origin(&u->from, config);
 	u->slot_size = (config->mtu > UDP_MTU_MOST ? config->mtu : UDP_MTU_MOST) - UDP_HEADERS4;
 	u->memory = malloc(UDP_SLOTS * u->slot_size);
-	u->wait_ms = OFFLINE_WAIT_MS;
+	u->wait_ms = UDP_WAIT_MS;
 	u->now_ns = clock_monotonic_ns();
 	u->lookup_wanted = true;
 	if (!u->memory)

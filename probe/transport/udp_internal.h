@@ -1,4 +1,4 @@
-/* udp_internal: what udp.c and udp_socket.c share. */
+/* udp_internal: what udp.c, udp_slots.c and udp_sent.c share; each calls those behind it. */
 #ifndef PITOT_TRANSPORT_UDP_INTERNAL_H
 #define PITOT_TRANSPORT_UDP_INTERNAL_H
 
@@ -8,11 +8,13 @@
 #include "resolve.h"
 #include "transport/socket.h"
 
-#define UDP_SLOTS    32u
-#define UDP_SENT     1024u /* messages that may still be refused; a power of two */
-#define UDP_HEAD     24u   /* octets that tell messages apart: the headers of all formats */
-#define UDP_MTU_MOST 1500u /* without --mtu */
-#define UDP_HEADERS4 28u
+#define UDP_SLOTS     32u
+#define UDP_SENT      1024u  /* messages that may still be refused; a power of two */
+#define UDP_HEAD      24u    /* octets that tell messages apart: the headers of all formats */
+#define UDP_MTU_MOST  1500u  /* without --mtu */
+#define UDP_MTU_LEAST 300u   /* of --mtu, too */
+#define UDP_WAIT_MS   10000u /* offline: for room */
+#define UDP_HEADERS4  28u
 
 struct udp_slot {
 	size_t size;
@@ -63,7 +65,9 @@ struct udp {
 	struct udp_sent sent[UDP_SENT];
 };
 
-/* udp.c */
+/* udp_slots.c */
+uint8_t *udp_reserve(struct transport *t);
+void udp_commit(struct transport *t, size_t size, const struct transport_load *load);
 /* Sends what is committed, as far as the socket has room. */
 void udp_flush(struct transport *t);
 /* What it had no room for is lost. */
@@ -72,12 +76,8 @@ void udp_lose_rest(struct udp *u);
 /* udp_sent.c */
 void udp_sent_add(struct udp *u, const uint8_t *message, const struct udp_slot *slot);
 void udp_sent_add_probe(struct udp *u);
-/* An error came back about the datagram that begins with these octets: its records were not sent. */
-void udp_sent_refuse(struct udp *u, const uint8_t *quote, size_t size);
 /* Another session: what comes back from now on is about its datagrams. */
 void udp_sent_forget(struct udp *u);
-
-/* udp_socket.c */
 void udp_note_error(struct udp *u, int error);
 /* The same with the sentence that fits: by --source and --bind-device, or the error's own. */
 void udp_note_path_error(struct udp *u, int error);
@@ -85,13 +85,6 @@ void udp_note_path_error(struct udp *u, int error);
 bool udp_is_path_error(int error);
 /* Messages as long as the path takes now. */
 void udp_read_mtu(struct udp *u);
-/* The first address that can be connected to; the one in use is kept if it still is one of them. */
-int udp_use_addresses(struct udp *u, const struct resolve_result *result);
-/*
- * Looks which way to the collector there is now: another address of this host, or another device of that
- * name, is another socket and session; none is a failure until there is one.
- */
-void udp_look(struct udp *u);
 /*
  * Reads the error queue.  Errors of the network are counted, and charged to the datagrams that they are
  * about; a narrower path is followed.  Returns how many.
@@ -99,8 +92,5 @@ void udp_look(struct udp *u);
 unsigned udp_drain_errors(struct udp *u);
 /* Is the error about an earlier datagram, so that this one of size octets is worth another try? */
 bool udp_is_about_others(struct udp *u, int error, size_t size);
-int udp_check_config(const struct transport_config *config, struct diag *diag);
-/* What will not mend itself is said now; of a savefile also an address or a device that is not there. */
-int udp_first_connect(struct udp *u, struct diag *diag);
 
 #endif

@@ -19,7 +19,6 @@ CLOSED = [
     {"opener", "opener_serve"},
     {"spool_drop", "spool_out", "spool_ring", "spool_scan"},
     {"session_end", "session_phases", "session_queue"},
-    {"udp", "udp_socket"},
 ]
 
 

@@ -1,7 +1,7 @@
 /*
  * The transports, each through its ops: transport/transport.c, transport/file.c, transport/file_place.c,
  * transport/file_writer.c, transport/udp.c,
- * transport/udp_sent.c, transport/udp_socket.c, transport/resolve.c.  Sockets are on
+ * transport/udp_sent.c, transport/udp_slots.c, transport/resolve.c.  Sockets are on
  * loopback.
  */
 #include <arpa/inet.h>
