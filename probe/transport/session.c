@@ -1,4 +1,4 @@
-/* session: see session.h.  Here: the ops of the transports; session_phases.c is what happens between them. */
+/* session: see session.h.  Here: what a session does while it is up, and the ops of the transports. */
 #include "session.h"
 
 #include <errno.h>
@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #define OFFLINE_BACKLOG (UINT64_C(2) << 20)
+#define LOOK_NS		(10 * NS_PER_SEC)    /* between looks at the way of datagrams */
 #define EAGER_OCTETS	(UINT64_C(64) << 10) /* so much waiting is sent without waiting for a flush */
 
 static uint64_t room(const struct session *s)
@@ -23,6 +24,115 @@ bool session_crowded(const struct transport *t)
 	bool up = s->phase == SESSION_UP;
 
 	return s->backlog > (up && room(s) > OFFLINE_BACKLOG ? OFFLINE_BACKLOG : room(s));
+}
+
+/* ---- a session that is up */
+
+/* Nothing more is to come, the peer's system has everything, and has had it for a moment. */
+static bool is_done(struct session *s)
+{
+	if (!s->finishing || !session_queue_is_empty(s)) {
+		s->quiet_ns = 0;
+		return false;
+	}
+	if (!s->quiet_ns)
+		s->quiet_ns = s->now_ns;
+	return s->now_ns - s->quiet_ns >= s->layer->quiet_ns;
+}
+
+/* Other layers notice when nothing is acknowledged. */
+static bool has_moved(struct session *s)
+{
+	struct sockaddr_storage peer = {0};
+	socklen_t size = sizeof(peer);
+	int fd;
+
+	if (s->layer->socktype != SOCK_DGRAM || s->now_ns < s->next_look_ns)
+		return false;
+	s->next_look_ns = s->now_ns + LOOK_NS;
+	if (getpeername(s->t.fd, (struct sockaddr *)&peer, &size) ||
+	    socket_look(&s->from, s->layer->socktype, s->layer->protocol, &peer, size, &s->t.self,
+			socket_device_of(s->t.fd), &fd) != SOCKET_E_MOVED)
+		return false; /* or there is no better one */
+	close(fd);
+	return true;
+}
+
+static void listen_to(struct session *s)
+{
+	int r = session_read(s);
+
+	if (r == 0 && s->layer->tick)
+		r = s->layer->tick(s);
+	if (r == 0 && has_moved(s))
+		r = SESSION_E_RENEW;
+	if (r == SESSION_E_RENEW) {
+		session_end_begin(s);
+	} else if (r) {
+		session_end(s, session_way_of(r), r < 0 ? r : -ECONNRESET);
+	} else {
+		session_queue_acked(s);
+		if (is_done(s))
+			session_end_begin(s);
+	}
+}
+
+/* Writes what may be sent now; nothing unless the session is up. */
+static void session_pump(struct session *s)
+{
+	if (s->phase != SESSION_UP)
+		return;
+	while (s->out_done < s->out_size || session_queue_fill(s)) {
+		ssize_t n = s->layer->write(s, s->out + s->out_done, s->out_size - s->out_done);
+
+		if (n > 0) {
+			session_queue_wrote(s, (size_t)n);
+		} else if (n == -EAGAIN || n == 0) {
+			break;
+		} else if (n == -EMSGSIZE && s->layer->whole) {
+			session_note_error(s, EMSGSIZE);
+			session_queue_reject(s);
+		} else {
+			session_end(s, session_way_of((int)n), (int)n);
+			return;
+		}
+	}
+	session_queue_acked(s);
+}
+
+/* One step from phase to phase, as far as it goes without waiting. */
+static void session_advance(struct session *s)
+{
+	switch (s->phase) {
+	case SESSION_WAITING:
+		if (session_may_attempt(s, s->now_ns))
+			session_attempt(s);
+		break;
+	case SESSION_RESOLVING:
+		session_check_lookup(s);
+		break;
+	case SESSION_CONNECTING:
+		session_check_connected(s);
+		break;
+	case SESSION_GREETING:
+		if (s->layer->tick && s->layer->tick(s) < 0)
+			s->deadline_ns = s->now_ns;
+		session_greet(s);
+		break;
+	case SESSION_UP:
+		listen_to(s);
+		break;
+	case SESSION_ENDING:
+		session_end_step(s);
+		break;
+	case SESSION_OVER:
+		break;
+	}
+	/* at once when the last attempt is old enough, and what is quick is quickly done */
+	if (s->phase == SESSION_WAITING && session_may_attempt(s, s->now_ns))
+		session_attempt(s);
+	if (s->phase == SESSION_CONNECTING)
+		session_check_connected(s);
 }
 
 /* ---- the ops */
@@ -135,7 +245,8 @@ void session_close(struct transport *t, uint64_t deadline_ns, struct transport_s
 	if (s->layer->stop)
 		s->layer->stop(s);
 	resolve_drop(&s->lookup);
-	session_queue_close(s);
+	if (session_queue_close(s) == SESSION_E_REMOVED)
+		session_because(s, 0, "--spool: files were removed by somebody else");
 	*last = t->stats;
 	if (s->layer->free)
 		s->layer->free(s);

@@ -179,7 +179,7 @@ struct session {
 	uint8_t lent[SESSION_MESSAGE];
 };
 
-/* session.c: the ops that all layers share */
+/* session.c: the ops that all layers share.  Calls go down in the order of these files. */
 int session_open(struct session **sp, const struct transport_ops *ops, const struct session_layer *layer,
 		 const struct transport_config *config, struct diag *diag);
 uint8_t *session_reserve(struct transport *t);
@@ -202,22 +202,21 @@ void session_close(struct transport *t, uint64_t deadline_ns, struct transport_s
 		.network_changed = session_network_changed, .idle = session_idle, .close = session_close,    \
 	}
 
-/* session_phases.c */
-
-/* One step from phase to phase, as far as it goes without waiting. */
-void session_advance(struct session *s);
-/* Writes what may be sent now; nothing unless the session is up. */
-void session_pump(struct session *s);
+/* session_connect.c */
 /* Whether the last attempt to connect is old enough. */
 bool session_may_attempt(const struct session *s, uint64_t now_ns);
-void session_note_error(struct session *s, int error); /* counts it; of either sign */
-/* Back to waiting for the next attempt. */
-void session_rest(struct session *s);
-
-/* For layers: the sentence about what comes next as an error; returns error. */
-__attribute__((format(printf, 3, 4))) int session_because(struct session *s, int error, const char *fmt, ...);
+/* Begins to connect, and goes on from phase to phase: RESOLVING, CONNECTING, GREETING. */
+void session_attempt(struct session *s);
+void session_check_lookup(struct session *s);
+void session_check_connected(struct session *s);
+void session_greet(struct session *s);
 
 /* session_end.c */
+void session_note_error(struct session *s, int error); /* counts it; of either sign */
+/* For layers: the sentence about what comes next as an error; returns error. */
+__attribute__((format(printf, 3, 4))) int session_because(struct session *s, int error, const char *fmt, ...);
+/* Back to waiting for the next attempt: this one came to nothing. */
+void session_fail(struct session *s, int error);
 struct session_end {
 	bool read; /* the peer has read everything that was sent; else what is not forgotten is sent again */
 	const char *what; /* what to tell the user */
@@ -252,6 +251,8 @@ uint64_t session_queue_unacked(const struct session *s);
 void session_queue_end(struct session *s, bool clean);
 void session_queue_tick(struct session *s);
 bool session_queue_is_empty(const struct session *s); /* all is with the peer's kernel */
-void session_queue_close(struct session *s);
+/* 0; SESSION_E_REMOVED: somebody else removed files of the spool, which nobody was told of. */
+enum { SESSION_E_REMOVED = 1 };
+int session_queue_close(struct session *s);
 
 #endif

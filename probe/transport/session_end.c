@@ -14,7 +14,10 @@
  * answered by the peer's kernel.
  */
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "session.h"
 
@@ -105,6 +108,41 @@ enum session_way session_way_of(int r)
 	default:
 		return SESSION_WAY_RESET;
 	}
+}
+
+/* ---- why */
+
+int session_because(struct session *s, int error, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(s->t.stats.reason, sizeof(s->t.stats.reason), fmt, ap);
+	va_end(ap);
+	return error;
+}
+
+void session_note_error(struct session *s, int error)
+{
+	s->t.stats.errors++;
+	s->t.stats.last_error = error < 0 ? -error : error;
+}
+
+static void session_rest(struct session *s)
+{
+	if (s->layer->stop)
+		s->layer->stop(s);
+	if (s->t.fd >= 0)
+		close(s->t.fd);
+	s->t.fd = -1;
+	s->phase = SESSION_WAITING;
+	s->t.state = TRANSPORT_STATE_FAILED;
+}
+
+void session_fail(struct session *s, int error)
+{
+	session_note_error(s, error);
+	session_rest(s);
 }
 
 /* ---- the end */

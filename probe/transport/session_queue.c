@@ -492,16 +492,17 @@ static void keep_for_next_run(struct session *s, uint64_t head)
 	}
 }
 
-void session_queue_close(struct session *s)
+int session_queue_close(struct session *s)
 {
 	struct spool_stats stats;
+	int r = 0;
 
 	drop_direct(s);
 	if (s->spool) {
 		spool_check(s->spool);
 		spool_get_stats(s->spool, &stats);
 		if (stats.missing_files != s->spool_missing)
-			session_because(s, 0, "--spool: files were removed by somebody else");
+			r = SESSION_E_REMOVED;
 		spool_close(
 			s->spool); /* which tells what is lost, sent in a session that ended badly or not */
 		keep_for_next_run(s, stats.head);
@@ -511,4 +512,5 @@ void session_queue_close(struct session *s)
 	free(s->templates);
 	free(s->in_force);
 	free(s->spooled);
+	return r;
 }

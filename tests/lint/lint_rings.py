@@ -18,7 +18,6 @@ CLOSED = [
     {"control", "control_requests", "revive", "roles", "setup"},
     {"opener", "opener_serve"},
     {"spool_drop", "spool_out", "spool_ring", "spool_scan"},
-    {"session_end", "session_phases", "session_queue"},
 ]
 
 

@@ -1,5 +1,5 @@
 /*
- * Transports with a connection, against peers on loopback: transport/session.c, transport/session_phases.c,
+ * Transports with a connection, against peers on loopback: transport/session.c, transport/session_connect.c,
  * transport/session_end.c, transport/session_queue.c, transport/tcp.c,
  * transport/sctp.c; what TLS refuses to begin with: transport/tls_context.c, transport/tls.c,
  * transport/dtls.c, transport/tls_none.c (the rest is in tests/e2e/transports.py, where certificates can be
