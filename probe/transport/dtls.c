@@ -14,7 +14,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-#include "tls_internal.h"
+#include "tls_client.h"
 
 #define MTU_MOST      1500u
 #define OVERHEAD_MOST 144u	       /* IPv6, UDP, DTLS, with any cipher */

@@ -9,7 +9,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-#include "tls_internal.h"
+#include "tls_client.h"
 
 static int setup(struct session *s, struct diag *diag)
 {

@@ -1,6 +1,6 @@
-/* tls_internal: what tls.c and dtls.c share. */
-#ifndef PITOT_TRANSPORT_TLS_INTERNAL_H
-#define PITOT_TRANSPORT_TLS_INTERNAL_H
+/* tls_client: TLS and DTLS as a client: what tls.c and dtls.c are made of. */
+#ifndef PITOT_TRANSPORT_TLS_CLIENT_H
+#define PITOT_TRANSPORT_TLS_CLIENT_H
 
 #include <openssl/ssl.h>
 
@@ -24,5 +24,14 @@ int tls_greet(struct session *s);
 ssize_t tls_write(struct session *s, const uint8_t *data, size_t size);
 int tls_read(struct session *s);
 int tls_shut(struct session *s);
+
+/* tls_files.c */
+int tls_load_authorities(SSL_CTX *ctx, const char *path, unsigned user, struct diag *diag);
+/* The certificate of --tls-cert, and its key. */
+int tls_load_own(struct session *s, struct diag *diag);
+/* Nobody is there to be asked. */
+int tls_no_password(char *out, int size, int writing, void *context);
+/* OpenSSL's word for the last error. */
+const char *tls_why(void);
 
 #endif

@@ -1,102 +1,23 @@
 /*
- * tls_context: TLS and DTLS as a client: certificates, verification, and what to say when it fails.
+ * tls_client: TLS and DTLS as a client: verification, the handshake, what goes through, and what to say when
+ * it fails.
  *
  * The collector's certificate must come from an authority of --tls-ca (or the system's) and bear the name of
  * the URL or --tls-name (RFC 7011 §11.3: DNS-ID, or the address itself); nothing turns that off.  TLS 1.2 is
  * the least.  Of the chain, each certificate is looked for in the CRL of its authority, where --tls-ca has
- * one. Certificates, CRLs and keys are read once, at the start, before privileges are given up; of a
- * directory, those that a chain needs, when it does.
+ * one.
  */
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <openssl/err.h>
-#include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "pitot/path.h"
-#include "tls_internal.h"
-
-#define WARN_DAYS 30 /* before the own certificate expires */
+#include "tls_client.h"
 
 /* ---- set-up */
-
-static const char *why(void)
-{
-	unsigned long e = ERR_peek_last_error();
-	const char *text = e ? ERR_reason_error_string(e) : NULL;
-
-	if (e && ERR_GET_LIB(e) == ERR_LIB_SYS)
-		return strerror(ERR_GET_REASON(e));
-	return text ? text : "unknown reason";
-}
-
-static int no_password(char *out, int size, int writing, void *context)
-{
-	(void)out;
-	(void)size;
-	(void)writing;
-	(void)context;
-	return 0; /* nobody is there to be asked */
-}
-
-/* Whoever can read the key can be us, and whoever can write it can make us somebody else. */
-static int check_key(const struct stat *st, unsigned user, const char *option, const char *path,
-		     struct diag *diag)
-{
-	if (!S_ISREG(st->st_mode))
-		return diag_set(diag, -EPERM, "%s %.300s: not a file; the key must be in one", option, path);
-	if (st->st_uid != 0 && st->st_uid != geteuid() && st->st_uid != user)
-		return diag_set(
-			diag, -EPERM,
-			"%s %.300s: this key belongs to user %u, who could exchange it; give it to root "
-			"or to the user that pitot runs as: chown",
-			option, path, (unsigned)st->st_uid);
-	if (st->st_mode & (S_IRWXG | S_IRWXO))
-		return diag_set(diag, -EPERM,
-				"%s %.300s: its group or others may read or change this key; allow it to its "
-				"owner only: chmod 600",
-				option, path);
-	return 0;
-}
-
-/* The key, from the file that was looked at. */
-static int load_key(struct session *s, const char *option, const char *path, struct diag *diag)
-{
-	SSL_CTX *ctx = ((struct tls *)s->own)->ctx;
-	int fd = path_open_to_read(path, s->config.user, O_NONBLOCK, diag), r = 0;
-	EVP_PKEY *key = NULL;
-	struct stat st;
-	FILE *f = NULL;
-
-	if (fd < 0)
-		r = diag_prefix(diag, fd, "%s ", option);
-	else if (fstat(fd, &st))
-		r = diag_set(diag, -errno, "%s %.300s: %s", option, path, strerror(errno));
-	if (r == 0)
-		r = check_key(&st, s->config.user, option, path, diag);
-	if (r == 0)
-		f = fdopen(fd, "r");
-	if (f)
-		key = PEM_read_PrivateKey(f, NULL, no_password, NULL);
-	if (f)
-		fclose(f);
-	else if (fd >= 0)
-		close(fd);
-	if (r == 0 && (!key || SSL_CTX_use_PrivateKey(ctx, key) != 1))
-		r = diag_set(diag, -EINVAL,
-			     "%s %.300s: not the key of the certificate, in PEM format and without a "
-			     "password (%s)",
-			     option, path, why());
-	EVP_PKEY_free(key);
-	return r;
-}
 
 /* Certificates are looked for in the CRLs that there are: an authority need not have one. */
 static int on_verify(int good, X509_STORE_CTX *verified)
@@ -105,90 +26,6 @@ static int on_verify(int good, X509_STORE_CTX *verified)
 		return good;
 	X509_STORE_CTX_set_error(verified, X509_V_OK);
 	return 1;
-}
-
-/* Whether anybody may have put something else there; OpenSSL opens it by its name. */
-static int check_certificates(const char *option, const char *path, unsigned user, struct stat *st,
-			      struct diag *diag)
-{
-	int fd = path_read(path, user, O_NONBLOCK, diag), r = 0;
-
-	if (fd < 0)
-		return diag_prefix(diag, fd, "%s ", option);
-	if (fstat(fd, st))
-		r = diag_set(diag, -errno, "%s %.300s: %s", option, path, strerror(errno));
-	close(fd);
-	return r;
-}
-
-static int load_authorities(SSL_CTX *ctx, const char *path, unsigned user, struct diag *diag)
-{
-	struct stat st;
-	bool folder;
-	int r;
-
-	if (!path) {
-		if (SSL_CTX_set_default_verify_paths(ctx) != 1)
-			return diag_set(diag, -EINVAL,
-					"the system's certificate authorities cannot be read; use --tls-ca");
-		return 0;
-	}
-	r = check_certificates("--tls-ca", path, user, &st, diag);
-	if (r)
-		return r;
-	folder = S_ISDIR(st.st_mode);
-	if (SSL_CTX_load_verify_locations(ctx, folder ? NULL : path, folder ? path : NULL) != 1)
-		return diag_set(diag, -EINVAL, "--tls-ca %.300s: no certificates in PEM format (%s)", path,
-				why());
-	X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ctx),
-				    X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
-	return 0;
-}
-
-static void warn_of_expiry(struct session *s, const char *path)
-{
-	X509 *own = SSL_CTX_get0_certificate(((struct tls *)s->own)->ctx);
-	int days, seconds;
-
-	if (!own || ASN1_TIME_diff(&days, &seconds, NULL, X509_get0_notAfter(own)) != 1 || days >= WARN_DAYS)
-		return;
-	if (days < 0 || seconds < 0)
-		snprintf(s->t.notice, sizeof(s->t.notice), "--tls-cert %.150s has expired", path);
-	else
-		snprintf(s->t.notice, sizeof(s->t.notice), "--tls-cert %.150s expires in %d days", path,
-			 days);
-	s->t.notices++;
-}
-
-static int load_own(struct session *s, struct diag *diag)
-{
-	const struct transport_config *c = &s->config;
-	SSL_CTX *ctx = ((struct tls *)s->own)->ctx;
-	const char *key = c->tls_key ? c->tls_key : c->tls_cert,
-		   *option = c->tls_key ? "--tls-key" : "--tls-cert";
-	struct stat st;
-	int r;
-
-	if (!c->tls_cert && c->tls_key)
-		return diag_set(diag, -EINVAL,
-				"--tls-key %.300s: the certificate for it is missing: --tls-cert",
-				c->tls_key);
-	if (!c->tls_cert)
-		return 0;
-	r = check_certificates("--tls-cert", c->tls_cert, c->user, &st, diag);
-	if (r)
-		return r;
-	if (SSL_CTX_use_certificate_chain_file(ctx, c->tls_cert) != 1)
-		return diag_set(diag, -EINVAL, "--tls-cert %.300s: not a certificate in PEM format (%s)",
-				c->tls_cert, why());
-	r = load_key(s, option, key, diag);
-	if (r)
-		return r;
-	if (SSL_CTX_check_private_key(ctx) != 1)
-		return diag_set(diag, -EINVAL, "%s %.200s: not the key of --tls-cert %.200s", option, key,
-				c->tls_cert);
-	warn_of_expiry(s, c->tls_cert);
-	return 0;
 }
 
 /* The collector wants a certificate, and we have none. */
@@ -213,16 +50,16 @@ int tls_setup(struct session *s, const SSL_METHOD *method, int least_version, st
 		tls->ctx = SSL_CTX_new(method);
 	if (!tls || !tls->ctx)
 		return diag_set(diag, -ENOMEM, "--collector %.200s: TLS cannot be set up (%s)",
-				s->collector.url, why());
+				s->collector.url, tls_why());
 	signal(SIGPIPE, SIG_IGN); /* OpenSSL writes by write() */
 	SSL_CTX_set_min_proto_version(tls->ctx, least_version);
 	SSL_CTX_set_options(tls->ctx, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_QUERY_MTU);
 	SSL_CTX_set_mode(tls->ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 	SSL_CTX_set_verify(tls->ctx, SSL_VERIFY_PEER, on_verify);
-	SSL_CTX_set_default_passwd_cb(tls->ctx, no_password);
+	SSL_CTX_set_default_passwd_cb(tls->ctx, tls_no_password);
 	SSL_CTX_set_client_cert_cb(tls->ctx, on_asked);
-	r = load_authorities(tls->ctx, s->config.tls_ca, s->config.user, diag);
-	return r ? r : load_own(s, diag);
+	r = tls_load_authorities(tls->ctx, s->config.tls_ca, s->config.user, diag);
+	return r ? r : tls_load_own(s, diag);
 }
 
 void tls_free(struct session *s)
