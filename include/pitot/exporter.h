@@ -44,6 +44,11 @@ struct exporter_config {
 	const struct collector_config *collectors;
 	unsigned n_collectors;
 	struct transport_config transport; /* template: collector is set for each */
+	/* Of each: shared with a process that may follow, or left by the one before (transport.again).  May
+	 * be NULL. */
+	struct transport_mark *marks;
+	/* With transport.again: what the process before counted of each. */
+	const struct collector_stats *earlier;
 	/* Opens the transport of each, in their order; NULL: transport_open(), by its kind. */
 	int (*open_transport)(void *ctx, struct transport **tp, const struct transport_config *config,
 			      struct diag *diag);
@@ -103,9 +108,11 @@ struct collector_stats {
 	bool shares;   /* a record goes to one of several, and this is one of them */
 	struct totals taken;
 	uint64_t messages, octets;
-	struct totals sent;	 /* in messages that were handed to the system */
-	struct totals pending;	 /* in messages that are not full or not sent yet; at the end: left in the
-				    spool */
+	struct totals sent;    /* in messages that were handed to the system */
+	struct totals pending; /* in messages that are not full or not sent yet; at the end: left in the
+				  spool */
+	uint32_t sequence;     /* of the next message; of some formats it counts records */
+	bool sequence_of_records;
 	struct totals open;	 /* of those: in a message that is not full, and is nowhere else */
 	uint64_t resent_records; /* beside those: again in a later session, or for an earlier run */
 	uint64_t sessions;

@@ -39,7 +39,7 @@ enum opener_right {
 	OPENER_FINISHES = 1 << 1, /* renamed from FILE.part */
 	OPENER_REMOVES = 1 << 2,
 	OPENER_CONTINUES = 1 << 3, /* opened to be written on, made, put aside */
-	OPENER_ROTATES = 1 << 4,   /* the path is a pattern: made as FILE.part, renamed from there */
+	OPENER_ROTATES = 1 << 4, /* the path is a pattern: made as FILE.part, continued, renamed from there */
 };
 
 struct opener_file {
@@ -67,7 +67,7 @@ struct opener;
 
 /* Forks.  The strings and ctx must live as long as the caller: the opener has its copy of everything. */
 int opener_start(struct opener **op, const struct opener_config *config, struct diag *diag);
-void opener_stop(struct opener *o); /* NULL is fine */
+void opener_stop(struct opener *o);	/* NULL is fine */
 int opener_pid(const struct opener *o); /* of the one that is a child of ours */
 /*
  * Answers are waited for only for a moment while urgent_fd (-1: none) is readable, and after *until_ns
@@ -76,7 +76,7 @@ int opener_pid(const struct opener *o); /* of the one that is a child of ours */
 void opener_hurry(struct opener *o, int urgent_fd, const _Atomic uint64_t *until_ns);
 /* After a fork, in a process that has nothing to ask of it; NULL is fine. */
 void opener_forget(struct opener *o);
-bool opener_has_ended(struct opener *o);	    /* both its processes, at once; NULL: no */
+bool opener_has_ended(struct opener *o); /* both its processes, at once; NULL: no */
 /*
  * For whoever started it, now and then: how many of its processes have ended since, or were stopped, which
  * ends them; *status: of the last one, as waitpid() has it.  Others are in their places.  NULL: none.
@@ -85,7 +85,7 @@ unsigned opener_look(struct opener *o, int *status);
 /* In a process that may ask it, but did not start it. */
 void opener_leave_alone(struct opener *o);
 const char *opener_name(const struct opener_config *config);
-const char *opener_whose(const struct opener *o); /* the name of its processes */
+const char *opener_whose(const struct opener *o);   /* the name of its processes */
 const char *opener_missing(const struct opener *o); /* layers of the sandbox that it lacks; "" for none */
 
 /* Negative errno and the opener's sentence when it did not work.  group: as capture_describe() has it. */
@@ -100,6 +100,8 @@ int opener_continue(struct opener *o, const char *path, struct diag *diag); /* a
 int opener_set_aside(struct opener *o, const char *path, char name[PATH_NAME_SIZE], struct diag *diag);
 /* path: a pattern.  A descriptor; time->number is the file's then. */
 int opener_begin(struct opener *o, const char *path, struct path_time *time, struct diag *diag);
+/* What was begun, to be continued: a descriptor. */
+int opener_resume(struct opener *o, const char *path, const struct path_time *time, struct diag *diag);
 int opener_complete(struct opener *o, const char *path, const struct path_time *time, struct diag *diag);
 
 #endif

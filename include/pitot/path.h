@@ -102,6 +102,8 @@ int path_insert(char *out, size_t size, const char *path, const char *words);
  * another run has left or completed stays.  A descriptor.
  */
 int path_begin_part(const struct path_at *pattern, struct path_time *time, struct diag *diag);
+/* The same file once more, to be continued.  A descriptor. */
+int path_resume_part(const struct path_at *pattern, const struct path_time *time, struct diag *diag);
 /* It gets its name, if nothing else has it. */
 int path_complete_part(const struct path_at *pattern, const struct path_time *time, struct diag *diag);
 

@@ -8,6 +8,7 @@
 #ifndef PITOT_TRANSPORT_H
 #define PITOT_TRANSPORT_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -18,6 +19,16 @@
 #include "pitot/totals.h"
 
 struct opener;
+
+/*
+ * Which file is written, and how much of it is whole: shared with the process that follows when this one dies
+ * in the middle of a message.  inode 0: nothing is.
+ */
+struct transport_mark {
+	_Atomic uint64_t device, inode, octets;
+	_Atomic uint64_t seconds; /* of the time in its name, and its number there */
+	_Atomic uint32_t number;
+};
 
 struct transport_config {
 	const struct collector_config *collector;
@@ -30,6 +41,8 @@ struct transport_config {
 	unsigned user;		 /* whom the process becomes: its files may be used (path.h) */
 	const char *heading; /* what a file of lines begins with, "" for nothing; NULL: it is of messages */
 	bool offline;	     /* may wait for room (a savefile is read): never drop for want of it */
+	struct transport_mark *mark; /* of the file; NULL: nobody follows */
+	bool again;		     /* this process follows another one, and the mark is what that left */
 	/* (D)TLS */
 	const char *tls_ca, *tls_cert, *tls_key, *tls_name;
 	uint64_t reconnect_ns;	/* least time between connection attempts; 0: the default, 60 s */

@@ -373,6 +373,20 @@ int path_begin_part(const struct path_at *pattern, struct path_time *time, struc
 	return path_error(pattern, -EEXIST, diag);
 }
 
+int path_resume_part(const struct path_at *pattern, const struct path_time *time, struct diag *diag)
+{
+	char part[PATH_NAME_SIZE];
+	struct path_at at;
+	struct stat st;
+	int r = path_at_time(&at, pattern, time);
+
+	if (r == 0)
+		r = path_part_name(&at, part);
+	if (r == 0)
+		r = snprintf(at.name, sizeof(at.name), "%s", part) < 0 ? -EINVAL : path_stat(&at, &st);
+	return r < 0 ? path_error(pattern, r, diag) : path_open(&at, O_RDWR | O_APPEND | O_NONBLOCK, diag);
+}
+
 int path_complete_part(const struct path_at *pattern, const struct path_time *time, struct diag *diag)
 {
 	char part[PATH_NAME_SIZE];

@@ -64,6 +64,7 @@ int collector_open(struct exporter *e, struct collector *c, const struct collect
 	tc.offline = e->config.offline;
 	tc.heading = c->format->heading ? c->format->heading(c) : NULL;
 	tc.spool_tag = e->config.domain;
+	tc.mark = e->config.marks ? &e->config.marks[c->index] : NULL;
 	r = e->config.open_transport ? e->config.open_transport(e->config.open_ctx, &c->transport, &tc, diag)
 				     : transport_open(&c->transport, &tc, diag);
 	if (r)

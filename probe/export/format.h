@@ -123,6 +123,14 @@ struct exporter {
 	uint8_t scratch[FORMAT_MAX_MESSAGE + 64]; /* messages that will be lost: nobody reads them */
 };
 
+/* Of a new session: a file that another process wrote goes on. */
+static inline uint32_t collector_first_sequence(const struct collector *c)
+{
+	const struct exporter_config *config = &c->exporter->config;
+
+	return c->transport->continues && config->earlier ? config->earlier[c->index].sequence : 0;
+}
+
 /* Opens a message; header_size octets are left for ops->header.  Does nothing if one is open. */
 void message_begin(struct collector *c, unsigned header_size, unsigned reserve_at_end);
 /* Counts a record that was just written as one of the message. */

@@ -55,7 +55,7 @@ static void enter_session(struct collector *c)
 		return;
 	message_abandon(c);
 	c->session = c->transport->session;
-	c->sequence = 0;
+	c->sequence = collector_first_sequence(c);
 }
 
 /* Room for one more record, with the clock on its line. */

@@ -301,7 +301,7 @@ static void enter_session(struct collector *c)
 		message_abandon(c);
 	c->session = c->transport->session;
 	if (!is_spooled(c)) /* restamp does it */
-		c->sequence = 0;
+		c->sequence = collector_first_sequence(c);
 	c->started = false;
 }
 

@@ -42,6 +42,15 @@ static unsigned confine_rights(const struct config *config, const struct collect
 	return config->n_interfaces ? OPENER_CONTINUES : OPENER_FINISHES;
 }
 
+/* What is read while it is written, and has no place in it to go back to. */
+static bool confine_is_once(const struct collector_config *to)
+{
+	struct stat st;
+
+	return collector_is_stdout(to) ||
+	       (stat(to->path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISCHR(st.st_mode));
+}
+
 /* What is done with files after the start: each is listed for that, and for nothing else. */
 static int confine_list_files(struct confine *c, const struct config *config, struct diag *diag)
 {
@@ -63,6 +72,8 @@ static int confine_list_files(struct confine *c, const struct config *config, st
 	for (unsigned i = 0; i < config->n_collectors; i++) {
 		const struct collector_config *to = &config->collectors[i];
 
+		if (to->transport == TRANSPORT_FILE && confine_is_once(to))
+			c->once = to->url;
 		if (to->transport == TRANSPORT_FILE && !collector_is_stdout(to))
 			confine_list_file(c, to->path, "--collector", confine_rights(config, to));
 	}

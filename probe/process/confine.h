@@ -22,6 +22,8 @@ struct confine {
 	unsigned user;		   /* whom the process becomes */
 	struct opener_file *files; /* first the n_files of the second, then the n_outputs of the third */
 	unsigned n_files, n_outputs;
+	const char
+		*once; /* a collector where a line that is cut off cannot be taken back: a pipe; NULL none */
 };
 
 /* Forks the openers, as far as there is anything for them to do: before threads and before anything is

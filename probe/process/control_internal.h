@@ -86,8 +86,10 @@ struct control {
 /* Captures, then collectors, then whatever has to be given up.  0, or negative errno and a sentence. */
 int setup_open(struct control *r, struct diag *diag);
 
-/* The exporting process's, of the configuration. */
-int setup_exporter(struct control *r, struct exporter **exporter, struct diag *diag);
+/* The exporting process's, of the configuration.  earlier: what the one before it had counted; NULL: it is
+ * the first. */
+int setup_exporter(struct control *r, const struct exporting_stats *earlier, struct exporter **exporter,
+		   struct diag *diag);
 int setup_enrich(struct control *r, struct enrich **enrich, struct diag *diag);
 /*
  * roles.c: forks the exporting and the metering process, and waits until each is ready to begin; afterwards

@@ -82,6 +82,8 @@ static void losses_settle_collector(struct collector_stats *c, const struct tota
 {
 	struct totals waiting = keeps ? c->open : c->pending;
 
+	if (c->sequence_of_records) /* what is lost is missing in a file that goes on */
+		c->sequence += (uint32_t)in_hand->records;
 	totals_add(&c->taken, in_hand);
 	totals_add(&c->lost, in_hand);
 	totals_add(&c->lost, &waiting);

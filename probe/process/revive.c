@@ -30,15 +30,16 @@ static bool revive_hangs(struct control *r, const struct child *c, unsigned firs
 	return false;
 }
 
+/* What keeps it from being started again; NULL: nothing does. */
+static const char *revive_obstacle(const struct control *r, const struct child *c)
+{
+	return c == &r->exporting && r->live ? r->confine.once : NULL;
+}
+
 /* Only while interfaces are measured, and where what it had open can be had again. */
 static bool revive_may(const struct control *r, const struct child *c)
 {
-	if (!r->live || r->stop_by_ns || r->finishing)
-		return false;
-	for (unsigned i = 0; c == &r->exporting && i < r->config->n_collectors; i++)
-		if (r->config->collectors[i].transport == TRANSPORT_FILE)
-			return false; /* the file would begin anew */
-	return true;
+	return r->live && !r->stop_by_ns && !r->finishing && !revive_obstacle(r, c);
 }
 
 static void revive_give_up(struct control *r)
@@ -58,7 +59,13 @@ static void revive_note(struct control *r, struct child *c, struct revival *v, u
 	v->exits++;
 	v->quick = now_ns - v->born_ns < grown_up_ns ? v->quick + 1 : 0;
 	if (!revive_may(r, c)) {
-		log_error("the process %s has ended: %s", c->name, how);
+		if (revive_obstacle(r, c))
+			log_error(
+				"the process %s has ended: %s; it is not started again, as what %s has of it "
+				"may end in the middle",
+				c->name, how, revive_obstacle(r, c));
+		else
+			log_error("the process %s has ended: %s", c->name, how);
 		revive_give_up(r);
 		return;
 	}

@@ -84,16 +84,16 @@ static int roles_set_up_exporting(struct control *r, struct exporter **exporter,
 					  .first_facts_ns = roles_first_facts_ns(r)};
 	static struct exporting_stats base; /* it is large, and one in a process */
 	bool again = r->of_exporting.restarts > 0;
-	int ret = setup_exporter(r, exporter, diag);
+	int ret;
 
-	if (ret == 0)
-		ret = setup_enrich(r, enrich, diag);
-	config.enrich = *enrich;
 	if (again) {
 		published_get(&r->shared.exporting->numbers, &base);
 		config.base = &base;
 	}
-
+	ret = setup_exporter(r, config.base, exporter, diag);
+	if (ret == 0)
+		ret = setup_enrich(r, enrich, diag);
+	config.enrich = *enrich;
 	daemon_may_end(false);
 	if (ret == 0)
 		ret = exporting_new(e, *exporter, &config, diag);

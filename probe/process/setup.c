@@ -365,7 +365,8 @@ static bool setup_is_any(const struct config *c)
 	return c->n_interfaces == 1 && !strcmp(c->interfaces[0].name, "any");
 }
 
-int setup_exporter(struct control *r, struct exporter **exporter, struct diag *diag)
+int setup_exporter(struct control *r, const struct exporting_stats *earlier, struct exporter **exporter,
+		   struct diag *diag)
 {
 	const struct config *c = r->config;
 	struct exporter_config e = {
@@ -388,8 +389,11 @@ int setup_exporter(struct control *r, struct exporter **exporter, struct diag *d
 			      .replay_octets = c->replay_octets,
 			      .replay_ns = c->replay_ns,
 			      .offline = !r->live,
+			      .again = earlier != NULL,
 			      .opener = r->confine.output_opener,
 			      .user = r->confine.user},
+		.marks = r->live ? r->shared.exporting->marks : NULL,
+		.earlier = earlier ? earlier->collectors : NULL,
 		.domain = c->domain,
 		.sampling = r->sampling,
 		.agent = r->agent,

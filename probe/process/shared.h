@@ -107,7 +107,8 @@ struct shared_exporting {
 	_Atomic uint64_t stop_by_ns;
 	struct shared_lines lines;
 	struct shared_mailbox mailbox;
-	PUBLISHED(struct exporting_stats) numbers; /* once a turn */
+	PUBLISHED(struct exporting_stats) numbers;	       /* once a turn */
+	struct transport_mark marks[EXPORTING_COLLECTORS_MAX]; /* of files */
 	PUBLISHED(struct exporting_locals) locals;
 	PUBLISHED(struct exporting_interfaces) interfaces; /* by control: COMMAND_INTERFACES */
 };

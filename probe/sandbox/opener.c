@@ -561,6 +561,15 @@ int opener_begin(struct opener *o, const char *path, struct path_time *time, str
 	return r < 0 ? r : fd;
 }
 
+int opener_resume(struct opener *o, const char *path, const struct path_time *time, struct diag *diag)
+{
+	const struct opener_request request = {.kind = OPENER_RESUME, .time = *time};
+	struct opener_done done;
+	int fd, r = opener_ask_file(o, request, path, &fd, &done, diag);
+
+	return r < 0 ? r : fd;
+}
+
 int opener_complete(struct opener *o, const char *path, const struct path_time *time, struct diag *diag)
 {
 	const struct opener_request request = {.kind = OPENER_COMPLETE, .time = *time};

@@ -18,6 +18,7 @@ enum opener_kind {
 	OPENER_SET_ASIDE,
 	OPENER_BEGIN,
 	OPENER_COMPLETE,
+	OPENER_RESUME,
 	OPENER_ALONE, /* by control: the elder process is stopped; there is no answer */
 };
 
@@ -26,7 +27,7 @@ struct opener_request {
 	uint16_t kind;
 	uint16_t index;
 	int32_t group;	       /* OPENER_CAPTURE */
-	struct path_time time; /* OPENER_BEGIN, OPENER_COMPLETE */
+	struct path_time time; /* OPENER_BEGIN, OPENER_COMPLETE, OPENER_RESUME */
 };
 
 /* What was done with a file: the facts of the answer. */

@@ -35,7 +35,8 @@ struct serve {
 
 bool opener_opens(unsigned kind)
 {
-	return kind == OPENER_REWRITE || kind == OPENER_CONTINUE || kind == OPENER_BEGIN;
+	return kind == OPENER_REWRITE || kind == OPENER_CONTINUE || kind == OPENER_BEGIN ||
+	       kind == OPENER_RESUME;
 }
 
 int opener_do(const struct opener_request *request, const struct path_at *at, int *fd,
@@ -67,6 +68,9 @@ int opener_do(const struct opener_request *request, const struct path_at *at, in
 		*fd = path_begin_part(at, &time, diag);
 		done->number = time.number;
 		return *fd < 0 ? *fd : 0;
+	case OPENER_RESUME:
+		*fd = path_resume_part(at, &time, diag);
+		return *fd < 0 ? *fd : 0;
 	case OPENER_COMPLETE:
 		return path_complete_part(at, &time, diag);
 	case OPENER_READY:
@@ -84,7 +88,7 @@ static bool serve_permits(const struct opener_file *file, unsigned kind)
 		[OPENER_REWRITE] = OPENER_REWRITES,    [OPENER_FINISH] = OPENER_FINISHES,
 		[OPENER_REMOVE] = OPENER_REMOVES,      [OPENER_CONTINUE] = OPENER_CONTINUES,
 		[OPENER_SET_ASIDE] = OPENER_CONTINUES, [OPENER_BEGIN] = OPENER_ROTATES,
-		[OPENER_COMPLETE] = OPENER_ROTATES,
+		[OPENER_COMPLETE] = OPENER_ROTATES,    [OPENER_RESUME] = OPENER_ROTATES,
 	};
 
 	return kind < sizeof(rights) / sizeof(*rights) && (file->rights & rights[kind]) != 0;

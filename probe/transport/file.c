@@ -113,6 +113,34 @@ static enum file_kind file_kind_of(const struct path_at *at, bool offline)
 	return offline ? FILE_RESULT : FILE_CONTINUED;
 }
 
+/* What the process before this one wrote: nothing of it is looked at, which its user may not. */
+static int file_open_again(struct file *f, struct file_piece *piece, struct diag *diag)
+{
+	bool part;
+	int r;
+
+	f->place.kind = path_has_time(f->place.path) ? FILE_SERIES : FILE_CONTINUED;
+	r = file_place_resume(&f->place, piece, diag);
+	if (r == FILE_E_OTHER) {
+		r = file_place_next(&f->place, -1, clock_now().realtime_ns / NS_PER_SEC, piece, diag);
+		if (r == 0 && !diag->text[0])
+			diag_set(diag, 0, "%.300s: what was written is not there any more; it is begun anew",
+				 f->place.path);
+	} else if (r == 0) {
+		diag->text[0] = '\0';
+	}
+	if (r != -EBADRQC || f->place.kind == FILE_SERIES)
+		return r;
+	f->place.kind = FILE_SPECIAL;
+	f->place.mark = NULL;
+	r = opener_rewrite(f->place.opener, f->place.path, &part, diag);
+	if (r < 0)
+		return r;
+	piece->fd = r;
+	diag->text[0] = '\0';
+	return fcntl(r, F_SETFL, 0) < 0 ? -errno : 0;
+}
+
 /* The first file.  0; -ENXIO: nobody reads the pipe.  piece->fd -1: it is opened for the first record. */
 static int file_open_path(struct file *f, const struct transport_config *config, struct file_piece *piece,
 			  struct diag *diag)
@@ -129,6 +157,8 @@ static int file_open_path(struct file *f, const struct transport_config *config,
 		return piece->fd < 0 ? diag_set(diag, -errno, "-: %s", strerror(errno)) : 0;
 	}
 	snprintf(f->place.path, sizeof(f->place.path), "%s", path);
+	if (config->again)
+		return file_open_again(f, piece, diag);
 	r = path_find(&at, path, config->user, diag);
 	if (r < 0)
 		return r;
@@ -148,6 +178,7 @@ static void file_init(struct file *f, const struct transport_config *config)
 {
 	f->place.opener = config->opener;
 	f->place.heading = config->heading;
+	f->place.mark = config->mark;
 	f->place.local_time = config->collector->local_time;
 	f->offline = config->offline;
 	f->every_ns = config->collector->rotate_ns;
@@ -179,6 +210,8 @@ static int file_open(struct transport **tp, const struct transport_config *confi
 		f->t.state = TRANSPORT_STATE_UP;
 		if (piece.fd >= 0 && file_start(f, &piece, clock_now().realtime_ns) < 0)
 			r = diag_set(&why, -ENOMEM, "%.100s: out of memory", f->place.path);
+		if (r == 0 && f->t.continues && config->again && f->place.mark)
+			f->piece_octets = atomic_load(&f->place.mark->octets);
 	} else if (r == -ENXIO && !config->offline) {
 		r = 0; /* it is looked at from time to time */
 	}

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "pitot/opener.h"
+#include "pitot/transport.h"
 
 static bool place_is_same(int a, int b)
 {
@@ -104,6 +105,58 @@ int file_place_next(const struct file_place *p, int now_fd, uint64_t seconds, st
 		return place_continue(p, now_fd, piece, diag);
 	piece->fd = opener_begin(p->opener, p->path, &piece->time, diag);
 	return piece->fd < 0 ? piece->fd : 0;
+}
+
+static bool place_is_marked(const struct transport_mark *m, int fd, uint64_t octets)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_dev == atomic_load(&m->device) &&
+	       (uint64_t)st.st_ino == atomic_load(&m->inode) && (uint64_t)st.st_size >= octets;
+}
+
+int file_place_resume(const struct file_place *p, struct file_piece *piece, struct diag *diag)
+{
+	const struct transport_mark *m = p->mark;
+	uint64_t octets = m ? atomic_load(&m->octets) : 0;
+
+	*piece = (struct file_piece){.fd = -1};
+	if (!m || !atomic_load(&m->inode))
+		return FILE_E_OTHER;
+	piece->time = (struct path_time){.seconds = atomic_load(&m->seconds),
+					 .number = atomic_load(&m->number),
+					 .local = p->local_time};
+	piece->fd = p->kind == FILE_SERIES ? opener_resume(p->opener, p->path, &piece->time, diag)
+					   : opener_continue(p->opener, p->path, diag);
+	if (piece->fd < 0)
+		return p->kind == FILE_SERIES ? FILE_E_OTHER : piece->fd;
+	if (!place_is_marked(m, piece->fd, octets)) {
+		close(piece->fd);
+		return FILE_E_OTHER;
+	}
+	piece->continues = octets > 0;
+	if (ftruncate(piece->fd, (off_t)octets) == 0 && fcntl(piece->fd, F_SETFL, O_APPEND) == 0)
+		return 0;
+	diag_set(diag, -errno, "%.300s: %s", p->path, strerror(errno));
+	close(piece->fd);
+	return -EIO;
+}
+
+void file_place_mark(const struct file_place *p, const struct file_piece *piece)
+{
+	struct transport_mark *m = p->mark;
+	struct stat st;
+
+	if (!m)
+		return;
+	atomic_store(&m->inode, 0); /* until all of it holds */
+	if (fstat(piece->fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return;
+	atomic_store(&m->device, (uint64_t)st.st_dev);
+	atomic_store(&m->octets, (uint64_t)st.st_size);
+	atomic_store(&m->seconds, piece->time.seconds);
+	atomic_store(&m->number, piece->time.number);
+	atomic_store(&m->inode, (uint64_t)st.st_ino);
 }
 
 int file_place_complete(const struct file_place *p, const struct file_piece *piece, struct diag *diag)

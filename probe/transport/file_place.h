@@ -16,6 +16,7 @@
 #include "pitot/path.h"
 
 struct opener;
+struct transport_mark;
 
 enum file_kind { FILE_SPECIAL, FILE_RESULT, FILE_CONTINUED, FILE_SERIES };
 
@@ -23,6 +24,7 @@ struct file_place {
 	enum file_kind kind;
 	bool local_time;
 	struct opener *opener;
+	struct transport_mark *mark; /* NULL: nobody follows */
 	/* what a file of lines begins with, "" for nothing; NULL: messages, and each file is one stream of
 	 * them */
 	const char *heading;
@@ -42,6 +44,14 @@ struct file_piece {
 enum { FILE_E_SAME = 1 };
 int file_place_next(const struct file_place *p, int now_fd, uint64_t seconds, struct file_piece *piece,
 		    struct diag *diag);
+/*
+ * What the process before this one had in work, without what is not whole.  FILE_E_OTHER: it is not there any
+ * more, or was moved away.
+ */
+enum { FILE_E_OTHER = 2 };
+int file_place_resume(const struct file_place *p, struct file_piece *piece, struct diag *diag);
+/* This piece is in work from now on, and all that it has is whole. */
+void file_place_mark(const struct file_place *p, const struct file_piece *piece);
 /* SERIES: it is closed, and all that was for it is there. */
 int file_place_complete(const struct file_place *p, const struct file_piece *piece, struct diag *diag);
 

@@ -191,6 +191,8 @@ static void writer_write_run(struct file_writer *w)
 	r = writer_put(w, data, size, &done);
 	if (r < 0)
 		done = writer_cut(w, before, done);
+	else if (w->place.mark)
+		atomic_store(&w->place.mark->octets, (uint64_t)before + done);
 	pthread_mutex_lock(&w->mutex);
 	for (uint32_t i = 0; i < n; i++) {
 		struct file_entry *e = &w->entries[(w->done + i) % ENTRIES];
@@ -245,6 +247,7 @@ static void writer_change(struct file_writer *w)
 	int closed, r = 0;
 
 	pthread_mutex_unlock(&w->mutex);
+	file_place_mark(&w->place, &next);
 	closed = writer_close(old.fd);
 	if (!damaged && closed == 0)
 		r = file_place_complete(&w->place, &old, &diag);
@@ -394,6 +397,7 @@ int file_writer_new(struct file_writer **wp, const struct file_place *place, con
 		return -ENOMEM;
 	}
 	sigaction(SIGURG, &kick, NULL);
+	file_place_mark(place, piece);
 	*wp = w;
 	return 0;
 }

@@ -5,11 +5,13 @@ Each is started again and works, the other one goes on, and what was lost is wha
 UDP, TCP or TLS, misses more records by the sequence numbers of its sessions.
 """
 import contextlib
+import json
 import os
 import re
 import signal
 import socket
 import ssl
+import struct
 import subprocess
 import threading
 import time
@@ -196,15 +198,121 @@ def part_collectors():
             e.check(said.count(words) == 2, f"{words}: {said}")
 
 
+def messages(data, size_of):
+    """Whole messages, one behind the other, and what is left at the end."""
+    found, at = [], 0
+    while at < len(data):
+        size = size_of(data[at:at + 24])
+        if not size or at + size > len(data):
+            break
+        found.append(data[at:at + size])
+        at += size
+    return found, data[at:]
+
+
+def read_ipfix(data):
+    found, rest = messages(data, lambda h: struct.unpack(">H", h[2:4])[0] if h[:2] == b"\0\x0a" else 0)
+    stream = ipfix.Stream()
+    for message in found:
+        stream.feed(message)
+    # the process that follows announces its templates, which are the same
+    errors = [x for x in stream.errors if not x.startswith("sequence") and "is announced again" not in x]
+    return len(stream.records), rest, gaps([stream]), errors
+
+
+def read_netflow5(data):
+    found, rest = messages(data, lambda h: 24 + 48 * struct.unpack(">H", h[2:4])[0] if h[:2] == b"\0\x05" else 0)
+    sequences = [struct.unpack(">H12xI", m[2:20]) for m in found]
+    missing = sum((b[1] - a[1] - a[0]) for a, b in zip(sequences, sequences[1:]))
+    return sum(n for n, _ in sequences), rest, missing, [x for x in sequences if x[0] > 30]
+
+
+def read_lines(data, headings, bad):
+    lines = data.decode().splitlines()
+    seen = [line for line in lines[headings:] if bad(line)]
+    return len(lines) - headings, b"" if data.endswith(b"\n") else lines[-1], 0, seen
+
+
+def read_json(data):
+    return read_lines(data, 0, lambda line: "packetDeltaCount" not in json.loads(line))
+
+
+def read_csv(data):
+    columns = data.split(b"\n", 1)[0].count(b",")
+    return read_lines(data, 1, lambda line: line.count(",") != columns or line.startswith("flow"))
+
+
+def read_text(data):
+    columns = len(data.split(b"\n", 2)[1].split())
+    return read_lines(data, 1, lambda line: len(line.split()) != columns)
+
+
+FILES = {"json:{}/o.json": read_json, "csv:{}/o.csv": read_csv, "text:{}/o.text": read_text,
+         "ipfix+file:{}/o.ipfix": read_ipfix, "netflow5+file:{}/o.nf5": read_netflow5,
+         "json:{}/s-%S.json?rotate=1000": read_json}
+
+
 def part_file():
-    """A file would begin anew: then the end of the process is the end, and what is there stays."""
+    """Files go on behind the last record that is whole: none is there twice or cut off, and the numbers agree."""
     with e.workdir() as d, live.links((A, B)):
-        os.chmod(d, 0o755)
-        p = Measuring(d, "-n", f"json:{d}/out.json")
-        os.kill(e.roles(p.process.pid)["pitot-exporting"], signal.SIGSEGV)
-        e.wait(lambda: p.process.poll() is not None, lambda: f"goes on: {p.said()}", PATIENCE_S)
-        e.check(p.process.returncode == 1 and "pitot-exporting has ended: killed by signal 11" in p.said(), p.said())
-        e.check(os.path.exists(f"{d}/out.json"), f"{os.listdir(d)}")
+        os.chmod(d, 0o700)  # pitot's user may not even look
+        args = [x for url in FILES for x in ("-n", url.format(d))]
+        p = Measuring(d, *args, "-n", "json:/dev/null")
+        traffic = Traffic()
+        p.works()
+        for how in (signal.SIGSEGV, signal.SIGSTOP, signal.SIGKILL):
+            p.strike("pitot-exporting", how)
+        traffic.stop()
+        e.check(p.end() == 0, f"status {p.process.returncode}: {p.said()}")
+        s = e.statistics(p.stats)
+        e.check_ledger("files", s)
+        names = sorted(name for name in os.listdir(d) if name.startswith(("o.", "s-")))
+        e.check(len(names) == len(FILES), f"{names}: {p.said()}")
+        for (url, read), c in zip(FILES.items(), s["collectors"]):
+            start = url.format("").split(":")[1].split("?")[0].split("%")[0].strip("/")
+            name = [name for name in names if name.startswith(start)][0]
+            with open(f"{d}/{name}", "rb") as f:
+                n, rest, missing, bad = read(f.read())
+            lost = c["not_sent"]["records"]
+            e.check(not rest, f"{url}: the end is cut off: {rest[:100]}")
+            e.check(not bad, f"{url}: {bad[:3]}")
+            e.check(c["records"] <= n <= c["records"] + lost, f"{url}: {n} records: {c}")
+            e.check(0 <= missing <= lost + s["flows"]["lost_on_the_way"], f"{url}: {missing} are missing, {lost} are said to be")
+
+
+def part_file_moved():
+    """A file that was moved away meanwhile is left alone, and another one begun."""
+    with e.workdir() as d, live.links((A, B)):
+        p = Measuring(d, "-n", f"json:{d}/out.json", "-n", f"ipfix+file:{d}/out.ipfix")
+        traffic = Traffic()
+        p.works()
+        first = e.roles(p.process.pid)["pitot-exporting"]
+        os.kill(first, signal.SIGSTOP)
+        for name in ("out.json", "out.ipfix"):
+            os.rename(f"{d}/{name}", f"{d}/old.{name}")
+        e.wait(lambda: e.roles(p.process.pid).get("pitot-exporting", first) != first, p.said, PATIENCE_S)
+        p.works()
+        traffic.stop()
+        e.check(p.end() == 0, f"status {p.process.returncode}: {p.said()}")
+        for name, read in (("out.json", read_json), ("out.ipfix", read_ipfix)):
+            with open(f"{d}/{name}", "rb") as f:
+                n, rest, _, bad = read(f.read())
+            e.check(n and not rest and not bad, f"{name}: {n} {rest} {bad}")
+
+
+def part_pipe():
+    """What is read as it is written has no place to go back to: then the end of the process is the end."""
+    with e.workdir() as d, live.links((A, B)):
+        err = f"{d}/err"
+        with open(err, "wb") as f:
+            p = subprocess.Popen([e.PITOT, "-q", "-i", A, "-n", "json:-"], stdout=subprocess.PIPE, stderr=f)
+        e.wait(lambda: e.at_work(p.pid) or p.poll() is not None, "not started", PATIENCE_S)
+        os.kill(e.roles(p.pid)["pitot-exporting"], signal.SIGKILL)
+        e.wait(lambda: p.poll() is not None, "goes on", PATIENCE_S)
+        with open(err, encoding="utf-8") as f:
+            said = f.read()
+        e.check(p.returncode == 1 and "it is not started again, as what json:- has of it may end in the middle" in said, said)
+        p.stdout.close()
 
 
 def part_any():
@@ -362,7 +470,7 @@ def main():
     why = live.enter_namespace()
     if why:
         e.skip(f"no network namespace: {why}")
-    e.run_parts(part_savefile, part_file, part_any, part_waiting, part_helpers, part_stopped_helpers, part_busy, part_collectors)
+    e.run_parts(part_savefile, part_file, part_file_moved, part_pipe, part_any, part_waiting, part_helpers, part_stopped_helpers, part_busy, part_collectors)
     e.finish()
 
 

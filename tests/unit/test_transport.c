@@ -201,6 +201,76 @@ static void test_file_continued(void **state)
 	unlink(c.path);
 }
 
+static void check_file(const char *path, const char *text)
+{
+	char got[64] = "";
+	FILE *f = fopen(path, "re");
+
+	assert_non_null(f);
+	(void)!fread(got, 1, sizeof(got) - 1, f);
+	fclose(f);
+	assert_string_equal(got, text);
+}
+
+static void append(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+
+	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+	close(fd);
+}
+
+/* A process that follows one that died goes on behind what was whole, of messages, too. */
+static void test_file_again(void **state)
+{
+	struct transport_mark mark = {0};
+	struct transport_config first = {.mark = &mark}, again = {.mark = &mark, .again = true};
+
+	(void)state;
+	for (unsigned series = 0; series < 2; series++) {
+		struct collector_config c = file_collector(series ? "s-%S.ipfix" : "live.ipfix");
+		char now[4200], aside[4200];
+		struct transport *dead[2];
+		unsigned second;
+
+		assert_int_equal(open_with(&c, first), 0);
+		second = (unsigned)(atomic_load(&mark.seconds) % 60);
+		snprintf(now, sizeof(now), series ? "%s/s-%02u.ipfix.part" : "%s/live.ipfix", directory,
+			 second);
+		assert_true(put(4, 'a'));
+		settle(1);
+		assert_int_equal(atomic_load(&mark.octets), 4);
+		/* it dies in the middle of another one: nobody closes anything */
+		append(now, "bb");
+		dead[0] = t;
+		assert_int_equal(open_with(&c, again), 0);
+		assert_true(t->continues);
+		check_file(now, "aaaa");
+		assert_true(put(4, 'b'));
+		settle(1);
+		check_file(now, "aaaabbbb");
+		/* it was moved away: another one is begun, and that one is left alone */
+		append(now, "cc");
+		snprintf(aside, sizeof(aside), "%s/moved", directory);
+		assert_int_equal(rename(now, aside), 0);
+		dead[1] = t;
+		assert_int_equal(open_with(&c, again), 0);
+		assert_false(t->continues);
+		assert_int_equal(t->notices, 1);
+		check_file(aside, "aaaabbbbcc");
+		unlink(aside);
+		close_transport();
+		unlink(now);
+		second = (unsigned)(atomic_load(&mark.seconds) % 60);
+		snprintf(now, sizeof(now), "%s/s-%02u.ipfix", directory, second);
+		unlink(now);
+		for (unsigned i = 0; i < 2; i++) { /* for who looks for leaks */
+			t = dead[i];
+			close_transport();
+		}
+	}
+}
+
 /* The next file of a series is another session, and the one before is complete. */
 static void test_file_series(void **state)
 {
@@ -827,6 +897,7 @@ int main(void)
 		cmocka_unit_test(test_file_full),
 		cmocka_unit_test(test_file_pipe),
 		cmocka_unit_test(test_file_continued),
+		cmocka_unit_test(test_file_again),
 		cmocka_unit_test(test_file_series),
 		cmocka_unit_test(test_file_reopened),
 		cmocka_unit_test(test_file_errors),
