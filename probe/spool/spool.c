@@ -262,7 +262,7 @@ int spool_append(struct spool *s, const void *message, size_t size, uint32_t rec
 void spool_tick(struct spool *s, uint64_t now_ns)
 {
 	s->now_ns = now_ns;
-	spool_forget_passed(s);
+	spool_window_forget_passed(s);
 	spool_trim(s);
 	if (s->disk.dir < 0)
 		return;

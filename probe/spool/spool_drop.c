@@ -5,12 +5,6 @@
 #include "pitot/clock.h"
 #include "spool/spool_internal.h"
 
-void spool_tell_lost(struct spool *s, uint64_t first, uint64_t last)
-{
-	if (s->lost && first <= last)
-		s->lost(s->context, first, last);
-}
-
 void spool_lose_unsent(struct spool *s, uint64_t first, uint64_t last, struct spool_totals lost)
 {
 	if (first < s->next)
@@ -29,23 +23,6 @@ void spool_lose_unsent(struct spool *s, uint64_t first, uint64_t last, struct sp
 		s->next = last + 1;
 }
 
-/* Messages of the window with numbers in [first, last] cannot be sent again. */
-static void mark_gone(struct spool *s, uint64_t first, uint64_t last)
-{
-	uint64_t low = s->w_first, high = s->w_end;
-
-	while (low < high) {
-		uint64_t middle = low + (high - low) / 2;
-
-		if (spool_sent_at(s, middle)->number < first)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	for (; low < s->w_end && spool_sent_at(s, low)->number <= last; low++)
-		spool_sent_at(s, low)->gone = true;
-}
-
 void spool_evict(struct spool *s)
 {
 	uint64_t at = s->ring.head;
@@ -60,7 +37,7 @@ void spool_evict(struct spool *s)
 	} else if (number >= s->next) {
 		spool_lose_unsent(s, number, number, spool_block_totals(&b->block));
 	} else {
-		mark_gone(s, number, number);
+		spool_window_mark_gone(s, number, number);
 	}
 	spool_ring_drop(&s->ring);
 }
@@ -72,7 +49,7 @@ void spool_drop_segment(struct spool *s)
 	s->read_failures = 0;
 	while (!spool_ring_empty(&s->ring) && s->ring.first <= segment.last)
 		spool_ring_drop(&s->ring);
-	mark_gone(s, segment.first, segment.last);
+	spool_window_mark_gone(s, segment.first, segment.last);
 	spool_lose_unsent(s, segment.first, segment.last, segment.unsent);
 	if (s->next < segment.first) /* the gap before it had nothing */
 		s->next = segment.last + 1;
@@ -140,7 +117,7 @@ static void lose_file(struct spool *s, unsigned index)
 	s->stats.missing_files++;
 	if (last < segment.first)
 		return;
-	mark_gone(s, segment.first, last);
+	spool_window_mark_gone(s, segment.first, last);
 	spool_totals_add(&s->stats.missing, &segment.unsent);
 	spool_lose_unsent(s, segment.first, last, segment.unsent);
 }

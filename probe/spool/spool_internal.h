@@ -1,8 +1,8 @@
 /*
  * spool, inside: blocks (spool_block.c), the ring of memory (spool_ring.c), the directory of segment files
- * (spool_file.c, spool_scan.c), and the queue that is made of them: spool.c is what comes in, and time;
- * spool_out.c what is sent, and comes back; spool_drop.c what leaves it.  Each uses those before it alone,
- * but for spool.c, which uses all.
+ * (spool_file.c, spool_scan.c), and the queue that is made of them: those that were sent (spool_window.c),
+ * what leaves it (spool_drop.c), what comes next (spool_next.c); and spool.c, which is what comes in, and
+ * time. Calls go down: each uses those before it, and spool.c all.
  */
 #ifndef PITOT_SPOOL_INTERNAL_H
 #define PITOT_SPOOL_INTERNAL_H
@@ -253,7 +253,26 @@ static inline struct spool_segment *spool_segment_of(struct spool *s, uint64_t n
 }
 
 /* Says that messages with numbers in [first, last] are lost. */
-void spool_tell_lost(struct spool *s, uint64_t first, uint64_t last);
+static inline void spool_tell_lost(struct spool *s, uint64_t first, uint64_t last)
+{
+	if (s->lost && first <= last)
+		s->lost(s->context, first, last);
+}
+
+/* spool_window.c */
+/* The message that is lent has been sent; end: where it ends in the session's stream. */
+void spool_window_push(struct spool *s, uint64_t end);
+/* The oldest one, which is acked. */
+void spool_window_forget(struct spool *s);
+/* Of the acked ones, those that the replay window has passed over. */
+void spool_window_forget_passed(struct spool *s);
+/* Those with numbers in [first, last] cannot be sent again. */
+void spool_window_mark_gone(struct spool *s, uint64_t first, uint64_t last);
+/* The session is over: what is not forgotten becomes unsent, and nothing that is acked does if it ended well.
+ */
+void spool_window_end(struct spool *s, bool clean);
+
+/* spool_drop.c */
 /* Unsent messages with numbers in [first, last] are lost; one that is lent may still make it. */
 void spool_lose_unsent(struct spool *s, uint64_t first, uint64_t last, struct spool_totals lost);
 /* The oldest message leaves the memory, and is lost if it is nowhere else. */
@@ -267,7 +286,5 @@ void spool_trim(struct spool *s);
  * Whether there were any.
  */
 bool spool_find_missing(struct spool *s);
-/* Of the window's acked ones, those that the replay window has passed over. */
-void spool_forget_passed(struct spool *s);
 
 #endif

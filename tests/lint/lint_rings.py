@@ -17,7 +17,6 @@ CALL = re.compile(r"\b([a-z]\w*)\b(?!\s*:)")
 CLOSED = [
     {"control", "control_requests", "revive", "roles", "setup"},
     {"opener", "opener_serve"},
-    {"spool_drop", "spool_out", "spool_ring", "spool_scan"},
 ]
 
 

@@ -1,7 +1,7 @@
 /*
  * The spool: order, bounds, the replay window, restarts, kill -9, damage, disks that take nothing.  Covers
- * spool/spool.c, spool/spool_drop.c, spool/spool_out.c, spool/spool_block.c, spool/spool_file.c,
- * spool/spool_ring.c and spool/spool_scan.c.
+ * spool/spool.c, spool/spool_drop.c, spool/spool_next.c, spool/spool_window.c, spool/spool_block.c,
+ * spool/spool_file.c, spool/spool_ring.c and spool/spool_scan.c.
  */
 #include "cm.h"
 

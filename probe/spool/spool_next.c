@@ -1,6 +1,6 @@
 /*
- * spool_out: what leaves the spool: lending the next message, the window of those that were sent, and back
- * again.
+ * spool_next: the message that comes next, from memory or from a segment file: it is lent, and becomes one of
+ * those that were sent, or does not.
  */
 #include <errno.h>
 #include <string.h>
@@ -104,27 +104,6 @@ static const struct spool_message *lend_disk(struct spool *s, struct spool_segme
 	return m;
 }
 
-/* The oldest of the window, which is acked. */
-static void spool_forget(struct spool *s)
-{
-	struct spool_totals t = spool_sent_totals(spool_sent_at(s, s->w_first));
-
-	spool_totals_add(&s->stats.done, &t);
-	spool_totals_sub(&s->in_window, &t);
-	s->w_first++;
-}
-
-void spool_forget_passed(struct spool *s)
-{
-	while (s->w_first < s->w_acked) {
-		const struct spool_sent *e = spool_sent_at(s, s->w_first);
-
-		if (s->sum - e->sum < s->replay_octets || s->now_ns - e->sent_ns < s->replay_ns)
-			break;
-		spool_forget(s);
-	}
-}
-
 const struct spool_message *spool_next(struct spool *s)
 {
 	if (s->is_lent)
@@ -132,7 +111,7 @@ const struct spool_message *spool_next(struct spool *s)
 	if (s->w_end - s->w_first == SPOOL_WINDOW_MOST) {
 		if (s->w_first == s->w_acked)
 			return NULL;
-		spool_forget(s); /* the window is shorter than was asked for */
+		spool_window_forget(s); /* the window is shorter than was asked for */
 	}
 	while (s->stats.unsent.messages) {
 		const struct spool_message *m;
@@ -189,16 +168,7 @@ void spool_mark_sent(struct spool *s, uint64_t session_offset_end, uint64_t now_
 	s->is_lent = false;
 	if (s->lent.preamble)
 		return;
-	s->sum += s->lent.size;
-	*spool_sent_at(s, s->w_end++) = (struct spool_sent){.number = s->lent.number,
-							    .end = session_offset_end,
-							    .sent_ns = now_ns,
-							    .sum = s->sum,
-							    .packets = s->lent.packets,
-							    .octets = s->lent.octets,
-							    .records = s->lent.records,
-							    .gone = s->orphan};
-	spool_totals_add(&s->in_window, &t);
+	spool_window_push(s, session_offset_end);
 	spool_totals_add(&s->stats.sent, &t);
 	if (s->lent.replayed)
 		spool_totals_add(&s->stats.replayed, &t);
@@ -207,37 +177,6 @@ void spool_mark_sent(struct spool *s, uint64_t session_offset_end, uint64_t now_
 	if (!s->orphan)
 		take_unsent(s, &t);
 	s->orphan = false;
-}
-
-void spool_acked(struct spool *s, uint64_t session_offset)
-{
-	while (s->w_acked < s->w_end && spool_sent_at(s, s->w_acked)->end <= session_offset) {
-		struct spool_totals t = spool_sent_totals(spool_sent_at(s, s->w_acked++));
-
-		spool_totals_add(&s->stats.acked, &t);
-	}
-}
-
-/*
- * One of the window becomes unsent, or is lost if it is no longer held: that it was acknowledged does not say
- * that anybody has read it.
- */
-static void unsend(struct spool *s, uint64_t i)
-{
-	const struct spool_sent *e = spool_sent_at(s, i);
-	struct spool_totals t = spool_sent_totals(e);
-	struct spool_segment *segment = spool_segment_of(s, e->number);
-
-	spool_totals_sub(&s->in_window, &t);
-	if (e->gone) {
-		spool_totals_add(&s->stats.dropped, &t);
-		spool_tell_lost(s, e->number, e->number);
-		return;
-	}
-	spool_totals_add(&s->stats.unsent, &t);
-	if (segment)
-		spool_totals_add(&segment->unsent, &t);
-	s->next = e->number; /* the caller goes from the newest to the oldest */
 }
 
 void spool_rewind(struct spool *s, bool clean)
@@ -250,12 +189,7 @@ void spool_rewind(struct spool *s, bool clean)
 	}
 	s->is_lent = s->orphan = false;
 	s->handed_size = 0;
-	while (clean && s->w_first < s->w_acked)
-		spool_forget(s);
-	spool_forget_passed(s);
-	for (uint64_t i = s->w_end; i > s->w_first; i--)
-		unsend(s, i - 1);
-	s->w_first = s->w_acked = s->w_end = 0;
+	spool_window_end(s, clean);
 	s->cursor_segment = 0;
 	spool_trim(s);
 }
