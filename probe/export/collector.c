@@ -24,7 +24,7 @@ const struct format_ops *collector_format(enum export_format format)
 
 /* ---- life */
 
-static void on_restamp(void *context, uint8_t *message, size_t size, uint32_t records)
+static void collector_on_restamp(void *context, uint8_t *message, size_t size, uint32_t records)
 {
 	struct collector *c = context;
 
@@ -36,7 +36,7 @@ static void on_restamp(void *context, uint8_t *message, size_t size, uint32_t re
 	c->format->restamp(c, message, records);
 }
 
-static size_t on_withdraw(void *context, uint8_t *message)
+static size_t collector_on_withdraw(void *context, uint8_t *message)
 {
 	struct collector *c = context;
 
@@ -70,8 +70,8 @@ int collector_open(struct exporter *e, struct collector *c, const struct collect
 	if (r)
 		return r;
 	collector_ledger_begin(c);
-	c->transport->restamp = on_restamp;
-	c->transport->withdraw = on_withdraw;
+	c->transport->restamp = collector_on_restamp;
+	c->transport->withdraw = collector_on_withdraw;
 	if (!c->transport->limits.spooled)
 		return 0;
 	r = c->format->announce ? c->format->announce(c) : -EINVAL;

@@ -8,7 +8,7 @@
 
 #include "format.h"
 
-static uint64_t loss_time(const struct exporter *e)
+static uint64_t ledger_loss_time(const struct exporter *e)
 {
 	return e->config.offline && e->latest_ns ? e->latest_ns : e->now.realtime_ns;
 }
@@ -18,7 +18,7 @@ void collector_add_loss(struct collector *c, const struct totals *lost)
 	if (lost->records == 0)
 		return;
 	totals_add(&c->lost, lost);
-	c->last_lost_ns = loss_time(c->exporter);
+	c->last_lost_ns = ledger_loss_time(c->exporter);
 	if (c->last_lost_ns < c->first_lost_ns)
 		c->last_lost_ns = c->first_lost_ns;
 	if (!c->first_lost_ns)
@@ -32,7 +32,7 @@ void collector_wait(struct collector *c, const struct transport_load *load, size
 	c->waiting.records += load->flows.records;
 }
 
-static void on_outcome(void *context, const struct transport_load *load, size_t size, bool sent)
+static void ledger_on_outcome(void *context, const struct transport_load *load, size_t size, bool sent)
 {
 	struct collector *c = context;
 
@@ -56,7 +56,7 @@ static void on_outcome(void *context, const struct transport_load *load, size_t 
 }
 
 /* It was told to be sent, and was not. */
-static void count_back(struct collector *c, const struct transport_load *load, size_t size)
+static void ledger_count_back(struct collector *c, const struct transport_load *load, size_t size)
 {
 	c->stats.messages--;
 	c->stats.octets -= size;
@@ -66,20 +66,20 @@ static void count_back(struct collector *c, const struct transport_load *load, s
 	c->stats.templates -= load->templates;
 }
 
-static void on_revoked(void *context, const struct transport_load *load, size_t size)
+static void ledger_on_revoked(void *context, const struct transport_load *load, size_t size)
 {
 	struct collector *c = context;
 
-	count_back(c, load, size);
+	ledger_count_back(c, load, size);
 	totals_add(&c->stats.lost, &load->flows);
 	c->stats.lost_samples += load->samples;
 	collector_add_loss(c, &load->flows);
 	c->refused = true;
 }
 
-static void on_kept(void *context, const struct transport_load *load, size_t size)
+static void ledger_on_kept(void *context, const struct transport_load *load, size_t size)
 {
-	count_back(context, load, size);
+	ledger_count_back(context, load, size);
 }
 
 void collector_lose(struct collector *c, const struct transport_load *load)
@@ -98,9 +98,9 @@ void collector_unfit(struct collector *c, const struct flow_record *r)
 
 void collector_ledger_begin(struct collector *c)
 {
-	c->transport->outcome = on_outcome;
-	c->transport->revoked = on_revoked;
-	c->transport->kept = on_kept;
+	c->transport->outcome = ledger_on_outcome;
+	c->transport->revoked = ledger_on_revoked;
+	c->transport->kept = ledger_on_kept;
 	c->transport->context = c;
 }
 

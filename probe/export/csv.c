@@ -116,7 +116,7 @@ static const char *csv_heading(struct collector *c)
 	return ((struct csv *)c->state)->heading;
 }
 
-static void put_string(struct wire *w, const uint8_t *p, unsigned length)
+static void csv_put_string(struct wire *w, const uint8_t *p, unsigned length)
 {
 	bool quoted = false;
 
@@ -135,7 +135,7 @@ static void put_string(struct wire *w, const uint8_t *p, unsigned length)
 	wire_put_u8(w, '"');
 }
 
-static void put_time(struct wire *w, const struct line_value *v, bool local)
+static void csv_put_time(struct wire *w, const struct line_value *v, bool local)
 {
 	unsigned digits = v->ie->encode == IE_ENCODE_SEC    ? 0
 			  : v->ie->encode == IE_ENCODE_MSEC ? 3
@@ -163,7 +163,7 @@ static void put_time(struct wire *w, const struct line_value *v, bool local)
 	wire_put_bytes(w, text, n);
 }
 
-static void put_value(struct wire *w, const struct line_value *v, bool local)
+static void csv_put_value(struct wire *w, const struct line_value *v, bool local)
 {
 	switch (v->kind) {
 	case LINE_NUMBER:
@@ -173,14 +173,14 @@ static void put_value(struct wire *w, const struct line_value *v, bool local)
 		line_put_address(w, v->octets, v->length);
 		return;
 	case LINE_STRING:
-		put_string(w, v->octets, v->length);
+		csv_put_string(w, v->octets, v->length);
 		return;
 	case LINE_TIME:
-		put_time(w, v, local);
+		csv_put_time(w, v, local);
 	}
 }
 
-static void put_row(struct collector *c, const struct flow_record *r)
+static void csv_put_row(struct collector *c, const struct flow_record *r)
 {
 	struct csv *s = c->state;
 	unsigned mask = flow_templates_mask(&s->flow, r);
@@ -201,14 +201,14 @@ static void put_row(struct collector *c, const struct flow_record *r)
 		if (i)
 			wire_put_u8(w, ',');
 		if (field != NO_FIELD)
-			put_value(w, &values[field], c->config.local_time);
+			csv_put_value(w, &values[field], c->config.local_time);
 	}
 	wire_put_u8(w, '\n');
 }
 
 static void csv_record(struct collector *c, const struct flow_record *r, const struct clock_time *now)
 {
-	lines_record(c, r, now, put_row);
+	lines_record(c, r, now, csv_put_row);
 }
 
 const struct format_ops csv_ops = {

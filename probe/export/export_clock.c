@@ -18,25 +18,25 @@ void export_clock_init(struct export_clock *c, enum export_clock_kind kind, bool
 }
 
 /* What a header can say: the instant itself, or the end of its second. */
-static int64_t header_time(const struct export_clock *c, int64_t ms)
+static int64_t clock_header_time(const struct export_clock *c, int64_t ms)
 {
 	return c->kind == EXPORT_CLOCK_UPTIME ? ms : (ms + 999) / 1000 * 1000;
 }
 
-static int64_t elapsed_ms(const struct export_clock *c, const struct clock_time *now)
+static int64_t clock_elapsed_ms(const struct export_clock *c, const struct clock_time *now)
 {
 	return (int64_t)(now->monotonic_ns - c->start_monotonic_ns) / (int64_t)NS_PER_MSEC + MARGIN_MS;
 }
 
-static int64_t ms(uint64_t ns)
+static int64_t clock_ms(uint64_t ns)
 {
 	return (int64_t)(ns / NS_PER_MSEC);
 }
 
 /* As far as it can be shown. */
-static int64_t duration(const struct flow_record *r)
+static int64_t clock_duration(const struct flow_record *r)
 {
-	int64_t d = ms(r->last_ns) - ms(r->first_ns);
+	int64_t d = clock_ms(r->last_ns) - clock_ms(r->first_ns);
 
 	/* a second less: the header may say the end of the last one's second */
 	return d < EXPORT_CLOCK_SPAN_MS - 1000 ? d : EXPORT_CLOCK_SPAN_MS - 1000;
@@ -44,28 +44,28 @@ static int64_t duration(const struct flow_record *r)
 
 /* Do these two lie on both sides of a wrap of the 32-bit sysUptime?  Some collectors then compute wrong
  * times. */
-static bool wraps(int64_t first_uptime, int64_t uptime)
+static bool clock_wraps(int64_t first_uptime, int64_t uptime)
 {
 	return first_uptime >> 32 != uptime >> 32;
 }
 
 /* Offline: is r on the line that boot and the last header draw, together with what the message has? */
-static bool on_line(const struct export_clock *c, const struct flow_record *r)
+static bool clock_on_line(const struct export_clock *c, const struct flow_record *r)
 {
-	int64_t last = ms(r->last_ns), first = last - duration(r);
-	int64_t header = header_time(c, last),
+	int64_t last = clock_ms(r->last_ns), first = last - clock_duration(r);
+	int64_t header = clock_header_time(c, last),
 		oldest = c->fresh || first < c->oldest_ms ? first : c->oldest_ms;
 
 	if (header < c->header_ms)
 		header = c->header_ms;
 	return first >= c->boot_ms && header - oldest <= EXPORT_CLOCK_SPAN_MS &&
 	       header - c->boot_ms - c->sent_uptime_ms <= STEP_MOST_MS &&
-	       (c->may_wrap || !wraps(oldest - c->boot_ms, header - c->boot_ms));
+	       (c->may_wrap || !clock_wraps(oldest - c->boot_ms, header - c->boot_ms));
 }
 
-static bool stepped(const struct export_clock *c, const struct clock_time *now)
+static bool clock_stepped(const struct export_clock *c, const struct clock_time *now)
 {
-	int64_t moved = ms(now->realtime_ns) - elapsed_ms(c, now) - c->offset_ms;
+	int64_t moved = clock_ms(now->realtime_ns) - clock_elapsed_ms(c, now) - c->offset_ms;
 
 	return moved > STEP_MS || moved < -STEP_MS;
 }
@@ -76,32 +76,33 @@ bool export_clock_fits(const struct export_clock *c, const struct flow_record *r
 	if (c->kind == EXPORT_CLOCK_SECONDS)
 		return true;
 	if (c->offline)
-		return !r || on_line(c, r);
-	return !stepped(c, now);
+		return !r || clock_on_line(c, r);
+	return !clock_stepped(c, now);
 }
 
-static void live_line(struct export_clock *c, const struct clock_time *now)
+static void clock_live_line(struct export_clock *c, const struct clock_time *now)
 {
-	int64_t wall = ms(now->realtime_ns), header = header_time(c, wall);
-	int64_t uptime = elapsed_ms(c, now) + (header - wall);
+	int64_t wall = clock_ms(now->realtime_ns), header = clock_header_time(c, wall);
+	int64_t uptime = clock_elapsed_ms(c, now) + (header - wall);
 
 	if (uptime < c->sent_uptime_ms)
 		uptime = c->sent_uptime_ms;
-	c->offset_ms = wall - elapsed_ms(c, now);
+	c->offset_ms = wall - clock_elapsed_ms(c, now);
 	c->header_ms = header;
 	c->boot_ms = header - uptime;
 }
 
-static void offline_line(struct export_clock *c, const struct flow_record *r, const struct clock_time *now)
+static void clock_offline_line(struct export_clock *c, const struct flow_record *r,
+			       const struct clock_time *now)
 {
-	int64_t before = r ? duration(r) + 1000 : 0; /* First, from a header at the end of its second */
+	int64_t before = r ? clock_duration(r) + 1000 : 0; /* First, from a header at the end of its second */
 	int64_t uptime = c->sent_uptime_ms + HOUR_MS + before;
 	int64_t behind = (uptime >> 32 << 32) + HOUR_MS + before; /* the wrap, all of it */
 
-	c->may_wrap = wraps(uptime - before, uptime) && behind - c->sent_uptime_ms > STEP_MOST_MS;
-	if (wraps(uptime - before, uptime) && !c->may_wrap)
+	c->may_wrap = clock_wraps(uptime - before, uptime) && behind - c->sent_uptime_ms > STEP_MOST_MS;
+	if (clock_wraps(uptime - before, uptime) && !c->may_wrap)
 		uptime = behind;
-	c->header_ms = header_time(c, ms(r ? r->last_ns : now->realtime_ns));
+	c->header_ms = clock_header_time(c, clock_ms(r ? r->last_ns : now->realtime_ns));
 	c->boot_ms = c->header_ms - uptime;
 }
 
@@ -111,16 +112,16 @@ void export_clock_begin(struct export_clock *c, const struct flow_record *r, con
 	c->oldest_ms = c->header_ms;
 	if (c->kind == EXPORT_CLOCK_SECONDS) {
 		if (c->offline && !r && !c->has_line)
-			c->header_ms = header_time(c, ms(now->realtime_ns));
+			c->header_ms = clock_header_time(c, clock_ms(now->realtime_ns));
 		c->has_line = true;
 		return;
 	}
 	if (c->has_line && export_clock_fits(c, r, now))
 		return;
 	if (c->offline)
-		offline_line(c, r, now);
+		clock_offline_line(c, r, now);
 	else
-		live_line(c, now);
+		clock_live_line(c, now);
 	c->oldest_ms = c->header_ms;
 	c->has_line = true;
 }
@@ -131,13 +132,13 @@ void export_clock_add(struct export_clock *c, const struct flow_record *r, const
 
 	if (c->offline && !r)
 		return;
-	header = header_time(c, ms(c->offline ? r->last_ns : now->realtime_ns));
+	header = clock_header_time(c, clock_ms(c->offline ? r->last_ns : now->realtime_ns));
 	if (c->kind == EXPORT_CLOCK_SECONDS && !c->offline)
-		header = ms(now->realtime_ns); /* the running second: RFC 7011 §3.1 */
+		header = clock_ms(now->realtime_ns); /* the running second: RFC 7011 §3.1 */
 	if (header > c->header_ms)
 		c->header_ms = header;
 	if (c->offline) {
-		first = ms(r->last_ns) - duration(r);
+		first = clock_ms(r->last_ns) - clock_duration(r);
 		if (c->fresh || first < c->oldest_ms)
 			c->oldest_ms = first;
 	}

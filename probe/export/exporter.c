@@ -16,7 +16,7 @@
 
 /* ---- set-up */
 
-static struct export_interface *copy_interfaces(const struct export_interface *from, unsigned n)
+static struct export_interface *exporter_copy_interfaces(const struct export_interface *from, unsigned n)
 {
 	struct export_interface *to = calloc(n ? n : 1, sizeof(*to));
 
@@ -29,14 +29,14 @@ static struct export_interface *copy_interfaces(const struct export_interface *f
 	return to;
 }
 
-static int copy_config(struct exporter *e, const struct exporter_config *config, struct diag *diag)
+static int exporter_copy_config(struct exporter *e, const struct exporter_config *config, struct diag *diag)
 {
 	e->config = *config;
 	if (!e->config.waiting)
 		e->config.waiting = &waiting_really;
 	record_layout_complete(&e->config.layout);
 	e->collectors = calloc(config->n_collectors ? config->n_collectors : 1, sizeof(*e->collectors));
-	e->interfaces = copy_interfaces(config->interfaces, config->n_interfaces);
+	e->interfaces = exporter_copy_interfaces(config->interfaces, config->n_interfaces);
 	if (config->fields) {
 		e->fields = strdup(config->fields);
 		e->config.fields = e->fields;
@@ -55,7 +55,7 @@ int exporter_new(struct exporter **ep, const struct exporter_config *config, str
 
 	if (!e)
 		return diag_set(diag, -ENOMEM, "exporter: out of memory");
-	r = copy_config(e, config, diag);
+	r = exporter_copy_config(e, config, diag);
 	if (r == 0 && config->top && top_new(&e->top) < 0)
 		r = diag_set(diag, -ENOMEM, "--top: out of memory");
 	for (unsigned i = 0; r == 0 && i < config->n_collectors; i++) {
@@ -95,14 +95,14 @@ void exporter_free(struct exporter *e)
 
 /* ---- running */
 
-static void count_record(struct exporter *e, const struct flow_record *r)
+static void exporter_count_record(struct exporter *e, const struct flow_record *r)
 {
 	totals_count(&e->stats.taken, r->packets, r->octets);
 	if (r->last_ns > e->latest_ns)
 		e->latest_ns = r->last_ns;
 }
 
-static void count_not_sent(struct exporter *e, const struct flow_record *r)
+static void exporter_count_not_sent(struct exporter *e, const struct flow_record *r)
 {
 	totals_count(&e->stats.not_sent, r->packets, r->octets);
 }
@@ -118,7 +118,7 @@ void exporter_record(struct exporter *e, const struct flow_record *r, const stru
 	if (patience_is_needed(e))
 		patience_for_room(e);
 	chosen = e->config.group == COLLECTOR_GROUP_REPLICATE ? e->all : group_choose(e, r);
-	count_record(e, r);
+	exporter_count_record(e, r);
 	if (e->top)
 		top_count(e->top, r);
 	for (unsigned i = 0; i < e->n_collectors; i++) {
@@ -159,9 +159,9 @@ void exporter_drop(struct exporter *e, const struct flow_record *r, const struct
 
 	e->now = *now;
 	chosen = group_choose(e, r);
-	count_record(e, r);
+	exporter_count_record(e, r);
 	if (!chosen)
-		count_not_sent(e, r);
+		exporter_count_not_sent(e, r);
 	e->stats.dropped++;
 	for (unsigned i = 0; i < e->n_collectors; i++) {
 		struct collector *c = &e->collectors[i];
@@ -242,7 +242,7 @@ void exporter_refresh(struct exporter *e, const struct clock_time *now)
 
 int exporter_set_interfaces(struct exporter *e, const struct export_interface *interfaces, unsigned n)
 {
-	struct export_interface *copy = copy_interfaces(interfaces, n);
+	struct export_interface *copy = exporter_copy_interfaces(interfaces, n);
 
 	if (!copy)
 		return -ENOMEM;
@@ -287,7 +287,7 @@ void exporter_set_periods(struct exporter *e, const struct exporter_periods *per
 }
 
 /* What is told when everything else has been. */
-static void last_messages(struct exporter *e)
+static void exporter_last_messages(struct exporter *e)
 {
 	for (unsigned i = 0; i < e->n_collectors; i++) {
 		struct collector *c = &e->collectors[i];
@@ -301,7 +301,7 @@ static void last_messages(struct exporter *e)
 			e->collectors[i].transport->ops->finish(e->collectors[i].transport);
 }
 
-static void wait_for_all(struct exporter *e, struct patience *p)
+static void exporter_wait_for_all(struct exporter *e, struct patience *p)
 {
 	do
 		exporter_tick(e, &p->now);
@@ -325,10 +325,10 @@ void exporter_finish(struct exporter *e, const struct clock_time *now)
 			message_finish(c);
 	}
 	patience_begin(&p, e, now);
-	wait_for_all(e, &p);
-	last_messages(e);
+	exporter_wait_for_all(e, &p);
+	exporter_last_messages(e);
 	patience_begin_goodbye(&p, e);
-	wait_for_all(e, &p);
+	exporter_wait_for_all(e, &p);
 	close_by_ns = patience_close_by_ns(e);
 	for (unsigned i = 0; i < e->n_collectors; i++)
 		collector_close(&e->collectors[i], close_by_ns);
@@ -384,8 +384,8 @@ const struct transport *exporter_transport(const struct exporter *e, unsigned i)
 	return e->collectors[i].transport;
 }
 
-static void print_template(const struct template *t, const char *what,
-			   void (*print)(void *ctx, const char *line), void *ctx)
+static void exporter_print_template(const struct template *t, const char *what,
+				    void (*print)(void *ctx, const char *line), void *ctx)
 {
 	char line[160];
 
@@ -431,7 +431,7 @@ int exporter_print_templates(const struct exporter_config *config, void (*print)
 			r = diag_set(diag, -ENOMEM, "--print-template: out of memory");
 		for (unsigned mask = 0; r == 0 && mask < FLOW_MASKS; mask++)
 			if (f.made[mask])
-				print_template(f.made[mask], names[mask], print, ctx);
+				exporter_print_template(f.made[mask], names[mask], print, ctx);
 		flow_templates_deinit(&f);
 		if (r)
 			return r;

@@ -26,7 +26,7 @@ static const struct field_choice standard[] = {
 #define STANDARD (sizeof(standard) / sizeof(standard[0]))
 
 /* The row for this element in a template of these groups and protocol, or NULL. */
-static const struct ie *placed(const struct ie *ie, unsigned groups, enum ie_protocol protocol)
+static const struct ie *fields_placed(const struct ie *ie, unsigned groups, enum ie_protocol protocol)
 {
 	if ((ie->group & groups) && (ie->protocols & protocol))
 		return ie;
@@ -37,7 +37,7 @@ static const struct ie *placed(const struct ie *ie, unsigned groups, enum ie_pro
 /* A list is walked element by element; "standard" stands for those of fields.def. */
 typedef int field_fn(void *ctx, const struct ie *ie, bool by_default, struct diag *diag);
 
-static int each_standard(field_fn *each, void *ctx, enum ie_protocol protocol, struct diag *diag)
+static int fields_each_standard(field_fn *each, void *ctx, enum ie_protocol protocol, struct diag *diag)
 {
 	int r = 0;
 
@@ -48,11 +48,11 @@ static int each_standard(field_fn *each, void *ctx, enum ie_protocol protocol, s
 }
 
 /* list NULL: the standard one. */
-static int each_field(const char *list, field_fn *each, void *ctx, enum ie_protocol protocol,
-		      struct diag *diag)
+static int fields_each(const char *list, field_fn *each, void *ctx, enum ie_protocol protocol,
+		       struct diag *diag)
 {
 	if (!list)
-		return each_standard(each, ctx, protocol, diag);
+		return fields_each_standard(each, ctx, protocol, diag);
 	for (const char *at = list; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL) {
 		const struct ie *ie;
 		unsigned n;
@@ -65,7 +65,7 @@ static int each_field(const char *list, field_fn *each, void *ctx, enum ie_proto
 					"--fields: an element is missing before or after a comma");
 		ie = ie_find(at, n);
 		if (n == 8 && strncmp(at, "standard", 8) == 0)
-			r = each_standard(each, ctx, protocol, diag);
+			r = fields_each_standard(each, ctx, protocol, diag);
 		else if (ie)
 			r = each(ctx, ie, false, diag);
 		else
@@ -87,7 +87,7 @@ struct adding {
 	bool of_outer; /* which are added now: the outer packet's, or all others */
 };
 
-static int add_field(void *ctx, const struct ie *ie, bool by_default, struct diag *diag)
+static int fields_add_field(void *ctx, const struct ie *ie, bool by_default, struct diag *diag)
 {
 	struct adding *a = ctx;
 	bool of_outer = ie->group & TUNNELS;
@@ -100,7 +100,7 @@ static int add_field(void *ctx, const struct ie *ie, bool by_default, struct dia
 	/* in the standard list each row stands by itself: both families and formats are in it */
 	if (of_outer != a->of_outer || (by_default && !(ie->group & a->groups)))
 		return 0;
-	ie = placed(ie, a->groups, (enum ie_protocol)a->t->protocol);
+	ie = fields_placed(ie, a->groups, (enum ie_protocol)a->t->protocol);
 	if (!ie || template_has(a->t, ie))
 		return 0;
 	if (template_add(a->t, ie, 0) == TEMPLATE_E_FULL)
@@ -109,7 +109,7 @@ static int add_field(void *ctx, const struct ie *ie, bool by_default, struct dia
 	return 0; /* or records have not its block */
 }
 
-static int add_block(void *ctx, const struct ie *ie, bool by_default, struct diag *diag)
+static int fields_add_block(void *ctx, const struct ie *ie, bool by_default, struct diag *diag)
 {
 	uint32_t *blocks = ctx;
 
@@ -126,7 +126,7 @@ uint32_t fields_blocks(const char *list)
 	struct diag none;
 	uint32_t blocks = 0;
 
-	(void)each_field(list, add_block, &blocks, P9 | PX, &none);
+	(void)fields_each(list, fields_add_block, &blocks, P9 | PX, &none);
 	return blocks;
 }
 
@@ -160,16 +160,16 @@ int fields_template(struct template *t, unsigned mask, enum ie_protocol protocol
 	int r;
 
 	template_init(t, (uint16_t)(FLOW_TEMPLATE_ID + mask), protocol, &config->layout);
-	r = each_field(config->fields, add_field, &a, protocol, diag);
+	r = fields_each(config->fields, fields_add_field, &a, protocol, diag);
 	a.of_outer = false; /* RFC 7011 §8: of two of a kind the outer packet's stands first */
 	if (r == 0)
-		r = each_field(config->fields, add_field, &a, protocol, diag);
+		r = fields_each(config->fields, fields_add_field, &a, protocol, diag);
 	if (r == 0 && t->n_fields == 0)
 		r = diag_set(diag, -EINVAL,
 			     "--fields %s: none of these is known of %s flows here; add others",
 			     config->fields, mask & FLOW_MASK_IP6 ? "IPv6" : "IPv4");
 	if (r == 0 && with_id)
-		r = add_field(&a, &ie_table[IE_flowId], false, diag);
+		r = fields_add_field(&a, &ie_table[IE_flowId], false, diag);
 	return r;
 }
 
@@ -189,7 +189,7 @@ int exporter_check_fields(const char *fields, bool opens_tunnels, struct diag *d
 }
 
 /* "4"; "2/1": in IPFIX, in NetFlow v9. */
-static void list_octets(char *text, size_t size, const struct ie *ie)
+static void fields_list_octets(char *text, size_t size, const struct ie *ie)
 {
 	char ipfix[12] = "varies";
 
@@ -213,7 +213,7 @@ void exporter_list_fields(void (*print)(void *ctx, const char *line), void *ctx)
 
 		if (!(ie->protocols & (P9 | PX)))
 			continue;
-		list_octets(octets, sizeof(octets), ie);
+		fields_list_octets(octets, sizeof(octets), ie);
 		snprintf(line, sizeof(line), "%6u  %-28s %-9s %-14s %s", ie->id, ie->name, octets,
 			 !(ie->protocols & PX)	 ? "netflow9"
 			 : !(ie->protocols & P9) ? "ipfix"

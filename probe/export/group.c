@@ -28,7 +28,7 @@ void group_init(struct exporter *e)
 	}
 }
 
-static uint64_t mix(uint64_t h)
+static uint64_t group_mix(uint64_t h)
 {
 	h ^= h >> 33;
 	h *= UINT64_C(0xff51afd7ed558ccd);
@@ -37,27 +37,28 @@ static uint64_t mix(uint64_t h)
 	return h ^ h >> 33;
 }
 
-static uint64_t end_hash(const uint8_t address[16], uint64_t port)
+static uint64_t group_end_hash(const uint8_t address[16], uint64_t port)
 {
 	uint64_t a, b;
 
 	memcpy(&a, address, 8);
 	memcpy(&b, address + 8, 8);
-	return mix(mix(a ^ UINT64_C(0x9e3779b97f4a7c15)) ^ mix(b + port));
+	return group_mix(group_mix(a ^ UINT64_C(0x9e3779b97f4a7c15)) ^ group_mix(b + port));
 }
 
 /* The same for both directions: ends are added, and ICMP's type and code, which are no port, left out. */
-static uint64_t flow_hash(const struct flow_key *k)
+static uint64_t group_flow_hash(const struct flow_key *k)
 {
 	bool ports = !protocol_has_type(k->protocol);
-	uint64_t ends = end_hash(k->src, ports ? k->src_port : 0) + end_hash(k->dst, ports ? k->dst_port : 0);
+	uint64_t ends = group_end_hash(k->src, ports ? k->src_port : 0) +
+			group_end_hash(k->dst, ports ? k->dst_port : 0);
 
-	return mix(ends ^ k->protocol);
+	return group_mix(ends ^ k->protocol);
 }
 
-static uint64_t choose_by_hash(const struct exporter *e, const struct flow_record *r)
+static uint64_t group_choose_by_hash(const struct exporter *e, const struct flow_record *r)
 {
-	unsigned n = (unsigned)__builtin_popcountll(e->group), nth = (unsigned)(flow_hash(&r->key) % n);
+	unsigned n = (unsigned)__builtin_popcountll(e->group), nth = (unsigned)(group_flow_hash(&r->key) % n);
 	uint64_t left = e->group;
 
 	while (nth-- > 0)
@@ -65,12 +66,12 @@ static uint64_t choose_by_hash(const struct exporter *e, const struct flow_recor
 	return left & -left;
 }
 
-static bool is_up(const struct collector *c)
+static bool group_is_up(const struct collector *c)
 {
 	return c->transport->state == TRANSPORT_STATE_UP && !(c->error_ns && !c->transport->limits.spooled);
 }
 
-static uint64_t first_up(const struct exporter *e)
+static uint64_t group_first_up(const struct exporter *e)
 {
 	uint64_t maybe = 0;
 
@@ -79,7 +80,7 @@ static uint64_t first_up(const struct exporter *e)
 
 		if (!(e->group >> i & 1))
 			continue;
-		if (is_up(c))
+		if (group_is_up(c))
 			return UINT64_C(1) << i;
 		if (!maybe && c->transport->state == TRANSPORT_STATE_CONNECTING)
 			maybe = UINT64_C(1) << i;
@@ -87,14 +88,14 @@ static uint64_t first_up(const struct exporter *e)
 	return maybe ? maybe : e->group & -e->group;
 }
 
-static bool is_undecided(const struct exporter *e)
+static bool group_is_undecided(const struct exporter *e)
 {
 	for (unsigned i = 0; i < e->n_collectors; i++) {
 		const struct collector *c = &e->collectors[i];
 
 		if (!(e->group >> i & 1))
 			continue;
-		if (is_up(c))
+		if (group_is_up(c))
 			return false;
 		if (c->transport->state == TRANSPORT_STATE_CONNECTING)
 			return true;
@@ -103,7 +104,7 @@ static bool is_undecided(const struct exporter *e)
 }
 
 /* Offline all records may be there before the first collector has answered. */
-static void wait_for_first(struct exporter *e)
+static void group_wait_for_first(struct exporter *e)
 {
 	uint64_t begun_ns = waiting_now_ns(e->config.waiting), passed_ns = 0;
 	uint64_t most_ns = e->config.stop_ns < WAIT_NS ? e->config.stop_ns : WAIT_NS;
@@ -114,7 +115,7 @@ static void wait_for_first(struct exporter *e)
 
 		for (unsigned i = 0; i < e->n_collectors; i++)
 			e->collectors[i].transport->ops->tick(e->collectors[i].transport, &now);
-		if (!is_undecided(e))
+		if (!group_is_undecided(e))
 			return;
 		waiting_poll(e->config.waiting, NULL, 0, 5);
 	}
@@ -125,10 +126,10 @@ uint64_t group_choose(struct exporter *e, const struct flow_record *r)
 	if (e->config.group == COLLECTOR_GROUP_REPLICATE || !(e->group & (e->group - 1)))
 		return e->all;
 	if (e->config.group == COLLECTOR_GROUP_HASH)
-		return (e->all & ~e->group) | choose_by_hash(e, r);
+		return (e->all & ~e->group) | group_choose_by_hash(e, r);
 	if (e->config.offline && !e->group_waited)
-		wait_for_first(e);
-	return (e->all & ~e->group) | first_up(e);
+		group_wait_for_first(e);
+	return (e->all & ~e->group) | group_first_up(e);
 }
 
 /* ---- what nobody was sent */

@@ -28,7 +28,7 @@ static void json_close(struct collector *c)
 	free(c->state);
 }
 
-static void put_string(struct wire *w, const uint8_t *p, unsigned length)
+static void json_put_string(struct wire *w, const uint8_t *p, unsigned length)
 {
 	static const char hex[] = "0123456789abcdef";
 
@@ -50,7 +50,7 @@ static void put_string(struct wire *w, const uint8_t *p, unsigned length)
 }
 
 /* ms, with a fraction where the element is finer; seconds where it is coarser */
-static void put_time(struct wire *w, const struct ie *ie, uint64_t ns)
+static void json_put_time(struct wire *w, const struct ie *ie, uint64_t ns)
 {
 	line_put_number(w, ns / (ie->encode == IE_ENCODE_SEC ? NS_PER_SEC : NS_PER_MSEC), 1);
 	if (ie->encode == IE_ENCODE_USEC || ie->encode == IE_ENCODE_NSEC) {
@@ -62,7 +62,7 @@ static void put_time(struct wire *w, const struct ie *ie, uint64_t ns)
 	}
 }
 
-static void put_value(struct wire *w, const struct line_value *v)
+static void json_put_value(struct wire *w, const struct line_value *v)
 {
 	switch (v->kind) {
 	case LINE_NUMBER:
@@ -74,14 +74,14 @@ static void put_value(struct wire *w, const struct line_value *v)
 		wire_put_u8(w, '"');
 		return;
 	case LINE_STRING:
-		put_string(w, v->octets, v->length);
+		json_put_string(w, v->octets, v->length);
 		return;
 	case LINE_TIME:
-		put_time(w, v->ie, v->number);
+		json_put_time(w, v->ie, v->number);
 	}
 }
 
-static void put_object(struct collector *c, const struct flow_record *r)
+static void json_put_object(struct collector *c, const struct flow_record *r)
 {
 	struct flow_templates *f = c->state;
 	const struct template *t = flow_templates_make(f, flow_templates_mask(f, r));
@@ -99,14 +99,14 @@ static void put_object(struct collector *c, const struct flow_record *r)
 		wire_put_bytes(w, i ? ",\"" : "{\"", 2);
 		wire_put_bytes(w, name, strlen(name));
 		wire_put_bytes(w, "\":", 2);
-		put_value(w, &v);
+		json_put_value(w, &v);
 	}
 	wire_put_bytes(w, "}\n", 2);
 }
 
 static void json_record(struct collector *c, const struct flow_record *r, const struct clock_time *now)
 {
-	lines_record(c, r, now, put_object);
+	lines_record(c, r, now, json_put_object);
 }
 
 static const char *json_heading(struct collector *c)

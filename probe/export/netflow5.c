@@ -49,7 +49,7 @@ static bool netflow5_fits(const struct flow_record *r)
 	return r->key.ip_version == 4;
 }
 
-static void enter_session(struct collector *c)
+static void netflow5_enter_session(struct collector *c)
 {
 	if (c->session == c->transport->session)
 		return;
@@ -59,7 +59,7 @@ static void enter_session(struct collector *c)
 }
 
 /* Room for one more record, with the clock on its line. */
-static bool make_room(struct collector *c, const struct flow_record *r, const struct clock_time *now)
+static bool netflow5_make_room(struct collector *c, const struct flow_record *r, const struct clock_time *now)
 {
 	struct message *m = &c->message;
 
@@ -67,7 +67,7 @@ static bool make_room(struct collector *c, const struct flow_record *r, const st
 			!export_clock_fits(&c->clock, r, now)))
 		message_finish(c);
 	if (!m->open) {
-		enter_session(c);
+		netflow5_enter_session(c);
 		message_begin(c, HEADER_SIZE, 0);
 		export_clock_begin(&c->clock, r, now);
 	}
@@ -75,11 +75,11 @@ static bool make_room(struct collector *c, const struct flow_record *r, const st
 	return wire_room(&m->wire) >= RECORD_SIZE;
 }
 
-static bool put_part(struct collector *c, const struct flow_record *r, const struct clock_time *now)
+static bool netflow5_put_part(struct collector *c, const struct flow_record *r, const struct clock_time *now)
 {
 	struct message *m = &c->message;
 
-	if (!make_room(c, r, now))
+	if (!netflow5_make_room(c, r, now))
 		return false;
 	c->context.boot_ms = c->clock.boot_ms;
 	c->context.latest_ms = c->clock.header_ms;
@@ -91,7 +91,7 @@ static bool put_part(struct collector *c, const struct flow_record *r, const str
 }
 
 /* a * b / c without overflow */
-static uint64_t share(uint64_t a, uint64_t b, uint64_t c)
+static uint64_t netflow5_share(uint64_t a, uint64_t b, uint64_t c)
 {
 	return (uint64_t)(__extension__(unsigned __int128) a * b / c);
 }
@@ -107,14 +107,14 @@ static void netflow5_record(struct collector *c, const struct flow_record *r, co
 	if (parts > r->packets)
 		parts = r->packets ? r->packets : 1;
 	for (uint64_t i = 1; i <= parts; i++) {
-		uint64_t p = share(r->packets, i, parts),
-			 o = r->packets ? share(r->octets, p, r->packets) : r->octets;
+		uint64_t p = netflow5_share(r->packets, i, parts),
+			 o = r->packets ? netflow5_share(r->octets, p, r->packets) : r->octets;
 
 		part.packets = p - packets;
 		part.octets = o - octets;
 		packets = p;
 		octets = o;
-		if (!put_part(c, &part, now)) {
+		if (!netflow5_put_part(c, &part, now)) {
 			collector_unfit(c, r);
 			return;
 		}
@@ -155,7 +155,7 @@ static void netflow5_header(struct collector *c)
 
 static void netflow5_tick(struct collector *c, const struct clock_time *now)
 {
-	enter_session(c); /* first: what is open belongs to the session before */
+	netflow5_enter_session(c); /* first: what is open belongs to the session before */
 	if (c->message.open && !export_clock_fits(&c->clock, NULL, now))
 		message_finish(c);
 }

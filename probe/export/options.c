@@ -104,7 +104,7 @@ static enum option_index option_of_selector(const struct export_sampling *s)
 	}
 }
 
-static bool wanted(enum option_index i, const struct exporter_config *config)
+static bool options_wanted(enum option_index i, const struct exporter_config *config)
 {
 	if (i == OPTION_INTERFACES) /* live there may be some later */
 		return config->n_interfaces > 0 || !config->offline;
@@ -124,7 +124,7 @@ void options_init(struct option_set sets[OPTION_SETS], enum ie_protocol protocol
 		const struct option_row *row = &option_rows[i];
 		struct template *t = &sets[i].template;
 
-		sets[i].used = (row->protocols & protocol) && wanted((enum option_index)i, config);
+		sets[i].used = (row->protocols & protocol) && options_wanted((enum option_index)i, config);
 		sets[i].when = row->when;
 		template_init(t, (uint16_t)(OPTION_FIRST_ID + i), protocol, NULL);
 		template_add_scope(t, &ie_facts[row->scope], row->scope9);
@@ -133,7 +133,7 @@ void options_init(struct option_set sets[OPTION_SETS], enum ie_protocol protocol
 	}
 }
 
-static uint32_t whole_seconds(uint64_t ns)
+static uint32_t options_whole_seconds(uint64_t ns)
 {
 	uint64_t s = ns / NS_PER_SEC + (ns % NS_PER_SEC != 0);
 
@@ -151,8 +151,8 @@ void options_facts(struct export_facts *facts, const struct exporter_config *con
 		.process_id = config->offline ? 1 : (uint32_t)getpid(),
 		.sampling_interval = interval,
 		.sampling_algorithm = interval > 1 && s->algorithm != 1 ? 2 : 1, /* random, deterministic */
-		.active_s = whole_seconds(config->active_ns),
-		.inactive_s = whole_seconds(config->inactive_ns),
+		.active_s = options_whole_seconds(config->active_ns),
+		.inactive_s = options_whole_seconds(config->inactive_ns),
 		.selector_id = 1,
 		.selector_algorithm =
 			interval > 1 ? s->algorithm : 3, /* random n-out-of-N (RFC 5477 §8.2.1): 1 of 1 */

@@ -22,7 +22,7 @@ static uint64_t patience_of(const struct exporter *e)
 }
 
 /* When whoever asked us to stop wants it done: in the clock of the ticks, which may be shifted. */
-static uint64_t deadline_left(const struct exporter *e)
+static uint64_t patience_left_ns(const struct exporter *e)
 {
 	const _Atomic uint64_t *word = e->config.stop_by_ns;
 	uint64_t by = word ? atomic_load_explicit(word, memory_order_relaxed) : UINT64_MAX;
@@ -35,22 +35,22 @@ static uint64_t deadline_left(const struct exporter *e)
  * A pipe that is all that there is to write is waited for like any other program does, until its reader goes
  * or somebody asks us to stop: nobody is in its way.
  */
-static bool is_alone(const struct exporter *e, const struct collector *c)
+static bool patience_is_alone(const struct exporter *e, const struct collector *c)
 {
 	return e->n_collectors == 1 && c->config.transport == TRANSPORT_FILE && e->config.offline;
 }
 
 /* Has it stood still for longer than anybody waits?  By the real clock: ticks of one batch say the same. */
-static bool has_given_up(const struct exporter *e, const struct collector *c)
+static bool patience_has_given_up(const struct exporter *e, const struct collector *c)
 {
 	if (!c->stalled_ns || c->stalled_progress != c->transport->progress)
 		return false;
-	if (is_alone(e, c) && deadline_left(e) > 0)
+	if (patience_is_alone(e, c) && patience_left_ns(e) > 0)
 		return false;
 	return waiting_now_ns(e->config.waiting) - c->stalled_ns >= patience_of(e);
 }
 
-static void note_progress(const struct exporter *e, struct collector *c)
+static void patience_note_progress(const struct exporter *e, struct collector *c)
 {
 	if (c->stalled_ns && c->stalled_progress == c->transport->progress)
 		return;
@@ -59,7 +59,7 @@ static void note_progress(const struct exporter *e, struct collector *c)
 }
 
 /* Does a record for it have to wait? */
-static bool is_waited_for(const struct exporter *e, struct collector *c)
+static bool patience_is_waited_for(const struct exporter *e, struct collector *c)
 {
 	const struct transport *t = c->transport;
 
@@ -67,12 +67,12 @@ static bool is_waited_for(const struct exporter *e, struct collector *c)
 		c->stalled_ns = 0;
 		return false;
 	}
-	note_progress(e, c);
-	return !has_given_up(e, c);
+	patience_note_progress(e, c);
+	return !patience_has_given_up(e, c);
 }
 
-static void step(struct exporter *e, struct clock_time *now, const struct clock_time *begun,
-		 uint64_t begun_ns)
+static void patience_step(struct exporter *e, struct clock_time *now, const struct clock_time *begun,
+			  uint64_t begun_ns)
 {
 	struct pollfd fds[FDS_MOST];
 	uint64_t passed_ns;
@@ -100,10 +100,10 @@ void patience_for_room(struct exporter *e)
 		bool wait = false;
 
 		for (unsigned i = 0; i < e->n_collectors; i++)
-			wait |= is_waited_for(e, &e->collectors[i]);
-		if (!wait || deadline_left(e) == 0)
+			wait |= patience_is_waited_for(e, &e->collectors[i]);
+		if (!wait || patience_left_ns(e) == 0)
 			return;
-		step(e, &now, &begun, begun_ns);
+		patience_step(e, &now, &begun, begun_ns);
 		for (unsigned i = 0; i < e->n_collectors; i++) {
 			struct transport *t = e->collectors[i].transport;
 
@@ -127,22 +127,22 @@ bool patience_is_needed(const struct exporter *e)
 }
 
 /* Is there something left that it is waited for?  over: the time that it has is. */
-static bool is_left(struct exporter *e, struct collector *c, uint64_t until_ns, bool over)
+static bool patience_is_left(struct exporter *e, struct collector *c, uint64_t until_ns, bool over)
 {
 	const struct transport *t = c->transport;
 
 	if (!t->ops->idle || t->ops->idle(t, until_ns))
 		return false;
 	if (c->config.transport != TRANSPORT_FILE)
-		return !over && !has_given_up(e, c);
-	note_progress(e, c);
+		return !over && !patience_has_given_up(e, c);
+	patience_note_progress(e, c);
 	/* of a savefile a reader gets everything, however slow, as long as it takes something */
-	return !has_given_up(e, c) && (e->config.offline ? deadline_left(e) > 0 : !over);
+	return !patience_has_given_up(e, c) && (e->config.offline ? patience_left_ns(e) > 0 : !over);
 }
 
 void patience_begin(struct patience *p, const struct exporter *e, const struct clock_time *now)
 {
-	uint64_t left_ns = deadline_left(e);
+	uint64_t left_ns = patience_left_ns(e);
 
 	*p = (struct patience){.begun = *now,
 			       .now = *now,
@@ -168,10 +168,10 @@ bool patience_goes_on(struct patience *p, struct exporter *e)
 		struct collector *c = &e->collectors[i];
 		uint64_t its_ns = p->most_ns + (c->transport->ops->finish ? p->goodbye_ns : 0);
 
-		left |= is_left(e, c, until_ns, passed_ns >= its_ns);
+		left |= patience_is_left(e, c, until_ns, passed_ns >= its_ns);
 	}
 	if (left)
-		step(e, &p->now, &p->begun, p->begun_ns);
+		patience_step(e, &p->now, &p->begun, p->begun_ns);
 	return left;
 }
 

@@ -50,20 +50,20 @@ void template_init(struct template *t, uint16_t id, enum ie_protocol protocol,
 	*t = (struct template){.id = id, .protocol = (uint8_t)protocol, .layout = layout};
 }
 
-static enum template_code uint_code(unsigned size, unsigned length)
+static enum template_code template_uint_code(unsigned size, unsigned length)
 {
 	if (size != length)
 		return OP_UINT;
 	return size == 1 ? OP_U8 : size == 2 ? OP_U16 : size == 4 ? OP_U32 : OP_U64;
 }
 
-static enum template_code code_of(const struct ie *ie, unsigned length)
+static enum template_code template_code_of(const struct ie *ie, unsigned length)
 {
 	switch ((enum ie_encode)ie->encode) {
 	case IE_ENCODE_UINT:
 	case IE_ENCODE_INDEX:
 	case IE_ENCODE_FLOAT: /* its bits, as a number of 64 bits */
-		return uint_code(ie->size, length);
+		return template_uint_code(ie->size, length);
 	case IE_ENCODE_BYTES:
 		return length == 4 ? OP_COPY4 : length == 6 ? OP_COPY6 : length == 16 ? OP_COPY16 : OP_COPY;
 	case IE_ENCODE_UPTIME:
@@ -96,7 +96,7 @@ static enum template_code code_of(const struct ie *ie, unsigned length)
 }
 
 /* Octets of the longest value of a variable field, its length included (RFC 7011 §7). */
-static unsigned variable_size(const struct ie *ie)
+static unsigned template_variable_size(const struct ie *ie)
 {
 	unsigned longest =
 		ie->encode == IE_ENCODE_INTERFACE ? sizeof(((struct export_interface *)0)->name) : ie->size;
@@ -105,7 +105,7 @@ static unsigned variable_size(const struct ie *ie)
 }
 
 /* Behind the others of its code; or, from the first variable field on, behind everything. */
-static void plan_add(struct template *t, const struct template_op *op)
+static void template_plan_add(struct template *t, const struct template_op *op)
 {
 	unsigned to = t->n_fields;
 
@@ -140,7 +140,7 @@ int template_add(struct template *t, const struct ie *ie, uint16_t length)
 					       .id = t->protocol == P9 ? ie->id9 : ie->id,
 					       .length = length,
 					       .offset = (uint16_t)(base + ie->offset)};
-	op = (struct template_op){.op = (uint8_t)code_of(ie, length),
+	op = (struct template_op){.op = (uint8_t)template_code_of(ie, length),
 				  .size = (uint8_t)ie->size,
 				  .offset = t->fields[i].offset,
 				  .length = length,
@@ -151,10 +151,10 @@ int template_add(struct template *t, const struct ie *ie, uint16_t length)
 		op.constant = ie->encode == IE_ENCODE_ICMP ? 1 : 58;
 	if (ie->encode == IE_ENCODE_INDEX)
 		op.constant = 1;
-	plan_add(t, &op);
+	template_plan_add(t, &op);
 	t->n_fields++;
 	t->min_size = (uint16_t)(t->min_size + (length == IE_VARIABLE ? 1 : length));
-	t->max_size = (uint16_t)(t->max_size + (length == IE_VARIABLE ? variable_size(ie) : length));
+	t->max_size = (uint16_t)(t->max_size + (length == IE_VARIABLE ? template_variable_size(ie) : length));
 	return 0;
 }
 
@@ -190,7 +190,7 @@ unsigned template_utf8_fit(const char *src, unsigned size)
 }
 
 /* Rounded up, so that collectors that cut the fraction off find the value they were given. */
-static uint64_t ntp_time(uint64_t ns, bool micro)
+static uint64_t template_ntp_time(uint64_t ns, bool micro)
 {
 	uint64_t s = ns / NS_PER_SEC + NTP_OFFSET, rest = ns % NS_PER_SEC, fraction;
 
@@ -203,7 +203,7 @@ static uint64_t ntp_time(uint64_t ns, bool micro)
 	return s << 32 | (fraction & UINT32_MAX);
 }
 
-static uint32_t uptime(struct template_context *ctx, uint64_t ns)
+static uint32_t template_uptime(struct template_context *ctx, uint64_t ns)
 {
 	int64_t ms = (int64_t)(ns / NS_PER_MSEC), said = ms;
 
@@ -215,8 +215,8 @@ static uint32_t uptime(struct template_context *ctx, uint64_t ns)
 	return (uint32_t)(uint64_t)(said - ctx->boot_ms);
 }
 
-static uint8_t *put_reduced(const struct template_op *op, const uint8_t *p, struct template_context *ctx,
-			    uint8_t *at)
+static uint8_t *template_put_reduced(const struct template_op *op, const uint8_t *p,
+				     struct template_context *ctx, uint8_t *at)
 {
 	uint64_t v = ie_load_uint(p, op->size);
 	uint64_t most = op->length >= 8 ? UINT64_MAX : (UINT64_C(1) << 8 * op->length) - 1;
@@ -229,7 +229,7 @@ static uint8_t *put_reduced(const struct template_op *op, const uint8_t *p, stru
 	return at + op->length;
 }
 
-static uint8_t *put_string(const struct template_op *op, const char *s, unsigned size, uint8_t *at)
+static uint8_t *template_put_string(const struct template_op *op, const char *s, unsigned size, uint8_t *at)
 {
 	unsigned n;
 
@@ -262,8 +262,8 @@ const char *template_interface_name(const struct template_context *ctx, const st
 }
 
 /* The cases that are rare or slow, out of the hot switch. */
-static uint8_t *put_other(const struct template_op *op, const uint8_t *base, struct template_context *ctx,
-			  uint8_t *at)
+static uint8_t *template_put_other(const struct template_op *op, const uint8_t *base,
+				   struct template_context *ctx, uint8_t *at)
 {
 	const struct flow_record *r = (const struct flow_record *)base;
 	const uint8_t *p = base + op->offset;
@@ -275,7 +275,7 @@ static uint8_t *put_other(const struct template_op *op, const uint8_t *base, str
 		return at + 4;
 	case OP_USEC:
 	case OP_NSEC:
-		wire_store(at, ntp_time(ie_load_uint(p, 8), op->op == OP_USEC), 8);
+		wire_store(at, template_ntp_time(ie_load_uint(p, 8), op->op == OP_USEC), 8);
 		return at + 8;
 	case OP_DURATION: /* of the milliseconds that are exported: start + duration is the end */
 		v = r->last_ns / NS_PER_MSEC - r->first_ns / NS_PER_MSEC;
@@ -295,18 +295,18 @@ static uint8_t *put_other(const struct template_op *op, const uint8_t *base, str
 		memcpy(at, p, op->length);
 		return at + op->length;
 	case OP_STRING:
-		return put_string(op, (const char *)p, op->size, at);
+		return template_put_string(op, (const char *)p, op->size, at);
 	case OP_INTERFACE:
-		return put_string(op, template_interface_name(ctx, r), 64, at);
+		return template_put_string(op, template_interface_name(ctx, r), 64, at);
 	default:
-		return put_reduced(op, p, ctx, at);
+		return template_put_reduced(op, p, ctx, at);
 	}
 }
 
 /* One field; code is a constant where it is known. */
-static inline __attribute__((always_inline)) uint8_t *put_field(unsigned code, const struct template_op *op,
-								const uint8_t *base,
-								struct template_context *ctx, uint8_t *at)
+static inline __attribute__((always_inline)) uint8_t *
+template_put_field(unsigned code, const struct template_op *op, const uint8_t *base,
+		   struct template_context *ctx, uint8_t *at)
 {
 	const struct flow_record *r = (const struct flow_record *)base;
 	const uint8_t *p = base + op->offset;
@@ -337,7 +337,7 @@ static inline __attribute__((always_inline)) uint8_t *put_field(unsigned code, c
 		wire_store(at, ie_load_uint(p, 8) / NS_PER_MSEC, 8);
 		return at + 8;
 	case OP_UPTIME:
-		wire_store(at, uptime(ctx, ie_load_uint(p, 8)), 4);
+		wire_store(at, template_uptime(ctx, ie_load_uint(p, 8)), 4);
 		return at + 4;
 	case OP_TCP1:
 		*at = r->key.protocol == PROTO_TCP ? (uint8_t)r->tcp_flags : 0;
@@ -352,13 +352,13 @@ static inline __attribute__((always_inline)) uint8_t *put_field(unsigned code, c
 		*at = *p == FLOW_DIRECTION_EGRESS;
 		return at + 1;
 	default:
-		return put_other(op, base, ctx, at);
+		return template_put_other(op, base, ctx, at);
 	}
 }
 
 #define PUT_ALL(CODE)                                                                                        \
 	for (const struct template_op *end = t->ops + t->ends[CODE]; op < end; op++)                         \
-	put_field(CODE, op, base, ctx, at + op->at)
+	template_put_field(CODE, op, base, ctx, at + op->at)
 
 uint8_t *template_encode(const struct template *t, const void *record, struct template_context *ctx,
 			 uint8_t *at)
@@ -380,9 +380,9 @@ uint8_t *template_encode(const struct template *t, const void *record, struct te
 	PUT_ALL(OP_ICMP);
 	PUT_ALL(OP_DIRECTION);
 	for (const struct template_op *end = t->ops + t->ends[OP_CODES - 1]; op < end; op++)
-		put_other(op, base, ctx, at + op->at);
+		template_put_other(op, base, ctx, at + op->at);
 	at += t->fixed_size;
 	for (const struct template_op *end = t->ops + t->n_fields; op < end; op++)
-		at = put_field(op->op, op, base, ctx, at);
+		at = template_put_field(op->op, op, base, ctx, at);
 	return at;
 }

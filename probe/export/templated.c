@@ -66,19 +66,19 @@ const struct template *templated_template(const struct collector *c, unsigned nu
 	return NULL;
 }
 
-static bool is_spooled(const struct collector *c)
+static bool templated_is_spooled(const struct collector *c)
 {
 	return c->transport->limits.spooled;
 }
 
 /* Spooled, and no session to send anything in but flow records, which wait for one. */
-static bool is_apart(const struct collector *c)
+static bool templated_is_apart(const struct collector *c)
 {
-	return is_spooled(c) && c->transport->state != TRANSPORT_STATE_UP;
+	return templated_is_spooled(c) && c->transport->state != TRANSPORT_STATE_UP;
 }
 
 /* Opens a message for what is announced, whose clock is on its line. */
-static void open_for_announcement(struct collector *c)
+static void templated_open_for_announcement(struct collector *c)
 {
 	const struct dialect *d = c->format->dialect;
 
@@ -89,12 +89,12 @@ static void open_for_announcement(struct collector *c)
 
 /* Room for something that is announced, in this message or the next one; false: not even an empty one has it.
  */
-static bool room_for_announcement(struct collector *c, uint16_t set_id, unsigned size)
+static bool templated_room_for_announcement(struct collector *c, uint16_t set_id, unsigned size)
 {
 	if (message_room(c, set_id, size))
 		return true;
 	message_finish(c);
-	open_for_announcement(c);
+	templated_open_for_announcement(c);
 	return message_room(c, set_id, size);
 }
 
@@ -102,7 +102,7 @@ static bool room_for_announcement(struct collector *c, uint16_t set_id, unsigned
  * Options templates have a set each: collectors (nfacctd 1.7.7) lose their place behind the first of a set,
  * and give the rest of the message up.
  */
-static void put_template(struct collector *c, const struct template *t)
+static void templated_put_template(struct collector *c, const struct template *t)
 {
 	const struct dialect *d = c->format->dialect;
 	struct wire *w = &c->message.wire;
@@ -112,7 +112,8 @@ static void put_template(struct collector *c, const struct template *t)
 		message_close_set(c);
 	for (unsigned i = 0; i < t->n_fields; i++)
 		size += t->fields[i].pen ? 4 : 0;
-	if (!room_for_announcement(c, t->n_scope ? d->options_template_set : d->template_set, size)) {
+	if (!templated_room_for_announcement(c, t->n_scope ? d->options_template_set : d->template_set,
+					     size)) {
 		c->stats.errors++; /* larger than the path takes: nothing of this template can be exported */
 		return;
 	}
@@ -136,7 +137,7 @@ static void put_template(struct collector *c, const struct template *t)
 	c->message.load.templates++;
 }
 
-static void put_templates(struct collector *c)
+static void templated_put_templates(struct collector *c)
 {
 	struct templated *s = templated_of(c);
 
@@ -144,43 +145,43 @@ static void put_templates(struct collector *c)
 	for (unsigned i = 0; i < FLOW_MASKS; i++) {
 		if (!s->flow.made[i])
 			continue;
-		put_template(c, s->flow.made[i]);
+		templated_put_template(c, s->flow.made[i]);
 		s->announced |= 1u << i;
 	}
 	for (unsigned i = OPTION_SETS; i-- > 0;) /* flow keys next to what they describe: RFC 7011 §8 */
 		if (s->options[i].used)
-			put_template(c, &s->options[i].template);
+			templated_put_template(c, &s->options[i].template);
 }
 
-static void put_option(struct collector *c, enum option_index i, const struct export_facts *facts)
+static void templated_put_option(struct collector *c, enum option_index i, const struct export_facts *facts)
 {
 	const struct option_set *set = &templated_of(c)->options[i];
 	struct message *m = &c->message;
 	struct template_context ctx = {0}; /* facts that saturate are no lost values of flows */
 
-	if (!set->used || !room_for_announcement(c, set->template.id, set->template.max_size))
+	if (!set->used || !templated_room_for_announcement(c, set->template.id, set->template.max_size))
 		return;
 	m->wire.at = template_encode(&set->template, facts, &ctx, m->wire.at);
 	m->load.options++;
 }
 
-static void put_flow_key(struct collector *c, const struct template *t, struct export_facts *facts)
+static void templated_put_flow_key(struct collector *c, const struct template *t, struct export_facts *facts)
 {
 	facts->template_id = t->id;
 	facts->flow_key_indicator = options_flow_keys(t, &c->exporter->config);
-	put_option(c, OPTION_FLOW_KEYS, facts);
+	templated_put_option(c, OPTION_FLOW_KEYS, facts);
 }
 
-static void put_flow_keys(struct collector *c, struct export_facts *facts)
+static void templated_put_flow_keys(struct collector *c, struct export_facts *facts)
 {
 	const struct flow_templates *flow = &templated_of(c)->flow;
 
 	for (unsigned i = 0; i < FLOW_MASKS; i++)
 		if (flow->made[i])
-			put_flow_key(c, flow->made[i], facts);
+			templated_put_flow_key(c, flow->made[i], facts);
 }
 
-static void put_interfaces(struct collector *c, struct export_facts *facts)
+static void templated_put_interfaces(struct collector *c, struct export_facts *facts)
 {
 	const struct exporter_config *config = &c->exporter->config;
 
@@ -192,13 +193,13 @@ static void put_interfaces(struct collector *c, struct export_facts *facts)
 		facts->ifindex = n->ifindex;
 		memcpy(facts->ifname, n->name, sizeof(facts->ifname));
 		memcpy(facts->ifdescription, n->description, sizeof(facts->ifdescription));
-		put_option(c, OPTION_INTERFACES, facts);
+		templated_put_option(c, OPTION_INTERFACES, facts);
 	}
 }
 
 /* Templates, and what stands with them.  all: also the tables, which may be long, and are due by time only.
  */
-static void announce(struct collector *c, unsigned copies, bool all)
+static void templated_tell(struct collector *c, unsigned copies, bool all)
 {
 	const struct exporter_config *config = &c->exporter->config;
 	static const enum option_index selectors[] = {OPTION_SELECTOR, OPTION_SYSTEMATIC, OPTION_UNIFORM,
@@ -211,27 +212,27 @@ static void announce(struct collector *c, unsigned copies, bool all)
 	c->refused = false;
 	for (unsigned i = 0; i < copies; i++) {
 		message_finish(c);
-		put_templates(c);
+		templated_put_templates(c);
 	}
-	put_flow_keys(c, &facts);
-	put_option(c, OPTION_SAMPLING, &facts);
+	templated_put_flow_keys(c, &facts);
+	templated_put_option(c, OPTION_SAMPLING, &facts);
 	for (unsigned i = 0; i < sizeof(selectors) / sizeof(selectors[0]); i++)
-		put_option(c, selectors[i], &facts); /* the one that is used */
+		templated_put_option(c, selectors[i], &facts); /* the one that is used */
 	if (!all)
 		return;
 	templated_of(c)->templates_due = false;
 	templated_of(c)->next_template_ns = c->exporter->now.monotonic_ns + config->template_ns;
-	put_option(c, OPTION_EXPORTER, &facts);
-	put_interfaces(c, &facts);
+	templated_put_option(c, OPTION_EXPORTER, &facts);
+	templated_put_interfaces(c, &facts);
 }
 
-static bool due_by_time(const struct collector *c)
+static bool templated_due_by_time(const struct collector *c)
 {
 	return c->started && (templated_of(c)->templates_due ||
 			      c->exporter->now.monotonic_ns >= templated_of(c)->next_template_ns);
 }
 
-static bool due_by_count(const struct collector *c)
+static bool templated_due_by_count(const struct collector *c)
 {
 	uint32_t most = c->exporter->config.template_messages;
 
@@ -240,7 +241,7 @@ static bool due_by_count(const struct collector *c)
 }
 
 /* Whoever refuses a datagram may be somebody else by the next one, who knows no templates. */
-static bool due_by_refusal(const struct collector *c)
+static bool templated_due_by_refusal(const struct collector *c)
 {
 	return c->refused && !c->transport->limits.reliable && !c->transport->limits.spooled;
 }
@@ -249,7 +250,7 @@ static bool due_by_refusal(const struct collector *c)
  * RFC 7011 §4: totals of what was sent before the message that says so; hence everything before it is out.
  * Losses are those that an earlier message's sequence number has shown (§10.3.2).
  */
-static void put_statistics(struct collector *c)
+static void templated_put_statistics(struct collector *c)
 {
 	const struct exporter *e = c->exporter;
 	struct export_facts facts;
@@ -260,16 +261,17 @@ static void put_statistics(struct collector *c)
 		return;
 	message_flush(c);
 	if (c->lost.records != c->shown.records && !c->transport->limits.reliable) {
-		announce(c, 1, false); /* a message that shows them */
+		templated_tell(c, 1, false); /* a message that shows them */
 		message_flush(c);
 	}
 	options_facts(&facts, &e->config, c->format->dialect->scope_is_system);
-	if (is_spooled(c))
+	if (templated_is_spooled(c))
 		c->shown = c->lost;
 	facts.messages = c->stats.messages + c->transport->stats.resent_messages;
 	facts.octets = c->stats.octets + c->transport->stats.resent_octets;
 	facts.records = c->stats.sent.records + c->transport->stats.resent_records;
-	if (c->transport->limits.reliable && !is_spooled(c)) { /* a file, where it will stand before */
+	if (c->transport->limits.reliable &&
+	    !templated_is_spooled(c)) { /* a file, where it will stand before */
 		facts.messages += c->waiting.messages;
 		facts.octets += c->waiting.octets;
 		facts.records += c->waiting.records;
@@ -286,42 +288,42 @@ static void put_statistics(struct collector *c)
 	facts.not_sent_octets = c->shown.octets;
 	facts.first_not_sent_ns = c->first_lost_ns;
 	facts.last_not_sent_ns = c->last_lost_ns;
-	put_option(c, OPTION_METERING_STATISTICS, &facts);
-	put_option(c, OPTION_METERING_RELIABILITY, &facts);
-	put_option(c, OPTION_EXPORTING_RELIABILITY, &facts);
-	put_option(c, OPTION_SELECTION_STATISTICS, &facts);
+	templated_put_option(c, OPTION_METERING_STATISTICS, &facts);
+	templated_put_option(c, OPTION_METERING_RELIABILITY, &facts);
+	templated_put_option(c, OPTION_EXPORTING_RELIABILITY, &facts);
+	templated_put_option(c, OPTION_SELECTION_STATISTICS, &facts);
 }
 
 /* A new session has its own sequence and knows no template (RFC 7011 §3.1, §8). */
-static void enter_session(struct collector *c)
+static void templated_enter_session(struct collector *c)
 {
 	if (c->session == c->transport->session)
 		return;
-	if (!is_spooled(c) || c->message.load.flows.records == 0)
+	if (!templated_is_spooled(c) || c->message.load.flows.records == 0)
 		message_abandon(c);
 	c->session = c->transport->session;
-	if (!is_spooled(c)) /* restamp does it */
+	if (!templated_is_spooled(c)) /* restamp does it */
 		c->sequence = collector_first_sequence(c);
 	c->started = false;
 }
 
-static void start(struct collector *c)
+static void templated_start(struct collector *c)
 {
 	bool reliable = c->transport->limits.reliable;
 
 	c->started = true;
 	/* a reliable transport that is spooled begins its sessions with the templates by itself */
-	announce(c, reliable && is_spooled(c) ? 0 : reliable ? 1 : COPIES, true);
-	put_statistics(c);
+	templated_tell(c, reliable && templated_is_spooled(c) ? 0 : reliable ? 1 : COPIES, true);
+	templated_put_statistics(c);
 }
 
 /* Refresh over UDP: everything.  Reliable transports know the templates: options data only. */
-static void refresh(struct collector *c)
+static void templated_repeat(struct collector *c)
 {
 	struct export_facts facts;
 
 	if (!c->transport->limits.reliable) {
-		announce(c, 1, due_by_time(c));
+		templated_tell(c, 1, templated_due_by_time(c));
 		return;
 	}
 	options_facts(&facts, &c->exporter->config, c->format->dialect->scope_is_system);
@@ -330,24 +332,25 @@ static void refresh(struct collector *c)
 	templated_of(c)->next_template_ns = c->exporter->now.monotonic_ns + c->exporter->config.template_ns;
 	if (c->exporter->config.offline)
 		return; /* a file: at its beginning and its end */
-	put_option(c, OPTION_SAMPLING, &facts);
-	put_interfaces(c, &facts);
+	templated_put_option(c, OPTION_SAMPLING, &facts);
+	templated_put_interfaces(c, &facts);
 }
 
 /* What must stand before more data; afterwards a message may be open. */
-static void prepare(struct collector *c)
+static void templated_prepare(struct collector *c)
 {
-	enter_session(c);
-	if (!c->session || is_apart(c))
+	templated_enter_session(c);
+	if (!c->session || templated_is_apart(c))
 		return;
 	if (!c->started)
-		start(c);
-	else if (due_by_time(c) || due_by_count(c) || due_by_refusal(c))
-		refresh(c);
+		templated_start(c);
+	else if (templated_due_by_time(c) || templated_due_by_count(c) || templated_due_by_refusal(c))
+		templated_repeat(c);
 }
 
 /* Ends the message if r (NULL: whatever comes) does not fit the line that its clock is on. */
-static void follow_clock(struct collector *c, const struct flow_record *r, const struct clock_time *now)
+static void templated_follow_clock(struct collector *c, const struct flow_record *r,
+				   const struct clock_time *now)
 {
 	if (!c->message.open || export_clock_fits(&c->clock, r, now))
 		return;
@@ -357,7 +360,7 @@ static void follow_clock(struct collector *c, const struct flow_record *r, const
 }
 
 /* A message for the record, behind what must precede it. */
-static void open_for_data(struct collector *c, const struct flow_record *r)
+static void templated_open_for_data(struct collector *c, const struct flow_record *r)
 {
 	const struct clock_time *now = &c->exporter->now;
 	const struct dialect *d = c->format->dialect;
@@ -367,21 +370,22 @@ static void open_for_data(struct collector *c, const struct flow_record *r)
 		export_clock_begin(&c->clock, r, now);
 		export_clock_add(&c->clock, r, now);
 	}
-	prepare(c);
+	templated_prepare(c);
 	message_finish(c); /* flow records are in messages of their own */
 	message_begin(c, d->header_size, d->reserve);
 	export_clock_begin(&c->clock, r, now);
 }
 
 /* Room for the record in this message or the next one; false: not even an empty one has it. */
-static bool room_for_data(struct collector *c, const struct template *t, const struct flow_record *r)
+static bool templated_room_for_data(struct collector *c, const struct template *t,
+				    const struct flow_record *r)
 {
 	if (message_room(c, t->id, t->max_size))
 		return true;
 	if (c->message.open && message_is_empty(&c->message))
 		return false;
 	message_finish(c);
-	open_for_data(c, r);
+	templated_open_for_data(c, r);
 	return message_room(c, t->id, t->max_size);
 }
 
@@ -390,7 +394,7 @@ static bool room_for_data(struct collector *c, const struct template *t, const s
  * messages of its own like all others.  Where sessions begin by themselves all templates are there from the
  * start.
  */
-static void introduce(struct collector *c, const struct template *t, const struct flow_record *r)
+static void templated_introduce(struct collector *c, const struct template *t, const struct flow_record *r)
 {
 	struct export_facts facts;
 
@@ -402,9 +406,9 @@ static void introduce(struct collector *c, const struct template *t, const struc
 	}
 	for (unsigned i = 0; i < (c->transport->limits.reliable ? 1 : COPIES); i++) {
 		message_finish(c);
-		put_template(c, t);
+		templated_put_template(c, t);
 	}
-	put_flow_key(c, t, &facts);
+	templated_put_flow_key(c, t, &facts);
 	message_finish(c);
 }
 
@@ -418,9 +422,9 @@ static const struct template *template_for(struct collector *c, const struct flo
 		return t;
 	if (!t)
 		t = flow_templates_make(&s->flow, mask);
-	if (t && c->started && !is_spooled(c)) {
+	if (t && c->started && !templated_is_spooled(c)) {
 		s->announced |= 1u << mask;
-		introduce(c, t, r);
+		templated_introduce(c, t, r);
 	}
 	return t;
 }
@@ -434,10 +438,10 @@ void templated_record(struct collector *c, const struct flow_record *r, const st
 		collector_unfit(c, r);
 		return;
 	}
-	follow_clock(c, r, now);
+	templated_follow_clock(c, r, now);
 	if (m->open && m->set && m->set_id == t->id && wire_room(&m->wire) >= t->max_size) {
 		m->set_records++;
-	} else if (!room_for_data(c, t, r)) {
+	} else if (!templated_room_for_data(c, t, r)) {
 		collector_unfit(c, r);
 		return;
 	}
@@ -453,20 +457,20 @@ void templated_tick(struct collector *c, const struct clock_time *now)
 {
 	const struct exporter_config *config = &c->exporter->config;
 
-	enter_session(c); /* first: what is open belongs to the session before */
-	if (config->offline && !c->started && !(is_spooled(c) && c->exporter->latest_ns))
+	templated_enter_session(c); /* first: what is open belongs to the session before */
+	if (config->offline && !c->started && !(templated_is_spooled(c) && c->exporter->latest_ns))
 		return; /* times are not known before the first record */
-	follow_clock(c, NULL, now);
-	if (!c->session || is_apart(c))
+	templated_follow_clock(c, NULL, now);
+	if (!c->session || templated_is_apart(c))
 		return;
-	if (!c->started || due_by_time(c) || due_by_count(c)) {
+	if (!c->started || templated_due_by_time(c) || templated_due_by_count(c)) {
 		message_finish(c);
-		prepare(c);
+		templated_prepare(c);
 		message_flush(c);
 	}
 	if (now->monotonic_ns >= templated_of(c)->next_stats_ns &&
 	    !(config->offline && c->transport->limits.reliable)) {
-		put_statistics(c);
+		templated_put_statistics(c);
 		message_flush(c);
 	}
 }
@@ -489,12 +493,12 @@ void templated_refresh(struct collector *c)
 void templated_finish(struct collector *c, const struct clock_time *now)
 {
 	(void)now;
-	enter_session(c);
-	if (c->session && !c->started && !is_apart(c))
-		start(c);
+	templated_enter_session(c);
+	if (c->session && !c->started && !templated_is_apart(c))
+		templated_start(c);
 	message_flush(c);
-	if (c->session && !is_apart(c))
-		put_statistics(c);
+	if (c->session && !templated_is_apart(c))
+		templated_put_statistics(c);
 	message_flush(c);
 }
 
@@ -508,9 +512,9 @@ int templated_announce(struct collector *c)
 	if (flow_templates_make_all(&templated_of(c)->flow))
 		return -ENOMEM;
 	if (!c->transport->limits.reliable)
-		return 0; /* templates are repeated: announce() */
-	open_for_announcement(c);
-	put_templates(c);
+		return 0; /* templates are repeated: templated_tell() */
+	templated_open_for_announcement(c);
+	templated_put_templates(c);
 	message_close_set(c);
 	templates = m->load.templates;
 	c->format->header(c);

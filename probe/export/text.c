@@ -42,7 +42,7 @@ struct text {
 	char heading[LINE_MOST];
 };
 
-static const char *reason_name(uint8_t reason)
+static const char *text_reason_name(uint8_t reason)
 {
 	static const char *const names[FLOW_END_COUNT] = {"-",	 "idle",   "active",
 							  "end", "forced", "resources"};
@@ -51,7 +51,7 @@ static const char *reason_name(uint8_t reason)
 }
 
 /* Bits 8 (AE) to 0 as letters, dots where they are not set; "-" where there are none to see. */
-static void flag_letters(const struct flow_record *r, char out[10])
+static void text_flag_letters(const struct flow_record *r, char out[10])
 {
 	static const char letters[9] = {'N', 'C', 'E', 'U', 'A', 'P', 'R', 'S', 'F'};
 	unsigned n = 0;
@@ -65,7 +65,7 @@ static void flag_letters(const struct flow_record *r, char out[10])
 }
 
 /* Into a column: what is too long loses the end of its address, and keeps its port. */
-static void endpoint_fit(char *text, unsigned width, const char *port)
+static void text_endpoint_fit(char *text, unsigned width, const char *port)
 {
 	size_t tail = strlen(port) + 1;
 
@@ -76,8 +76,8 @@ static void endpoint_fit(char *text, unsigned width, const char *port)
 }
 
 /* which 0: the source, 1: the destination. */
-static void endpoint(const struct text *t, const struct flow_record *r, unsigned which, char *out,
-		     size_t size)
+static void text_endpoint(const struct text *t, const struct flow_record *r, unsigned which, char *out,
+			  size_t size)
 {
 	bool v6 = r->key.ip_version == 6, icmp = protocol_has_type(r->key.protocol);
 	uint16_t number = which ? r->key.dst_port : r->key.src_port;
@@ -92,10 +92,10 @@ static void endpoint(const struct text *t, const struct flow_record *r, unsigned
 		port[0] = '\0';
 	snprintf(out, size, v6 ? "[%s]%s" : "%s%s", text, port);
 	if (t->fixed)
-		endpoint_fit(out, t->width[which], port);
+		text_endpoint_fit(out, t->width[which], port);
 }
 
-static void start_time(const struct text *t, uint64_t ns, bool local, char *out, size_t size)
+static void text_start_time(const struct text *t, uint64_t ns, bool local, char *out, size_t size)
 {
 	struct tm tm = line_time(ns, local);
 	size_t n = strftime(out, size, t->parts & TEXT_DAY ? "%Y-%m-%d %H:%M:%S" : "%H:%M:%S", &tm);
@@ -105,7 +105,7 @@ static void start_time(const struct text *t, uint64_t ns, bool local, char *out,
 }
 
 /* In thousands, millions and so on where the column is too narrow. */
-static void count_text(char *out, size_t size, unsigned width, uint64_t n)
+static void text_count(char *out, size_t size, unsigned width, uint64_t n)
 {
 	static const char units[] = "kMGTPE";
 	int wrote = snprintf(out, size, "%llu", (unsigned long long)n);
@@ -118,17 +118,17 @@ static void count_text(char *out, size_t size, unsigned width, uint64_t n)
 
 /* ---- columns */
 
-static unsigned time_width(unsigned parts)
+static unsigned text_time_width(unsigned parts)
 {
 	return 8 + (parts & TEXT_DAY ? 11 : 0) + (parts & TEXT_MS ? 4 : 0);
 }
 
-static unsigned packets_width(unsigned parts)
+static unsigned text_packets_width(unsigned parts)
 {
 	return parts & TEXT_WIDE ? 10 : 7;
 }
 
-static unsigned octets_width(unsigned parts)
+static unsigned text_octets_width(unsigned parts)
 {
 	return parts & TEXT_WIDE ? 14 : 9;
 }
@@ -136,9 +136,9 @@ static unsigned octets_width(unsigned parts)
 /* All but the two addresses. */
 static unsigned text_fixed_width(unsigned parts)
 {
-	return time_width(parts) + (parts & TEXT_DURATION ? 13 : 0) + (parts & TEXT_WIDE ? 8 : 7) + 1 + 4 +
-	       (parts & TEXT_FLAGS ? 10 : 0) + 1 + packets_width(parts) + 1 + octets_width(parts) +
-	       (parts & TEXT_END ? 10 : 0);
+	return text_time_width(parts) + (parts & TEXT_DURATION ? 13 : 0) + (parts & TEXT_WIDE ? 8 : 7) + 1 +
+	       4 + (parts & TEXT_FLAGS ? 10 : 0) + 1 + text_packets_width(parts) + 1 +
+	       text_octets_width(parts) + (parts & TEXT_END ? 10 : 0);
 }
 
 /* 0: it does not matter. */
@@ -177,7 +177,7 @@ struct text_line {
 static int text_format(const struct text *t, const struct text_line *l, char *out)
 {
 	unsigned parts = t->parts;
-	int n = snprintf(out, LINE_MOST, "%-*s", (int)time_width(parts), l->start);
+	int n = snprintf(out, LINE_MOST, "%-*s", (int)text_time_width(parts), l->start);
 
 	if (parts & TEXT_DURATION)
 		n += snprintf(out + n, LINE_MOST - (size_t)n, " %12s", l->duration);
@@ -185,8 +185,8 @@ static int text_format(const struct text *t, const struct text_line *l, char *ou
 		      l->protocol, (int)t->width[0], l->source, l->arrow, (int)t->width[1], l->destination);
 	if (parts & TEXT_FLAGS)
 		n += snprintf(out + n, LINE_MOST - (size_t)n, " %-9s", l->flags);
-	n += snprintf(out + n, LINE_MOST - (size_t)n, " %*s %*s", (int)packets_width(parts), l->packets,
-		      (int)octets_width(parts), l->octets);
+	n += snprintf(out + n, LINE_MOST - (size_t)n, " %*s %*s", (int)text_packets_width(parts), l->packets,
+		      (int)text_octets_width(parts), l->octets);
 	if (parts & TEXT_END)
 		n += snprintf(out + n, LINE_MOST - (size_t)n, " %s", l->end);
 	return n + snprintf(out + n, LINE_MOST - (size_t)n, "\n");
@@ -206,9 +206,10 @@ static int text_setup(struct collector *c, struct diag *diag)
 	if (width)
 		text_fit(t, width);
 	(void)text_format(t,
-			  &(struct text_line){.start = time_width(t->parts) < 13 ? local ? "local" : "UTC"
-						       : local			 ? "start (local)"
-										 : "start (UTC)",
+			  &(struct text_line){.start = text_time_width(t->parts) < 13
+							       ? local ? "local" : "UTC"
+						       : local ? "start (local)"
+							       : "start (UTC)",
 					      .duration = "duration",
 					      .protocol = "proto",
 					      .source = "source",
@@ -247,16 +248,16 @@ static void text_put(struct collector *c, const struct flow_record *r)
 			      .flags = flags,
 			      .packets = packets,
 			      .octets = octets,
-			      .end = reason_name(r->end_reason)};
+			      .end = text_reason_name(r->end_reason)};
 
-	start_time(t, r->first_ns, c->config.local_time, start, sizeof(start));
-	flag_letters(r, flags);
+	text_start_time(t, r->first_ns, c->config.local_time, start, sizeof(start));
+	text_flag_letters(r, flags);
 	snprintf(duration, sizeof(duration), "%llu.%03u", (unsigned long long)(ms / 1000),
 		 (unsigned)(ms % 1000));
-	count_text(packets, sizeof(packets), packets_width(t->parts), r->packets);
-	count_text(octets, sizeof(octets), octets_width(t->parts), r->octets);
+	text_count(packets, sizeof(packets), text_packets_width(t->parts), r->packets);
+	text_count(octets, sizeof(octets), text_octets_width(t->parts), r->octets);
 	for (unsigned i = 0; i < 2; i++)
-		endpoint(t, r, i, ends[i], sizeof(ends[i]));
+		text_endpoint(t, r, i, ends[i], sizeof(ends[i]));
 	wire_put_bytes(&c->message.wire, line, (size_t)text_format(t, &l, line));
 	for (unsigned i = 0; i < 2 && !wire_overflowed(&c->message.wire); i++)
 		if (strlen(ends[i]) > t->width[i])

@@ -20,7 +20,7 @@
 
 /* ---- to the disk */
 
-static void make_disk_room(struct spool *s, size_t size)
+static void spool_make_disk_room(struct spool *s, size_t size)
 {
 	struct spool_disk *d = &s->disk;
 
@@ -34,12 +34,12 @@ static void make_disk_room(struct spool *s, size_t size)
 	}
 }
 
-static int persist_block(struct spool *s, struct spool_ring_block *b)
+static int spool_persist_block(struct spool *s, struct spool_ring_block *b)
 {
 	struct spool_totals totals = spool_block_totals(&b->block);
 	int r;
 
-	make_disk_room(s, b->block.size);
+	spool_make_disk_room(s, b->block.size);
 	r = spool_disk_append(&s->disk, b);
 	if (r == 0 && b->block.number >= s->next)
 		spool_totals_add(&s->disk.segments[s->disk.n_segments - 1].unsent, &totals);
@@ -47,7 +47,7 @@ static int persist_block(struct spool *s, struct spool_ring_block *b)
 }
 
 /* Writes what is in memory only. */
-static void persist(struct spool *s)
+static void spool_persist(struct spool *s)
 {
 	uint64_t number = s->persisted > s->ring.first ? s->persisted : s->ring.first;
 	uint64_t at = s->ring_persist;
@@ -62,7 +62,7 @@ static void persist(struct spool *s)
 	for (; number < s->ring.end; number++) {
 		struct spool_ring_block *b = spool_ring_at(&s->ring, &at);
 
-		int r = persist_block(s, b);
+		int r = spool_persist_block(s, b);
 
 		if (r) {
 			s->degraded = true;
@@ -79,7 +79,7 @@ static void persist(struct spool *s)
 
 /* ---- opening and closing */
 
-static int open_disk(struct spool *s, const struct spool_config *c, struct diag *diag)
+static int spool_open_disk(struct spool *s, const struct spool_config *c, struct diag *diag)
 {
 	struct spool_disk *d = &s->disk;
 	uint64_t last;
@@ -122,7 +122,7 @@ static int open_disk(struct spool *s, const struct spool_config *c, struct diag 
 	return 0;
 }
 
-static void free_spool(struct spool *s)
+static void spool_free(struct spool *s)
 {
 	spool_disk_close(&s->disk);
 	spool_ring_deinit(&s->ring);
@@ -151,14 +151,14 @@ int spool_open(struct spool **sp, const struct spool_config *c, struct diag *dia
 	if (!s->window)
 		r = diag_set(diag, -ENOMEM, "spool: out of memory");
 	if (r == 0 && c->dir) {
-		r = open_disk(s, c, diag);
+		r = spool_open_disk(s, c, diag);
 		if (memory > s->disk.max_octets / 2)
 			memory = s->disk.max_octets / 2;
 	}
 	if (r == 0 && spool_ring_init(&s->ring, memory) != 0)
 		r = diag_set(diag, -ENOMEM, "spool: no memory for %" PRIu64 " octets of messages", memory);
 	if (r) {
-		free_spool(s);
+		spool_free(s);
 		return r;
 	}
 	s->ring.first = s->ring.end = s->persisted = s->tail;
@@ -180,7 +180,7 @@ int spool_set_preamble(struct spool *s, const void *message, size_t size)
 }
 
 /* What is in memory only. */
-static void lose_memory(struct spool *s)
+static void spool_lose_memory(struct spool *s)
 {
 	uint64_t first = s->next > s->ring.first ? s->next : s->ring.first;
 
@@ -193,7 +193,7 @@ static void lose_memory(struct spool *s)
 void spool_check(struct spool *s)
 {
 	if (s->disk.dir >= 0 && !s->disk.read_only && spool_find_missing(s))
-		persist(s);
+		spool_persist(s);
 }
 
 void spool_close(struct spool *s)
@@ -204,21 +204,21 @@ void spool_close(struct spool *s)
 		struct spool_disk *d = &s->disk;
 
 		spool_check(s);
-		persist(s);
+		spool_persist(s);
 		spool_trim(s);
 		if (d->writing >= 0 && d->n_segments == 1 && d->segments[0].last < spool_head_number(s))
 			spool_disk_remove(d, 0);
 		if (d->writing >= 0)
 			(void)!fdatasync(d->writing); /* nobody is left to tell */
 	}
-	lose_memory(s);
-	free_spool(s);
+	spool_lose_memory(s);
+	spool_free(s);
 }
 
 /* ---- in */
 
 /* Memory is full.  Where the file system is too, its oldest messages go before the newer ones in memory. */
-static void make_room(struct spool *s)
+static void spool_make_room(struct spool *s)
 {
 	uint64_t at = s->ring.head;
 
@@ -226,7 +226,7 @@ static void make_room(struct spool *s)
 	    spool_ring_at(&s->ring, &at)->segment == 0) {
 		spool_drop_segment(s);
 		s->futile = true; /* unless something is written now */
-		persist(s);
+		spool_persist(s);
 	}
 	if (!spool_ring_empty(&s->ring))
 		spool_evict(s);
@@ -247,13 +247,13 @@ int spool_append(struct spool *s, const void *message, size_t size, uint32_t rec
 	if (size == 0 || size > SPOOL_MESSAGE_MOST)
 		return -EMSGSIZE;
 	while (!(b = spool_ring_put(&s->ring, &block)))
-		make_room(s);
+		spool_make_room(s);
 	memcpy(b->message, message, size);
 	s->tail++;
 	spool_totals_add(&s->stats.appended, &totals);
 	spool_totals_add(&s->stats.unsent, &totals);
 	if (s->disk.dir >= 0 && !s->degraded)
-		persist(s);
+		spool_persist(s);
 	return s->stats.dropped.messages == dropped ? 0 : -ENOSPC;
 }
 
@@ -269,7 +269,7 @@ void spool_tick(struct spool *s, uint64_t now_ns)
 	if (spool_disk_has_changed(&s->disk, now_ns))
 		spool_check(s);
 	if (s->degraded && now_ns >= s->retry_ns)
-		persist(s);
+		spool_persist(s);
 	if (now_ns - s->sync_ns >= SYNC_NS) {
 		s->sync_ns = now_ns;
 		spool_disk_sync(&s->disk);

@@ -55,7 +55,7 @@ uint32_t spool_crc(const struct spool_crc *crc, const uint8_t *data, size_t size
 }
 
 /* RFC 7011 §3.1; version 10, observation domain 0 */
-static void put_header(struct wire *w, uint32_t size, uint32_t time, uint32_t sequence)
+static void block_put_header(struct wire *w, uint32_t size, uint32_t time, uint32_t sequence)
 {
 	wire_put_u16(w, 10);
 	wire_put_u16(w, (uint16_t)size);
@@ -69,7 +69,7 @@ void spool_block_put_template(uint8_t *p)
 	struct wire w;
 
 	wire_init(&w, p, BLOCK_TEMPLATE);
-	put_header(&w, BLOCK_TEMPLATE, 0, 0);
+	block_put_header(&w, BLOCK_TEMPLATE, 0, 0);
 	wire_put_u16(&w, 2); /* RFC 7011 §3.3.2: template set */
 	wire_put_u16(&w, BLOCK_TEMPLATE - 16);
 	wire_put_u16(&w, TEMPLATE_ID);
@@ -88,7 +88,7 @@ void spool_block_put(uint8_t *p, const struct spool_crc *crc, const struct spool
 	if (b->size >= 16 && message[0] == 0 && message[1] == 10)
 		memcpy(time, message + 4, sizeof(time));
 	wire_init(&w, p, BLOCK_HEAD);
-	put_header(&w, BLOCK_HEAD, 0, sequence);
+	block_put_header(&w, BLOCK_HEAD, 0, sequence);
 	memcpy(p + 4, time, sizeof(time));
 	wire_put_u16(&w, TEMPLATE_ID);
 	wire_put_u16(&w, 4 + RECORD);
@@ -102,7 +102,7 @@ void spool_block_put(uint8_t *p, const struct spool_crc *crc, const struct spool
 	wire_put_u32(&w, spool_crc(crc, p, BLOCK_HEAD - 4));
 }
 
-static uint64_t load(const uint8_t *p, unsigned size)
+static uint64_t block_load(const uint8_t *p, unsigned size)
 {
 	uint64_t v = 0;
 
@@ -115,14 +115,14 @@ bool spool_block_get(const uint8_t *p, const struct spool_crc *crc, struct spool
 {
 	const uint8_t *r = p + RECORD_AT;
 
-	if (memcmp(r, MAGIC, 8) != 0 || load(p, 4) != (10u << 16 | BLOCK_HEAD) ||
-	    load(r + 44, 4) != spool_crc(crc, p, BLOCK_HEAD - 4))
+	if (memcmp(r, MAGIC, 8) != 0 || block_load(p, 4) != (10u << 16 | BLOCK_HEAD) ||
+	    block_load(r + 44, 4) != spool_crc(crc, p, BLOCK_HEAD - 4))
 		return false;
-	*b = (struct spool_block){.number = load(r + 8, 8),
-				  .size = (uint32_t)load(r + 16, 4),
-				  .records = (uint32_t)load(r + 20, 4),
-				  .packets = load(r + 24, 8),
-				  .octets = load(r + 32, 8),
-				  .crc = (uint32_t)load(r + 40, 4)};
+	*b = (struct spool_block){.number = block_load(r + 8, 8),
+				  .size = (uint32_t)block_load(r + 16, 4),
+				  .records = (uint32_t)block_load(r + 20, 4),
+				  .packets = block_load(r + 24, 8),
+				  .octets = block_load(r + 32, 8),
+				  .crc = (uint32_t)block_load(r + 40, 4)};
 	return b->size && b->size <= SPOOL_MESSAGE_MOST && b->number < BLOCK_NUMBER_MOST;
 }

@@ -77,7 +77,7 @@ void spool_trim(struct spool *s)
  * A part of the segment, or all of it, is in memory: that is written again, and with it what is behind it,
  * since segments are in the order of their numbers.  Returns what of the segment is in memory and unsent.
  */
-static struct spool_totals take_back(struct spool *s, unsigned index)
+static struct spool_totals drop_take_back(struct spool *s, unsigned index)
 {
 	struct spool_segment *segment = &s->disk.segments[index];
 	uint64_t last = segment->last,
@@ -100,13 +100,13 @@ static struct spool_totals take_back(struct spool *s, unsigned index)
 	return unsent;
 }
 
-static void lose_file(struct spool *s, unsigned index)
+static void drop_lose_file(struct spool *s, unsigned index)
 {
 	struct spool_segment segment = s->disk.segments[index];
 	uint64_t last = segment.last;
 
 	if (!spool_ring_empty(&s->ring) && segment.last >= s->ring.first) {
-		struct spool_totals unsent = take_back(s, index);
+		struct spool_totals unsent = drop_take_back(s, index);
 
 		spool_totals_sub(&segment.unsent, &unsent);
 		last = s->ring.first - 1;
@@ -130,7 +130,7 @@ bool spool_find_missing(struct spool *s)
 		if (spool_disk_is_whole(&s->disk, &s->disk.segments[i]))
 			i++;
 		else
-			lose_file(s, i);
+			drop_lose_file(s, i);
 	if (spool_disk_renew_position(&s->disk))
 		s->position.head = 0; /* differs from any: it will be written */
 	return s->stats.missing_files != before;

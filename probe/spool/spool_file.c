@@ -37,13 +37,13 @@ void spool_disk_name(char *text, size_t size, uint64_t name)
 	snprintf(text, size, "%020" PRIu64 ".ipfix", name);
 }
 
-static bool is_full_or_read_only(int error)
+static bool file_is_full_or_read_only(int error)
 {
 	return error == -ENOSPC || error == -EDQUOT || error == -EROFS || error == -EIO;
 }
 
-static int open_directory(struct spool_disk *d, const struct spool_config *c, struct stat *owner,
-			  struct diag *diag)
+static int file_open_directory(struct spool_disk *d, const struct spool_config *c, struct stat *owner,
+			       struct diag *diag)
 {
 	struct stat parent, st;
 	struct path_at path;
@@ -86,15 +86,15 @@ static int open_directory(struct spool_disk *d, const struct spool_config *c, st
 }
 
 /* The file of the position; where it cannot be made the directory can only be read. */
-static int open_position(struct spool_disk *d, const struct spool_config *c, const struct stat *owner,
-			 struct diag *diag)
+static int file_open_position(struct spool_disk *d, const struct spool_config *c, const struct stat *owner,
+			      struct diag *diag)
 {
 	struct stat st;
 	int r;
 
 	d->position =
 		openat(d->dir, POSITION_FILE, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0600);
-	if (d->position < 0 && is_full_or_read_only(-errno)) {
+	if (d->position < 0 && file_is_full_or_read_only(-errno)) {
 		r = spool_disk_error(d, -errno);
 		d->read_only = r == -EROFS;
 		d->position = openat(d->dir, POSITION_FILE, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
@@ -122,7 +122,7 @@ static int open_position(struct spool_disk *d, const struct spool_config *c, con
 int spool_disk_open(struct spool_disk *d, const struct spool_config *c, struct diag *diag)
 {
 	struct stat owner = {0};
-	int r = open_directory(d, c, &owner, diag);
+	int r = file_open_directory(d, c, &owner, diag);
 
 	if (r)
 		return r;
@@ -140,7 +140,7 @@ int spool_disk_open(struct spool_disk *d, const struct spool_config *c, struct d
 	d->buffer = malloc(DISK_BUFFER);
 	if (!d->buffer)
 		return diag_set(diag, -ENOMEM, "spool %s/%s: out of memory", c->dir, c->name);
-	return open_position(d, c, &owner, diag);
+	return file_open_position(d, c, &owner, diag);
 }
 
 void spool_disk_close(struct spool_disk *d)
@@ -197,7 +197,7 @@ void spool_disk_put_position(struct spool_disk *d, const struct spool_position *
 
 /* ---- writing */
 
-static int write_at(struct spool_disk *d, uint64_t offset, const uint8_t *data, size_t size)
+static int file_write_at(struct spool_disk *d, uint64_t offset, const uint8_t *data, size_t size)
 {
 	while (size) {
 		ssize_t n = pwrite(d->writing, data, size, (off_t)offset);
@@ -224,7 +224,7 @@ uint64_t spool_disk_need(const struct spool_disk *d, size_t size, bool *new_segm
 	return need;
 }
 
-static int put_segment_start(struct spool_disk *d, struct spool_segment *s)
+static int file_put_segment_start(struct spool_disk *d, struct spool_segment *s)
 {
 	uint8_t head[BLOCK_TEMPLATE + BLOCK_HEAD];
 	struct spool_block b = {.size = d->preamble_size, .crc = d->preamble_crc};
@@ -236,19 +236,19 @@ static int put_segment_start(struct spool_disk *d, struct spool_segment *s)
 		spool_block_put(head + size, d->crc, &b, s->blocks++, d->preamble);
 		size += BLOCK_HEAD;
 	}
-	r = write_at(d, 0, head, size);
+	r = file_write_at(d, 0, head, size);
 	if (r == 0 && d->preamble_size) {
 		s->preamble_size = d->preamble_size;
 		s->preamble_crc = d->preamble_crc;
 		s->preamble_at = size;
-		r = write_at(d, size, d->preamble, d->preamble_size);
+		r = file_write_at(d, size, d->preamble, d->preamble_size);
 		size += d->preamble_size;
 	}
 	s->size = s->start = size;
 	return r;
 }
 
-static int begin_segment(struct spool_disk *d, uint64_t number)
+static int file_begin_segment(struct spool_disk *d, uint64_t number)
 {
 	struct spool_segment s = {.name = number, .first = number, .last = number - 1};
 	char name[40];
@@ -259,7 +259,7 @@ static int begin_segment(struct spool_disk *d, uint64_t number)
 	d->writing = openat(d->dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (d->writing < 0)
 		return -errno;
-	r = put_segment_start(d, &s);
+	r = file_put_segment_start(d, &s);
 	if (r) {
 		spool_disk_end_segment(d);
 		unlinkat(d->dir, name, 0);
@@ -279,14 +279,14 @@ int spool_disk_append(struct spool_disk *d, struct spool_ring_block *b)
 
 	spool_disk_need(d, b->block.size, &new_segment);
 	if (new_segment) {
-		r = d->n_segments < d->segments_most ? begin_segment(d, b->block.number) : -ENOSPC;
+		r = d->n_segments < d->segments_most ? file_begin_segment(d, b->block.number) : -ENOSPC;
 		if (r)
 			return spool_disk_error(d, r);
 	}
 	s = &d->segments[d->n_segments - 1];
 	b->block.crc = spool_crc(d->crc, b->message, b->block.size);
 	spool_block_put(b->head, d->crc, &b->block, s->blocks, b->message);
-	r = write_at(d, s->size, b->head, size);
+	r = file_write_at(d, s->size, b->head, size);
 	if (r) {
 		/* a tail that stays is found torn by the next run */
 		if (ftruncate(d->writing, (off_t)s->size) != 0)
@@ -407,7 +407,7 @@ unsigned spool_disk_find(const struct spool_disk *d, uint64_t number)
 	return low;
 }
 
-static bool open_reading(struct spool_disk *d, const struct spool_segment *s)
+static bool file_open_reading(struct spool_disk *d, const struct spool_segment *s)
 {
 	char name[40];
 
@@ -434,7 +434,7 @@ const uint8_t *spool_disk_peek(struct spool_disk *d, const struct spool_segment 
 	if (d->buffer_name == s->name && offset >= d->buffer_at &&
 	    offset - d->buffer_at + size <= d->buffer_size)
 		return d->buffer + (offset - d->buffer_at);
-	if (!open_reading(d, s))
+	if (!file_open_reading(d, s))
 		return NULL;
 	if (want > s->size - offset)
 		want = (size_t)(s->size - offset);

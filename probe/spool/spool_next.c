@@ -9,7 +9,8 @@
 
 #define READ_FAILURES 5u /* tries of a segment, one a second, before it is given up */
 
-static const struct spool_message *lend(struct spool *s, const uint8_t *data, const struct spool_block *b)
+static const struct spool_message *next_lend(struct spool *s, const uint8_t *data,
+					     const struct spool_block *b)
 {
 	memcpy(s->lent_data, data, b->size);
 	s->is_lent = true;
@@ -26,41 +27,41 @@ static const struct spool_message *lend(struct spool *s, const uint8_t *data, co
 	return &s->lent;
 }
 
-static const struct spool_message *lend_preamble(struct spool *s, const uint8_t *data, uint32_t size,
-						 uint32_t crc)
+static const struct spool_message *next_lend_preamble(struct spool *s, const uint8_t *data, uint32_t size,
+						      uint32_t crc)
 {
 	struct spool_block b = {.size = size, .crc = crc};
 
 	s->handed_size = size; /* forgotten again by a rewind */
 	s->handed_crc = crc;
-	return lend(s, data, &b);
+	return next_lend(s, data, &b);
 }
 
-static bool wants_preamble(const struct spool *s, uint32_t size, uint32_t crc)
+static bool next_wants_preamble(const struct spool *s, uint32_t size, uint32_t crc)
 {
 	return size && (size != s->handed_size || crc != s->handed_crc);
 }
 
-static const struct spool_message *lend_memory(struct spool *s)
+static const struct spool_message *next_lend_memory(struct spool *s)
 {
 	const struct spool_disk *d = &s->disk;
 	const struct spool_ring_block *b;
 
-	if (wants_preamble(s, d->preamble_size, d->preamble_crc))
-		return lend_preamble(s, s->preamble, d->preamble_size, d->preamble_crc);
+	if (next_wants_preamble(s, d->preamble_size, d->preamble_crc))
+		return next_lend_preamble(s, s->preamble, d->preamble_size, d->preamble_crc);
 	if (s->ring_next_number != s->next) {
 		s->ring_next = spool_ring_find(&s->ring, s->next);
 		s->ring_next_number = s->next;
 	}
 	b = spool_ring_at(&s->ring, &s->ring_next);
-	return lend(s, b->message, &b->block);
+	return next_lend(s, b->message, &b->block);
 }
 
 /*
  * The first message at or after next that the segment has.  NULL: what is left of it cannot be read, and is
  * lost; or the system failed, and it is tried again later.
  */
-static const struct spool_message *lend_disk(struct spool *s, struct spool_segment *segment)
+static const struct spool_message *next_lend_disk(struct spool *s, struct spool_segment *segment)
 {
 	uint64_t offset = s->cursor_segment == segment->name ? s->cursor_offset : segment->start;
 	const struct spool_message *m;
@@ -68,10 +69,10 @@ static const struct spool_message *lend_disk(struct spool *s, struct spool_segme
 	struct spool_block b;
 	uint64_t skipped = 0, errors = s->disk.errors;
 
-	if (wants_preamble(s, segment->preamble_size, segment->preamble_crc)) {
+	if (next_wants_preamble(s, segment->preamble_size, segment->preamble_crc)) {
 		data = spool_disk_read_preamble(&s->disk, segment);
 		if (data)
-			return lend_preamble(s, data, segment->preamble_size, segment->preamble_crc);
+			return next_lend_preamble(s, data, segment->preamble_size, segment->preamble_crc);
 	} else {
 		data = spool_disk_read(&s->disk, segment, &offset, &b,
 				       s->next > segment->first ? s->next : segment->first, segment->last,
@@ -98,7 +99,7 @@ static const struct spool_message *lend_disk(struct spool *s, struct spool_segme
 	s->next = b.number;
 	s->cursor_segment = segment->name;
 	s->cursor_offset = offset;
-	m = lend(s, data, &b);
+	m = next_lend(s, data, &b);
 	s->lent_segment = segment->name;
 	s->lent_after = offset + BLOCK_HEAD + b.size;
 	return m;
@@ -118,7 +119,7 @@ const struct spool_message *spool_next(struct spool *s)
 		unsigned i;
 
 		if (!spool_ring_empty(&s->ring) && s->next >= s->ring.first)
-			return s->next < s->ring.end ? lend_memory(s) : NULL;
+			return s->next < s->ring.end ? next_lend_memory(s) : NULL;
 		i = spool_disk_find(&s->disk, s->next);
 		if (i == s->disk.n_segments) {
 			if (spool_ring_empty(&s->ring))
@@ -128,7 +129,7 @@ const struct spool_message *spool_next(struct spool *s)
 		}
 		if (s->read_failures && s->read_failures <= READ_FAILURES && s->now_ns < s->read_retry_ns)
 			break;
-		m = lend_disk(s, &s->disk.segments[i]);
+		m = next_lend_disk(s, &s->disk.segments[i]);
 		if (m)
 			return m;
 	}
@@ -136,7 +137,7 @@ const struct spool_message *spool_next(struct spool *s)
 }
 
 /* The lent message leaves the unsent ones. */
-static void take_unsent(struct spool *s, const struct spool_totals *t)
+static void next_take_unsent(struct spool *s, const struct spool_totals *t)
 {
 	uint64_t number = s->lent.number;
 	struct spool_segment *segment = spool_segment_of(s, number);
@@ -175,7 +176,7 @@ void spool_mark_sent(struct spool *s, uint64_t session_offset_end, uint64_t now_
 	if (s->may_be_sent <= s->lent.number)
 		s->may_be_sent = s->lent.number + 1;
 	if (!s->orphan)
-		take_unsent(s, &t);
+		next_take_unsent(s, &t);
 	s->orphan = false;
 }
 

@@ -29,14 +29,14 @@ void spool_ring_deinit(struct spool_ring *r)
 	r->memory = NULL;
 }
 
-static uint64_t block_octets(uint32_t size)
+static uint64_t ring_block_octets(uint32_t size)
 {
 	return (sizeof(struct spool_ring_block) + size + ALIGN - 1) / ALIGN * ALIGN;
 }
 
 struct spool_ring_block *spool_ring_put(struct spool_ring *r, const struct spool_block *b)
 {
-	uint64_t need = block_octets(b->size);
+	uint64_t need = ring_block_octets(b->size);
 	uint64_t left = r->size - r->tail % r->size;
 	uint64_t skip = left < need ? left : 0;
 	struct spool_ring_block *at;
@@ -71,7 +71,7 @@ struct spool_ring_block *spool_ring_at(const struct spool_ring *r, uint64_t *pos
 
 uint64_t spool_ring_after(uint64_t position, const struct spool_ring_block *b)
 {
-	return position + block_octets(b->block.size);
+	return position + ring_block_octets(b->block.size);
 }
 
 uint64_t spool_ring_find(const struct spool_ring *r, uint64_t number)

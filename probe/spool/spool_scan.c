@@ -20,7 +20,7 @@
 #define NOT_A_FILE     UINT64_MAX
 
 /* The number of a segment's file name; 0: it is something else. */
-static uint64_t parse_name(const char *text)
+static uint64_t scan_parse_name(const char *text)
 {
 	uint64_t v = 0;
 
@@ -32,7 +32,7 @@ static uint64_t parse_name(const char *text)
 	return strcmp(text + NAME_DIGITS, ".ipfix") == 0 ? v : 0;
 }
 
-static int compare_names(const void *a, const void *b)
+static int scan_compare_names(const void *a, const void *b)
 {
 	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
 
@@ -40,7 +40,7 @@ static int compare_names(const void *a, const void *b)
 }
 
 /* The names of all segments in their order; negative errno. */
-static int list_names(struct spool_disk *d, uint64_t **names, size_t *n)
+static int scan_list_names(struct spool_disk *d, uint64_t **names, size_t *n)
 {
 	int fd = openat(d->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
@@ -51,7 +51,7 @@ static int list_names(struct spool_disk *d, uint64_t **names, size_t *n)
 	if (!dir && fd >= 0)
 		close(fd);
 	while (r == 0 && *n < FILES_MOST && (e = readdir(dir))) {
-		uint64_t name = parse_name(e->d_name);
+		uint64_t name = scan_parse_name(e->d_name);
 
 		if (!name)
 			continue;
@@ -69,11 +69,11 @@ static int list_names(struct spool_disk *d, uint64_t **names, size_t *n)
 	if (dir)
 		closedir(dir);
 	if (r == 0 && *n)
-		qsort(*names, *n, sizeof(**names), compare_names);
+		qsort(*names, *n, sizeof(**names), scan_compare_names);
 	return r;
 }
 
-static bool file_size(struct spool_disk *d, uint64_t name, uint64_t *size)
+static bool scan_file_size(struct spool_disk *d, uint64_t name, uint64_t *size)
 {
 	char text[40];
 	struct stat st;
@@ -90,7 +90,7 @@ static bool file_size(struct spool_disk *d, uint64_t name, uint64_t *size)
 	return true;
 }
 
-static void cut_file(struct spool_disk *d, uint64_t name, uint64_t size)
+static void scan_cut_file(struct spool_disk *d, uint64_t name, uint64_t size)
 {
 	char text[40];
 	int fd;
@@ -141,7 +141,7 @@ static uint64_t scan_segment(struct spool_disk *d, struct spool_segment *s, uint
 	}
 	torn += s->size - offset; /* less than a head */
 	if (s->blocks && end < s->size && d->errors == errors) {
-		cut_file(d, s->name, end);
+		scan_cut_file(d, s->name, end);
 		s->size = end;
 	}
 	return torn;
@@ -161,7 +161,8 @@ static int scan_files(struct spool_disk *d, const uint64_t *names, size_t n, uin
 			uint64_t errors = d->errors, torn;
 
 			*s = (struct spool_segment){.name = names[i]};
-			torn = file_size(d, s->name, &s->size) ? scan_segment(d, s, least, head, found) : 0;
+			torn = scan_file_size(d, s->name, &s->size) ? scan_segment(d, s, least, head, found)
+								    : 0;
 			failed = d->errors != errors;
 			if (!failed || tries == 1)
 				d->torn_octets += torn;
@@ -191,7 +192,7 @@ int spool_disk_scan(struct spool_disk *d, uint64_t head, struct spool_totals *fo
 {
 	uint64_t *names = NULL;
 	size_t n = 0;
-	int r = list_names(d, &names, &n);
+	int r = scan_list_names(d, &names, &n);
 
 	d->segments_most = (unsigned)n + SEGMENTS_SPARE;
 	if (r == 0) {

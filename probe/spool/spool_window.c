@@ -69,7 +69,7 @@ void spool_window_mark_gone(struct spool *s, uint64_t first, uint64_t last)
  * One of the window becomes unsent, or is lost if it is no longer held: that it was acknowledged does not say
  * that anybody has read it.
  */
-static void unsend(struct spool *s, uint64_t i)
+static void window_unsend(struct spool *s, uint64_t i)
 {
 	const struct spool_sent *e = spool_sent_at(s, i);
 	struct spool_totals t = spool_sent_totals(e);
@@ -93,6 +93,6 @@ void spool_window_end(struct spool *s, bool clean)
 		spool_window_forget(s);
 	spool_window_forget_passed(s);
 	for (uint64_t i = s->w_end; i > s->w_first; i--)
-		unsend(s, i - 1);
+		window_unsend(s, i - 1);
 	s->w_first = s->w_acked = s->w_end = 0;
 }

@@ -21,7 +21,7 @@
 #define RECORD_MOST   16384u	       /* RFC 6347 §4.3.1 */
 #define PATH_NS	      (5 * NS_PER_SEC) /* between looks at the path MTU */
 
-static int setup(struct session *s, struct diag *diag)
+static int dtls_set_up(struct session *s, struct diag *diag)
 {
 	size_t most = s->config.mtu ? s->config.mtu - OVERHEAD_MOST : MTU_MOST - OVERHEAD_MOST;
 
@@ -29,7 +29,7 @@ static int setup(struct session *s, struct diag *diag)
 	return tls_setup(s, DTLS_client_method(), DTLS1_2_VERSION, diag);
 }
 
-static unsigned path_mtu(const struct session *s)
+static unsigned dtls_path_mtu(const struct session *s)
 {
 	unsigned most = s->config.mtu ? s->config.mtu : MTU_MOST, mtu = socket_path_mtu(s->t.fd);
 
@@ -38,7 +38,7 @@ static unsigned path_mtu(const struct session *s)
 	return most - (socket_family(s->t.fd) == AF_INET6 ? 48 : 28);
 }
 
-static int start(struct session *s)
+static int dtls_start(struct session *s)
 {
 	struct tls *tls = s->own;
 	struct sockaddr_storage peer = {0};
@@ -55,33 +55,33 @@ static int start(struct session *s)
 		return -ENOMEM;
 	BIO_ctrl(bio, BIO_CTRL_DGRAM_SET_CONNECTED, 0, &peer);
 	SSL_set_bio(tls->ssl, bio, bio);
-	SSL_set_mtu(tls->ssl, path_mtu(s));
+	SSL_set_mtu(tls->ssl, dtls_path_mtu(s));
 	return 0;
 }
 
 /* Messages as long as the path takes now. */
-static void follow_path(struct session *s)
+static void dtls_follow_path(struct session *s)
 {
 	SSL *ssl = ((struct tls *)s->own)->ssl;
 	size_t room;
 
 	((struct tls *)s->own)->path_ns = s->now_ns;
-	SSL_set_mtu(ssl, path_mtu(s));
+	SSL_set_mtu(ssl, dtls_path_mtu(s));
 	room = DTLS_get_data_mtu(ssl);
 	if (room > 0)
 		s->t.limits.max_message = room < RECORD_MOST ? room : RECORD_MOST;
 }
 
-static int greet(struct session *s)
+static int dtls_greet(struct session *s)
 {
 	int r = tls_greet(s);
 
 	if (r == 0)
-		follow_path(s);
+		dtls_follow_path(s);
 	return r;
 }
 
-static ssize_t write_datagram(struct session *s, const uint8_t *data, size_t size)
+static ssize_t dtls_write_datagram(struct session *s, const uint8_t *data, size_t size)
 {
 	ssize_t n = -EMSGSIZE;
 
@@ -89,30 +89,30 @@ static ssize_t write_datagram(struct session *s, const uint8_t *data, size_t siz
 	for (unsigned tries = 0; tries < 2 && n == -EMSGSIZE && size <= s->t.limits.max_message; tries++) {
 		n = tls_write(s, data, size);
 		if (n == -EMSGSIZE)
-			follow_path(s);
+			dtls_follow_path(s);
 	}
 	if (n > 0)
 		s->units++;
 	return n;
 }
 
-static int read_datagram(struct session *s)
+static int dtls_read_datagram(struct session *s)
 {
 	int r = tls_read(s);
 
 	if (r != -EMSGSIZE)
 		return r;
-	follow_path(s);
+	dtls_follow_path(s);
 	return 0;
 }
 
-static uint64_t unacked(const struct session *s)
+static uint64_t dtls_unacked(const struct session *s)
 {
 	(void)s;
 	return 0;
 }
 
-static int tick(struct session *s)
+static int dtls_tick(struct session *s)
 {
 	struct tls *tls = s->own;
 	uint64_t renew_ns = s->config.dtls_renew_ns;
@@ -120,7 +120,7 @@ static int tick(struct session *s)
 	if (s->phase == SESSION_GREETING)
 		return DTLSv1_handle_timeout(tls->ssl) < 0 ? -ETIMEDOUT : 0;
 	if (s->now_ns - tls->path_ns >= PATH_NS)
-		follow_path(s);
+		dtls_follow_path(s);
 	return renew_ns && s->now_ns - tls->begun_ns >= renew_ns ? SESSION_E_RENEW : 0;
 }
 
@@ -130,16 +130,16 @@ static const struct session_layer dtls_layer = {
 	.socktype = SOCK_DGRAM,
 	.whole = true,
 	.max_message = MTU_MOST - OVERHEAD_MOST,
-	.setup = setup,
+	.setup = dtls_set_up,
 	.free = tls_free,
-	.start = start,
-	.greet = greet,
-	.write = write_datagram,
-	.read = read_datagram,
-	.unacked = unacked,
+	.start = dtls_start,
+	.greet = dtls_greet,
+	.write = dtls_write_datagram,
+	.read = dtls_read_datagram,
+	.unacked = dtls_unacked,
 	.shut = tls_shut,
 	.stop = tls_stop,
-	.tick = tick,
+	.tick = dtls_tick,
 };
 
 static int dtls_open(struct transport **tp, const struct transport_config *config, struct diag *diag)

@@ -20,8 +20,8 @@ struct resolve {
 	struct resolve_result result;
 };
 
-static void look_up(struct resolve_result *result, const char *host, const char *service, int socktype,
-		    int flags)
+static void resolve_look_up(struct resolve_result *result, const char *host, const char *service,
+			    int socktype, int flags)
 {
 	struct addrinfo hints = {.ai_socktype = socktype, .ai_flags = flags | AI_NUMERICSERV}, *list = NULL;
 
@@ -41,7 +41,7 @@ bool resolve_numeric(struct resolve_result *result, const char *host, uint16_t p
 	char service[8];
 
 	snprintf(service, sizeof(service), "%u", port);
-	look_up(result, host, service, socktype, AI_NUMERICHOST);
+	resolve_look_up(result, host, service, socktype, AI_NUMERICHOST);
 	return result->error == 0;
 }
 
@@ -57,7 +57,7 @@ static void *resolve_run(void *context)
 	struct resolve_result result;
 	bool dropped;
 
-	look_up(&result, r->host, r->service, r->socktype, AI_ADDRCONFIG);
+	resolve_look_up(&result, r->host, r->service, r->socktype, AI_ADDRCONFIG);
 	pthread_mutex_lock(&r->lock);
 	r->result = result;
 	r->done = true;
@@ -69,7 +69,7 @@ static void *resolve_run(void *context)
 }
 
 /* Detached, and deaf to signals: they are the main thread's. */
-static int start_thread(struct resolve *r)
+static int resolve_start_thread(struct resolve *r)
 {
 	pthread_attr_t attr;
 	pthread_t thread;
@@ -98,7 +98,7 @@ int resolve_start(struct resolve **rp, const char *host, uint16_t port, int sock
 	snprintf(r->host, sizeof(r->host), "%s", host);
 	snprintf(r->service, sizeof(r->service), "%u", port);
 	pthread_mutex_init(&r->lock, NULL);
-	error = start_thread(r);
+	error = resolve_start_thread(r);
 	if (error) {
 		resolve_free(r);
 		return error;
@@ -107,7 +107,7 @@ int resolve_start(struct resolve **rp, const char *host, uint16_t port, int sock
 	return 0;
 }
 
-static bool is_done(struct resolve *r)
+static bool resolve_is_done(struct resolve *r)
 {
 	bool done;
 
@@ -122,7 +122,7 @@ bool resolve_take(struct resolve **rp, struct resolve_result *result, unsigned w
 	struct resolve *r = *rp;
 	const struct timespec step = {.tv_nsec = 5000000};
 
-	while (!is_done(r)) {
+	while (!resolve_is_done(r)) {
 		if (wait_ms == 0)
 			return false;
 		nanosleep(&step, NULL);

@@ -11,7 +11,7 @@
 #define LOOK_NS		(10 * NS_PER_SEC)    /* between looks at the way of datagrams */
 #define EAGER_OCTETS	(UINT64_C(64) << 10) /* so much waiting is sent without waiting for a flush */
 
-static uint64_t room(const struct session *s)
+static uint64_t session_room(const struct session *s)
 {
 	if (s->spool_dir[0] && s->layer->reliable)
 		return s->config.spool_octets / 2;
@@ -23,13 +23,13 @@ bool session_crowded(const struct transport *t)
 	const struct session *s = (const struct session *)t;
 	bool up = s->phase == SESSION_UP;
 
-	return s->backlog > (up && room(s) > OFFLINE_BACKLOG ? OFFLINE_BACKLOG : room(s));
+	return s->backlog > (up && session_room(s) > OFFLINE_BACKLOG ? OFFLINE_BACKLOG : session_room(s));
 }
 
 /* ---- a session that is up */
 
 /* Nothing more is to come, the peer's system has everything, and has had it for a moment. */
-static bool is_done(struct session *s)
+static bool session_is_done(struct session *s)
 {
 	if (!s->finishing || !session_queue_is_empty(s)) {
 		s->quiet_ns = 0;
@@ -41,7 +41,7 @@ static bool is_done(struct session *s)
 }
 
 /* Other layers notice when nothing is acknowledged. */
-static bool has_moved(struct session *s)
+static bool session_has_moved(struct session *s)
 {
 	struct sockaddr_storage peer = {0};
 	socklen_t size = sizeof(peer);
@@ -58,13 +58,13 @@ static bool has_moved(struct session *s)
 	return true;
 }
 
-static void listen_to(struct session *s)
+static void session_listen(struct session *s)
 {
 	int r = session_read(s);
 
 	if (r == 0 && s->layer->tick)
 		r = s->layer->tick(s);
-	if (r == 0 && has_moved(s))
+	if (r == 0 && session_has_moved(s))
 		r = SESSION_E_RENEW;
 	if (r == SESSION_E_RENEW) {
 		session_end_begin(s);
@@ -72,7 +72,7 @@ static void listen_to(struct session *s)
 		session_end(s, session_way_of(r), r < 0 ? r : -ECONNRESET);
 	} else {
 		session_queue_acked(s);
-		if (is_done(s))
+		if (session_is_done(s))
 			session_end_begin(s);
 	}
 }
@@ -120,7 +120,7 @@ static void session_advance(struct session *s)
 		session_greet(s);
 		break;
 	case SESSION_UP:
-		listen_to(s);
+		session_listen(s);
 		break;
 	case SESSION_ENDING:
 		session_end_step(s);
@@ -218,7 +218,7 @@ bool session_idle(const struct transport *t, uint64_t until_ns)
 }
 
 /* Nothing more can be done for what is left: why it is. */
-static void explain(struct session *s)
+static void session_explain(struct session *s)
 {
 	static const char *const why[] = {
 		[SESSION_RESOLVING] = "the name service has not answered yet",
@@ -237,7 +237,7 @@ void session_close(struct transport *t, uint64_t deadline_ns, struct transport_s
 	struct session *s = (struct session *)t;
 
 	(void)deadline_ns; /* whoever waits for the end does so by finish, tick and idle */
-	explain(s);
+	session_explain(s);
 	if (s->phase == SESSION_UP || s->phase == SESSION_ENDING) {
 		session_queue_acked(s);
 		session_queue_end(s, session_ends[s->layer->kind][SESSION_WAY_UNANSWERED].read);
@@ -255,7 +255,7 @@ void session_close(struct transport *t, uint64_t deadline_ns, struct transport_s
 	free(s);
 }
 
-static void copy_config(struct session *s, const struct transport_config *config)
+static void session_copy_config(struct session *s, const struct transport_config *config)
 {
 	s->config = *config;
 	s->collector = *config->collector;
@@ -287,7 +287,7 @@ int session_open(struct session **sp, const struct transport_ops *ops, const str
 	s->t.limits = (struct transport_limits){
 		.max_message = layer->max_message, .reliable = layer->reliable, .spooled = true};
 	s->layer = layer;
-	copy_config(s, config);
+	session_copy_config(s, config);
 	r = session_queue_open(s, diag);
 	if (r == 0 && layer->setup)
 		r = layer->setup(s, diag);

@@ -12,7 +12,7 @@
 #define GREET_NS     (10 * NS_PER_SEC)
 #define LOOKUP_NS    (40 * NS_PER_SEC)
 
-static void become_up(struct session *s)
+static void session_become_up(struct session *s)
 {
 	s->phase = SESSION_UP;
 	s->t.state = TRANSPORT_STATE_UP;
@@ -28,7 +28,7 @@ void session_greet(struct session *s)
 	int r = s->layer->greet ? s->layer->greet(s) : 0;
 
 	if (r == 0)
-		become_up(s);
+		session_become_up(s);
 	else if (r != -EAGAIN)
 		session_fail(s, r);
 	else if (s->now_ns >= s->deadline_ns)
@@ -81,7 +81,7 @@ void session_check_connected(struct session *s)
 		session_greet(s);
 }
 
-static void use_addresses(struct session *s)
+static void session_use_addresses(struct session *s)
 {
 	if (s->addresses.error || s->addresses.n == 0) {
 		session_fail(s, session_because(s, -ENOENT, "%.100s: %s", s->collector.host,
@@ -105,7 +105,7 @@ void session_attempt(struct session *s)
 	s->t.stats.reason[0] = '\0';
 	s->t.state = TRANSPORT_STATE_CONNECTING;
 	if (resolve_numeric(&s->addresses, s->collector.host, s->collector.port, s->layer->socktype)) {
-		use_addresses(s);
+		session_use_addresses(s);
 		return;
 	}
 	r = resolve_start(&s->lookup, s->collector.host, s->collector.port, s->layer->socktype);
@@ -120,7 +120,7 @@ void session_attempt(struct session *s)
 void session_check_lookup(struct session *s)
 {
 	if (resolve_take(&s->lookup, &s->addresses, 0)) {
-		use_addresses(s);
+		session_use_addresses(s);
 	} else if (s->now_ns >= s->deadline_ns) {
 		resolve_drop(&s->lookup);
 		session_fail(s, session_because(s, -ETIMEDOUT, "%.100s: no answer from the name service",

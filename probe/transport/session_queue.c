@@ -25,12 +25,12 @@
 
 /* ---- the mirror */
 
-static struct session_entry *entry_of(struct session *s, uint64_t index)
+static struct session_entry *queue_entry_of(struct session *s, uint64_t index)
 {
 	return &s->entries[index & (s->entries_size - 1)];
 }
 
-static bool entry_push(struct session *s, const struct transport_load *load, size_t size)
+static bool queue_entry_push(struct session *s, const struct transport_load *load, size_t size)
 {
 	if (s->appended - s->first_entry == s->entries_size) {
 		size_t grown = s->entries_size ? 2 * s->entries_size : ENTRIES_FIRST;
@@ -39,17 +39,17 @@ static bool entry_push(struct session *s, const struct transport_load *load, siz
 		if (!entries)
 			return false;
 		for (uint64_t i = s->first_entry; i < s->appended; i++)
-			entries[i & (grown - 1)] = *entry_of(s, i);
+			entries[i & (grown - 1)] = *queue_entry_of(s, i);
 		free(s->entries);
 		s->entries = entries;
 		s->entries_size = grown;
 	}
-	*entry_of(s, s->appended) = (struct session_entry){.load = *load, .size = size};
+	*queue_entry_of(s, s->appended) = (struct session_entry){.load = *load, .size = size};
 	s->appended++;
 	return true;
 }
 
-static void entry_lose(struct session *s, struct session_entry *e)
+static void queue_entry_lose(struct session *s, struct session_entry *e)
 {
 	e->lost = true;
 	s->backlog -= e->acked ? 0 : s->backlog > e->size ? e->size : s->backlog;
@@ -60,42 +60,42 @@ static void entry_lose(struct session *s, struct session_entry *e)
 }
 
 /* Of the messages that the spool has lost, those of this run. */
-static void on_lost(void *context, uint64_t first, uint64_t last)
+static void queue_on_lost(void *context, uint64_t first, uint64_t last)
 {
 	struct session *s = context;
 	uint64_t i = first > s->first_number + s->first_entry ? first - s->first_number : s->first_entry;
 
 	for (; i < s->appended && s->first_number + i <= last; i++)
-		if (!entry_of(s, i)->lost)
-			entry_lose(s, entry_of(s, i));
+		if (!queue_entry_of(s, i)->lost)
+			queue_entry_lose(s, queue_entry_of(s, i));
 }
 
 /* What the spool has forgotten needs no mirror. */
-static void entries_forget(struct session *s)
+static void queue_forget_entries(struct session *s)
 {
 	struct spool_stats stats;
 
 	spool_get_stats(s->spool, &stats);
 	while (s->first_entry < s->appended && s->first_number + s->first_entry < stats.head &&
-	       (entry_of(s, s->first_entry)->acked || entry_of(s, s->first_entry)->lost))
+	       (queue_entry_of(s, s->first_entry)->acked || queue_entry_of(s, s->first_entry)->lost))
 		s->first_entry++;
 	if (s->acked_entry < s->first_entry)
 		s->acked_entry = s->first_entry;
 }
 
 /* The mirror of the spool's message; NULL: of an earlier run, or told of as lost. */
-static struct session_entry *entry_of_number(struct session *s, uint64_t number)
+static struct session_entry *queue_entry_of_number(struct session *s, uint64_t number)
 {
 	uint64_t i = number - s->first_number;
 
-	if (number < s->first_number || i < s->first_entry || i >= s->appended || entry_of(s, i)->lost)
+	if (number < s->first_number || i < s->first_entry || i >= s->appended || queue_entry_of(s, i)->lost)
 		return NULL;
-	return entry_of(s, i);
+	return queue_entry_of(s, i);
 }
 
 /* ---- adding */
 
-static void spool_name(const struct session *s, char *name, size_t size)
+static void queue_spool_name(const struct session *s, char *name, size_t size)
 {
 	size_t n = 0;
 
@@ -120,12 +120,12 @@ int session_queue_open(struct session *s, struct diag *diag)
 				     .memory_octets = transport_buffer_octets(c),
 				     .replay_octets = c->replay_octets,
 				     .replay_ns = c->replay_ns,
-				     .lost = on_lost,
+				     .lost = queue_on_lost,
 				     .context = s};
 	struct spool_stats stats;
 	int r;
 
-	spool_name(s, name, sizeof(name));
+	queue_spool_name(s, name, sizeof(name));
 	r = spool_open(&s->spool, &spool, &why);
 	if (r) {
 		*diag = why;
@@ -152,7 +152,7 @@ void session_queue_add(struct session *s, const uint8_t *message, size_t size,
 {
 	int r;
 
-	if (!entry_push(s, load, size)) {
+	if (!queue_entry_push(s, load, size)) {
 		transport_resolve(&s->t, load, size, false);
 		return;
 	}
@@ -165,7 +165,7 @@ void session_queue_add(struct session *s, const uint8_t *message, size_t size,
 	}
 	s->backlog += size;
 	if (r == -ENOSPC)
-		entries_forget(s);
+		queue_forget_entries(s);
 }
 
 void session_queue_direct(struct session *s, const uint8_t *message, size_t size,
@@ -190,7 +190,7 @@ void session_queue_direct(struct session *s, const uint8_t *message, size_t size
 
 /* ---- entering the session */
 
-static void put(struct session *s, const uint8_t *message, size_t size, uint32_t records)
+static void queue_put(struct session *s, const uint8_t *message, size_t size, uint32_t records)
 {
 	uint8_t *at = s->out + s->out_size;
 
@@ -202,7 +202,7 @@ static void put(struct session *s, const uint8_t *message, size_t size, uint32_t
 }
 
 /* Templates come into force, in place of others if there are any: these first, and alone if messages are. */
-static void put_templates(struct session *s, const uint8_t *message, size_t size, unsigned records)
+static void queue_put_templates(struct session *s, const uint8_t *message, size_t size, unsigned records)
 {
 	struct transport_load load = {.templates = records};
 
@@ -212,29 +212,29 @@ static void put_templates(struct session *s, const uint8_t *message, size_t size
 		struct transport_load none = {0};
 
 		if (n > 0) {
-			put(s, withdrawal, n, 0);
+			queue_put(s, withdrawal, n, 0);
 			transport_resolve(&s->t, &none, n, true);
 		}
 		s->in_force_size = 0;
 		if (n > 0 && s->layer->whole)
 			return;
 	}
-	put(s, message, size, 0);
+	queue_put(s, message, size, 0);
 	transport_resolve(&s->t, &load, size, true);
 	memcpy(s->in_force, message, size);
 	s->in_force_size = size;
 }
 
-static bool is_in_force(const struct session *s, const uint8_t *message, size_t size)
+static bool queue_is_in_force(const struct session *s, const uint8_t *message, size_t size)
 {
 	return s->in_force_size == size && memcmp(s->in_force, message, size) == 0;
 }
 
-static void put_direct(struct session *s)
+static void queue_put_direct(struct session *s)
 {
 	struct session_direct *d = s->direct;
 
-	put(s, d->data, d->size, d->load.options + d->load.flows.records);
+	queue_put(s, d->data, d->size, d->load.options + d->load.flows.records);
 	transport_resolve(&s->t, &d->load, d->size, true);
 	s->direct = d->next;
 	if (!s->direct)
@@ -243,12 +243,12 @@ static void put_direct(struct session *s)
 	free(d);
 }
 
-static uint64_t pace_burst(const struct session *s)
+static uint64_t queue_pace_burst(const struct session *s)
 {
 	return s->layer->reliable ? PACE_BURST : BURST_DATAGRAMS;
 }
 
-static uint64_t pace_of(const struct session *s, uint64_t passed_ns)
+static uint64_t queue_pace_of(const struct session *s, uint64_t passed_ns)
 {
 	uint64_t octets = s->layer->reliable ? PACE_OCTETS : PACE_DATAGRAMS;
 
@@ -256,7 +256,7 @@ static uint64_t pace_of(const struct session *s, uint64_t passed_ns)
 }
 
 /* What waited while there was no session must not take the collector's whole attention. */
-static bool is_paced(struct session *s, size_t size)
+static bool queue_is_paced(struct session *s, size_t size)
 {
 	if (s->behind == 0)
 		return false;
@@ -267,7 +267,7 @@ static bool is_paced(struct session *s, size_t size)
 	return false;
 }
 
-static bool put_spooled(struct session *s)
+static bool queue_put_spooled(struct session *s)
 {
 	const struct spool_message *m = spool_next(s->spool);
 	struct session_entry *e;
@@ -280,14 +280,14 @@ static bool put_spooled(struct session *s)
 		spool_mark_sent(s->spool, s->entered, s->now_ns);
 		return true;
 	}
-	if (s->spooled_size > 0 && !is_in_force(s, s->spooled, s->spooled_size)) {
-		put_templates(s, s->spooled, s->spooled_size, 0);
+	if (s->spooled_size > 0 && !queue_is_in_force(s, s->spooled, s->spooled_size)) {
+		queue_put_templates(s, s->spooled, s->spooled_size, 0);
 		return true;
 	}
-	if (is_paced(s, m->size))
+	if (queue_is_paced(s, m->size))
 		return false;
-	e = entry_of_number(s, m->number);
-	put(s, m->data, m->size, m->records);
+	e = queue_entry_of_number(s, m->number);
+	queue_put(s, m->data, m->size, m->records);
 	if (e)
 		e->end = s->entered;
 	if (e && !e->resolved) {
@@ -302,18 +302,18 @@ static bool put_spooled(struct session *s)
 	return true;
 }
 
-static bool put_one(struct session *s)
+static bool queue_put_one(struct session *s)
 {
 	if (s->direct) {
-		if (s->templates_size > 0 && !is_in_force(s, s->templates, s->templates_size))
-			put_templates(s, s->templates, s->templates_size, s->templates_records);
+		if (s->templates_size > 0 && !queue_is_in_force(s, s->templates, s->templates_size))
+			queue_put_templates(s, s->templates, s->templates_size, s->templates_records);
 		else
-			put_direct(s);
+			queue_put_direct(s);
 		return true;
 	}
 	if (!s->layer->reliable && !s->announced)
 		return false;
-	return put_spooled(s);
+	return queue_put_spooled(s);
 }
 
 bool session_queue_fill(struct session *s)
@@ -321,7 +321,7 @@ bool session_queue_fill(struct session *s)
 	s->out_size = s->out_done = 0;
 	/* a withdrawal may come before templates */
 	while (SESSION_OUT - s->out_size >= SESSION_MESSAGE + TRANSPORT_WITHDRAWAL) {
-		if (!put_one(s) || (s->layer->whole && s->out_size > 0))
+		if (!queue_put_one(s) || (s->layer->whole && s->out_size > 0))
 			break;
 	}
 	return s->out_size > 0;
@@ -357,10 +357,10 @@ void session_queue_reject(struct session *s)
 	struct session_entry *e = NULL;
 
 	for (uint64_t i = s->first_entry; !e && i < s->appended; i++)
-		if (entry_of(s, i)->end == s->entered)
-			e = entry_of(s, i);
+		if (queue_entry_of(s, i)->end == s->entered)
+			e = queue_entry_of(s, i);
 	if (e)
-		entry_lose(s, e);
+		queue_entry_lose(s, e);
 	session_queue_wrote(s, s->out_size - s->out_done); /* so that it is forgotten */
 }
 
@@ -379,7 +379,7 @@ void session_queue_acked(struct session *s)
 		return;
 	spool_acked(s->spool, s->acked);
 	for (; s->acked_entry < s->appended; s->acked_entry++) {
-		struct session_entry *e = entry_of(s, s->acked_entry);
+		struct session_entry *e = queue_entry_of(s, s->acked_entry);
 
 		if (e->lost || e->acked) /* or in an earlier session, and perhaps not to be sent again */
 			continue;
@@ -389,7 +389,7 @@ void session_queue_acked(struct session *s)
 		s->t.progress += e->size;
 		e->acked = true;
 	}
-	entries_forget(s);
+	queue_forget_entries(s);
 }
 
 void session_queue_begin(struct session *s)
@@ -398,7 +398,7 @@ void session_queue_begin(struct session *s)
 
 	spool_get_stats(s->spool, &stats);
 	s->behind = stats.unsent.messages;
-	s->credit_octets = pace_burst(s);
+	s->credit_octets = queue_pace_burst(s);
 	s->paced_ns = s->now_ns;
 	s->entered = s->stream = s->acked = s->units = 0;
 	s->first_mark = s->n_marks = 0;
@@ -407,7 +407,7 @@ void session_queue_begin(struct session *s)
 	s->announced = false;
 }
 
-static void drop_direct(struct session *s)
+static void queue_drop_direct(struct session *s)
 {
 	while (s->direct) {
 		struct session_direct *d = s->direct;
@@ -422,17 +422,17 @@ static void drop_direct(struct session *s)
 
 void session_queue_end(struct session *s, bool clean)
 {
-	drop_direct(s);
+	queue_drop_direct(s);
 	spool_rewind(s->spool, clean);
 	for (uint64_t i = s->first_entry; i < s->appended; i++)
-		entry_of(s, i)->end = 0;
-	entries_forget(s);
+		queue_entry_of(s, i)->end = 0;
+	queue_forget_entries(s);
 	s->acked_entry = s->first_entry;
 	s->out_size = s->out_done = 0;
 }
 
 /* Once each: files that are missing, a directory that cannot be written, one that can be again. */
-static void tell_of_spool(struct session *s)
+static void queue_tell_of_spool(struct session *s)
 {
 	const char *memory_only = "; new records are kept in memory only";
 	struct spool_stats stats;
@@ -461,14 +461,14 @@ void session_queue_tick(struct session *s)
 	uint64_t passed = s->now_ns - s->paced_ns;
 
 	spool_tick(s->spool, s->now_ns);
-	entries_forget(s);
+	queue_forget_entries(s);
 	if (s->now_ns > s->paced_ns) {
 		s->paced_ns = s->now_ns;
-		s->credit_octets += pace_of(s, passed);
-		if (s->credit_octets > pace_burst(s))
-			s->credit_octets = pace_burst(s);
+		s->credit_octets += queue_pace_of(s, passed);
+		if (s->credit_octets > queue_pace_burst(s))
+			s->credit_octets = queue_pace_burst(s);
 	}
-	tell_of_spool(s);
+	queue_tell_of_spool(s);
 }
 
 bool session_queue_is_empty(const struct session *s)
@@ -482,10 +482,10 @@ bool session_queue_is_empty(const struct session *s)
 }
 
 /* What is still in the spool was not read as far as anybody knows, and the next run sends it. */
-static void keep_for_next_run(struct session *s, uint64_t head)
+static void queue_keep_for_next_run(struct session *s, uint64_t head)
 {
 	for (uint64_t i = s->first_entry; i < s->appended; i++) {
-		struct session_entry *e = entry_of(s, i);
+		struct session_entry *e = queue_entry_of(s, i);
 
 		if (e->resolved && !e->lost && s->first_number + i >= head)
 			transport_keep(&s->t, &e->load, e->size);
@@ -497,7 +497,7 @@ int session_queue_close(struct session *s)
 	struct spool_stats stats;
 	int r = 0;
 
-	drop_direct(s);
+	queue_drop_direct(s);
 	if (s->spool) {
 		spool_check(s->spool);
 		spool_get_stats(s->spool, &stats);
@@ -505,7 +505,7 @@ int session_queue_close(struct session *s)
 			r = SESSION_E_REMOVED;
 		spool_close(
 			s->spool); /* which tells what is lost, sent in a session that ended badly or not */
-		keep_for_next_run(s, stats.head);
+		queue_keep_for_next_run(s, stats.head);
 	}
 	free(s->entries);
 	free(s->out);

@@ -11,12 +11,12 @@
 
 #include "tls_client.h"
 
-static int setup(struct session *s, struct diag *diag)
+static int tls_set_up(struct session *s, struct diag *diag)
 {
 	return tls_setup(s, TLS_client_method(), TLS1_2_VERSION, diag);
 }
 
-static int start(struct session *s)
+static int tls_start(struct session *s)
 {
 	int r = tls_new(s);
 
@@ -25,7 +25,7 @@ static int start(struct session *s)
 	return r;
 }
 
-static uint64_t written(const struct session *s)
+static uint64_t tls_written(const struct session *s)
 {
 	const struct tls *tls = s->own;
 
@@ -39,13 +39,13 @@ static const struct session_layer tls_layer = {
 	.protocol = IPPROTO_TCP,
 	.reliable = true,
 	.max_message = 16384, /* one TLS record */
-	.setup = setup,
+	.setup = tls_set_up,
 	.free = tls_free,
-	.start = start,
+	.start = tls_start,
 	.greet = tls_greet,
 	.write = tls_write,
 	.read = tls_read,
-	.written = written,
+	.written = tls_written,
 	.shut = tls_shut,
 	.settle_ns = 200 * NS_PER_MSEC,
 	.stop = tls_stop,

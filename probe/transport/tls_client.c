@@ -20,7 +20,7 @@
 /* ---- set-up */
 
 /* Certificates are looked for in the CRLs that there are: an authority need not have one. */
-static int on_verify(int good, X509_STORE_CTX *verified)
+static int tls_on_verify(int good, X509_STORE_CTX *verified)
 {
 	if (good || X509_STORE_CTX_get_error(verified) != X509_V_ERR_UNABLE_TO_GET_CRL)
 		return good;
@@ -29,7 +29,7 @@ static int on_verify(int good, X509_STORE_CTX *verified)
 }
 
 /* The collector wants a certificate, and we have none. */
-static int on_asked(SSL *ssl, X509 **certificate, EVP_PKEY **key)
+static int tls_on_asked(SSL *ssl, X509 **certificate, EVP_PKEY **key)
 {
 	struct session *s = SSL_get_app_data(ssl);
 
@@ -55,9 +55,9 @@ int tls_setup(struct session *s, const SSL_METHOD *method, int least_version, st
 	SSL_CTX_set_min_proto_version(tls->ctx, least_version);
 	SSL_CTX_set_options(tls->ctx, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_QUERY_MTU);
 	SSL_CTX_set_mode(tls->ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-	SSL_CTX_set_verify(tls->ctx, SSL_VERIFY_PEER, on_verify);
+	SSL_CTX_set_verify(tls->ctx, SSL_VERIFY_PEER, tls_on_verify);
 	SSL_CTX_set_default_passwd_cb(tls->ctx, tls_no_password);
-	SSL_CTX_set_client_cert_cb(tls->ctx, on_asked);
+	SSL_CTX_set_client_cert_cb(tls->ctx, tls_on_asked);
 	r = tls_load_authorities(tls->ctx, s->config.tls_ca, s->config.user, diag);
 	return r ? r : tls_load_own(s, diag);
 }
@@ -74,7 +74,7 @@ void tls_free(struct session *s)
 	s->own = NULL;
 }
 
-static bool is_address(const char *name)
+static bool tls_is_address(const char *name)
 {
 	uint8_t address[16];
 
@@ -93,7 +93,7 @@ int tls_new(struct session *s)
 	if (!tls->ssl)
 		return -ENOMEM;
 	SSL_set_app_data(tls->ssl, s);
-	if (is_address(name)) {
+	if (tls_is_address(name)) {
 		good = X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(tls->ssl), name) == 1;
 	} else {
 		SSL_set_hostflags(tls->ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
@@ -117,7 +117,7 @@ void tls_stop(struct session *s)
 
 /* ---- what went wrong */
 
-static int refused_certificate(struct session *s, long result)
+static int tls_refused_certificate(struct session *s, long result)
 {
 	const char *name = s->layer->name, *ca = s->config.tls_ca ? "--tls-ca" : "the system's authorities";
 
@@ -157,13 +157,13 @@ static int refused_certificate(struct session *s, long result)
 	}
 }
 
-static int wants_certificate(struct session *s)
+static int tls_wants_certificate(struct session *s)
 {
 	return session_because(s, -EACCES, "%s: the collector wants a certificate of ours: --tls-cert",
 			       s->layer->name);
 }
 
-static int protocol_error(struct session *s, unsigned long error)
+static int tls_protocol_error(struct session *s, unsigned long error)
 {
 	const struct tls *tls = s->own;
 	const char *text = ERR_reason_error_string(error);
@@ -171,7 +171,7 @@ static int protocol_error(struct session *s, unsigned long error)
 
 	switch (ERR_GET_REASON(error)) {
 	case SSL_R_CERTIFICATE_VERIFY_FAILED:
-		return refused_certificate(s, result);
+		return tls_refused_certificate(s, result);
 	case SSL_R_UNSUPPORTED_PROTOCOL:
 	case SSL_R_TLSV1_ALERT_PROTOCOL_VERSION:
 	case SSL_R_NO_PROTOCOLS_AVAILABLE:
@@ -189,7 +189,7 @@ static int protocol_error(struct session *s, unsigned long error)
 		break;
 	}
 	if (tls->asked)
-		return wants_certificate(s);
+		return tls_wants_certificate(s);
 	if (ERR_GET_REASON(error) == SSL_R_TLSV1_ALERT_UNKNOWN_CA ||
 	    ERR_GET_REASON(error) == SSL_R_SSLV3_ALERT_BAD_CERTIFICATE ||
 	    ERR_GET_REASON(error) == SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED)
@@ -200,7 +200,7 @@ static int protocol_error(struct session *s, unsigned long error)
 }
 
 /* What the call that returned r means: 0 or -EAGAIN, SESSION_E_GOODBYE, or an error with its reason. */
-static int outcome_of(struct session *s, int r, int error)
+static int tls_outcome_of(struct session *s, int r, int error)
 {
 	const struct tls *tls = s->own;
 
@@ -214,10 +214,10 @@ static int outcome_of(struct session *s, int r, int error)
 		return SESSION_E_GOODBYE;
 	case SSL_ERROR_SYSCALL:
 		if (tls->asked && (error == 0 || error == ECONNRESET || error == EPIPE))
-			return wants_certificate(s);
+			return tls_wants_certificate(s);
 		return error ? -error : -ECONNRESET;
 	default:
-		return protocol_error(s, ERR_peek_error());
+		return tls_protocol_error(s, ERR_peek_error());
 	}
 }
 
@@ -231,11 +231,11 @@ int tls_greet(struct session *s)
 	ERR_clear_error();
 	errno = 0;
 	r = SSL_do_handshake(tls->ssl);
-	r = outcome_of(s, r, errno);
+	r = tls_outcome_of(s, r, errno);
 	if (r == SESSION_E_GOODBYE)
 		r = -ECONNRESET;
 	if (r == 0 && SSL_get_verify_result(tls->ssl) != X509_V_OK)
-		r = refused_certificate(s, SSL_get_verify_result(tls->ssl));
+		r = tls_refused_certificate(s, SSL_get_verify_result(tls->ssl));
 	return r;
 }
 
@@ -250,11 +250,11 @@ ssize_t tls_write(struct session *s, const uint8_t *data, size_t size)
 	r = SSL_write_ex(tls->ssl, data, size, &n);
 	if (r == 1)
 		return (ssize_t)n;
-	r = outcome_of(s, r, errno);
+	r = tls_outcome_of(s, r, errno);
 	return r == SESSION_E_GOODBYE ? -EPIPE : r;
 }
 
-static bool is_bare_end(const SSL *ssl, int r, int error)
+static bool tls_is_bare_end(const SSL *ssl, int r, int error)
 {
 	int what = SSL_get_error(ssl, r);
 
@@ -279,9 +279,9 @@ int tls_read(struct session *s)
 		return 0;
 	/* without a certificate of ours, that is why; but who has heard our goodbye need not answer it */
 	if ((!tls->asked || (SSL_get_shutdown(tls->ssl) & SSL_SENT_SHUTDOWN)) &&
-	    is_bare_end(tls->ssl, r, errno))
+	    tls_is_bare_end(tls->ssl, r, errno))
 		return SESSION_E_CLOSED;
-	r = outcome_of(s, r, errno);
+	r = tls_outcome_of(s, r, errno);
 	return r == -EAGAIN ? 0 : r;
 }
 

@@ -39,8 +39,8 @@ int tls_no_password(char *out, int size, int writing, void *context)
 }
 
 /* Whoever can read the key can be us, and whoever can write it can make us somebody else. */
-static int check_key(const struct stat *st, unsigned user, const char *option, const char *path,
-		     struct diag *diag)
+static int tls_check_key(const struct stat *st, unsigned user, const char *option, const char *path,
+			 struct diag *diag)
 {
 	if (!S_ISREG(st->st_mode))
 		return diag_set(diag, -EPERM, "%s %.300s: not a file; the key must be in one", option, path);
@@ -59,7 +59,7 @@ static int check_key(const struct stat *st, unsigned user, const char *option, c
 }
 
 /* The key, from the file that was looked at. */
-static int load_key(struct session *s, const char *option, const char *path, struct diag *diag)
+static int tls_load_key(struct session *s, const char *option, const char *path, struct diag *diag)
 {
 	SSL_CTX *ctx = ((struct tls *)s->own)->ctx;
 	int fd = path_open_to_read(path, s->config.user, O_NONBLOCK, diag), r = 0;
@@ -72,7 +72,7 @@ static int load_key(struct session *s, const char *option, const char *path, str
 	else if (fstat(fd, &st))
 		r = diag_set(diag, -errno, "%s %.300s: %s", option, path, strerror(errno));
 	if (r == 0)
-		r = check_key(&st, s->config.user, option, path, diag);
+		r = tls_check_key(&st, s->config.user, option, path, diag);
 	if (r == 0)
 		f = fdopen(fd, "r");
 	if (f)
@@ -91,8 +91,8 @@ static int load_key(struct session *s, const char *option, const char *path, str
 }
 
 /* Whether anybody may have put something else there; OpenSSL opens it by its name. */
-static int check_certificates(const char *option, const char *path, unsigned user, struct stat *st,
-			      struct diag *diag)
+static int tls_check_certificates(const char *option, const char *path, unsigned user, struct stat *st,
+				  struct diag *diag)
 {
 	int fd = path_read(path, user, O_NONBLOCK, diag), r = 0;
 
@@ -116,7 +116,7 @@ int tls_load_authorities(SSL_CTX *ctx, const char *path, unsigned user, struct d
 					"the system's certificate authorities cannot be read; use --tls-ca");
 		return 0;
 	}
-	r = check_certificates("--tls-ca", path, user, &st, diag);
+	r = tls_check_certificates("--tls-ca", path, user, &st, diag);
 	if (r)
 		return r;
 	folder = S_ISDIR(st.st_mode);
@@ -128,7 +128,7 @@ int tls_load_authorities(SSL_CTX *ctx, const char *path, unsigned user, struct d
 	return 0;
 }
 
-static void warn_of_expiry(struct session *s, const char *path)
+static void tls_warn_of_expiry(struct session *s, const char *path)
 {
 	X509 *own = SSL_CTX_get0_certificate(((struct tls *)s->own)->ctx);
 	int days, seconds;
@@ -158,18 +158,18 @@ int tls_load_own(struct session *s, struct diag *diag)
 				c->tls_key);
 	if (!c->tls_cert)
 		return 0;
-	r = check_certificates("--tls-cert", c->tls_cert, c->user, &st, diag);
+	r = tls_check_certificates("--tls-cert", c->tls_cert, c->user, &st, diag);
 	if (r)
 		return r;
 	if (SSL_CTX_use_certificate_chain_file(ctx, c->tls_cert) != 1)
 		return diag_set(diag, -EINVAL, "--tls-cert %.300s: not a certificate in PEM format (%s)",
 				c->tls_cert, tls_why());
-	r = load_key(s, option, key, diag);
+	r = tls_load_key(s, option, key, diag);
 	if (r)
 		return r;
 	if (SSL_CTX_check_private_key(ctx) != 1)
 		return diag_set(diag, -EINVAL, "%s %.200s: not the key of --tls-cert %.200s", option, key,
 				c->tls_cert);
-	warn_of_expiry(s, c->tls_cert);
+	tls_warn_of_expiry(s, c->tls_cert);
 	return 0;
 }

@@ -26,7 +26,7 @@ void transport_resolve(struct transport *t, const struct transport_load *load, s
 }
 
 /* It was counted as sent, and was not. */
-static void count_back(struct transport *t, const struct transport_load *load, size_t size)
+static void transport_count_back(struct transport *t, const struct transport_load *load, size_t size)
 {
 	t->stats.messages--;
 	t->stats.octets -= size;
@@ -35,7 +35,7 @@ static void count_back(struct transport *t, const struct transport_load *load, s
 
 void transport_revoke(struct transport *t, const struct transport_load *load, size_t size)
 {
-	count_back(t, load, size);
+	transport_count_back(t, load, size);
 	t->stats.lost_messages++;
 	t->stats.lost_records += load->flows.records;
 	if (t->revoked)
@@ -44,7 +44,7 @@ void transport_revoke(struct transport *t, const struct transport_load *load, si
 
 void transport_keep(struct transport *t, const struct transport_load *load, size_t size)
 {
-	count_back(t, load, size);
+	transport_count_back(t, load, size);
 	if (t->kept)
 		t->kept(t->context, load, size);
 }

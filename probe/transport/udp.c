@@ -28,7 +28,7 @@
 /* ---- the socket */
 
 /* Errors that ICMP brings are kept until they are read, and bursts have room. */
-static void set_options(int fd, int family)
+static void udp_set_options(int fd, int family)
 {
 	bool v6 = family == AF_INET6;
 	int on = 1, buffer = SEND_BUFFER;
@@ -39,7 +39,7 @@ static void set_options(int fd, int family)
 }
 
 /* A session begins. */
-static void use_socket(struct udp *u, int fd, const struct sockaddr_storage *peer, socklen_t size)
+static void udp_use_socket(struct udp *u, int fd, const struct sockaddr_storage *peer, socklen_t size)
 {
 	if (u->t.fd >= 0) {
 		udp_flush(&u->t); /* what was meant for the old address */
@@ -51,7 +51,7 @@ static void use_socket(struct udp *u, int fd, const struct sockaddr_storage *pee
 	u->t.fd = fd;
 	u->device_index = socket_device_of(fd);
 	u->family = peer->ss_family;
-	set_options(fd, u->family);
+	udp_set_options(fd, u->family);
 	u->peer = *peer;
 	u->peer_size = size;
 	u->t.session++;
@@ -76,7 +76,7 @@ static void udp_look(struct udp *u)
 		if (udp_is_path_error(-r))
 			u->t.state = TRANSPORT_STATE_FAILED;
 	} else if (r == SOCKET_E_MOVED) {
-		use_socket(u, fd, &peer, u->peer_size);
+		udp_use_socket(u, fd, &peer, u->peer_size);
 	} else {
 		u->t.state = TRANSPORT_STATE_UP;
 	}
@@ -96,7 +96,7 @@ static int udp_use_addresses(struct udp *u, const struct resolve_result *result)
 	for (unsigned i = 0; i < result->n; i++) {
 		r = socket_open(&u->from, SOCK_DGRAM, 0, &result->addresses[i], result->sizes[i]);
 		if (r >= 0) {
-			use_socket(u, r, &result->addresses[i], result->sizes[i]);
+			udp_use_socket(u, r, &result->addresses[i], result->sizes[i]);
 			return 0;
 		}
 	}
@@ -105,7 +105,7 @@ static int udp_use_addresses(struct udp *u, const struct resolve_result *result)
 
 /* ---- names */
 
-static void lookup_failed(struct udp *u, int error)
+static void udp_lookup_failed(struct udp *u, int error)
 {
 	udp_note_path_error(u, -error);
 	if (!u->t.session)
@@ -114,7 +114,7 @@ static void lookup_failed(struct udp *u, int error)
 	u->lookup_wanted = !u->t.session;
 }
 
-static void start_lookup(struct udp *u)
+static void udp_start_lookup(struct udp *u)
 {
 	struct resolve_result result;
 	int r;
@@ -126,11 +126,11 @@ static void start_lookup(struct udp *u)
 	else
 		r = resolve_start(&u->lookup, u->collector.host, u->collector.port, SOCK_DGRAM);
 	if (r)
-		lookup_failed(u, r);
+		udp_lookup_failed(u, r);
 }
 
 /* A collector that cannot be reached may have moved: its name is looked up again. */
-static void doubt_address(struct udp *u)
+static void udp_doubt_address(struct udp *u)
 {
 	if (u->t.stats.errors == u->doubted || u->lookup || u->lookup_wanted || u->now_ns < u->next_doubt_ns)
 		return;
@@ -148,11 +148,11 @@ static void udp_tick(struct transport *t, const struct clock_time *now)
 
 	u->now_ns = now->monotonic_ns;
 	if (u->lookup_wanted && now->monotonic_ns >= u->next_try_ns)
-		start_lookup(u);
+		udp_start_lookup(u);
 	if (u->lookup && resolve_take(&u->lookup, &result, 0)) {
 		r = udp_use_addresses(u, &result);
 		if (r)
-			lookup_failed(u, r);
+			udp_lookup_failed(u, r);
 		if (r && result.error) { /* the name: the resolver says it best */
 			t->stats.reason[0] = '\0';
 			t->stats.last_cause = gai_strerror(result.error);
@@ -161,7 +161,7 @@ static void udp_tick(struct transport *t, const struct clock_time *now)
 	if (t->fd < 0)
 		return;
 	udp_drain_errors(u);
-	doubt_address(u);
+	udp_doubt_address(u);
 	if (now->monotonic_ns >= u->next_look_ns) {
 		u->looked_ns = now->monotonic_ns;
 		u->next_look_ns = now->monotonic_ns + LOOK_NS;
@@ -287,7 +287,7 @@ static int udp_open(struct transport **tp, const struct transport_config *config
 	if (u->t.session)
 		u->lookup_wanted = false;
 	else
-		start_lookup(u);
+		udp_start_lookup(u);
 	*tp = &u->t;
 	return 0;
 }

@@ -55,7 +55,7 @@ bool udp_is_path_error(int error)
 
 /* ---- the path's MTU */
 
-static unsigned headers(const struct udp *u)
+static unsigned udp_headers(const struct udp *u)
 {
 	return u->family == AF_INET6 ? HEADERS6 : UDP_HEADERS4;
 }
@@ -70,7 +70,7 @@ void udp_read_mtu(struct udp *u)
 	limit = u->config.mtu ? u->config.mtu : mtu > 0 ? UDP_MTU_MOST : MTU_UNKNOWN;
 	if (mtu > 0 && mtu < limit)
 		limit = mtu;
-	limit -= headers(u);
+	limit -= udp_headers(u);
 	u->t.limits.max_message = limit < u->slot_size ? limit : u->slot_size;
 }
 
@@ -144,7 +144,8 @@ void udp_sent_forget(struct udp *u)
 /* ---- what comes back */
 
 /* What ICMP says of a datagram is that it did not arrive, whatever the reason. */
-static void take_error(struct udp *u, const struct sock_extended_err *e, const uint8_t *quote, size_t size)
+static void sent_take_error(struct udp *u, const struct sock_extended_err *e, const uint8_t *quote,
+			    size_t size)
 {
 	if (e->ee_origin != SO_EE_ORIGIN_LOCAL) {
 		udp_note_error(u, (int)e->ee_errno);
@@ -177,7 +178,7 @@ unsigned udp_drain_errors(struct udp *u)
 				continue;
 			memcpy(&e, CMSG_DATA(c), sizeof(e));
 			n++;
-			take_error(u, &e, quote, (size_t)size);
+			sent_take_error(u, &e, quote, (size_t)size);
 		}
 	}
 }

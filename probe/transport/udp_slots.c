@@ -25,7 +25,7 @@
 
 /* Of a savefile nothing is lost for want of room: a queue of the system may be full while the socket is not.
  */
-static bool wait_for_room(struct udp *u, unsigned *waited_ms)
+static bool udp_wait_for_room(struct udp *u, unsigned *waited_ms)
 {
 	struct pollfd p = {.fd = u->t.fd, .events = POLLOUT};
 	uint64_t begun_ns = clock_monotonic_ns();
@@ -39,7 +39,7 @@ static bool wait_for_room(struct udp *u, unsigned *waited_ms)
 }
 
 /* How many messages from i on make a run: of one size, the last may be shorter. */
-static unsigned run_length(const struct udp *u, unsigned i)
+static unsigned udp_run_length(const struct udp *u, unsigned i)
 {
 	size_t size = u->vectors[i].iov_len, total = 0;
 	unsigned n = 0;
@@ -57,7 +57,7 @@ static unsigned run_length(const struct udp *u, unsigned i)
 }
 
 /* One call for the run of n messages at i; false: it must be sent by other means. */
-static bool send_run(struct udp *u, unsigned i, unsigned n)
+static bool udp_send_run(struct udp *u, unsigned i, unsigned n)
 {
 	union {
 		struct cmsghdr align;
@@ -85,7 +85,7 @@ static bool send_run(struct udp *u, unsigned i, unsigned n)
 }
 
 /* An error of a call: what became of the message that it was about. */
-static void note_failure(struct udp *u, int error)
+static void udp_note_failure(struct udp *u, int error)
 {
 	if (!udp_is_path_error(error)) {
 		udp_note_error(u, error);
@@ -96,7 +96,7 @@ static void note_failure(struct udp *u, int error)
 		u->next_look_ns = u->looked_ns + LOOK_ERROR_NS;
 }
 
-static bool is_room_error(int error)
+static bool udp_is_room_error(int error)
 {
 	return error == EAGAIN || error == ENOBUFS;
 }
@@ -104,18 +104,18 @@ static bool is_room_error(int error)
 enum send_how { SEND_LOST, SEND_ONE_BY_ONE, SEND_RUN };
 
 /* Sends messages from i on; returns how many are dealt with, and how; 0: no room now. */
-static unsigned send_some(struct udp *u, unsigned i, enum send_how *how)
+static unsigned udp_send_some(struct udp *u, unsigned i, enum send_how *how)
 {
 	bool bulk = !u->no_segments && u->t.stats.messages >= BULK;
-	unsigned plain = bulk ? 0 : u->used - i, run = bulk ? run_length(u, i) : 0;
+	unsigned plain = bulk ? 0 : u->used - i, run = bulk ? udp_run_length(u, i) : 0;
 	unsigned waited_ms = 0;
 
 	*how = SEND_RUN;
-	if (run >= RUN_LEAST && send_run(u, i, run))
+	if (run >= RUN_LEAST && udp_send_run(u, i, run))
 		return run;
 	*how = SEND_ONE_BY_ONE;
 	/* up to the next run */
-	for (plain += plain == 0; i + plain < u->used && bulk && run_length(u, i + plain) < RUN_LEAST;
+	for (plain += plain == 0; i + plain < u->used && bulk && udp_run_length(u, i + plain) < RUN_LEAST;
 	     plain++)
 		;
 	for (unsigned tries = 0; tries < 8;) {
@@ -125,17 +125,17 @@ static unsigned send_some(struct udp *u, unsigned i, enum send_how *how)
 			u->wait_ms = UDP_WAIT_MS;
 			return (unsigned)n;
 		}
-		u->room_error = is_room_error(error) ? error : 0;
+		u->room_error = udp_is_room_error(error) ? error : 0;
 		if (u->room_error && !u->config.offline)
 			return 0;
-		if (u->room_error && wait_for_room(u, &waited_ms))
+		if (u->room_error && udp_wait_for_room(u, &waited_ms))
 			continue;
 		if (u->room_error)
 			u->wait_ms = 0; /* once in vain is enough until there is room */
 		tries++;
 		if (error == EINTR || udp_is_about_others(u, error, u->vectors[i].iov_len))
 			continue;
-		note_failure(u, error);
+		udp_note_failure(u, error);
 		break;
 	}
 	*how = SEND_LOST;
@@ -143,7 +143,7 @@ static unsigned send_some(struct udp *u, unsigned i, enum send_how *how)
 }
 
 /* Messages [i, end) of those in the slots are dealt with. */
-static void resolve_some(struct udp *u, unsigned i, unsigned end, enum send_how how)
+static void udp_resolve_some(struct udp *u, unsigned i, unsigned end, enum send_how how)
 {
 	u->run++;
 	for (; i < end; i++) {
@@ -171,11 +171,11 @@ void udp_flush(struct transport *t)
 	}
 	while (done < u->used) {
 		enum send_how how;
-		unsigned n = send_some(u, done, &how);
+		unsigned n = udp_send_some(u, done, &how);
 
 		if (n == 0)
 			break;
-		resolve_some(u, done, done + n, how);
+		udp_resolve_some(u, done, done + n, how);
 		done += n;
 	}
 	u->first = (u->first + done) % UDP_SLOTS;
@@ -183,19 +183,19 @@ void udp_flush(struct transport *t)
 }
 
 /* The n oldest messages waited for room in vain. */
-static void lose_first(struct udp *u, unsigned n)
+static void udp_lose_first(struct udp *u, unsigned n)
 {
 	if (n == 0)
 		return;
 	udp_note_error(u, u->room_error);
-	resolve_some(u, 0, n, SEND_LOST);
+	udp_resolve_some(u, 0, n, SEND_LOST);
 	u->first = (u->first + n) % UDP_SLOTS;
 	u->used -= n;
 }
 
 void udp_lose_rest(struct udp *u)
 {
-	lose_first(u, u->used);
+	udp_lose_first(u, u->used);
 }
 
 uint8_t *udp_reserve(struct transport *t)
@@ -207,7 +207,7 @@ uint8_t *udp_reserve(struct transport *t)
 	if (u->used == UDP_SLOTS)
 		udp_flush(t);
 	if (u->used == UDP_SLOTS)
-		lose_first(u, 1);
+		udp_lose_first(u, 1);
 	return u->memory + (u->first + u->used) % UDP_SLOTS * u->slot_size;
 }
 

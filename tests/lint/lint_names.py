@@ -12,9 +12,6 @@ FUNCTION = re.compile(r"^(?:__attribute__\(\([^\n]*\)\)\s*)?static\s[^;={}()]*?(
                       r"\b(\w+)\([^;{}]*\)\s*\{", re.M)
 CUT = 4  # letters that are left of a word, at least
 
-# Folders whose functions are not all named like that, yet.
-LATER = ("probe/export/", "probe/spool/", "probe/transport/")
-
 
 def is_of(word, file_words):
     for other in file_words:
@@ -32,7 +29,7 @@ def main():
         for match in FUNCTION.finditer(text):
             n += 1
             function = match.group(1)
-            if not is_of(function.split("_")[0], words) and not name(path).startswith(LATER):
+            if not is_of(function.split("_")[0], words):
                 error(f"{name(path)}:{line_of(text, match.start(1))}",
                       f"{function}() does not begin with one of: {', '.join(words)}")
     print(f"{n} static functions")
