@@ -23,12 +23,15 @@
 #include "sandbox/opener_internal.h"
 #include "sandbox/sandbox_internal.h"
 
+#define OWN_DESCRIPTORS "/proc/self/fd"
+
 enum { FILES_MAX = 128 };
 
 struct serve {
 	const struct opener_config *config;
 	struct opener_life *life;
 	struct path_at files[FILES_MAX];
+	bool is_descriptor[FILES_MAX]; /* a name in our own /proc/self/fd, as /dev/stderr is */
 };
 
 /* ---- files */
@@ -123,11 +126,28 @@ static int serve_find(struct serve *s, struct diag *diag)
 {
 	for (unsigned i = 0; i < s->config->n_files; i++) {
 		int r = path_find(&s->files[i], s->config->files[i].path, s->config->user, diag);
+		struct stat dir, own;
 
 		if (r < 0)
 			return diag_prefix(diag, r, "%s ", s->config->files[i].option);
+		s->is_descriptor[i] = fstat(s->files[i].dir, &dir) == 0 && stat(OWN_DESCRIPTORS, &own) == 0 &&
+				      dir.st_dev == own.st_dev && dir.st_ino == own.st_ino;
 	}
 	return 0;
+}
+
+/* The other process of an opener may not look into the descriptors of the one that found them: each uses its
+ * own. */
+static void serve_find_descriptors(struct serve *s)
+{
+	for (unsigned i = 0; i < s->config->n_files; i++) {
+		int dir = s->is_descriptor[i] ? open(OWN_DESCRIPTORS, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+
+		if (dir < 0)
+			continue;
+		close(s->files[i].dir);
+		s->files[i].dir = dir;
+	}
 }
 
 /* The capabilities that are left stay through a change of user. */
@@ -313,8 +333,9 @@ static void serve_end_elder(const struct serve *s)
 
 static int serve_requests(void *ctx, int fd, int elder_fd)
 {
-	const struct serve *s = ctx;
+	struct serve *s = ctx;
 
+	serve_find_descriptors(s);
 	serve_excuse(fd, s);
 	for (;;) {
 		struct pollfd fds[] = {{.fd = elder_fd}, {.fd = fd, .events = POLLIN}};
