@@ -3,7 +3,8 @@
  *
  *   [FORMAT[+TRANSPORT]://]HOST[:PORT]   json:FILE   csv:FILE   text:FILE   FORMAT+file:FILE
  *
- * FILE may be followed by ?rotate=SECONDS, a size, or both with a comma or | between.
+ * FILE may be followed by ?rotate=SECONDS, a size, or both with a comma or | between, and by ?compress=gz or
+ * zst; several are joined by &.
  *
  * FORMAT and its default port are a row of formats.def, TRANSPORT is one of transports.def, udp without one.
  * HOST is a name, an IPv4 address or an IPv6 address in brackets.
@@ -27,6 +28,13 @@ enum transport_kind {
 #define TRANSPORT(NAME, name, traits) TRANSPORT_##NAME,
 #include "pitot/transports.def"
 	TRANSPORT_COUNT
+};
+
+enum compression {
+	COMPRESSION_NONE,
+#define COMPRESSION(NAME, name, library) COMPRESSION_##NAME,
+#include "pitot/compressions.def"
+	COMPRESSION_COUNT
 };
 
 enum transport_trait { TRANSPORT_SESSION = 1, TRANSPORT_OVER_TCP = 2, TRANSPORT_SECURE = 4 };
@@ -58,9 +66,10 @@ struct collector_config {
 	uint16_t port;
 	/* TRANSPORT_FILE */
 	char path[4096]; /* "-" is stdout; with a time in its name where there are several files (path.h) */
-	uint64_t rotate_ns;	/* each file is for so long; 0: no limit */
-	uint64_t rotate_octets; /* and as large as that */
-	bool local_time;	/* of names and tables; else UTC */
+	uint64_t rotate_ns;	      /* each file is for so long; 0: no limit */
+	uint64_t rotate_octets;	      /* and as large as that */
+	enum compression compression; /* its name is at the end of the path */
+	bool local_time;	      /* of names and tables; else UTC */
 };
 
 static inline bool collector_is_stdout(const struct collector_config *c)

@@ -95,7 +95,7 @@ bool path_has_time(const char *path);
 int path_check_time(const char *path, struct diag *diag);
 /* The same place, with the name at that time.  dir is the pattern's: nothing to forget. */
 int path_at_time(struct path_at *at, const struct path_at *pattern, const struct path_time *time);
-/* words stand before the last point of a name, or at its end.  -ENAMETOOLONG */
+/* words stand before the last point of a name (before both of .json.gz), or at its end.  -ENAMETOOLONG */
 int path_insert(char *out, size_t size, const char *path, const char *words);
 /*
  * A new file that is NAME.part for the first number from 0 on of which there is neither that nor a NAME: what

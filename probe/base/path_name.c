@@ -37,10 +37,29 @@ int path_check_time(const char *path, struct diag *diag)
 	return 0;
 }
 
+/* A name's ending, with its point: of a compressed file the one before counts to it.  NULL: none. */
+static const char *name_ending(const char *name)
+{
+	static const char *const compressed[] = {
+#define COMPRESSION(NAME, name, library) "." #name,
+#include "pitot/compressions.def"
+	};
+	const char *point = strrchr(name, '.'), *before = NULL;
+
+	for (unsigned i = 0; point && i < sizeof(compressed) / sizeof(compressed[0]); i++)
+		if (!strcmp(point, compressed[i]))
+			for (const char *p = name; p < point; p++)
+				if (*p == '.')
+					before = p;
+	if (before && before != name)
+		point = before;
+	return point == name ? NULL : point;
+}
+
 int path_insert(char *out, size_t size, const char *path, const char *words)
 {
-	const char *name = name_of(path), *point = strrchr(name, '.');
-	size_t before = point && point != name ? (size_t)(point - path) : strlen(path);
+	const char *point = name_ending(name_of(path));
+	size_t before = point ? (size_t)(point - path) : strlen(path);
 
 	return (size_t)snprintf(out, size, "%.*s%s%s", (int)before, path, words, path + before) >= size
 		       ? -ENAMETOOLONG

@@ -129,32 +129,97 @@ static int collector_url_parse_limit(struct collector_config *c, const char *tex
 	return config_value_seconds(&c->rotate_ns, one, NS_PER_SEC, ROTATE_NS_MOST, "?rotate", diag);
 }
 
-/* Behind the name: ?rotate=60s, ?rotate=100M, ?rotate=1h,1G; *len is the name's. */
-static int collector_url_parse_rotate(struct collector_config *c, const char *path, size_t *len,
+static int collector_url_parse_rotate(struct collector_config *c, const char *text, size_t len,
 				      struct diag *diag)
 {
-	static const char option[] = "rotate=";
+	for (size_t n = 0;; text += n + 1, len -= n + 1) {
+		n = strcspn(text, ",|&");
+		if (collector_url_parse_limit(c, text, n, diag))
+			return -EINVAL;
+		if (n >= len)
+			return 0;
+	}
+}
+
+static const char *const compression_names[COMPRESSION_COUNT] = {
+	[COMPRESSION_NONE] = "none",
+#define COMPRESSION(NAME, name, library) [COMPRESSION_##NAME] = #name,
+#include "pitot/compressions.def"
+};
+
+static const char *collector_compression_name(unsigned i)
+{
+	return i + 1 < COMPRESSION_COUNT ? compression_names[i + 1] : NULL;
+}
+
+static int collector_url_parse_compress(struct collector_config *c, const char *text, size_t len,
+					struct diag *diag)
+{
+	char list[64];
+
+	for (unsigned i = COMPRESSION_NONE + 1; i < COMPRESSION_COUNT; i++) {
+		if (strlen(compression_names[i]) == len && !strncmp(text, compression_names[i], len)) {
+			c->compression = (enum compression)i;
+			return 0;
+		}
+	}
+	return diag_set(diag, -EINVAL, "?compress=%.*s: there are %s", (int)(len < 40 ? len : 40), text,
+			collector_list(list, sizeof(list), collector_compression_name));
+}
+
+/* What may stand behind the name of a file, NAME=VALUE. */
+static const struct {
+	const char *name;
+	int (*parse)(struct collector_config *c, const char *text, size_t len, struct diag *diag);
+} url_settings[] = {
+	{"rotate", collector_url_parse_rotate},
+	{"compress", collector_url_parse_compress},
+};
+
+static int collector_url_parse_setting(struct collector_config *c, const char *text, size_t len,
+				       struct diag *diag)
+{
+	size_t word = strcspn(text, "=");
+
+	for (unsigned i = 0; word < len && i < sizeof(url_settings) / sizeof(url_settings[0]); i++)
+		if (strlen(url_settings[i].name) == word && !strncmp(text, url_settings[i].name, word))
+			return url_settings[i].parse(c, text + word + 1, len - word - 1, diag);
+	return diag_set(diag, -EINVAL,
+			"'?%.*s' is unknown; there are ?rotate=TIME, ?rotate=SIZE and ?compress=gz or zst",
+			(int)(len < 40 ? len : 40), text);
+}
+
+/* Behind the name: ?rotate=60s, ?rotate=1h,1G&compress=gz; *len is the name's. */
+static int collector_url_parse_settings(struct collector_config *c, const char *path, size_t *len,
+					struct diag *diag)
+{
 	const char *at = strrchr(path, '?');
 	size_t word = at ? strspn(at + 1, "abcdefghijklmnopqrstuvwxyz") : 0;
 
 	*len = strlen(path);
 	if (!word || at[1 + word] != '=')
 		return 0; /* of the name */
-	if (strncmp(at + 1, option, sizeof(option) - 1) != 0)
-		return diag_set(diag, -EINVAL, "'%.40s' is unknown; there is ?rotate=TIME, ?rotate=SIZE", at);
 	*len = (size_t)(at - path);
-	for (at += sizeof(option);; at++) {
-		size_t n = strcspn(at, ",|&");
-		int r = collector_url_parse_limit(c, at, n, diag);
+	for (at++;;) {
+		size_t n = strcspn(at, "&");
+		int r = collector_url_parse_setting(c, at, n, diag);
 
-		if (r)
-			return -EINVAL;
-		at += n;
-		if (!*at)
-			return 0;
-		if (*at == '&' && strncmp(at + 1, option, sizeof(option) - 1) == 0)
-			at += sizeof(option) - 1;
+		if (r || !at[n])
+			return r;
+		at += n + 1;
 	}
+}
+
+/* A compressed file's name says so, once. */
+static int collector_url_end_name(const struct collector_config *c, char *name, size_t size)
+{
+	const char *end = compression_names[c->compression];
+	size_t n = strlen(name), m = strlen(end);
+
+	if (c->compression == COMPRESSION_NONE ||
+	    (n > m + 1 && name[n - m - 1] == '.' && !strcmp(name + n - m, end)))
+		return 0;
+	return (size_t)snprintf(name + n, size - n, ".%s", end) >= size - n ? -ENAMETOOLONG : 0;
 }
 
 static int collector_url_set_path(struct collector_config *c, const char *path, size_t len, struct diag *diag)
@@ -169,9 +234,14 @@ static int collector_url_set_path(struct collector_config *c, const char *path, 
 	name[len] = '\0';
 	if (rotates && strcmp(name, "-") == 0)
 		return diag_set(diag, -EINVAL, "'%.80s': standard output is one file", path);
+	if (c->compression != COMPRESSION_NONE && strcmp(name, "-") == 0)
+		return diag_set(diag, -EINVAL, "'%.80s': standard output is not compressed; pipe it to %s",
+				path, c->compression == COMPRESSION_GZ ? "gzip" : "zstd");
 	if (path_check_time(name, diag))
 		return -EINVAL;
-	memcpy(c->path, name, len + 1);
+	if (collector_url_end_name(c, name, sizeof(name)) < 0)
+		return diag_set(diag, -EINVAL, "the file name '%.40s...' is too long for its ending", path);
+	memcpy(c->path, name, strlen(name) + 1);
 	if (rotates && !path_has_time(name) &&
 	    path_insert(c->path, sizeof(c->path), name, "-%Y%m%d%H%M%S") < 0)
 		return diag_set(diag, -EINVAL, "the file name '%.40s...' is too long for a time in it", path);
@@ -182,7 +252,7 @@ static int collector_url_parse_file(struct collector_config *c, const char *path
 {
 	const char *plus = collector_is_lines(c->format) ? "" : "+file";
 	size_t len;
-	int r = collector_url_parse_rotate(c, path, &len, diag);
+	int r = collector_url_parse_settings(c, path, &len, diag);
 
 	if (r)
 		return r;

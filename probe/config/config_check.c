@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "config/config_internal.h"
+#include "pitot/path.h"
 
 static bool check_same_collector(const struct collector_config *a, const struct collector_config *b)
 {
@@ -137,6 +138,18 @@ static int check_daemon(const struct config *c, struct diag *diag)
 					"--daemon: standard input is gone in the background, and --read (-r) "
 					"- reads it");
 	}
+	return 0;
+}
+
+/* What is measured is never complete, but for files of which one follows the other. */
+static int check_compression(const struct config *c, struct diag *diag)
+{
+	for (unsigned i = 0; c->n_interfaces && i < c->n_collectors; i++)
+		if (c->collectors[i].compression != COMPRESSION_NONE && !path_has_time(c->collectors[i].path))
+			return diag_set(diag, CONFIG_E_USAGE,
+					"--collector (-n): %.200s: an interface's file is compressed when "
+					"another one follows: add ?rotate=TIME or a time in its name",
+					c->collectors[i].url);
 	return 0;
 }
 
@@ -338,6 +351,8 @@ int config_finish(struct config_build *b, struct diag *diag)
 		r = check_collectors(b, diag);
 	if (!r)
 		r = config_mistake(b, check_sampling(b->c, diag), diag);
+	if (!r)
+		r = config_mistake(b, check_compression(b->c, diag), diag);
 	if (!r)
 		r = config_mistake(b, check_tunnels(b->c, diag), diag);
 	if (!r)

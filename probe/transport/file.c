@@ -114,12 +114,16 @@ static enum file_kind file_kind_of(const struct path_at *at, bool offline)
 }
 
 /* What the process before this one wrote: nothing of it is looked at, which its user may not. */
-static int file_open_again(struct file *f, struct file_piece *piece, struct diag *diag)
+static int file_open_again(struct file *f, enum compression compression, struct file_piece *piece,
+			   struct diag *diag)
 {
 	bool part;
 	int r;
 
 	f->place.kind = path_has_time(f->place.path) ? FILE_SERIES : FILE_CONTINUED;
+	r = file_place_compress(&f->place, compression, diag);
+	if (r < 0)
+		return r;
 	r = file_place_resume(&f->place, piece, diag);
 	if (r == FILE_E_OTHER) {
 		r = file_place_next(&f->place, -1, clock_now().realtime_ns / NS_PER_SEC, piece, diag);
@@ -141,6 +145,29 @@ static int file_open_again(struct file *f, struct file_piece *piece, struct diag
 	return fcntl(r, F_SETFL, 0) < 0 ? -errno : 0;
 }
 
+static int file_open_at(struct file *f, const struct path_at *at, struct file_piece *piece, struct diag *diag)
+{
+	int r = 0;
+
+	switch (f->place.kind) {
+	case FILE_SERIES:
+		if (f->offline)
+			return path_may_rewrite(at, diag);
+		return file_place_next(&f->place, -1, clock_now().realtime_ns / NS_PER_SEC, piece, diag);
+	case FILE_CONTINUED:
+		return file_place_next(&f->place, -1, clock_now().realtime_ns / NS_PER_SEC, piece, diag);
+	case FILE_RESULT:
+		piece->fd = r = path_make_part(at, diag);
+		if (r >= 0)
+			file_place_begin(&f->place, piece->fd);
+		break;
+	case FILE_SPECIAL:
+		piece->fd = r = path_open_special(at, f->offline, diag);
+		break;
+	}
+	return r < 0 ? r : 0;
+}
+
 /* The first file.  0; -ENXIO: nobody reads the pipe.  piece->fd -1: it is opened for the first record. */
 static int file_open_path(struct file *f, const struct transport_config *config, struct file_piece *piece,
 			  struct diag *diag)
@@ -158,20 +185,16 @@ static int file_open_path(struct file *f, const struct transport_config *config,
 	}
 	snprintf(f->place.path, sizeof(f->place.path), "%s", path);
 	if (config->again)
-		return file_open_again(f, piece, diag);
+		return file_open_again(f, config->collector->compression, piece, diag);
 	r = path_find(&at, path, config->user, diag);
 	if (r < 0)
 		return r;
 	f->place.kind = path_has_time(path) ? FILE_SERIES : file_kind_of(&at, f->offline);
-	if (f->place.kind == FILE_SERIES && f->offline)
-		r = path_may_rewrite(&at, diag);
-	else if (f->place.kind == FILE_SERIES || f->place.kind == FILE_CONTINUED)
-		r = file_place_next(&f->place, -1, clock_now().realtime_ns / NS_PER_SEC, piece, diag);
-	else
-		piece->fd = r = f->place.kind == FILE_RESULT ? path_make_part(&at, diag)
-							     : path_open_special(&at, f->offline, diag);
+	r = file_place_compress(&f->place, config->collector->compression, diag);
+	if (r == 0)
+		r = file_open_at(f, &at, piece, diag);
 	path_forget(&at);
-	return r < 0 ? r : 0;
+	return r;
 }
 
 static void file_init(struct file *f, const struct transport_config *config)

@@ -10,6 +10,45 @@
 
 #include "pitot/opener.h"
 #include "pitot/transport.h"
+#include "transport/compress.h"
+
+static const char *const place_libraries[COMPRESSION_COUNT] = {
+#define COMPRESSION(NAME, name, library) [COMPRESSION_##NAME] = (library),
+#include "pitot/compressions.def"
+};
+
+int file_place_compress(struct file_place *p, enum compression compression, struct diag *diag)
+{
+	struct compress *c = NULL;
+	const uint8_t *empty = NULL;
+	int r;
+
+	if (compression == COMPRESSION_NONE)
+		return 0;
+	if (p->kind != FILE_SERIES && p->kind != FILE_RESULT)
+		return diag_set(diag, -EINVAL, "%.300s: only a file that gets complete is compressed",
+				p->path);
+	r = compress_new(&c, compression, 0);
+	if (r == -EOPNOTSUPP)
+		return diag_set(diag, r, "%.300s: this build has no %s to compress with", p->path,
+				place_libraries[compression]);
+	if (r == 0)
+		empty = compress_member(c, p->head, 0, &p->head_size);
+	if (!empty || p->head_size > sizeof(p->head))
+		r = diag_set(diag, -ENOMEM, "%.300s: out of memory", p->path);
+	else
+		memcpy(p->head, empty, p->head_size);
+	compress_free(c);
+	p->compression = compression;
+	return r;
+}
+
+void file_place_begin(const struct file_place *p, int fd)
+{
+	/* on a full disk records are lost and counted, and this is no worse */
+	if (p->head_size && write(fd, p->head, p->head_size) != (ssize_t)p->head_size && ftruncate(fd, 0) < 0)
+		return;
+}
 
 static bool place_is_same(int a, int b)
 {
@@ -104,7 +143,10 @@ int file_place_next(const struct file_place *p, int now_fd, uint64_t seconds, st
 	if (p->kind == FILE_CONTINUED)
 		return place_continue(p, now_fd, piece, diag);
 	piece->fd = opener_begin(p->opener, p->path, &piece->time, diag);
-	return piece->fd < 0 ? piece->fd : 0;
+	if (piece->fd < 0)
+		return piece->fd;
+	file_place_begin(p, piece->fd);
+	return 0;
 }
 
 static bool place_is_marked(const struct transport_mark *m, int fd, uint64_t octets)
@@ -134,7 +176,7 @@ int file_place_resume(const struct file_place *p, struct file_piece *piece, stru
 		close(piece->fd);
 		return FILE_E_OTHER;
 	}
-	piece->continues = octets > 0;
+	piece->continues = octets > p->head_size;
 	if (ftruncate(piece->fd, (off_t)octets) == 0 && fcntl(piece->fd, F_SETFL, O_APPEND) == 0)
 		return 0;
 	diag_set(diag, -errno, "%.300s: %s", p->path, strerror(errno));

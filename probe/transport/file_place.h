@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "pitot/collector.h"
 #include "pitot/diag.h"
 #include "pitot/path.h"
 
@@ -28,6 +29,9 @@ struct file_place {
 	/* what a file of lines begins with, "" for nothing; NULL: messages, and each file is one stream of
 	 * them */
 	const char *heading;
+	enum compression compression; /* of SERIES and RESULT */
+	uint8_t head[32]; /* what a compressed file begins with: so one without records can be read, too */
+	size_t head_size;
 	char path[4096];
 };
 
@@ -37,6 +41,10 @@ struct file_piece {
 	struct path_time time;
 };
 
+/* 0, or negative errno and a sentence: this build, or this kind of file, cannot be compressed. */
+int file_place_compress(struct file_place *p, enum compression compression, struct diag *diag);
+/* A new file: what it begins with, where there is room. */
+void file_place_begin(const struct file_place *p, int fd);
 /*
  * CONTINUED or SERIES.  now_fd: what is written now, -1 nothing; FILE_E_SAME: that is still the one.  One
  * that cannot be continued is put aside, and diag says so.

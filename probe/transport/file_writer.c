@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "pitot/clock.h"
+#include "transport/compress.h"
 
 enum {
 	ENTRIES = 4096,	      /* a power of two */
@@ -62,6 +63,7 @@ struct file_writer {
 	struct file_piece piece; /* that is being written; the writer's */
 	int wake_fd;
 	bool regular, is_pipe;
+	struct compress *compress; /* NULL: as it is; the writer's */
 	uint8_t *memory;
 	size_t size;
 	/* whoever commits */
@@ -112,7 +114,7 @@ static size_t writer_piece(const struct file_writer *w, size_t left)
 	return left < (size_t)room ? left : (size_t)room;
 }
 
-/* 0, or the negative errno that ended it; *done says how far it came. */
+/* Octets as they are.  0, or the negative errno that ended it; *done says how far it came. */
 static int writer_put(struct file_writer *w, const uint8_t *data, size_t size, size_t *done)
 {
 	*done = 0;
@@ -178,21 +180,36 @@ static void writer_note(struct file_writer *w, int r, const char *reason)
 	snprintf(w->news.reason, sizeof(w->news.reason), "%.191s", reason);
 }
 
+/* A run, compressed or not; *done: of its octets, none of those that are compressed and not whole. */
+static int writer_put_run(struct file_writer *w, const uint8_t *data, size_t size, size_t *done)
+{
+	off_t before = writer_size(w);
+	const uint8_t *member = data;
+	size_t length = size;
+	int r;
+
+	*done = 0;
+	if (w->compress)
+		member = compress_member(w->compress, data, size, &length);
+	r = member ? writer_put(w, member, length, done) : -ENOMEM;
+	if (r < 0)
+		*done = writer_cut(w, before, *done);
+	else if (w->place.mark)
+		atomic_store(&w->place.mark->octets, (uint64_t)before + length);
+	if (w->compress)
+		*done = r < 0 ? 0 : size;
+	return r;
+}
+
 static void writer_write_run(struct file_writer *w)
 {
 	size_t size, done, end = 0;
 	uint32_t n = writer_run(w, &size);
 	const uint8_t *data = w->memory + w->entries[w->done % ENTRIES].at;
-	off_t before;
 	int r;
 
 	pthread_mutex_unlock(&w->mutex);
-	before = writer_size(w);
-	r = writer_put(w, data, size, &done);
-	if (r < 0)
-		done = writer_cut(w, before, done);
-	else if (w->place.mark)
-		atomic_store(&w->place.mark->octets, (uint64_t)before + done);
+	r = writer_put_run(w, data, size, &done);
 	pthread_mutex_lock(&w->mutex);
 	for (uint32_t i = 0; i < n; i++) {
 		struct file_entry *e = &w->entries[(w->done + i) % ENTRIES];
@@ -363,6 +380,7 @@ static void writer_free(struct file_writer *w)
 	if (w->wake_fd >= 0)
 		close(w->wake_fd);
 	free(w->waiting);
+	compress_free(w->compress);
 	pthread_cond_destroy(&w->work);
 	pthread_cond_destroy(&w->ended_changed);
 	pthread_mutex_destroy(&w->mutex);
@@ -375,6 +393,7 @@ int file_writer_new(struct file_writer **wp, const struct file_place *place, con
 	struct file_writer *w = calloc(1, sizeof(*w));
 	struct sigaction kick = {.sa_handler = writer_on_kick}; /* without SA_RESTART */
 	struct stat st;
+	int r = 0;
 
 	if (!w)
 		return -ENOMEM;
@@ -392,7 +411,9 @@ int file_writer_new(struct file_writer **wp, const struct file_place *place, con
 	w->memory = mmap(NULL, w->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (w->memory == MAP_FAILED)
 		w->memory = NULL;
-	if (!w->memory || !w->waiting || w->wake_fd < 0) {
+	if (place->compression != COMPRESSION_NONE)
+		r = compress_new(&w->compress, place->compression, RUN_MOST + FILE_MESSAGE_MOST);
+	if (r < 0 || !w->memory || !w->waiting || w->wake_fd < 0) {
 		writer_free(w);
 		return -ENOMEM;
 	}

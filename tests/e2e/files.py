@@ -7,9 +7,12 @@ Live in a network namespace of its own.  Prints `ok NAME` or `FAIL NAME why`; ex
 """
 
 import collections
+import contextlib
 import csv
+import ctypes
 import fcntl
 import glob
+import gzip
 import json
 import os
 import pty
@@ -247,6 +250,65 @@ def no_room(program):
         all_once(read_json([f"{d}/a.json", f"{d}/b.json"]), stats, "json")
 
 
+@contextlib.contextmanager
+def small_disk(size):
+    """A file system of its own, of so many octets."""
+    ctypes.CDLL(None).unshare(0x20000)  # CLONE_NEWNS; where that is not private it is unmounted all the same
+    subprocess.run(["mount", "--make-rprivate", "/"], check=False, capture_output=True)
+    with tempfile.TemporaryDirectory() as d:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=755", "none", d], check=True)
+        try:
+            yield d
+        finally:
+            subprocess.run(["umount", d], check=True)
+
+
+def full_disk(program):
+    """In the middle of files: what has no room is counted and told, what is there is whole, and it goes on when there is room."""
+    if os.geteuid() != 0:
+        raise Failure(f"a file system of its own takes root: {live.lacking('root')}")
+    for query in ("", "?rotate=1s", "?rotate=1h", "?rotate=1h&compress=gz"):
+        with links(("pt0", "pt0p")), small_disk(512 << 10) as d:
+            with open(f"{d}/filler", "wb") as f:
+                f.write(os.urandom(300 << 10))
+            urls = [f"json:{d}/a.json{query}"] + ([f"ipfix+file:{d}/b.ipfix{query}"] if "compress" not in query else [])
+            with running(program, "-i", "pt0", "--fields", FIELDS, *SHORT, collectors=urls, fields=False) as p:
+                sent, end = 0, time.monotonic() + live.DEADLINE_S
+                while "No space left" not in p.said():
+                    check(time.monotonic() < end, f"{query}: it is never full: {os.listdir(d)}; {p.said()}")
+                    send("pt0p", mixture(1, flows=250), 2000)
+                    sent += 2000
+                os.unlink(f"{d}/filler")
+                before = room(d)
+                while room(d) > before - (20 << 10):
+                    check(time.monotonic() < end, f"{query}: it does not go on: {os.listdir(d)}; {p.said()}")
+                    send("pt0p", mixture(1), 400)
+                    sent += 400
+                p.process.send_signal(signal.SIGTERM)
+                p.process.wait(live.DEADLINE_S)
+                with open(p.stats, encoding="ascii") as f:
+                    stats = json.load(f)
+            check(stats["ledger"]["balanced"] and stats["packets"]["metered"] == sent, f"{query}: {stats['packets']}, {sent}")
+            check(all("records not sent" in p.said() or c["not_sent"]["records"] == 0 for c in stats["collectors"]), p.said())
+            check(any(c["not_sent"]["records"] for c in stats["collectors"]), f"{query}: nothing was lost")
+            paths = glob.glob(f"{d}/a*")
+            rows = read_json(paths) if "compress" not in query else \
+                [json.loads(line) for path in paths for line in gzip.open(path).read().splitlines()]
+            of_json = stats["collectors"][0]
+            check(len(rows) == of_json["records"] and len({r["flowId"] for r in rows}) == len(rows),
+                  f"{query}: {len(rows)} lines, {of_json}")
+            check(of_json["records"] + of_json["not_sent"]["records"] == stats["flows"]["created"], f"{query}: {of_json}, {stats['flows']}")
+            if len(urls) > 1:
+                records = sum(n for path in glob.glob(f"{d}/b*") for _, n in messages(path))
+                of_ipfix = stats["collectors"][1]
+                check(records == of_ipfix["records"] + of_ipfix["option_records"], f"{query}: {records} in the files, {of_ipfix}")
+
+
+def room(folder):
+    at = os.statvfs(folder)
+    return at.f_bfree * at.f_bsize
+
+
 def left(program):
     """What a killed run left as .part stays, and so does what has its name."""
     with links(("pt0", "pt0p")), tempfile.TemporaryDirectory() as d:
@@ -346,6 +408,6 @@ def progress(program):
 
 if __name__ == "__main__":
     try:
-        sys.exit(option_data.main((at_once, again, torn, rotation, logrotate, no_room, left, savefile, terminal, progress)))
+        sys.exit(option_data.main((at_once, again, torn, rotation, logrotate, no_room, full_disk, left, savefile, terminal, progress)))
     except Failure as failure:
         sys.exit(str(failure))

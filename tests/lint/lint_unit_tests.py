@@ -24,6 +24,8 @@ EXCEPTIONS = {
     "ctl/screen_curses.c": "end to end: tests/e2e/top.py",
     "process/live_view.c": "end to end: tests/e2e/live_view.py",
     "ctl/screen_terminal.c": "end to end: tests/e2e/live_view.py",
+    "transport/compress_gz_none.c": "says that there is none",
+    "transport/compress_zst_none.c": "says that there is none",
     "ctl/screen_none.c": "says that there is none",
     "ctl/diagnosis.c": "end to end: tests/e2e/doctor.py",
     "doctor/doctor_look.c": "end to end: tests/e2e/doctor.py",

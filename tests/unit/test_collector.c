@@ -88,6 +88,18 @@ static void test_files(void **state)
 		 "json:/d.d/a.json?rotate=60s"},
 		{"csv:/d.d/a?rotate=1M", FORMAT_CSV, "/d.d/a-%Y%m%d%H%M%S", "csv:/d.d/a?rotate=1M"},
 		{"csv:.a?rotate=1M", FORMAT_CSV, ".a-%Y%m%d%H%M%S", "csv:.a?rotate=1M"},
+		{"json:a.json?compress=gz", FORMAT_JSON, "a.json.gz", "json:a.json?compress=gz"},
+		{"json:a.gz?compress=gz", FORMAT_JSON, "a.gz", "json:a.gz?compress=gz"},
+		{"json:.gz?compress=gz", FORMAT_JSON, ".gz.gz", "json:.gz?compress=gz"},
+		{"json:a?compress=zst", FORMAT_JSON, "a.zst", "json:a?compress=zst"},
+		{"json:d.d/a.b.json.gz?rotate=1h&compress=gz", FORMAT_JSON, "d.d/a.b-%Y%m%d%H%M%S.json.gz",
+		 "json:d.d/a.b.json.gz?rotate=1h&compress=gz"},
+		{"json:a.json?compress=zst&rotate=1h,1G&rotate=2h", FORMAT_JSON, "a-%Y%m%d%H%M%S.json.zst",
+		 "json:a.json?compress=zst&rotate=1h,1G&rotate=2h"},
+		{"json:a?compress=gz&", FORMAT_JSON, NULL, "'?' is unknown"},
+		{"json:a?compress=gzip", FORMAT_JSON, NULL, "there are gz and zst"},
+		{"json:a?rotate=1h&level=9", FORMAT_JSON, NULL, "'?level=9' is unknown"},
+		{"json:-?compress=gz", FORMAT_JSON, NULL, "pipe it to gzip"},
 		{"ipfix+file:%Y-%%?rotate=1h|1G", FORMAT_IPFIX, "%Y-%%", "ipfix+file:%Y-%%?rotate=1h|1G"},
 	};
 	struct collector_config c;
