@@ -4,6 +4,8 @@
 #include <assert.h>
 #include <string.h>
 
+enum { FEW_FLOWS = 4 };
+
 static bool account_is_own(const struct own_flows *own, const struct flow_key *k)
 {
 	for (unsigned i = 0; i < own->n; i++) {
@@ -42,13 +44,26 @@ static bool account_is_plain(const struct packet *packets, size_t size, unsigned
 	return odd == 0;
 }
 
+/* Whether some may be of our own exports, by their ports alone: of few exports that is seen at once. */
+static bool account_may_be_own(const struct own_flows *own, const struct packet *packets, size_t size,
+			       unsigned n)
+{
+	unsigned found = own->n > FEW_FLOWS;
+
+	for (unsigned k = 0; !found && k < own->n; k++)
+		for (unsigned i = 0; i < n; i++)
+			found |= packet_of_const(packets, size, i)->key.dst_port == own->flows[k].dst_port;
+	return found;
+}
+
 unsigned account_sort(struct meter_stats *s, struct flow_stats *flows, struct fragment_table *fragments,
 		      const struct own_flows *own, struct packet *packets, size_t size, unsigned n,
 		      uint32_t mtu)
 {
 	unsigned kept = 0;
 
-	if (!(own && own->n) && account_is_plain(packets, size, n, mtu ? mtu : UINT64_MAX))
+	if (account_is_plain(packets, size, n, mtu ? mtu : UINT64_MAX) &&
+	    !(own && account_may_be_own(own, packets, size, n)))
 		return n;
 	for (unsigned i = 0; i < n; i++) {
 		struct packet *p = packet_of(packets, size, i);

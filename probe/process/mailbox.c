@@ -130,10 +130,11 @@ bool mailbox_fall_asleep(struct mailbox *m)
 	return false;
 }
 
-void mailbox_wake_up(struct mailbox *m)
+void mailbox_wake_up(struct mailbox *m, bool readable)
 {
 	atomic_store(&m->box->asleep, false);
-	mailbox_discard(m);
+	if (readable)
+		mailbox_discard(m);
 }
 
 void mailbox_run(struct mailbox *m, void *process)

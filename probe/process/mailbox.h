@@ -143,11 +143,11 @@ static inline bool mailbox_waiting(const struct mailbox *m)
 	return atomic_load(&m->box->asked) != atomic_load_explicit(&m->box->answered, memory_order_relaxed);
 }
 /*
- * Around a poll() of the process, which polls receive_fd, too.  False: there is a command; it must not sleep,
- * and has not to wake up.
+ * Around a poll() of the process, which polls receive_fd, too, and says whether it can be read.  False: there
+ * is a command; it must not sleep, and has not to wake up.
  */
 bool mailbox_fall_asleep(struct mailbox *m);
-void mailbox_wake_up(struct mailbox *m);
+void mailbox_wake_up(struct mailbox *m, bool readable);
 /* The process, within a command: the descriptors that came with it, or -ENOENT. */
 int mailbox_take_fds(struct mailbox *m, int fds[MAILBOX_FDS], unsigned *n);
 

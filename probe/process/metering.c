@@ -228,7 +228,7 @@ static void metering_wait_for_commands(struct metering *w)
 		w->walked = false;
 		if (mailbox_fall_asleep(&w->mailbox)) {
 			poll(&p, 1, 5);
-			mailbox_wake_up(&w->mailbox);
+			mailbox_wake_up(&w->mailbox, p.revents);
 		}
 		mailbox_run(&w->mailbox, w);
 	}

@@ -171,7 +171,7 @@ static void live_wait(const struct metering_live *l)
 	if (!mailbox_fall_asleep(l->config.mailbox))
 		return;
 	poll(fds, n, WAIT_MS);
-	mailbox_wake_up(l->config.mailbox);
+	mailbox_wake_up(l->config.mailbox, fds[n - 1].revents);
 }
 
 /* A batch of one place, if it has any; after the stop it is waited for. */

@@ -176,9 +176,9 @@ static void test_wakes(void **state)
 			if (m.stop || !mailbox_fall_asleep(m.mailbox))
 				continue;
 			poll(&p, 1, 60000);
-			mailbox_wake_up(m.mailbox);
+			mailbox_wake_up(m.mailbox, p.revents);
 		}
-		mailbox_wake_up(m.mailbox);
+		mailbox_wake_up(m.mailbox, true);
 		_exit(poll(&p, 1, 0) > 0 && (p.revents & POLLIN));
 	}
 	for (unsigned i = 0; i < 500; i++)

@@ -222,8 +222,9 @@ static void test_cut_file(void **state)
 	assert_true(balanced(r));
 }
 
-/* What this process sends itself is ignored under its name; its neighbour is not. */
-static void test_own_flows(void **state)
+/* What this process sends itself, by the last of n exports, is ignored under its name; its neighbour is not.
+ */
+static void check_own_flows(unsigned n)
 {
 	struct flow_key own_key = {.src = {192, 0, 2, 1},
 				   .dst = {198, 51, 100, 2},
@@ -231,14 +232,14 @@ static void test_own_flows(void **state)
 				   .dst_port = 80,
 				   .protocol = 6,
 				   .ip_version = 4};
-	struct own_flows own = {.n = 1, .flows = {own_key}};
+	struct own_flows own = {.n = n};
 	struct packet packets[3] = {{.key = own_key, .link_octets = 60, .octets = 40},
 				    {.key = own_key, .link_octets = 70, .octets = 50},
 				    {.key = own_key, .link_octets = 80, .octets = 60}};
 	struct meter_stats meter = {0};
 	struct flow_stats flows = {0};
 
-	(void)state;
+	own.flows[n - 1] = own_key;
 	packets[1].key.src_port = 40001;
 	assert_int_equal(account_sort(&meter, &flows, NULL, &own, packets, sizeof(packets[0]), 3, 0), 1);
 	assert_int_equal(packets[0].key.src_port, 40001);
@@ -248,6 +249,14 @@ static void test_own_flows(void **state)
 	assert_int_equal(meter.received_packets, 3);
 	assert_int_equal(meter.received_octets, 210);
 	assert_int_equal(meter.metered_octets, 50);
+}
+
+static void test_own_flows(void **state)
+{
+	(void)state;
+	check_own_flows(1);
+	check_own_flows(4);
+	check_own_flows(OWN_FLOWS_MAX);
 }
 
 static void test_missing_file(void **state)
