@@ -84,8 +84,11 @@ bool opener_has_ended(struct opener *o); /* both its processes, at once; NULL: n
 unsigned opener_look(struct opener *o, int *status);
 /* In a process that may ask it, but did not start it. */
 void opener_leave_alone(struct opener *o);
-const char *opener_name(const struct opener_config *config);
-const char *opener_whose(const struct opener *o);   /* the name of its processes */
+static inline const char *opener_name(const struct opener_config *config)
+{
+	return config->name ? config->name : "pitot-opener";
+}
+const char *opener_whose(const struct opener *o); /* the name of its processes */
 const char *opener_missing(const struct opener *o); /* layers of the sandbox that it lacks; "" for none */
 
 /* Negative errno and the opener's sentence when it did not work.  group: as capture_describe() has it. */

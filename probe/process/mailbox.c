@@ -6,6 +6,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "pitot/descriptors.h"
+
 /* ---- the rows */
 
 #define COMMAND(NAME, name, process, argument, reply)                                                        \
@@ -55,56 +57,17 @@ void mailbox_close(struct mailbox *m)
 
 /* ---- descriptors: one message each command that has some, which begins with the command's number */
 
-union mailbox_control {
-	struct cmsghdr header;
-	char space[CMSG_SPACE(MAILBOX_FDS * sizeof(int))];
-};
-
-static int mailbox_send_fds(int fd, uint32_t number, const int *fds, unsigned n)
-{
-	union mailbox_control control = {0};
-	struct iovec iov = {.iov_base = &number, .iov_len = sizeof(number)};
-	struct msghdr msg = {.msg_iov = &iov,
-			     .msg_iovlen = 1,
-			     .msg_control = &control,
-			     .msg_controllen = CMSG_SPACE(n * sizeof(int))};
-
-	control.header = (struct cmsghdr){
-		.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(n * sizeof(int))};
-	memcpy(CMSG_DATA(&control.header), fds, n * sizeof(int));
-	return sendmsg(fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
-}
-
-static int mailbox_receive_fds(int fd, uint32_t *number, int fds[MAILBOX_FDS], unsigned *n)
-{
-	union mailbox_control control = {0};
-	struct iovec iov = {.iov_base = number, .iov_len = sizeof(*number)};
-	struct msghdr msg = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
-	const struct cmsghdr *c;
-
-	*n = 0;
-	if (recvmsg(fd, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT) != sizeof(*number))
-		return -ENOENT;
-	c = CMSG_FIRSTHDR(&msg);
-	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
-		*n = (unsigned)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-		memcpy(fds, CMSG_DATA(c), *n * sizeof(int));
-	}
-	return 0;
-}
-
 int mailbox_take_fds(struct mailbox *m, int fds[MAILBOX_FDS], unsigned *n)
 {
 	uint32_t mine = atomic_load_explicit(&m->box->answered, memory_order_relaxed), number;
 
 	for (;;) {
-		int r = mailbox_receive_fds(m->receive_fd, &number, fds, n);
-
-		if (r < 0 || (number == mine && *n))
-			return r;
-		for (unsigned i = 0; i < *n; i++) /* of a command that nobody took them for */
-			close(fds[i]);
+		if (descriptors_receive(m->receive_fd, &number, sizeof(number), fds, MAILBOX_FDS, n,
+					MSG_DONTWAIT) != 0)
+			return -ENOENT;
+		if (number == mine && *n)
+			return 0;
+		descriptors_close(fds, *n); /* of a command that nobody took them for */
 	}
 }
 
@@ -197,7 +160,7 @@ int mailbox_tell(struct mailbox *m, enum command_kind kind, const void *argument
 	if (number - atomic_load_explicit(&box->answered, memory_order_acquire) >= MAILBOX_SLOTS)
 		r = mailbox_wait(m, number - MAILBOX_SLOTS);
 	if (r == 0 && n_fds) /* first: the command must find them there */
-		r = mailbox_send_fds(m->send_fd, number, fds, n_fds);
+		r = descriptors_send(m->send_fd, &number, sizeof(number), fds, n_fds, MSG_DONTWAIT);
 	if (r)
 		return r;
 	*slot = (struct mailbox_slot){.kind = kind};

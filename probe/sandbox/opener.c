@@ -2,7 +2,6 @@
 #include "pitot/opener.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -17,6 +16,7 @@
 #include <unistd.h>
 
 #include "pitot/clock.h"
+#include "pitot/descriptors.h"
 #include "sandbox/opener_internal.h"
 
 #define ANSWER_NS (5 * NS_PER_SEC)
@@ -44,73 +44,13 @@ struct opener {
 
 /* ---- messages */
 
-int opener_send(int fd, const struct opener_reply *reply, const int *fds, unsigned n_fds)
-{
-	union {
-		struct cmsghdr header;
-		char space[CMSG_SPACE(OPENER_FDS * sizeof(int))];
-	} control = {0};
-	struct iovec iov = {.iov_base = (void *)(uintptr_t)reply, .iov_len = sizeof(*reply)};
-	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
-
-	if (n_fds) {
-		control.header = (struct cmsghdr){.cmsg_level = SOL_SOCKET,
-						  .cmsg_type = SCM_RIGHTS,
-						  .cmsg_len = CMSG_LEN(n_fds * sizeof(int))};
-		memcpy(CMSG_DATA(&control.header), fds, n_fds * sizeof(int));
-		msg.msg_control = &control;
-		msg.msg_controllen = CMSG_SPACE(n_fds * sizeof(int));
-	}
-	return sendmsg(fd, &msg, MSG_NOSIGNAL) < 0 ? -errno : 0;
-}
-
-static void opener_close_all(const int *fds, unsigned n)
-{
-	for (unsigned i = 0; i < n; i++)
-		close(fds[i]);
-}
-
-/* Descriptors of one control message: those that there is room for are kept, the others closed. */
-static void opener_take(const struct cmsghdr *c, int *fds, unsigned *n_fds)
-{
-	unsigned n = (unsigned)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-
-	for (unsigned i = 0; i < n; i++) {
-		int fd;
-
-		memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(fd));
-		if (*n_fds < OPENER_FDS)
-			fds[(*n_fds)++] = fd;
-		else
-			close(fd);
-	}
-}
-
 int opener_receive(int fd, struct opener_reply *reply, int *fds, unsigned *n_fds)
 {
-	union {
-		struct cmsghdr header;
-		char space[CMSG_SPACE(OPENER_FDS * sizeof(int))];
-	} control = {0};
-	struct iovec iov = {.iov_base = reply, .iov_len = sizeof(*reply)};
-	struct msghdr msg = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
-	ssize_t n = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
+	int r = descriptors_receive(fd, reply, sizeof(*reply), fds, OPENER_FDS, n_fds, 0);
 
-	*n_fds = 0;
-	if (n < 0)
-		return -errno;
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c))
-		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
-			opener_take(c, fds, n_fds);
-	/* cut off: of the answer, or of its descriptors, for which there was no room or no number left */
-	if (n == sizeof(*reply) && !(msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC))) {
+	if (r == 0)
 		reply->text[sizeof(reply->text) - 1] = '\0';
-		return 0;
-	}
-	opener_close_all(fds, *n_fds);
-	*n_fds = 0;
-	return n == 0 ? 1 : -EPROTO;
+	return r;
 }
 
 /* ---- start and end */
@@ -173,7 +113,7 @@ static int opener_wait(struct opener *o, uint32_t number, struct opener_reply *r
 			return r;
 		if (reply->number == number)
 			return 0;
-		opener_close_all(fds, *n_fds); /* the answer to a question that nobody waits for any more */
+		descriptors_close(fds, *n_fds); /* the answer to a question that nobody waits for any more */
 	}
 }
 
@@ -348,11 +288,6 @@ int opener_pid(const struct opener *o)
 	return atomic_load(&o->life->elder);
 }
 
-const char *opener_name(const struct opener_config *config)
-{
-	return config->name ? config->name : "pitot-opener";
-}
-
 const char *opener_whose(const struct opener *o)
 {
 	return o->name;
@@ -404,7 +339,7 @@ static int opener_catch_up(struct opener *o)
 		if (poll(&pfd, 1, 0) <= 0)
 			return -EBUSY;
 		r = opener_receive(o->fd, &reply, fds, &n_fds);
-		opener_close_all(fds, n_fds);
+		descriptors_close(fds, n_fds);
 		if (r == 0 && reply.number == o->unanswered)
 			o->unanswered = 0;
 	}
@@ -460,7 +395,7 @@ int opener_capture(struct opener *o, unsigned index, int group, struct opener_an
 	*answer = (struct opener_answer){0};
 	r = opener_ask(o, request, &reply, answer->fds, &answer->n_fds);
 	if (r < 0) {
-		opener_close_all(answer->fds, answer->n_fds);
+		descriptors_close(answer->fds, answer->n_fds);
 		return diag_set(diag, r, "%s", reply.text);
 	}
 	memcpy(answer->facts, reply.facts, sizeof(answer->facts));
@@ -501,7 +436,7 @@ static int opener_ask_file(struct opener *o, struct opener_request request, cons
 	if (r == 0 && n_fds)
 		*fd = fds[0];
 	else
-		opener_close_all(fds, n_fds);
+		descriptors_close(fds, n_fds);
 	return diag_set(diag, r, "%.255s", reply.text[0] || r == 0 ? reply.text : strerror(-r));
 }
 

@@ -43,8 +43,7 @@ struct opener_reply {
 	uint8_t facts[OPENER_FACTS];
 };
 
-/* One message with descriptors: 0, negative errno, or 1 when the other end is gone. */
-int opener_send(int fd, const struct opener_reply *reply, const int *fds, unsigned n_fds);
+/* As descriptors_receive(). */
 int opener_receive(int fd, struct opener_reply *reply, int *fds, unsigned *n_fds);
 
 /* What the two processes of an opener and whoever started them know of each other; nobody else has it. */

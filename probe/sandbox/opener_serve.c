@@ -20,6 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "pitot/descriptors.h"
 #include "sandbox/opener_internal.h"
 #include "sandbox/sandbox_internal.h"
 
@@ -302,9 +303,8 @@ static int serve_one(int fd, const struct serve *s, const struct opener_request 
 		reply.result = serve_file(s, request, &reply, fds, &n_fds);
 	if (reply.result < 0 && !reply.text[0])
 		snprintf(reply.text, sizeof(reply.text), "%s", strerror(-reply.result));
-	r = opener_send(fd, &reply, fds, n_fds);
-	for (unsigned i = 0; i < n_fds; i++)
-		close(fds[i]);
+	r = descriptors_send(fd, &reply, sizeof(reply), fds, n_fds, 0);
+	descriptors_close(fds, n_fds);
 	return r;
 }
 
@@ -319,7 +319,7 @@ static void serve_excuse(int fd, const struct serve *s)
 		return;
 	snprintf(reply.text, sizeof(reply.text), "the process %s has ended while it was at it",
 		 opener_name(s->config));
-	(void)opener_send(fd, &reply, NULL, 0);
+	(void)descriptors_send(fd, &reply, sizeof(reply), NULL, 0, 0);
 }
 
 /* The elder process is stopped: its parent may not end it, but we may. */
@@ -412,7 +412,7 @@ int opener_serve(int fd, const struct opener_config *config, struct opener_life 
 	reply.result = r;
 	if (r < 0)
 		snprintf(reply.text, sizeof(reply.text), "%.255s", diag.text);
-	if (opener_send(fd, &reply, NULL, 0) < 0 || r < 0)
+	if (descriptors_send(fd, &reply, sizeof(reply), NULL, 0, 0) < 0 || r < 0)
 		return 1;
 	return opener_keep(life, fd, serve_requests, &s);
 }

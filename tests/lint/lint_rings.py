@@ -16,7 +16,6 @@ CALL = re.compile(r"\b([a-z]\w*)\b(?!\s*:)")
 # Rings that are still closed.
 CLOSED = [
     {"control", "control_requests", "revive", "roles", "setup"},
-    {"opener", "opener_serve"},
 ]
 
 

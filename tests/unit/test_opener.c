@@ -1,7 +1,7 @@
 /*
- * opener, sandbox/opener_serve.c, sandbox/opener_keep.c: it does what it was told at its start, by number,
- * and nothing else; it ends with its parent; each of its two processes is started again when it is killed or
- * stopped.
+ * opener, sandbox/opener_serve.c, sandbox/opener_keep.c, base/descriptors.c: it does what it was told at its
+ * start, by number, and nothing else; it ends with its parent; each of its two processes is started again when
+ * it is killed or stopped.
  */
 #include "cm.h"
 

@@ -1,0 +1,19 @@
+/* descriptors: a message of a socket of messages (SOCK_SEQPACKET), and descriptors that go with it. */
+#ifndef PITOT_DESCRIPTORS_H
+#define PITOT_DESCRIPTORS_H
+
+#include <stddef.h>
+
+enum { DESCRIPTORS_MAX = 8 };
+
+/* 0 or negative errno.  flags are those of sendmsg(), beside MSG_NOSIGNAL. */
+int descriptors_send(int fd, const void *message, size_t size, const int *fds, unsigned n, int flags);
+/*
+ * 0; 1 when the other end is gone; -EPROTO for a message of another size, one that was cut off, or one with
+ * more than max descriptors; or negative errno.  But for 0 *n is 0 and no descriptor is left open.  Those
+ * that are received are closed by exec.
+ */
+int descriptors_receive(int fd, void *message, size_t size, int *fds, unsigned max, unsigned *n, int flags);
+void descriptors_close(const int *fds, unsigned n);
+
+#endif
