@@ -27,6 +27,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "capture/capture_ending.h"
 #include "capture/capture_filter.h"
 #include "capture/capture_interface.h"
 #include "capture/capture_plan.h"
@@ -53,9 +54,7 @@ struct afpacket {
 	uint16_t point;
 	unsigned n_asked; /* times without waiting and without a block */
 	bool down;	  /* it was, and may be gone by now */
-	bool gone;
-	bool stopping;
-	uint64_t quiet_ns; /* stopping or gone: since when no block came */
+	struct capture_ending ending;
 	uint64_t kernel_dropped;
 	struct capture_plan_sampling *sampling; /* the plan's; NULL: frames are not drawn by the kernel */
 	struct capture_sampling_count left_out; /* by it before, for another socket */
@@ -244,29 +243,21 @@ static int afpacket_read_error(struct afpacket *a, struct diag *diag)
  * Nothing comes in any more: has all that came been handed over?  The kernel counts the frames of the block
  * that it fills as it goes.
  */
-static bool afpacket_is_quiet(struct afpacket *a)
+static int afpacket_end(const struct afpacket *a)
 {
-	uint64_t silent_ns = clock_monotonic_ns() - a->quiet_ns;
+	bool filling = __atomic_load_n(&afpacket_block(a)->hdr.bh1.num_pkts, __ATOMIC_RELAXED) != 0;
 
-	if (__atomic_load_n(&afpacket_block(a)->hdr.bh1.num_pkts, __ATOMIC_RELAXED))
-		return silent_ns > STOP_MAX_NS;
-	return silent_ns > STOP_QUIET_NS;
+	return capture_ending_after(&a->ending, filling ? STOP_MAX_NS : STOP_QUIET_NS);
 }
 
 /* No block came.  That the interface is gone is told by nothing but the socket, which is bound to none then.
  */
 static int afpacket_idle(struct afpacket *a)
 {
-	if (a->down && !a->gone) {
-		a->gone = capture_socket_is_gone(a->socket.fd);
-		a->down = !a->gone && !capture_interface_is_up(a->socket.fd, a->socket.facts.index);
-		a->quiet_ns = a->gone && !a->stopping ? clock_monotonic_ns() : a->quiet_ns;
-	}
-	if (!a->stopping && !a->gone)
-		return 0;
-	if (!afpacket_is_quiet(a))
-		return 0;
-	return a->stopping ? CAPTURE_E_END : CAPTURE_E_GONE;
+	if (a->down && !a->ending.gone)
+		a->down = !capture_ending_is_gone(&a->ending, a->socket.fd) &&
+			  !capture_interface_is_up(a->socket.fd, a->socket.facts.index);
+	return capture_ending_begun(&a->ending) ? afpacket_end(a) : 0;
 }
 
 /* 0 whether a block came or not. */
@@ -279,11 +270,9 @@ static int afpacket_wait(struct afpacket *a, int wait_ms, struct diag *diag)
 		return 0;
 	/* a loop over several interfaces asks the silent ones all the time: a system call now and then will
 	 * do */
-	if (wait_ms == 0 && !a->stopping && !a->gone && !a->down && ++a->n_asked % ASK_KERNEL_EVERY)
+	if (wait_ms == 0 && !capture_ending_begun(&a->ending) && !a->down && ++a->n_asked % ASK_KERNEL_EVERY)
 		return 0;
-	if ((a->stopping || a->gone) && (wait_ms < 0 || wait_ms > CAPTURE_BLOCK_MS))
-		wait_ms = CAPTURE_BLOCK_MS;
-	n = poll(&pfd, 1, wait_ms);
+	n = poll(&pfd, 1, capture_ending_wait_ms(&a->ending, wait_ms, CAPTURE_BLOCK_MS));
 	if (n < 0)
 		return errno == EINTR ? 0 : afpacket_fail(a, errno, "poll", diag);
 	if (afpacket_take_block(a))
@@ -363,8 +352,7 @@ static void afpacket_release(struct capture *c, struct frame_batch *b)
 	if (!a->has_block || a->left)
 		return;
 	afpacket_return_block(a);
-	if (a->stopping || a->gone)
-		a->quiet_ns = clock_monotonic_ns();
+	capture_ending_put_off(&a->ending);
 }
 
 /* ---- the rest */
@@ -374,8 +362,7 @@ static void afpacket_stop(struct capture *c)
 	struct afpacket *a = (struct afpacket *)c;
 
 	(void)capture_filter_attach_closed(a->socket.fd);
-	a->stopping = true;
-	a->quiet_ns = clock_monotonic_ns();
+	capture_ending_stop(&a->ending);
 }
 
 static int afpacket_get_stats(struct capture *c, struct capture_stats *stats)

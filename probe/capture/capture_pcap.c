@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "capture/capture_ending.h"
 #include "capture/capture_filter.h"
 #include "capture/capture_interface.h"
 #include "capture/capture_socket.h"
@@ -42,12 +43,10 @@ struct pcap_live {
 	bool runs_filter; /* the kernel does not */
 	struct capture_filter filter;
 	uint64_t filtered, filtered_octets;
-	bool stopping;
-	bool gone;
+	struct capture_ending ending;
 	bool shut;
 	uint64_t stop_ns;  /* stopping: since when */
 	uint64_t fails_ns; /* since when libpcap says that it cannot capture; 0: it does not */
-	uint64_t quiet_ns; /* stopping or gone: since when nothing came */
 	uint64_t dropped;
 };
 
@@ -323,11 +322,7 @@ static bool pcap_live_is_down(struct pcap_live *p)
 /* What libpcap says about it differs, too; its socket is one like ours. */
 static bool pcap_live_is_gone(struct pcap_live *p)
 {
-	if (!p->gone && p->has_interface && capture_socket_is_gone(pcap_fileno(p->pcap))) {
-		p->gone = true;
-		p->quiet_ns = clock_monotonic_ns();
-	}
-	return p->gone;
+	return p->has_interface && capture_ending_is_gone(&p->ending, pcap_fileno(p->pcap));
 }
 
 static int pcap_live_read(struct pcap_live *p, struct frame_batch *b, struct diag *diag)
@@ -362,20 +357,15 @@ static int pcap_live_wait(struct pcap_live *p, int wait_ms, struct diag *diag)
 	/* without a descriptor to poll: sleep as long as a frame may wait anyway */
 	if (p->capture.fd < 0 && (wait_ms < 0 || wait_ms > TIMEOUT_MS))
 		wait_ms = TIMEOUT_MS;
-	if ((p->stopping || p->gone) && (wait_ms < 0 || wait_ms > TIMEOUT_MS))
-		wait_ms = TIMEOUT_MS;
-	if (poll(&pfd, 1, wait_ms) < 0 && errno != EINTR)
+	if (poll(&pfd, 1, capture_ending_wait_ms(&p->ending, wait_ms, TIMEOUT_MS)) < 0 && errno != EINTR)
 		return diag_set(diag, -errno, "%s: poll: %s", p->interface.name, strerror(errno));
 	return 0;
 }
 
 static int pcap_live_idle(struct pcap_live *p)
 {
-	bool gone = pcap_live_is_gone(p);
-
-	if ((p->stopping || gone) && clock_monotonic_ns() - p->quiet_ns > STOP_QUIET_NS)
-		return p->stopping ? CAPTURE_E_END : CAPTURE_E_GONE;
-	return 0;
+	(void)pcap_live_is_gone(p);
+	return capture_ending_after(&p->ending, STOP_QUIET_NS);
 }
 
 static int pcap_live_recv(struct capture *c, struct frame_batch *b, int wait_ms, struct diag *diag)
@@ -384,7 +374,7 @@ static int pcap_live_recv(struct capture *c, struct frame_batch *b, int wait_ms,
 	int r;
 
 	b->n = 0;
-	if (p->stopping && !p->shut && clock_monotonic_ns() - p->stop_ns > STOP_MAX_NS)
+	if (p->ending.stopping && !p->shut && clock_monotonic_ns() - p->stop_ns > STOP_MAX_NS)
 		return CAPTURE_E_END;
 	r = pcap_live_read(p, b, diag);
 	if (r == 0 && b->n == 0) {
@@ -394,8 +384,8 @@ static int pcap_live_recv(struct capture *c, struct frame_batch *b, int wait_ms,
 	}
 	if (r == 0 && b->n == 0)
 		r = pcap_live_idle(p);
-	else if (r == 0 && (p->stopping || p->gone))
-		p->quiet_ns = clock_monotonic_ns();
+	else if (r == 0)
+		capture_ending_put_off(&p->ending);
 	return r;
 }
 
@@ -411,8 +401,8 @@ static void pcap_live_stop(struct capture *c)
 	struct pcap_live *p = (struct pcap_live *)c;
 
 	p->shut = capture_filter_attach_closed(pcap_fileno(p->pcap)) == 0;
-	p->stopping = true;
-	p->stop_ns = p->quiet_ns = clock_monotonic_ns();
+	capture_ending_stop(&p->ending);
+	p->stop_ns = p->ending.quiet_ns;
 }
 
 static int pcap_live_get_stats(struct capture *c, struct capture_stats *stats)

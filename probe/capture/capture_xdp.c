@@ -106,8 +106,8 @@ static bool xdp_take(struct xdp *x, struct frame_batch *b)
 		unsigned n = xdp_lend_batch(x, q, b);
 
 		x->next_queue = x->next_queue + 1 == x->n_queues ? 0 : x->next_queue + 1;
-		if (n && (x->stopping || x->gone))
-			x->quiet_ns = clock_monotonic_ns();
+		if (n)
+			capture_ending_put_off(&x->ending);
 		if (b->n)
 			return true;
 		if (n)
@@ -120,13 +120,8 @@ static bool xdp_take(struct xdp *x, struct frame_batch *b)
 /* Nothing came.  AF_XDP itself is silent about an interface that goes away. */
 static int xdp_idle(struct xdp *x)
 {
-	if (!x->gone && capture_socket_is_gone(x->interface_fd)) {
-		x->gone = true;
-		x->quiet_ns = x->stopping ? x->quiet_ns : clock_monotonic_ns();
-	}
-	if ((x->stopping || x->gone) && clock_monotonic_ns() - x->quiet_ns > STOP_QUIET_NS)
-		return x->stopping ? CAPTURE_E_END : CAPTURE_E_GONE;
-	return 0;
+	(void)capture_ending_is_gone(&x->ending, x->interface_fd);
+	return capture_ending_after(&x->ending, STOP_QUIET_NS);
 }
 
 /* Also for who does not want to wait: a loop that does nothing but ask would wake for each frame. */
@@ -134,7 +129,7 @@ static bool xdp_nap(struct xdp *x, struct frame_batch *b)
 {
 	const struct timespec nap = {.tv_nsec = (long)x->nap_ns};
 
-	if (!x->busy || x->stopping)
+	if (!x->busy || x->ending.stopping)
 		return false;
 	x->busy = false;
 	(void)ppoll(NULL, 0, &nap, NULL);
@@ -150,11 +145,9 @@ static int xdp_recv(struct capture *c, struct frame_batch *b, int wait_ms, struc
 	if (xdp_take(x, b) || xdp_nap(x, b))
 		return 0;
 	/* a loop over several interfaces asks the silent ones all the time */
-	if (wait_ms == 0 && !x->stopping && !x->gone && ++x->n_looked % LOOK_EVERY)
+	if (wait_ms == 0 && !capture_ending_begun(&x->ending) && ++x->n_looked % LOOK_EVERY)
 		return 0;
-	if ((x->stopping || x->gone) && (wait_ms < 0 || wait_ms > STOP_WAIT_MS))
-		wait_ms = STOP_WAIT_MS;
-	if (poll(&pfd, 1, wait_ms) < 0)
+	if (poll(&pfd, 1, capture_ending_wait_ms(&x->ending, wait_ms, STOP_WAIT_MS)) < 0)
 		return errno == EINTR ? 0 : capture_xdp_fail(x, errno, "poll", diag);
 	if (xdp_take(x, b))
 		return 0;
@@ -166,8 +159,7 @@ static void xdp_stop(struct capture *c)
 	struct xdp *x = (struct xdp *)c;
 
 	capture_xdp_program_set_gate(&x->program, false);
-	x->stopping = true;
-	x->quiet_ns = clock_monotonic_ns();
+	capture_ending_stop(&x->ending);
 }
 
 /*

@@ -6,6 +6,7 @@
 
 #include <xdp/xsk.h>
 
+#include "capture/capture_ending.h"
 #include "capture/capture_filter.h"
 #include "capture/capture_interface.h"
 #include "capture/capture_xdp_program.h"
@@ -44,9 +45,7 @@ struct xdp {
 	uint64_t nap_ns;
 	bool busy;	   /* frames came since the last nap */
 	unsigned n_looked; /* times without waiting and without a frame */
-	bool gone;
-	bool stopping;
-	uint64_t quiet_ns; /* stopping or gone: since when nothing came */
+	struct capture_ending ending;
 	uint64_t filtered, filtered_octets;
 };
 
