@@ -52,6 +52,7 @@ struct capture_config {
 	/* live: one packet of so many is enough, each drawn by itself; a capture that can leaves the others
 	 * to the kernel and says so (selects); 0 and 1: all */
 	uint32_t select_interval;
+	bool select_varies; /* others may be asked for later, by capture_draw() */
 };
 
 static inline unsigned capture_workers(const struct capture_config *config)
@@ -66,6 +67,7 @@ struct capture_stats {
 	uint64_t filtered_octets;
 	/* frames that the kernel left out for select_interval, and their octets on the wire */
 	uint64_t unselected, unselected_octets;
+	unsigned fill_percent; /* of the buffer that the kernel fills; with select_varies, else 0 */
 	bool filtered_unknown; /* it runs in the kernel, which does not count them */
 };
 
@@ -118,6 +120,8 @@ struct capture_ops {
 	 */
 	void (*stop)(struct capture *c);
 	int (*get_stats)(struct capture *c, struct capture_stats *stats); /* since open */
+	bool (*draw)(struct capture *c, uint32_t interval,
+		     uint16_t mark); /* see capture_draw(); may be NULL */
 	void (*close)(struct capture *c);
 };
 
@@ -164,6 +168,16 @@ static inline void capture_stop(struct capture *c)
 static inline int capture_get_stats(struct capture *c, struct capture_stats *stats)
 {
 	return c->ops->get_stats(c, stats);
+}
+/*
+ * Of a capture that selects, with select_varies: one packet of so many from now on; 0 is none.  Frames that
+ * are drawn by it are lent in batches with this mark, those that are in the buffer already with the one
+ * before; a packet that a processor is receiving at this moment may get either.  false: not now, for too many
+ * earlier changes are still in the buffer.
+ */
+static inline bool capture_draw(struct capture *c, uint32_t interval, uint16_t mark)
+{
+	return c->ops->draw(c, interval, mark);
 }
 void capture_close(struct capture *c); /* NULL is fine */
 

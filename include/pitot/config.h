@@ -53,6 +53,13 @@ struct config_sample {
 	uint32_t interval;
 };
 
+/* --polite; all in percent */
+struct config_polite {
+	bool on;
+	uint32_t cpu, yield, spare;
+	char pressure[256]; /* a file, "none"; "": the host's */
+};
+
 struct config {
 	enum config_action action;
 
@@ -90,6 +97,7 @@ struct config {
 
 	/* sampling */
 	struct config_sample sample; /* of what is metered */
+	struct config_polite polite;
 	uint32_t sflow_rate, sflow_header;
 	uint64_t sflow_polling_ns; /* 0: no counters */
 	char *agent;

@@ -37,6 +37,8 @@ struct export_sampling {
 	uint16_t algorithm; /* IANA psamp-parameters, selectorAlgorithm; 0: every packet, which is 3 with 1 of
 			       1 */
 	uint32_t interval;  /* one of so many; 0 and 1: all */
+	/* polite mode: 0 and 1 up to this; k takes one packet of 2^k.  0: there is one selector for all */
+	unsigned n_selectors;
 	uint32_t hash_initial, hash_limit; /* of a hash selector: selected is what is below the limit */
 };
 
@@ -92,6 +94,7 @@ struct exporter_config {
 	uint64_t start_monotonic_ns;
 };
 
+enum { EXPORT_SELECTORS = 11 };
 enum flow_key_extra { FLOW_KEY_TOS = 1, FLOW_KEY_VLAN = 2, FLOW_KEY_MAC = 4, FLOW_KEY_TUNNEL = 8 };
 
 /*
@@ -149,8 +152,9 @@ struct exporter_stats {
 
 /* What other processes know and the statistics options report; totals since start. */
 struct export_process_facts {
-	uint64_t observed_packets, selected_packets; /* by the selector */
-	uint64_t ignored_packets, ignored_octets;    /* by the metering process */
+	uint64_t observed_packets[EXPORT_SELECTORS],
+		selected_packets[EXPORT_SELECTORS]; /* by the selectors */
+	uint64_t ignored_packets, ignored_octets;   /* by the metering process */
 	uint64_t first_ignored_ns, last_ignored_ns;
 	uint64_t dropped_packets; /* by the kernel, before the metering process */
 	struct totals lost;	  /* between metering and exporter: full ring */
@@ -207,6 +211,12 @@ void exporter_print_top(struct exporter *e, void (*print)(void *ctx, const char 
  * §10.3.2); they are the caller's loss and in none of the statistics here.
  */
 void exporter_set_facts(struct exporter *e, const struct export_process_facts *facts);
+
+/*
+ * Polite mode: packets are selected by this one of sampling.n_selectors from now on.  Collectors are told,
+ * with statistics: records that wait have their own selector.
+ */
+void exporter_set_selector(struct exporter *e, unsigned selector, const struct clock_time *now);
 
 void exporter_get_stats(const struct exporter *e, struct exporter_stats *stats);
 unsigned exporter_collectors(const struct exporter *e);

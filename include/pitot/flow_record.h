@@ -35,7 +35,7 @@ struct flow_record {
 	uint32_t egress;   /* as ingress */
 	uint8_t tos;	   /* first packet */
 	uint8_t direction; /* enum flow_direction, first packet */
-	uint16_t spare;
+	uint16_t selector; /* that its packets were selected by (IE 302): flow_table_set_selector() */
 	/* ---- 64: only what follows changes after the first packet, so that line stays clean */
 	uint64_t packets;
 	uint64_t octets;     /* IP total lengths */

@@ -95,6 +95,15 @@ bool flow_table_walk(struct flow_table *t, uint32_t *cursor, unsigned looks,
 void flow_table_set_timeouts(struct flow_table *t, uint64_t active_ns, uint64_t inactive_ns,
 			     uint64_t tcp_end_ns);
 
+/*
+ * What packets are selected by from now on.  A record that has others ends when the next packet of its flow
+ * comes, for lack of resources, so none has packets of two selectors.
+ */
+void flow_table_set_selector(struct flow_table *t, uint16_t selector);
+
+/* A record that is whole: it is given an id, counted as one that began and ended, and handed on. */
+void flow_table_hand_on(struct flow_table *t, struct flow_record *r, enum flow_end_reason reason);
+
 const struct flow_stats *flow_table_stats(const struct flow_table *t);
 uint32_t flow_table_capacity(const struct flow_table *t);
 

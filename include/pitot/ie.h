@@ -35,6 +35,7 @@ enum ie_encode {
 	IE_ENCODE_DIRECTION, /* 0 or 1, nothing else (RFC 5102 §5.11.6) */
 	IE_ENCODE_STRING,    /* UTF-8; fixed lengths are padded with zeros */
 	IE_ENCODE_INTERFACE, /* ifIndex -> the interface's name */
+	IE_ENCODE_RATE,	     /* of a selector: one packet of so many */
 	IE_ENCODE_CONST,
 };
 
@@ -47,6 +48,7 @@ enum ie_group {
 	IE_GROUP_TUNNEL = 32, /* in any */
 	IE_GROUP_OUTER4 = 64, /* over IPv4 */
 	IE_GROUP_OUTER6 = 128,
+	IE_GROUP_SELECTOR = 256, /* packets are selected by one of several */
 };
 
 struct ie {
@@ -60,7 +62,7 @@ struct ie {
 	uint16_t offset;   /* of the member in its struct */
 	uint16_t size;	   /* of the member */
 	uint8_t encode;	   /* enum ie_encode */
-	uint8_t group;	   /* enum ie_group */
+	uint16_t group;	   /* enum ie_group */
 	uint8_t protocols; /* enum ie_protocol bits */
 	uint64_t constant;
 };
@@ -95,6 +97,8 @@ struct export_facts {
 	uint8_t sampling_algorithm;
 	uint32_t active_s;
 	uint32_t inactive_s;
+	uint8_t sampler_id, sampler_mode;
+	uint32_t sampler_interval;
 	uint64_t selector_id;
 	uint16_t selector_algorithm;
 	uint32_t selector_size;

@@ -38,6 +38,7 @@ struct frame {
 
 struct frame_batch {
 	unsigned n;
+	uint16_t mark; /* of the draw that they were selected by: capture_draw() */
 	struct frame frames[BATCH_MAX];
 };
 

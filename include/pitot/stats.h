@@ -15,6 +15,9 @@
 #include "pitot/packet.h"
 #include "pitot/totals.h"
 
+/* Of polite mode: every packet, one in 2, 4 ... 1024; a number is the id of the selector. */
+enum { STATS_SELECTORS = 11 };
+
 /* What one metering process did. */
 struct meter_stats {
 	uint64_t received_packets;
@@ -29,6 +32,7 @@ struct meter_stats {
 	uint64_t uncounted_filters; /* captures whose filter is run by the kernel, which does not count */
 	uint64_t unselected_packets;
 	uint64_t unselected_octets;
+	uint64_t selected_by[STATS_SELECTORS], unselected_by[STATS_SELECTORS]; /* packets; polite mode only */
 	uint64_t kernel_dropped;
 	uint64_t notes[PACKET_NOTES]; /* by enum packet_note_bit */
 	uint64_t oversized; /* frames longer than the interface's MTU: receive offload merged packets */

@@ -38,6 +38,14 @@
 #define ASK_KERNEL_EVERY 16
 #define STOP_QUIET_NS	 (3 * CAPTURE_BLOCK_MS * NS_PER_MSEC)
 #define STOP_MAX_NS	 (1 * NS_PER_SEC)
+#define DRAWS_MAX	 16
+
+/* Frames from this one on were drawn in another way. */
+struct afpacket_draw {
+	uint64_t block; /* counted since open */
+	uint32_t frame; /* of it */
+	uint16_t mark;
+};
 
 struct afpacket {
 	struct capture capture;
@@ -51,6 +59,11 @@ struct afpacket {
 	uint32_t left;	     /* frames of it that were not lent yet */
 	const uint8_t *next; /* the first of those */
 	bool has_block;	     /* block is ours */
+	uint64_t n_returned; /* blocks that went back since open */
+	uint32_t n_lent;     /* frames of block */
+	uint16_t mark;	     /* of the next frame */
+	unsigned n_draws;    /* changes that have not come yet */
+	struct afpacket_draw draws[DRAWS_MAX];
 	uint16_t point;
 	unsigned n_asked; /* times without waiting and without a block */
 	bool down;	  /* it was, and may be gone by now */
@@ -58,6 +71,7 @@ struct afpacket {
 	uint64_t kernel_dropped;
 	struct capture_plan_sampling *sampling; /* the plan's; NULL: frames are not drawn by the kernel */
 	struct capture_sampling_count left_out; /* by it before, for another socket */
+	bool tells_fill;
 };
 
 /* ---- open */
@@ -147,6 +161,7 @@ int capture_open_socket(struct capture **cp, const struct capture_plan *plan,
 		.point = config->point,
 		.has_filter = config->filter && *config->filter,
 		.busy_poll_ns = config->busy_poll_us * NS_PER_USEC,
+		.tells_fill = config->select_varies,
 	};
 	*socket = (struct capture_descriptor){.fd = -1};
 	r = afpacket_begin(a, plan, diag);
@@ -176,9 +191,27 @@ static int afpacket_open(struct capture **cp, const struct capture_config *confi
 
 /* ---- waiting for a block */
 
+static struct tpacket_block_desc *afpacket_block_at(const struct afpacket *a, uint32_t block)
+{
+	return (struct tpacket_block_desc *)(a->ring + (size_t)block * a->socket.facts.block_octets);
+}
+
 static struct tpacket_block_desc *afpacket_block(const struct afpacket *a)
 {
-	return (struct tpacket_block_desc *)(a->ring + (size_t)a->block * a->socket.facts.block_octets);
+	return afpacket_block_at(a, a->block);
+}
+
+/* Blocks that the kernel has handed over, the one that is read included; the next one is what it fills. */
+static uint32_t afpacket_ready_blocks(const struct afpacket *a)
+{
+	uint32_t n_blocks = a->socket.facts.n_blocks, n = 0;
+
+	while (n < n_blocks &&
+	       __atomic_load_n(&afpacket_block_at(a, (a->block + n) % n_blocks)->hdr.bh1.block_status,
+			       __ATOMIC_ACQUIRE) &
+		       TP_STATUS_USER)
+		n++;
+	return n;
 }
 
 static void afpacket_return_block(struct afpacket *a)
@@ -189,6 +222,8 @@ static void afpacket_return_block(struct afpacket *a)
 	__atomic_store_n(&h->block_status, TP_STATUS_KERNEL, __ATOMIC_RELEASE);
 	a->block = a->block + 1 == a->socket.facts.n_blocks ? 0 : a->block + 1;
 	a->has_block = false;
+	a->n_returned++;
+	a->n_lent = 0;
 }
 
 /* Takes over the next block if the kernel has handed it over. */
@@ -311,11 +346,29 @@ static inline void afpacket_lend(const struct afpacket *a, struct frame *f, cons
 	};
 }
 
+/* Whichever changes have come are in force; how many of the next n frames are of one draw. */
+static unsigned afpacket_follow_draws(struct afpacket *a, unsigned n)
+{
+	const struct afpacket_draw *next = a->draws;
+
+	while (a->n_draws &&
+	       (next->block < a->n_returned || (next->block == a->n_returned && next->frame <= a->n_lent))) {
+		a->mark = next->mark;
+		a->n_draws--;
+		memmove(a->draws, a->draws + 1, a->n_draws * sizeof(*a->draws));
+	}
+	if (a->n_draws && next->block == a->n_returned && next->frame - a->n_lent < n)
+		n = next->frame - a->n_lent;
+	return n;
+}
+
 static void afpacket_lend_batch(struct afpacket *a, struct frame_batch *b)
 {
 	unsigned n = a->left < BATCH_MAX ? a->left : BATCH_MAX;
 	const uint8_t *at = a->next;
 
+	if (__builtin_expect(a->n_draws > 0, 0))
+		n = afpacket_follow_draws(a, n);
 	for (unsigned i = 0; i < n; i++) {
 		uint32_t step = ((const struct tpacket3_hdr *)at)->tp_next_offset;
 
@@ -326,7 +379,9 @@ static void afpacket_lend_batch(struct afpacket *a, struct frame_batch *b)
 	}
 	a->next = at;
 	a->left -= n;
+	a->n_lent += n;
 	b->n = n;
+	b->mark = a->mark;
 }
 
 static int afpacket_recv(struct capture *c, struct frame_batch *b, int wait_ms, struct diag *diag)
@@ -365,6 +420,26 @@ static void afpacket_stop(struct capture *c)
 	capture_ending_stop(&a->ending);
 }
 
+/* The kernel counts the frames of the block that it fills as it goes: behind those the new draw begins. */
+static bool afpacket_draw(struct capture *c, uint32_t interval, uint16_t mark)
+{
+	struct afpacket *a = (struct afpacket *)c;
+	uint32_t n_blocks = a->socket.facts.n_blocks, ready;
+	struct afpacket_draw draw = {.mark = mark};
+
+	if (a->n_draws == DRAWS_MAX)
+		return false;
+	capture_sampling_set(a->sampling->sampling, interval);
+	ready = afpacket_ready_blocks(a);
+	draw.block = a->n_returned + ready;
+	if (ready < n_blocks)
+		draw.frame = __atomic_load_n(
+			&afpacket_block_at(a, (a->block + ready) % n_blocks)->hdr.bh1.num_pkts,
+			__ATOMIC_RELAXED);
+	a->draws[a->n_draws++] = draw;
+	return true;
+}
+
 static int afpacket_get_stats(struct capture *c, struct capture_stats *stats)
 {
 	struct afpacket *a = (struct afpacket *)c;
@@ -378,6 +453,7 @@ static int afpacket_get_stats(struct capture *c, struct capture_stats *stats)
 	*stats = (struct capture_stats){
 		.kernel_dropped = a->kernel_dropped,
 		.filtered_unknown = a->has_filter,
+		.fill_percent = a->tells_fill ? 100 * afpacket_ready_blocks(a) / a->socket.facts.n_blocks : 0,
 	};
 	if (a->sampling) {
 		struct capture_sampling_count n = capture_sampling_left_out(a->sampling->sampling);
@@ -395,5 +471,6 @@ const struct capture_ops capture_afpacket_ops = {
 	.release = afpacket_release,
 	.stop = afpacket_stop,
 	.get_stats = afpacket_get_stats,
+	.draw = afpacket_draw,
 	.close = afpacket_close,
 };

@@ -27,12 +27,12 @@ static enum capture_direction plan_direction(const struct capture_plan *p)
 static void plan_add_samplings(struct capture_plan *p)
 {
 	const struct capture_config *config = &p->config;
-	const struct capture_sampling_config sampling = {.interval = config->select_interval,
-							 .snap_len = config->snap_len,
-							 .direction = plan_direction(p)};
+	uint32_t interval = config->select_interval ? config->select_interval : 1;
+	const struct capture_sampling_config sampling = {
+		.interval = interval, .snap_len = config->snap_len, .direction = plan_direction(p)};
 	unsigned n = capture_workers(config);
 
-	if (config->select_interval < 2 || (config->filter && *config->filter) ||
+	if ((interval < 2 && !config->select_varies) || (config->filter && *config->filter) ||
 	    (config->method != CAPTURE_AUTO && config->method != CAPTURE_AFPACKET))
 		return;
 	p->samplings = calloc(n, sizeof(*p->samplings));

@@ -24,7 +24,7 @@ struct capture_plan {
 		int result; /* 0, or why there is none: negative errno and the sentence */
 		struct diag why;
 	} filters[CAPTURE_PLAN_LINKS];
-	/* with a select_interval, one for each worker's socket; none where the kernel has no way to draw */
+	/* with a select_interval, or one that varies, one for each worker's socket; none where the kernel has no way to draw */
 	unsigned n_samplings;
 	struct capture_plan_sampling **samplings;
 };

@@ -16,7 +16,7 @@
 struct capture_sampling;
 
 struct capture_sampling_config {
-	uint32_t interval; /* one packet of so many is drawn, each by itself; from 2 */
+	uint32_t interval; /* one packet of so many is drawn, each by itself; 1: all, 0: none */
 	uint32_t snap_len;
 	enum capture_direction direction;
 };
@@ -31,6 +31,8 @@ void capture_sampling_free(struct capture_sampling *s); /* NULL is fine */
 
 /* Sets the program of a packet socket, in place of the one before.  0 or negative errno. */
 int capture_sampling_attach(const struct capture_sampling *s, int fd);
+/* Another interval from the next packet on; by memory, so it needs nothing. */
+void capture_sampling_set(struct capture_sampling *s, uint32_t interval);
 /* Packets that were not drawn, since capture_sampling_new(), of all sockets that it was attached to. */
 struct capture_sampling_count capture_sampling_left_out(const struct capture_sampling *s);
 

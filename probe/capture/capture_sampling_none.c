@@ -22,6 +22,12 @@ int capture_sampling_attach(const struct capture_sampling *s, int fd)
 	return -EOPNOTSUPP;
 }
 
+void capture_sampling_set(struct capture_sampling *s, uint32_t interval)
+{
+	(void)s;
+	(void)interval;
+}
+
 struct capture_sampling_count capture_sampling_left_out(const struct capture_sampling *s)
 {
 	(void)s;

@@ -76,6 +76,12 @@ static int args_take_value(struct config_args *a, struct config_arg *arg, struct
 	return 0;
 }
 
+/* Its value may be left out, and then what follows is a word of the filter. */
+static bool args_is_polite_value(const struct config_args *a)
+{
+	return a->i < a->argc && config_is_polite_value(a->argv[a->i]);
+}
+
 static int args_long(struct config_args *a, struct config_arg *arg, const char *text, struct diag *diag)
 {
 	size_t len = strcspn(text, "=");
@@ -93,6 +99,8 @@ static int args_long(struct config_args *a, struct config_arg *arg, const char *
 	args_label(arg);
 	if (text[len] == '=')
 		arg->value = text + len + 1;
+	else if (arg->row->kind == KIND_POLITE && !args_is_polite_value(a))
+		return 0;
 	else if (!config_row_is_switch(arg->row))
 		return args_take_value(a, arg, diag);
 	return 0;

@@ -82,6 +82,17 @@ static int check_sampling(const struct config *c, struct diag *diag)
 	return 0;
 }
 
+/* Both choose what is measured. */
+static int check_polite(const struct config *c, struct diag *diag)
+{
+	if (c->polite.on && c->sample.interval > 1)
+		return diag_set(diag, CONFIG_E_USAGE,
+				"--polite and --sample (-s) do not go together: polite mode chooses how many "
+				"packets are "
+				"drawn by itself");
+	return 0;
+}
+
 static int check_input(const struct config *c, struct diag *diag)
 {
 	if (c->action != CONFIG_RUN && c->action != CONFIG_DRY_RUN && c->action != CONFIG_DOCTOR)
@@ -353,6 +364,8 @@ int config_finish(struct config_build *b, struct diag *diag)
 		r = config_mistake(b, check_sampling(b->c, diag), diag);
 	if (!r)
 		r = config_mistake(b, check_compression(b->c, diag), diag);
+	if (!r)
+		r = config_mistake(b, check_polite(b->c, diag), diag);
 	if (!r)
 		r = config_mistake(b, check_tunnels(b->c, diag), diag);
 	if (!r)

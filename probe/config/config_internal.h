@@ -91,6 +91,9 @@ int config_set(struct config_build *b, const struct config_row *row, const char 
 int config_set_timeout(struct config *c, const char *value, const char *label, struct diag *diag);
 int config_set_flow_key(struct config *c, const char *value, const char *label, struct diag *diag);
 int config_set_decapsulate(struct config *c, const char *value, const char *label, struct diag *diag);
+int config_set_polite(struct config *c, const char *value, const char *label, struct diag *diag);
+/* Whether a word behind --polite is its value. */
+bool config_is_polite_value(const char *word);
 int config_set_source(struct config *c, const char *value, const char *label, struct diag *diag);
 int config_add_interface(struct config_build *b, const char *value, const char *label, struct diag *diag);
 int config_add_file(struct config_build *b, const char *value, const char *label, struct diag *diag);

@@ -407,3 +407,85 @@ bad:
 			"%s: '%.80s' is not an address of this host as ADDR, ADDR:PORT or [ADDR6]:PORT",
 			label, value);
 }
+
+/* ---- polite mode */
+
+enum { POLITE_CPU = 30, POLITE_YIELD = 20, POLITE_SPARE = 2 };
+
+static const struct polite_key {
+	const char *name; /* with its = */
+	uint64_t min, max;
+	size_t offset; /* in struct config_polite */
+} polite_keys[] = {
+	{"cpu=", 1, 100000, offsetof(struct config_polite, cpu)},
+	{"yield=", 1, 100, offsetof(struct config_polite, yield)},
+	{"spare=", 0, 100, offsetof(struct config_polite, spare)},
+	{"pressure=", 0, 0, offsetof(struct config_polite, pressure)},
+};
+
+static const struct polite_key *list_polite_key(const char *word)
+{
+	for (unsigned i = 0; i < sizeof(polite_keys) / sizeof(polite_keys[0]); i++)
+		if (!strncmp(word, polite_keys[i].name, strlen(polite_keys[i].name)))
+			return &polite_keys[i];
+	return NULL;
+}
+
+/* cpu=, and what was to be one of them: no filter of tcpdump's begins like that. */
+bool config_is_polite_value(const char *word)
+{
+	return word[strspn(word, "abcdefghijklmnopqrstuvwxyz")] == '=';
+}
+
+static int list_polite_part(struct config_polite *p, const char *part, const char *label, struct diag *diag)
+{
+	const struct polite_key *k = list_polite_key(part);
+	const char *value;
+	uint64_t n = 0;
+	char name[400];
+
+	if (!k)
+		return diag_set(
+			diag, CONFIG_E_USAGE,
+			"%s: '%.80s' is none of cpu=PERCENT, yield=PERCENT, spare=PERCENT and pressure=FILE",
+			label, part);
+	value = part + strlen(k->name);
+	snprintf(name, sizeof(name), "%.300s: %.*s", label, (int)strlen(k->name) - 1, k->name);
+	if (k->max) {
+		if (config_value_number(&n, value, k->min, k->max, name, diag))
+			return CONFIG_E_USAGE;
+		*(uint32_t *)(void *)((char *)p + k->offset) = (uint32_t)n;
+		return 0;
+	}
+	if (!value[0] || strlen(value) >= sizeof(p->pressure))
+		return diag_set(diag, CONFIG_E_USAGE, "%s: '%.80s' is not the name of a file", name, value);
+	snprintf(p->pressure, sizeof(p->pressure), "%s", value);
+	return 0;
+}
+
+/* Anew with each value: what a file says is no part of what the command line does. */
+int config_set_polite(struct config *c, const char *value, const char *label, struct diag *diag)
+{
+	struct config_polite p = {
+		.on = true, .cpu = POLITE_CPU, .yield = POLITE_YIELD, .spare = POLITE_SPARE};
+	char *copy __attribute__((cleanup(config_free_text))) = NULL;
+	int r = 0;
+
+	if (!value || !strchr(value, '=')) {
+		r = config_value_switch(&p.on, value, label, diag);
+		if (r)
+			return list_polite_part(&p, value, label, diag);
+		c->polite = p.on ? p : (struct config_polite){.on = false};
+		return 0;
+	}
+	r = config_copy(&copy, value, diag);
+	for (char *at = copy, *next; r == 0 && at; at = next) {
+		next = strchr(at, ',');
+		if (next)
+			*next++ = '\0';
+		r = list_polite_part(&p, at, label, diag);
+	}
+	if (r == 0)
+		c->polite = p;
+	return r;
+}

@@ -143,6 +143,8 @@ static int set_value(struct config_build *b, const struct config_row *row, void 
 		return config_set_decapsulate(c, value, label, diag);
 	case KIND_FLOW_KEY:
 		return config_set_flow_key(c, value, label, diag);
+	case KIND_POLITE:
+		return config_set_polite(c, value, label, diag);
 	case KIND_SOURCE:
 		return config_set_source(c, value, label, diag);
 	case KIND_INTERFACE:

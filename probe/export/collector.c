@@ -54,6 +54,7 @@ int collector_open(struct exporter *e, struct collector *c, const struct collect
 	c->format = e->config.formats ? e->config.formats[config->format] : collector_format(config->format);
 	c->context.interfaces = e->interfaces;
 	c->context.n_interfaces = e->config.n_interfaces;
+	c->context.interval = e->config.sampling.interval;
 	export_clock_init(&c->clock, c->format->clock, e->config.offline, e->config.start_monotonic_ns);
 	if (c->format->setup) {
 		r = c->format->setup(c, diag);

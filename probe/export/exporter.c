@@ -223,6 +223,15 @@ void exporter_set_facts(struct exporter *e, const struct export_process_facts *f
 	}
 }
 
+void exporter_set_selector(struct exporter *e, unsigned selector, const struct clock_time *now)
+{
+	e->now = *now;
+	e->selector = selector;
+	for (unsigned i = 0; i < e->n_collectors; i++)
+		if (e->collectors[i].format->selector)
+			e->collectors[i].format->selector(&e->collectors[i]);
+}
+
 void exporter_refresh(struct exporter *e, const struct clock_time *now)
 {
 	e->now = *now;

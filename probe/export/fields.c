@@ -145,6 +145,7 @@ static unsigned fields_groups(unsigned mask, const struct exporter_config *confi
 {
 	return IE_GROUP_BASE | (config->has_ethernet ? IE_GROUP_ETHERNET : 0) |
 	       (config->has_direction ? IE_GROUP_DIRECTION : 0) |
+	       (config->sampling.n_selectors ? IE_GROUP_SELECTOR : 0) |
 	       (mask & FLOW_MASK_IP6 ? IE_GROUP_IP6 : IE_GROUP_IP4) |
 	       (mask & FLOW_MASK_OUTER4 ? IE_GROUP_TUNNEL | IE_GROUP_OUTER4 : 0) |
 	       (mask & FLOW_MASK_OUTER6 ? IE_GROUP_TUNNEL | IE_GROUP_OUTER6 : 0);
@@ -226,6 +227,7 @@ void exporter_list_fields(void (*print)(void *ctx, const char *line), void *ctx)
 			 : ie->group == IE_GROUP_IP6	   ? "IPv6"
 			 : ie->group == IE_GROUP_ETHERNET  ? "all, on Ethernet"
 			 : ie->group == IE_GROUP_DIRECTION ? "all, live"
+			 : ie->group == IE_GROUP_SELECTOR  ? "all, --polite"
 			 : ie->group == IE_GROUP_TUNNEL	   ? "tunnels"
 			 : ie->group == IE_GROUP_OUTER4	   ? "tunnels over IPv4"
 			 : ie->group == IE_GROUP_OUTER6	   ? "tunnels over IPv6"

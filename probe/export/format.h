@@ -43,7 +43,8 @@ struct format_ops {
 	/* what is due without records */
 	void (*tick)(struct collector *c, const struct clock_time *now);
 	void (*refresh)(struct collector *c);
-	void (*periods)(struct collector *c); /* those of the configuration are new */
+	void (*selector)(struct collector *c); /* exporter.selector is another one */
+	void (*periods)(struct collector *c);  /* those of the configuration are new */
 	/* the last messages; a format that has sent nothing yet sends its beginning */
 	void (*finish)(struct collector *c, const struct clock_time *now);
 	/* the templates that it announces, counted from 0; NULL: no more */
@@ -91,6 +92,7 @@ struct collector {
 	uint32_t stamp_s;	/* the last Export Time of any session */
 	bool started;		/* templates, or the header line, are out */
 	uint32_t sequence;
+	uint16_t selector;	 /* of the records in the message, where its header tells (NetFlow v5) */
 	uint64_t error_count;	 /* of the transport, when last looked */
 	uint64_t error_ns;	 /* when it last grew; 0: the collector was heard to be well since */
 	uint64_t error_messages; /* sent then */
@@ -118,6 +120,7 @@ struct exporter {
 	uint64_t group;	       /* of those: they share records, by config.group */
 	bool group_waited;     /* offline: for one of the group to be up, once */
 	struct clock_time now; /* of the call that is running */
+	unsigned selector;     /* in force, of several */
 	uint64_t latest_ns;    /* latest record end: the clock of offline losses */
 	bool finished;
 	uint8_t scratch[FORMAT_MAX_MESSAGE + 64]; /* messages that will be lost: nobody reads them */

@@ -64,13 +64,14 @@ static bool netflow5_make_room(struct collector *c, const struct flow_record *r,
 	struct message *m = &c->message;
 
 	if (m->open && (m->set_records == MAX_RECORDS || wire_room(&m->wire) < RECORD_SIZE ||
-			!export_clock_fits(&c->clock, r, now)))
+			c->selector != r->selector || !export_clock_fits(&c->clock, r, now)))
 		message_finish(c);
 	if (!m->open) {
 		netflow5_enter_session(c);
 		message_begin(c, HEADER_SIZE, 0);
 		export_clock_begin(&c->clock, r, now);
 	}
+	c->selector = r->selector;
 	export_clock_add(&c->clock, r, now);
 	return wire_room(&m->wire) >= RECORD_SIZE;
 }
@@ -128,11 +129,15 @@ static void netflow5_record(struct collector *c, const struct flow_record *r, co
 }
 
 /* Two bits of mode (1 every N-th, 2 at random), and N; what has no room is refused at the start. */
-static uint16_t netflow5_sampling(const struct export_sampling *s)
+static uint16_t netflow5_sampling(const struct export_sampling *s, uint16_t selector)
 {
-	if (s->interval <= 1)
+	uint32_t interval = s->n_selectors == 0		? s->interval
+			    : selector < s->n_selectors ? 1u << selector
+							: 1;
+
+	if (interval <= 1)
 		return 0;
-	return (uint16_t)((s->algorithm == 1 ? 1u : 2u) << 14 | (s->interval & 0x3fff));
+	return (uint16_t)((s->algorithm == 1 ? 1u : 2u) << 14 | (interval & 0x3fff));
 }
 
 static void netflow5_header(struct collector *c)
@@ -149,7 +154,7 @@ static void netflow5_header(struct collector *c)
 	wire_put_u32(&w, now.nanoseconds);
 	wire_put_u32(&w, c->sequence);
 	wire_put_u16(&w, (uint16_t)c->exporter->config.domain); /* engine type and id */
-	wire_put_u16(&w, netflow5_sampling(&c->exporter->config.sampling));
+	wire_put_u16(&w, netflow5_sampling(&c->exporter->config.sampling, c->selector));
 	c->sequence += m->set_records; /* counts records, those that get lost as well */
 }
 

@@ -87,6 +87,12 @@ static const struct option_row option_rows[OPTION_SETS] = {
 					 FACT_sequence_id,
 					 2,
 					 {FACT_observed_packets, FACT_selected_packets}},
+	[OPTION_SAMPLER] = {P9 | PX,
+			    SCOPE9_SYSTEM,
+			    OPTION_REFRESH,
+			    FACT_domain,
+			    3,
+			    {FACT_sampler_id, FACT_sampler_mode, FACT_sampler_interval}},
 };
 
 /* The set that announces a selector of this kind (IANA psamp-parameters). */
@@ -110,10 +116,14 @@ static bool options_wanted(enum option_index i, const struct exporter_config *co
 		return config->n_interfaces > 0 || !config->offline;
 	if (i == OPTION_EXPORTER) /* a savefile's time has no system that was started */
 		return !config->offline;
+	if (config->sampling.n_selectors && (i == OPTION_SELECTOR || i == OPTION_UNIFORM))
+		return true;
+	if (i == OPTION_SAMPLER)
+		return config->sampling.n_selectors > 0;
 	if (i == OPTION_SELECTOR || i == OPTION_SYSTEMATIC || i == OPTION_UNIFORM || i == OPTION_HASH)
 		return i == option_of_selector(&config->sampling);
 	if (i == OPTION_SELECTION || i == OPTION_SELECTION_STATISTICS)
-		return config->sampling.interval > 1;
+		return config->sampling.interval > 1 || config->sampling.n_selectors;
 	return true;
 }
 
@@ -140,10 +150,11 @@ static uint32_t options_whole_seconds(uint64_t ns)
 	return s < 65535 ? (uint32_t)s : 65535;
 }
 
-void options_facts(struct export_facts *facts, const struct exporter_config *config, bool scope_is_system)
+void options_facts(struct export_facts *facts, const struct exporter_config *config, unsigned selector,
+		   bool scope_is_system)
 {
 	const struct export_sampling *s = &config->sampling;
-	uint32_t interval = s->interval ? s->interval : 1;
+	uint32_t interval = s->n_selectors ? UINT32_C(1) << selector : s->interval ? s->interval : 1;
 
 	*facts = (struct export_facts){
 		/* the scope System of v9 is the whole exporter */
@@ -169,6 +180,17 @@ void options_facts(struct export_facts *facts, const struct exporter_config *con
 		.point_id = config->domain,
 		.start_ns = config->start_ns,
 	};
+}
+
+void options_selector(struct export_facts *facts, unsigned selector)
+{
+	facts->selector_id = selector;
+	facts->selector_algorithm = selector ? 4 : 3; /* uniform probabilistic; one of one */
+	facts->selector_probability = 1.0 / (double)(1u << selector);
+	facts->sampler_id = (uint8_t)selector;
+	facts->sampler_mode = 2; /* random */
+	facts->sampler_interval = 1u << selector;
+	facts->sequence_id = selector + 1;
 }
 
 uint64_t options_flow_keys(const struct template *t, const struct exporter_config *config)

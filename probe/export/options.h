@@ -25,6 +25,7 @@ enum option_index {
 	OPTION_HASH,	   /* §6.5.2.6 */
 	OPTION_SELECTION,  /* §6.5.1: selection sequence */
 	OPTION_SELECTION_STATISTICS, /* §6.5.3 */
+	OPTION_SAMPLER,		     /* of several, as older collectors know them */
 	OPTION_SETS
 };
 
@@ -46,7 +47,11 @@ void options_init(struct option_set sets[OPTION_SETS], enum ie_protocol protocol
 		  const struct exporter_config *config);
 /* What does not change: configuration. */
 /* scope_is_system: it is the whole exporter that is told of, not a domain (NetFlow v9). */
-void options_facts(struct export_facts *facts, const struct exporter_config *config, bool scope_is_system);
+/* selector: in force, of several */
+void options_facts(struct export_facts *facts, const struct exporter_config *config, unsigned selector,
+		   bool scope_is_system);
+/* Of several selectors one. */
+void options_selector(struct export_facts *facts, unsigned selector);
 /* flowKeyIndicator: a bit for each field of t that is a key (RFC 7011 §4.4). */
 uint64_t options_flow_keys(const struct template *t, const struct exporter_config *config);
 

@@ -34,6 +34,7 @@ enum template_code {
 	OP_USEC,
 	OP_NSEC,
 	OP_DURATION,
+	OP_RATE,
 	OP_CONST,
 	OP_UINT,   /* any size into any length */
 	OP_COPY,   /* any length */
@@ -89,6 +90,8 @@ static enum template_code template_code_of(const struct ie *ie, unsigned length)
 		return OP_STRING;
 	case IE_ENCODE_INTERFACE:
 		return OP_INTERFACE;
+	case IE_ENCODE_RATE:
+		return OP_RATE;
 	case IE_ENCODE_CONST:
 		break;
 	}
@@ -283,6 +286,10 @@ static uint8_t *template_put_other(const struct template_op *op, const uint8_t *
 			v = UINT32_MAX;
 			ctx->saturated++;
 		}
+		wire_store(at, v, 4);
+		return at + 4;
+	case OP_RATE: /* selector k takes one of 2^k */
+		v = (uint64_t)(ctx->interval ? ctx->interval : 1) << (ie_load_uint(p, 2) & 31);
 		wire_store(at, v, 4);
 		return at + 4;
 	case OP_CONST:

@@ -13,7 +13,7 @@
 #include "pitot/ie.h"
 
 #define TEMPLATE_FIELDS 64 /* flowKeyIndicator has as many bits */
-#define TEMPLATE_CODES	22 /* ways to put a field */
+#define TEMPLATE_CODES	23 /* ways to put a field */
 
 struct template_field {
 	const struct ie *ie;
@@ -55,6 +55,7 @@ struct template_context {
 	int64_t latest_ms;
 	const struct export_interface *interfaces;
 	unsigned n_interfaces;
+	uint32_t interval;  /* of selector 0: one packet of so many; 0: all */
 	uint64_t saturated; /* counts values that did not fit */
 };
 

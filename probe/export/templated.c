@@ -197,16 +197,37 @@ static void templated_put_interfaces(struct collector *c, struct export_facts *f
 	}
 }
 
+/* How packets are selected; of several selectors, that in force last: older collectors keep one rate. */
+static void templated_put_selectors(struct collector *c, struct export_facts *facts)
+{
+	static const enum option_index selectors[] = {OPTION_SELECTOR, OPTION_SYSTEMATIC, OPTION_UNIFORM,
+						      OPTION_HASH, OPTION_SELECTION};
+	unsigned n = c->exporter->config.sampling.n_selectors;
+
+	if (n == 0)
+		templated_put_option(c, OPTION_SAMPLING, facts);
+	for (unsigned i = 0; n == 0 && i < sizeof(selectors) / sizeof(selectors[0]); i++)
+		templated_put_option(c, selectors[i], facts); /* the one that is used */
+	for (unsigned i = 0; i < n; i++) {
+		unsigned selector = (c->exporter->selector + 1 + i) % n;
+
+		options_selector(facts, selector);
+		templated_put_option(c, selector ? OPTION_UNIFORM : OPTION_SELECTOR, facts);
+		templated_put_option(c, OPTION_SELECTION, facts);
+		templated_put_option(c, OPTION_SAMPLER, facts);
+	}
+	if (n)
+		templated_put_option(c, OPTION_SAMPLING, facts);
+}
+
 /* Templates, and what stands with them.  all: also the tables, which may be long, and are due by time only.
  */
 static void templated_tell(struct collector *c, unsigned copies, bool all)
 {
 	const struct exporter_config *config = &c->exporter->config;
-	static const enum option_index selectors[] = {OPTION_SELECTOR, OPTION_SYSTEMATIC, OPTION_UNIFORM,
-						      OPTION_HASH, OPTION_SELECTION};
 	struct export_facts facts;
 
-	options_facts(&facts, config, c->format->dialect->scope_is_system);
+	options_facts(&facts, config, c->exporter->selector, c->format->dialect->scope_is_system);
 	message_finish(c);
 	templated_of(c)->since_templates = 0;
 	c->refused = false;
@@ -215,9 +236,7 @@ static void templated_tell(struct collector *c, unsigned copies, bool all)
 		templated_put_templates(c);
 	}
 	templated_put_flow_keys(c, &facts);
-	templated_put_option(c, OPTION_SAMPLING, &facts);
-	for (unsigned i = 0; i < sizeof(selectors) / sizeof(selectors[0]); i++)
-		templated_put_option(c, selectors[i], &facts); /* the one that is used */
+	templated_put_selectors(c, &facts);
 	if (!all)
 		return;
 	templated_of(c)->templates_due = false;
@@ -246,6 +265,21 @@ static bool templated_due_by_refusal(const struct collector *c)
 	return c->refused && !c->transport->limits.reliable && !c->transport->limits.spooled;
 }
 
+/* Of each selector what it was shown and what it took (RFC 5476 §6.5.3). */
+static void templated_put_selections(struct collector *c, struct export_facts *facts)
+{
+	const struct export_process_facts *of = &c->exporter->facts;
+	unsigned n = c->exporter->config.sampling.n_selectors;
+
+	for (unsigned i = 0; i < (n ? n : 1); i++) {
+		if (n)
+			options_selector(facts, i);
+		facts->observed_packets = of->observed_packets[i];
+		facts->selected_packets = of->selected_packets[i];
+		templated_put_option(c, OPTION_SELECTION_STATISTICS, facts);
+	}
+}
+
 /*
  * RFC 7011 §4: totals of what was sent before the message that says so; hence everything before it is out.
  * Losses are those that an earlier message's sequence number has shown (§10.3.2).
@@ -257,6 +291,11 @@ static void templated_put_statistics(struct collector *c)
 
 	templated_of(c)->next_stats_ns =
 		e->now.monotonic_ns + (e->config.stats_ns ? e->config.stats_ns : e->config.template_ns);
+	if (e->config.sampling.n_selectors) { /* the rate that is in force, for those that know one alone */
+		message_flush(c);
+		options_facts(&facts, &e->config, e->selector, c->format->dialect->scope_is_system);
+		templated_put_option(c, OPTION_SAMPLING, &facts);
+	}
 	if (!templated_of(c)->options[OPTION_METERING_STATISTICS].used)
 		return;
 	message_flush(c);
@@ -264,7 +303,7 @@ static void templated_put_statistics(struct collector *c)
 		templated_tell(c, 1, false); /* a message that shows them */
 		message_flush(c);
 	}
-	options_facts(&facts, &e->config, c->format->dialect->scope_is_system);
+	options_facts(&facts, &e->config, e->selector, c->format->dialect->scope_is_system);
 	if (templated_is_spooled(c))
 		c->shown = c->lost;
 	facts.messages = c->stats.messages + c->transport->stats.resent_messages;
@@ -276,8 +315,6 @@ static void templated_put_statistics(struct collector *c)
 		facts.octets += c->waiting.octets;
 		facts.records += c->waiting.records;
 	}
-	facts.observed_packets = e->facts.observed_packets;
-	facts.selected_packets = e->facts.selected_packets;
 	facts.ignored_packets = e->facts.ignored_packets;
 	facts.ignored_octets = e->facts.ignored_octets;
 	facts.first_ignored_ns = e->facts.first_ignored_ns;
@@ -291,7 +328,7 @@ static void templated_put_statistics(struct collector *c)
 	templated_put_option(c, OPTION_METERING_STATISTICS, &facts);
 	templated_put_option(c, OPTION_METERING_RELIABILITY, &facts);
 	templated_put_option(c, OPTION_EXPORTING_RELIABILITY, &facts);
-	templated_put_option(c, OPTION_SELECTION_STATISTICS, &facts);
+	templated_put_selections(c, &facts);
 }
 
 /* A new session has its own sequence and knows no template (RFC 7011 §3.1, §8). */
@@ -326,13 +363,17 @@ static void templated_repeat(struct collector *c)
 		templated_tell(c, 1, templated_due_by_time(c));
 		return;
 	}
-	options_facts(&facts, &c->exporter->config, c->format->dialect->scope_is_system);
+	options_facts(&facts, &c->exporter->config, c->exporter->selector,
+		      c->format->dialect->scope_is_system);
 	message_finish(c);
 	templated_of(c)->templates_due = false;
 	templated_of(c)->next_template_ns = c->exporter->now.monotonic_ns + c->exporter->config.template_ns;
 	if (c->exporter->config.offline)
 		return; /* a file: at its beginning and its end */
-	templated_put_option(c, OPTION_SAMPLING, &facts);
+	if (c->exporter->config.sampling.n_selectors)
+		templated_put_selectors(c, &facts);
+	else
+		templated_put_option(c, OPTION_SAMPLING, &facts);
 	templated_put_interfaces(c, &facts);
 }
 
@@ -398,7 +439,8 @@ static void templated_introduce(struct collector *c, const struct template *t, c
 {
 	struct export_facts facts;
 
-	options_facts(&facts, &c->exporter->config, c->format->dialect->scope_is_system);
+	options_facts(&facts, &c->exporter->config, c->exporter->selector,
+		      c->format->dialect->scope_is_system);
 	if (c->exporter->config.offline) {
 		message_finish(c);
 		export_clock_begin(&c->clock, r, &c->exporter->now);
@@ -475,7 +517,8 @@ void templated_tick(struct collector *c, const struct clock_time *now)
 	}
 }
 
-void templated_periods(struct collector *c)
+/* They tell of the periods, and of the selector. */
+void templated_statistics(struct collector *c)
 {
 	templated_of(c)->next_stats_ns = 0;
 }

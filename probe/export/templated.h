@@ -27,7 +27,7 @@ void templated_finish(struct collector *c, const struct clock_time *now);
 int templated_announce(struct collector *c);
 const struct template *templated_template(const struct collector *c, unsigned number);
 void templated_close(struct collector *c);
-void templated_periods(struct collector *c);
+void templated_statistics(struct collector *c);
 /* For the header of each message. */
 void templated_count_message(struct collector *c);
 

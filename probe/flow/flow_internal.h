@@ -49,6 +49,7 @@ struct flow_table {
 	uint32_t free;	  /* list through record.id */
 	uint64_t elapsed_ns;
 	uint64_t next_id;
+	uint16_t selector;
 	/* single-packet flows apart, so that a flood of them is evicted before what is established */
 	struct wheel single, established;
 	struct wheel ended; /* of TCP connections */

@@ -393,6 +393,20 @@ void flow_table_set_timeouts(struct flow_table *t, uint64_t active_ns, uint64_t 
 		wheel_set_horizon(&t->ended, tcp_end_ns, t->elapsed_ns);
 }
 
+void flow_table_set_selector(struct flow_table *t, uint16_t selector)
+{
+	t->selector = selector;
+}
+
+void flow_table_hand_on(struct flow_table *t, struct flow_record *r, enum flow_end_reason reason)
+{
+	r->id = ++t->next_id;
+	t->stats.created++;
+	t->stats.in_table.packets += r->packets;
+	t->stats.in_table.octets += r->octets;
+	flow_end(t, r, reason);
+}
+
 const struct flow_stats *flow_table_stats(const struct flow_table *t)
 {
 	return &t->stats;

@@ -108,7 +108,7 @@ FLOW_PHASE void flow_start(struct flow_table *t, struct flow_record *e, const st
 	e->direction = p->direction;
 	e->end_reason = 0;
 	e->state = (uint8_t)((e->state & (ENTRY_IN_WHEEL | ENTRY_IN_END)) | ENTRY_LIVE);
-	e->spare = 0;
+	e->selector = t->selector;
 	memcpy(e->blocks, p->blocks, sizeof(e->blocks));
 	if (!core_only)
 		flow_blocks(t->starts, t->n_starts, e, p);
@@ -167,6 +167,8 @@ FLOW_PHASE void flow_packet(struct flow_table *t, struct packet *p, bool core_on
 	} else {
 		e = flow_entry_of(t, entry, core_only);
 		reason = flow_aged(t, e, p->time_ns);
+		if (__builtin_expect(e->selector != t->selector, 0) && reason == FLOW_END_NONE)
+			reason = FLOW_END_RESOURCES;
 		if (reason != FLOW_END_NONE) {
 			flow_end(t, e, reason);
 			flow_start(t, e, p, core_only);

@@ -18,6 +18,7 @@
 #include "pidfile.h"
 #include "report.h"
 #include "statistics.h"
+#include "stepping.h"
 
 enum { WAIT_MS = 50 };
 
@@ -86,6 +87,7 @@ void control_take(struct control *r, struct report *report, struct ledger *ledge
 						       .exporting_restarts = r->of_exporting.restarts,
 						       .helper_exits = r->of_helpers.exits,
 						       .helper_restarts = r->of_helpers.restarts};
+	report->polite = control_is_polite(r) ? &r->stepping.polite : NULL;
 	for (;;) {
 		control_take_exporting(r, &report->exporting);
 		shared_sum_metering(&r->shared, &report->metering);
@@ -401,7 +403,8 @@ static void control_tell_overload(struct control *r, uint64_t now_ns)
 	news = overload_look(&r->overload, sum.meter.kernel_dropped, now_ns);
 	if (news)
 		log_warning("the capture buffer was full: the kernel dropped %llu packet%s, %llu in all; a "
-			    "larger --buffer, more --workers, a smaller --snaplen or --sample N would help",
+			    "larger --buffer, more --workers, a smaller --snaplen, --sample N or --polite "
+			    "would help",
 			    (unsigned long long)news, log_plural(news),
 			    (unsigned long long)sum.meter.kernel_dropped);
 }
@@ -428,6 +431,7 @@ static void control_wait(struct control *r)
 		control_report_often(r, now_ns);
 		control_show_progress(r, now_ns);
 		control_tell_overload(r, now_ns);
+		stepping_step(r, now_ns);
 		poller_step(&r->poller, &r->names, now_ns, control_tell_counters, r);
 		control_hear(r, &diag);
 	}
@@ -605,6 +609,7 @@ static void control_close(struct control *r)
 	control_close_socket(r);
 	metrics_stop(&r->metrics);
 	poller_deinit(&r->poller);
+	stepping_close(r);
 	service_close(&r->service);
 	confine_deinit(&r->confine);
 	if (r->signal_fd >= 0)
@@ -638,7 +643,8 @@ int control_run(const struct config *config, int argc, char **argv)
 			    .pid_fd = -1,
 			    .signal_fd = -1,
 			    .stop_fd = -1,
-			    .service = {.fd = -1}};
+			    .service = {.fd = -1},
+			    .stepping = {.pressure_fd = -1}};
 	struct diag diag = {""};
 	int ret = 0;
 

@@ -19,6 +19,7 @@
 #include "live_view.h"
 #include "metrics.h"
 #include "overload.h"
+#include "polite.h"
 #include "poller.h"
 #include "shared.h"
 
@@ -75,6 +76,11 @@ struct control {
 	struct live_view live_view;
 	struct poller poller;
 	struct overload overload;
+	struct stepping {
+		struct polite polite;
+		int pressure_fd; /* -1: there is none */
+		uint64_t next_ns;
+	} stepping;			   /* --polite: stepping.c */
 	uint64_t next_overload_ns;	   /* when drops are looked at again */
 	int metrics_client;		   /* its conversation, until the control socket has it; -1 */
 	struct metering_timeouts timeouts; /* in force */
@@ -82,6 +88,12 @@ struct control {
 	bool drop_flows;		   /* at the end: exit */
 	uint32_t max_rate;		   /* likewise: --max-export-rate */
 };
+
+/* What a file holds can wait, so nothing of it is shed. */
+static inline bool control_is_polite(const struct control *r)
+{
+	return r->config->polite.on && r->live;
+}
 
 /* Captures, then collectors, then whatever has to be given up.  0, or negative errno and a sentence. */
 int setup_open(struct control *r, struct diag *diag);

@@ -14,6 +14,7 @@
 #include "pace.h"
 #include "ledger.h"
 #include "pitot/clock.h"
+#include "polite.h"
 #include "pitot/log.h"
 #include "pitot/sandbox.h"
 
@@ -21,6 +22,9 @@ enum { DRAIN_MAX = 512, READER_MS = 1000 };
 
 static const uint64_t tick_ns = 20 * NS_PER_MSEC;
 static const uint64_t same_ns = 60 * NS_PER_SEC, other_ns = 5 * NS_PER_SEC; /* between lines about errors */
+/* Polite mode: how often it looks round while records wait, and how long they wait at most. */
+static const uint64_t deferred_tick_ns = 200 * NS_PER_MSEC, deferred_most_ns = 30 * NS_PER_SEC;
+static const uint64_t caught_up_ns = 100 * NS_PER_MSEC;
 static const uint64_t facts_every_ns = 250 * NS_PER_MSEC;
 
 struct exporting {
@@ -36,7 +40,11 @@ struct exporting {
 	unsigned n_rings;
 	bool finish; /* nothing comes any more */
 	uint32_t rate;
-	uint64_t facts_ns; /* when the metering processes' numbers are looked at next */
+	uint64_t facts_ns;     /* when the metering processes' numbers are looked at next */
+	uint32_t polite;       /* the word that is followed */
+	bool defers;	       /* records wait in the rings, unless these */
+	bool catches_up;       /* are too full, or the records too old */
+	uint64_t caught_up_ns; /* when it began to, or to wait */
 	struct pace pace;
 	unsigned turn; /* the ring that is first */
 	uint64_t start_ns;
@@ -245,10 +253,15 @@ static void exporting_hand_on(struct exporting *e, const struct ring_reader *o, 
 		exporting_export(e, later[i], now);
 }
 
+static bool exporting_waits(const struct exporting *e)
+{
+	return e->defers && !e->catches_up;
+}
+
 static unsigned exporting_drain(struct exporting *e, unsigned i, const struct clock_time *now)
 {
 	struct ring_reader *o = &e->rings[i];
-	uint64_t n = ring_peek(o);
+	uint64_t n = exporting_waits(e) ? 0 : ring_peek(o);
 
 	if (n && e->rate)
 		n = exporting_limit(e, i, n, now);
@@ -340,15 +353,16 @@ static void exporting_take_facts(struct exporting *e)
 	struct export_process_facts facts;
 
 	shared_sum_metering(e->config.shared, &sum);
-	facts = ledger_facts(&sum);
+	facts = ledger_facts(&sum, e->config.polite);
 	/* these count from the start of this process, and move the sequence numbers of its sessions */
 	totals_subtract(&facts.lost, &e->lost_before);
 	exporter_set_facts(e->exporter, &facts);
 }
 
+/* Something to be done now. */
 static bool exporting_has_records(struct exporting *e)
 {
-	for (unsigned i = 0; i < e->n_rings; i++)
+	for (unsigned i = 0; i < e->n_rings && !exporting_waits(e); i++)
 		if (ring_peek(&e->rings[i]))
 			return true;
 	for (unsigned i = 0; i < e->n_samples; i++)
@@ -483,12 +497,63 @@ static void exporting_print_top(struct exporting *e)
 	free(p.text);
 }
 
+/* ---- polite mode */
+
+/* In eighths of the fullest. */
+static unsigned exporting_fill(const struct exporting *e)
+{
+	unsigned most = 0;
+
+	for (unsigned i = 0; i < e->n_rings; i++) {
+		const struct ring_place *at = &e->rings[i].at;
+		unsigned fill = (unsigned)(8 * ring_used(at) / ring_capacity(at));
+
+		most = fill > most ? fill : most;
+	}
+	return most;
+}
+
+/* Control has chosen another rung: collectors are told, with numbers of now. */
+static void exporting_take_rung(struct exporting *e, uint32_t word, const struct clock_time *now)
+{
+	exporting_take_facts(e);
+	e->facts_ns = now->monotonic_ns + facts_every_ns;
+	exporter_set_selector(e->exporter, polite_word_step(word), now);
+	e->polite = word;
+}
+
+static void exporting_follow(struct exporting *e, const struct clock_time *now)
+{
+	uint32_t word = atomic_load_explicit(&e->config.shared->control->polite, memory_order_relaxed);
+	bool ends =
+		e->finish || atomic_load_explicit(&e->shared->stop_by_ns, memory_order_relaxed) != UINT64_MAX;
+	bool defers = polite_word_row(word)->defers && !ends;
+	unsigned fill;
+
+	if (word != e->polite)
+		exporting_take_rung(e, word, now);
+	if (defers != e->defers) {
+		e->defers = defers;
+		e->catches_up = false;
+		e->caught_up_ns = now->monotonic_ns;
+	}
+	if (!defers)
+		return;
+	fill = exporting_fill(e);
+	if (fill >= EXPORTING_FULL_EIGHTHS || now->monotonic_ns - e->caught_up_ns >= deferred_most_ns) {
+		e->catches_up = true;
+		e->caught_up_ns = now->monotonic_ns;
+	} else if (fill == 0 && now->monotonic_ns - e->caught_up_ns >= caught_up_ns) {
+		e->catches_up = false; /* nearly empty, and long enough for the rest */
+	}
+}
+
 /* ---- the loop */
 
 /* Until there is something to do. */
 static void exporting_sleep(struct exporting *e)
 {
-	uint64_t wait_ns = tick_ns;
+	uint64_t wait_ns = exporting_waits(e) ? deferred_tick_ns : tick_ns;
 
 	gate_arm(&e->shared->gate);
 	if (exporting_has_records(e)) {
@@ -530,6 +595,8 @@ void exporting_run(struct exporting *e)
 			sandbox_test_hang("exporting");
 		atomic_fetch_add_explicit(&e->shared->turns, 1, memory_order_relaxed);
 		mailbox_run(&e->mailbox, e);
+		if (e->config.polite)
+			exporting_follow(e, &now);
 		finish = e->finish; /* before the last look at the rings */
 		for (unsigned i = 0; i < e->n_rings; i++)
 			n += exporting_drain(e, (e->turn + i) % e->n_rings, &now);

@@ -18,6 +18,9 @@
 
 struct exporting;
 
+/* Polite mode puts records off until a queue is that full, in eighths. */
+enum { EXPORTING_FULL_EIGHTHS = 6 };
+
 struct exporting_config {
 	const struct shared *shared;
 	struct enrich *enrich; /* what completes records before they are encoded; NULL: nothing */
@@ -31,6 +34,7 @@ struct exporting_config {
 	uint32_t max_rate; /* records a second, bursts aside; what is over it waits in the rings; 0: no limit
 			    */
 	const struct exporting_stats *base; /* what a process before it has counted; NULL: there was none */
+	bool polite;			    /* it follows shared_control.polite */
 	uint64_t first_facts_ns; /* monotonic: when collectors are first told what the metering processes
 				    count */
 };

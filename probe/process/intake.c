@@ -27,7 +27,10 @@ unsigned intake_take(struct intake *in, struct capture *c, const struct decoder 
 	*last_ns = n ? in->batch.frames[n - 1].time_ns + shift_ns : 0;
 	if (!c->selects) /* then nobody takes packet samples, either */
 		intake_select(in->selection, &in->batch, c->link_type, in->stats);
+	in->mark = c->selects ? in->batch.mark : in->selection->mark;
 	n = in->batch.n;
+	if (in->marks)
+		in->stats->meter.selected_by[in->mark] += n;
 	decode_batch(d, &in->batch, packets);
 	for (unsigned i = 0; shift_ns && i < n; i++)
 		packet_of(packets, in->packet_size, i)->time_ns += shift_ns;

@@ -16,6 +16,8 @@ struct intake {
 	const struct own_flows *own;	  /* NULL: nothing is left out */
 	bool host_clock;		  /* packet times are of the host's clock */
 	const bool *paused;		  /* NULL: never */
+	bool marks;			  /* polite mode: what is selected is counted for each mark */
+	uint16_t mark;			  /* of the batch that was taken */
 	struct selection *selection;
 	struct metering_stats *stats; /* of flows the fragments only */
 	struct frame_batch batch;     /* as capture_recv() filled it */

@@ -40,17 +40,23 @@ void ledger_add(struct metering_stats *sum, const struct metering_stats *one)
 	sum->meter.last_ignored_ns = last;
 }
 
-struct export_process_facts ledger_facts(const struct metering_stats *sum)
+struct export_process_facts ledger_facts(const struct metering_stats *sum, bool polite)
 {
-	struct export_process_facts facts = {.observed_packets = sum->meter.received_packets,
-					     .selected_packets = sum->meter.received_packets -
-								 sum->meter.unselected_packets,
-					     .ignored_octets = sum->meter.ignored_octets,
+	struct export_process_facts facts = {.ignored_octets = sum->meter.ignored_octets,
 					     .first_ignored_ns = sum->meter.first_ignored_ns,
 					     .last_ignored_ns = sum->meter.last_ignored_ns,
 					     .dropped_packets = sum->meter.kernel_dropped,
 					     .lost = sum->lost};
 
+	static_assert((int)EXPORT_SELECTORS == (int)STATS_SELECTORS, "the same");
+	for (unsigned i = 0; polite && i < EXPORT_SELECTORS; i++) {
+		facts.selected_packets[i] = sum->meter.selected_by[i];
+		facts.observed_packets[i] = sum->meter.selected_by[i] + sum->meter.unselected_by[i];
+	}
+	if (!polite) {
+		facts.observed_packets[0] = sum->meter.received_packets;
+		facts.selected_packets[0] = sum->meter.received_packets - sum->meter.unselected_packets;
+	}
 	totals_add(&facts.lost, &sum->deleted); /* no collector is sent them, either */
 	for (unsigned i = 0; i < PACKET_VERDICTS; i++)
 		facts.ignored_packets += sum->meter.ignored[i];

@@ -11,6 +11,7 @@
 
 #include "exporting.h"
 #include "interfaces.h"
+#include "polite.h"
 #include "pitot/stats.h"
 
 /* What the numbers are taken from. */
@@ -23,7 +24,8 @@ struct report {
 		uint64_t metering_exits, metering_restarts, exporting_exits, exporting_restarts;
 		uint64_t helper_exits, helper_restarts;
 	} processes;
-	bool final; /* everything was flushed: nothing may be under way */
+	const struct polite *polite; /* NULL: pitot is not polite */
+	bool final;		     /* everything was flushed: nothing may be under way */
 };
 
 #define LEDGER_UNKNOWN UINT64_MAX
@@ -91,6 +93,6 @@ uint64_t ledger_family(const struct ledger *l, const char *group, const char *fa
 void ledger_add(struct metering_stats *sum, const struct metering_stats *one);
 
 /* What the exporting process has to know of the metering processes. */
-struct export_process_facts ledger_facts(const struct metering_stats *sum);
+struct export_process_facts ledger_facts(const struct metering_stats *sum, bool polite);
 
 #endif

@@ -13,8 +13,10 @@
 #include "pitot/clock.h"
 #include "pitot/fragment.h"
 #include "pitot/log.h"
+#include "exporting.h"
 #include "metering_files.h"
 #include "metering_live.h"
+#include "polite.h"
 
 enum { FOLLOWING_IDS = 1 << 20, COMMANDS_MS = 50, PUBLISH_BATCHES = 16 };
 
@@ -63,6 +65,17 @@ static void metering_on_record(void *ctx, const struct flow_record *record)
 	flow_record_copy(slot, record, w->config.table.layout.record_size);
 }
 
+/* Records that are worth waking the exporting process for: polite, it sleeps on until the queue is full. */
+static uint64_t metering_wake_at(const struct metering *w)
+{
+	const struct shared_control *control = w->config.shared->control;
+
+	if (w->config.polite &&
+	    polite_word_row(atomic_load_explicit(&control->polite, memory_order_relaxed))->defers)
+		return ring_capacity(&w->records.at) / 8 * EXPORTING_FULL_EIGHTHS;
+	return w->wake_at;
+}
+
 /*
  * Numbers first: who sees a record sees what was counted with it.  While more is at hand once in a few
  * batches is enough.
@@ -79,7 +92,7 @@ static void metering_publish(struct metering *w)
 	selection_publish(&w->selection);
 	if (ring_has_news(&w->records)) {
 		ring_publish(&w->records);
-		if (ring_pending(&w->records, w->wake_at))
+		if (ring_pending(&w->records, metering_wake_at(w)))
 			gate_wake(w->consumer);
 	}
 	/* the exporting process looks at rings now and then by itself; a burst of samples does not wait */
@@ -102,6 +115,7 @@ static int metering_open_source(struct metering *w, struct diag *diag)
 					    .selection = &w->selection,
 					    .stats = &w->stats,
 					    .paused = &w->paused,
+					    .polite = config->polite,
 					    .mailbox = &w->mailbox};
 	struct metering_files_config files = {.files = config->files,
 					      .dealing = config->dealing,
@@ -122,6 +136,12 @@ static int metering_open_source(struct metering *w, struct diag *diag)
 	if (r < 0)
 		fragment_table_free(fragments);
 	return r;
+}
+
+static int metering_new_count(struct metering *w, struct diag *diag)
+{
+	w->count = aligned_alloc(64, w->config.table.layout.record_size);
+	return w->count ? 0 : diag_set(diag, -ENOMEM, "metering process: out of memory");
 }
 
 int metering_new(struct metering **wp, const struct metering_config *config, struct diag *diag)
@@ -154,6 +174,8 @@ int metering_new(struct metering **wp, const struct metering_config *config, str
 	r = metering_open_source(w, diag);
 	if (r == 0)
 		r = flow_table_new(&w->table, &w->config.table, diag);
+	if (r == 0 && config->polite)
+		r = metering_new_count(w, diag);
 	if (r < 0) {
 		metering_free(w);
 		return r;
@@ -169,6 +191,7 @@ void metering_free(struct metering *w)
 	if (w->source)
 		w->source->ops->free(w->source);
 	flow_table_free(w->table);
+	free(w->count);
 	free(w);
 }
 
@@ -187,6 +210,32 @@ bool metering_uses_libpcap(const struct metering *w)
 	return w->config.live && metering_live_uses_libpcap(w->source);
 }
 
+/* ---- polite mode */
+
+/* Packets that nobody looked at, and that are in a record all the same. */
+static void metering_take_counts(struct metering *w, bool all)
+{
+	struct meter_stats *m = &w->stats.meter;
+	uint64_t link;
+
+	if (!w->count)
+		return;
+	if (all)
+		w->source->ops->get_totals(w->source, m);
+	for (;;) {
+		memset(w->count, 0, w->config.table.layout.record_size);
+		if (!w->source->ops->take_count(w->source, all, w->count, &link))
+			return;
+		m->received_packets += w->count->packets;
+		m->received_octets += link;
+		m->metered_packets += w->count->packets;
+		m->metered_octets += w->count->octets;
+		m->metered_link_octets += link;
+		m->selected_by[0] += w->count->packets;
+		flow_table_hand_on(w->table, w->count, FLOW_END_ACTIVE);
+	}
+}
+
 /* ---- the loop */
 
 static void metering_update(struct metering *w, struct packet *packets, unsigned n)
@@ -195,6 +244,7 @@ static void metering_update(struct metering *w, struct packet *packets, unsigned
 		sandbox_test_call();
 		sandbox_test_hang("metering");
 	}
+	flow_table_set_selector(w->table, w->source->selector);
 	account_count(&w->stats.meter, packets, w->packet_size, n);
 	flow_table_prefetch(w->table, packets, n); /* touch every bucket first ... */
 	flow_table_update(w->table, packets, n);   /* ... then use them */
@@ -252,6 +302,7 @@ static int metering_loop(struct metering *w)
 		w->starved = n == 0 && !w->config.live;
 		metering_update(w, packets, n);
 		metering_expire(w);
+		metering_take_counts(w, false);
 		metering_publish(w); /* numbers, then records */
 	}
 }
@@ -268,6 +319,7 @@ static void *metering_main(void *arg)
 	w->result = metering_loop(w);
 	w->source->may_wait = true;
 	w->dropping = w->drop_at_stop;
+	metering_take_counts(w, true);
 	flow_table_flush(w->table, FLOW_END_FORCED);
 	metering_publish_numbers(w, true);
 	selection_publish(&w->selection);

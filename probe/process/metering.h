@@ -36,6 +36,7 @@ struct metering_config {
 	uint32_t max_fragments;
 	uint64_t fragment_timeout_ns;
 	struct selection_config selection;
+	bool polite;		/* it follows shared_control.polite; live */
 	int cpu;		/* to bind the thread to; -1: none */
 	bool speaks;		/* to control, which writes the log */
 	bool paused;		/* stop-gather is in force */

@@ -40,6 +40,7 @@ struct metering {
 	struct diag why;
 
 	struct metering_stats base; /* of those before it */
+	struct flow_record *count;  /* polite mode: of what was only counted, record_size octets; else NULL */
 
 	uint64_t totals_ns; /* when the captures' totals were last asked for */
 	size_t packet_size;

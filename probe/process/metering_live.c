@@ -7,9 +7,13 @@
 
 #include "intake.h"
 #include "pitot/clock.h"
+#include "pitot/link_type.h"
+#include "polite.h"
 #include "pitot/log.h"
 
-enum { WAIT_MS = 50, POLL_MAX = 64 };
+enum { WAIT_MS = 50, POLL_MAX = 64, ETHERNET_HEADER = 14 };
+
+static const uint64_t count_every_ns = NS_PER_SEC;
 
 /* A ring of the kernel's hands out a block late: so much later than packet time runs the clock on a silent
  * link. */
@@ -17,12 +21,16 @@ static const uint64_t silence_lag_ns = 100 * NS_PER_MSEC;
 
 /* A place for an interface. */
 struct live_place {
-	struct capture *capture;     /* NULL: the interface is waited for */
-	struct decoder *decoder;     /* link types may differ */
-	struct capture_stats before; /* of captures that had this place earlier */
-	bool refused;		     /* a socket for it could not be used, which was said */
-	bool ended;		     /* after the stop: it has nothing left */
-	uint64_t latest_ns;	     /* time of its last packet, as long as packets come */
+	struct capture *capture;		/* NULL: the interface is waited for */
+	struct decoder *decoder;		/* link types may differ */
+	struct capture_stats before;		/* of captures that had this place earlier */
+	bool refused;				/* a socket for it could not be used, which was said */
+	bool ended;				/* after the stop: it has nothing left */
+	uint64_t latest_ns;			/* time of its last packet, as long as packets come */
+	uint32_t polite;			/* the word that its capture follows, if it draws by itself */
+	uint64_t unselected, unselected_octets; /* by the kernel; counted already */
+	struct totals counted;			/* polite mode: octets on the wire, in no record yet */
+	uint64_t counted_ns;			/* since when; 0: for the first time */
 	struct shared_place *shared;
 };
 
@@ -30,12 +38,15 @@ struct metering_live {
 	struct source source; /* first */
 	struct metering_live_config config;
 	struct live_place *places;
-	unsigned turn;				/* the place that is next */
-	uint64_t unselected, unselected_octets; /* by the kernel; counted already */
+	unsigned turn; /* the place that is next */
 	bool stopped;
+	uint32_t polite; /* the word that is followed */
+	bool is_behind;	 /* a capture does not follow it yet */
 	struct intake intake;
 	struct packet *packets; /* BATCH_MAX */
 };
+
+static void live_get_totals(struct source *s, struct meter_stats *m);
 
 /* ---- places */
 
@@ -50,6 +61,7 @@ static struct capture_stats live_place_totals(const struct live_place *p)
 		sum.filtered_unknown |= c.filtered_unknown;
 		sum.unselected += c.unselected;
 		sum.unselected_octets += c.unselected_octets;
+		sum.fill_percent = c.fill_percent;
 	}
 	return sum;
 }
@@ -58,11 +70,22 @@ static struct capture_stats live_place_totals(const struct live_place *p)
 static void live_let_go(struct live_place *p)
 {
 	p->before = live_place_totals(p);
+	p->before.fill_percent = 0;
 	capture_close(p->capture);
 	decoder_free(p->decoder);
 	p->capture = NULL;
 	p->decoder = NULL;
 	atomic_store(&p->shared->taken, false);
+}
+
+/* Polite mode: the capture draws as the word says; false: it cannot yet. */
+static bool live_draw(const struct metering_live *l, struct live_place *p, uint32_t word)
+{
+	if (l->config.polite && p->capture->selects &&
+	    !capture_draw(p->capture, polite_word_interval(word), (uint16_t)polite_word_step(word)))
+		return false;
+	p->polite = word;
+	return true;
 }
 
 int metering_live_set_capture(struct source *s, unsigned place, struct capture *c, struct diag *diag)
@@ -77,6 +100,7 @@ int metering_live_set_capture(struct source *s, unsigned place, struct capture *
 		return r;
 	}
 	p->capture = c;
+	(void)live_draw(l, p, l->polite); /* it is new, and has nothing in its buffer */
 	atomic_store(&p->shared->taken, true);
 	return 0;
 }
@@ -174,6 +198,35 @@ static void live_wait(const struct metering_live *l)
 	mailbox_wake_up(l->config.mailbox, fds[n - 1].revents);
 }
 
+/* Control has chosen another rung.  What was left out until now belongs to the one before. */
+static void live_follow(struct metering_live *l)
+{
+	uint32_t word = atomic_load_explicit(&l->config.shared->control->polite, memory_order_relaxed);
+
+	if ((word == l->polite && !l->is_behind) || l->stopped)
+		return;
+	live_get_totals(&l->source, &l->config.stats->meter);
+	l->is_behind = false;
+	for (unsigned i = 0; i < l->config.n_places; i++)
+		if (l->places[i].capture && l->places[i].polite != word)
+			l->is_behind |= !live_draw(l, &l->places[i], word);
+	l->polite = word;
+	selection_follow(l->config.selection, polite_word_interval(word), (uint16_t)polite_word_step(word),
+			 polite_word_row(word)->counts);
+}
+
+/* What was only counted of the batch is the place's. */
+static unsigned live_take(struct metering_live *l, struct live_place *p)
+{
+	struct totals *counted = &l->config.selection->counted;
+	unsigned n = intake_take(&l->intake, p->capture, p->decoder, l->packets, &p->latest_ns);
+
+	if (counted->packets)
+		totals_add(&p->counted, counted);
+	*counted = (struct totals){0};
+	return n;
+}
+
 /* A batch of one place, if it has any; after the stop it is waited for. */
 static int live_read(struct metering_live *l, struct live_place *p, unsigned *n, struct diag *why)
 {
@@ -187,7 +240,8 @@ static int live_read(struct metering_live *l, struct live_place *p, unsigned *n,
 	if (r > 0)
 		p->ended = l->stopped;
 	else if (l->intake.batch.n)
-		*n = intake_take(&l->intake, p->capture, p->decoder, l->packets, &p->latest_ns);
+		*n = live_take(l, p);
+	l->source.selector = l->intake.mark;
 	return 0;
 }
 
@@ -200,6 +254,8 @@ static int live_next(struct source *s, struct packet **packets, unsigned *n, str
 
 	*packets = l->packets;
 	*n = 0;
+	if (l->config.polite)
+		live_follow(l);
 	for (unsigned k = 0; r == 0 && k < l->config.n_places; k++) {
 		struct live_place *p = &l->places[l->turn];
 
@@ -243,24 +299,26 @@ static void live_stop(struct source *s)
 }
 
 /* What the kernel left out was received and not selected; it is added to what was not selected here. */
-static void live_count_unselected(struct metering_live *l, const struct capture_stats *sum,
+static void live_count_unselected(struct live_place *p, const struct capture_stats *sum,
 				  struct meter_stats *m)
 {
-	uint64_t packets = sum->unselected - l->unselected,
-		 octets = sum->unselected_octets - l->unselected_octets;
+	uint64_t packets = sum->unselected - p->unselected,
+		 octets = sum->unselected_octets - p->unselected_octets;
 
-	l->unselected += packets;
-	l->unselected_octets += octets;
-	m->received_packets += packets;
-	m->unselected_packets += packets;
-	m->received_octets += octets;
-	m->unselected_octets += octets;
+	p->unselected += packets;
+	p->unselected_octets += octets;
+	if (polite_word_row(p->polite)->counts)
+		totals_count(&p->counted, packets, octets);
+	else if (packets && polite_word_interval(p->polite) == 0)
+		selection_count_paused(m, packets, octets, clock_now().realtime_ns);
+	else
+		selection_count_left_out(m, (uint16_t)polite_word_step(p->polite), packets, octets);
 }
 
 static void live_get_totals(struct source *s, struct meter_stats *m)
 {
 	struct metering_live *l = (struct metering_live *)s;
-	struct capture_stats sum = {0};
+	unsigned fill = 0;
 
 	m->kernel_dropped = m->filtered_packets = m->filtered_octets = m->uncounted_filters = 0;
 	for (unsigned i = 0; i < l->config.n_places; i++) {
@@ -270,10 +328,53 @@ static void live_get_totals(struct source *s, struct meter_stats *m)
 		m->filtered_packets += c.filtered;
 		m->filtered_octets += c.filtered_octets;
 		m->uncounted_filters += c.filtered_unknown;
-		sum.unselected += c.unselected;
-		sum.unselected_octets += c.unselected_octets;
+		live_count_unselected(&l->places[i], &c, m);
+		fill = c.fill_percent > fill ? c.fill_percent : fill;
 	}
-	live_count_unselected(l, &sum, m);
+	if (l->config.polite)
+		atomic_store_explicit(&l->config.shared->metering[l->config.number].fill_percent, fill,
+				      memory_order_relaxed);
+}
+
+/*
+ * A record of no addresses, of what came by an interface: frames without the Ethernet header, whatever is in
+ * them.
+ */
+static void live_fill_count(const struct metering_live *l, const struct live_place *p, uint64_t now_ns,
+			    struct flow_record *r)
+{
+	unsigned header = p->capture && p->capture->link_type == LINKTYPE_ETHERNET ? ETHERNET_HEADER : 0;
+
+	r->key.ip_version = 4;
+	r->key.point = l->config.n_places > 1 ? (uint16_t)(p - l->places + 1) : 0;
+	r->ingress = p->capture ? p->capture->ifindex : 0;
+	r->direction = FLOW_DIRECTION_UNKNOWN;
+	r->packets = p->counted.packets;
+	r->octets = p->counted.octets - header * p->counted.packets;
+	r->first_ns = p->counted_ns < now_ns ? p->counted_ns : now_ns;
+	r->last_ns = now_ns;
+}
+
+static bool live_take_count(struct source *s, bool all, struct flow_record *r, uint64_t *link)
+{
+	struct metering_live *l = (struct metering_live *)s;
+	bool counts = polite_word_row(l->polite)->counts;
+
+	for (unsigned i = 0; i < l->config.n_places; i++) {
+		struct live_place *p = &l->places[i];
+		uint64_t now_ns = s->now_ns;
+
+		if (!p->counted_ns && counts)
+			p->counted_ns = now_ns;
+		if (!p->counted.packets || (counts && !all && now_ns - p->counted_ns < count_every_ns))
+			continue;
+		live_fill_count(l, p, now_ns, r);
+		*link = p->counted.octets;
+		p->counted = (struct totals){0};
+		p->counted_ns = counts ? now_ns : 0;
+		return true;
+	}
+	return false;
 }
 
 static void live_free(struct source *s)
@@ -294,6 +395,7 @@ static const struct source_ops live_ops = {.next = live_next,
 					   .room = live_room,
 					   .stop = live_stop,
 					   .get_totals = live_get_totals,
+					   .take_count = live_take_count,
 					   .free = live_free};
 
 int metering_live_new(struct source **sp, const struct metering_live_config *config, struct diag *diag)
@@ -308,6 +410,7 @@ int metering_live_new(struct source **sp, const struct metering_live_config *con
 					       .own = config->own,
 					       .paused = config->paused,
 					       .selection = config->selection,
+					       .marks = config->polite,
 					       .host_clock = true,
 					       .stats = config->stats}};
 	l->packets = aligned_alloc(64, BATCH_MAX * config->packet_size);

@@ -26,6 +26,7 @@ struct metering_live_config {
 	struct selection *selection;
 	struct metering_stats *stats;
 	const bool *paused;	 /* stop-gather: what comes is counted and nothing else */
+	bool polite;		 /* what is drawn follows shared_control.polite */
 	struct mailbox *mailbox; /* which wakes who sleeps */
 };
 

@@ -7,9 +7,13 @@
  */
 #include "control_internal.h"
 
+#include <errno.h>
+#include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "daemon.h"
+#include "stepping.h"
 #include "pitot/log.h"
 #include "pitot/netif.h"
 
@@ -47,6 +51,7 @@ static void roles_leave_control(struct control *r)
 	roles_close(&r->signal_fd);
 	roles_close(&r->stop_fd);
 	roles_close(&r->pid_fd);
+	roles_close(&r->stepping.pressure_fd);
 	roles_close(&r->metrics_client);
 	netif_watch_close(r->interfaces.watch);
 	r->interfaces.watch = NULL;
@@ -60,6 +65,13 @@ static void roles_leave_control(struct control *r)
 	log_close();
 	for (unsigned i = 0; i < r->n_workers; i++)
 		roles_close(&r->shared.to_metering[i].send_fd);
+}
+
+/* --polite: it gives way to everybody by itself, once and for all, for there is no way back. */
+static void roles_give_way(const struct control *r)
+{
+	if (r->config->polite.on && setpriority(PRIO_PROCESS, 0, POLITE_NICE) < 0)
+		log_warning("--polite: the priority cannot be lowered: %s", strerror(errno));
 }
 
 /* ---- the exporting process */
@@ -81,6 +93,7 @@ static int roles_set_up_exporting(struct control *r, struct exporter **exporter,
 					  .live = r->live,
 					  .top_fd = roles_top_fd(r->config),
 					  .max_rate = r->max_rate,
+					  .polite = control_is_polite(r),
 					  .first_facts_ns = roles_first_facts_ns(r)};
 	static struct exporting_stats base; /* it is large, and one in a process */
 	bool again = r->of_exporting.restarts > 0;
@@ -113,6 +126,7 @@ static _Noreturn void roles_export(struct control *r, struct child *self)
 	int ret;
 
 	shared_speak(&speaker, &r->shared.exporting->lines);
+	roles_give_way(r);
 	roles_let_captures_go(r);
 	roles_leave_control(r);
 	for (unsigned i = 0; i < r->n_workers; i++)
@@ -165,6 +179,7 @@ static _Noreturn void roles_meter(struct control *r, struct child *self)
 	int ret;
 
 	shared_speak(&speaker, &r->shared.metering[0].lines);
+	roles_give_way(r);
 	daemon_may_end(false);
 	roles_leave_control(r);
 	opener_forget(r->confine.output_opener);

@@ -171,11 +171,66 @@ void selection_draw(struct selection *s, const struct frame_batch *b, int link_t
 
 /* ---- metering */
 
+void selection_follow(struct selection *s, uint32_t interval, uint16_t mark, bool counts)
+{
+	s->counts = counts;
+	s->none = interval == 0;
+	s->mark = mark;
+	s->flows.config.kind = interval > 1 ? SAMPLER_RANDOM : SAMPLER_NONE;
+	s->flows.config.interval = interval ? interval : 1;
+}
+
+void selection_count_left_out(struct meter_stats *meter, uint16_t mark, uint64_t packets, uint64_t octets)
+{
+	meter->received_packets += packets;
+	meter->unselected_packets += packets;
+	meter->unselected_by[mark < STATS_SELECTORS ? mark : 0] += packets;
+	meter->received_octets += octets;
+	meter->unselected_octets += octets;
+}
+
+void selection_count_paused(struct meter_stats *meter, uint64_t packets, uint64_t octets, uint64_t time_ns)
+{
+	if (!packets)
+		return;
+	meter->received_packets += packets;
+	meter->received_octets += octets;
+	meter->ignored[PACKET_POLITE] += packets;
+	meter->ignored_octets += octets;
+	if (meter->first_ignored_ns == 0 || time_ns < meter->first_ignored_ns)
+		meter->first_ignored_ns = time_ns;
+	if (time_ns > meter->last_ignored_ns)
+		meter->last_ignored_ns = time_ns;
+}
+
+static uint32_t selection_octets(const struct frame *f)
+{
+	return f->wire_len + (f->flags & FRAME_VLAN ? 4 : 0);
+}
+
+/* All of them. */
+static void selection_leave_out(struct selection *s, struct frame_batch *b, struct meter_stats *meter)
+{
+	for (unsigned i = 0; i < b->n; i++) {
+		const struct frame *f = &b->frames[i];
+
+		if (s->counts)
+			totals_count(&s->counted, 1, selection_octets(f));
+		else
+			selection_count_paused(meter, 1, selection_octets(f), f->time_ns);
+	}
+	b->n = 0;
+}
+
 void selection_frames(struct selection *s, struct frame_batch *b, struct meter_stats *meter)
 {
 	unsigned kept = 0;
 
-	if (s->config.flows.kind != SAMPLER_RANDOM && s->config.flows.kind != SAMPLER_SYSTEMATIC)
+	if (s->none) {
+		selection_leave_out(s, b, meter);
+		return;
+	}
+	if (s->flows.config.kind != SAMPLER_RANDOM && s->flows.config.kind != SAMPLER_SYSTEMATIC)
 		return;
 	for (unsigned i = 0; i < b->n; i++) {
 		const struct frame *f = &b->frames[i];
@@ -186,10 +241,7 @@ void selection_frames(struct selection *s, struct frame_batch *b, struct meter_s
 			kept++;
 			continue;
 		}
-		meter->received_packets++;
-		meter->unselected_packets++;
-		meter->received_octets += f->wire_len + (f->flags & FRAME_VLAN ? 4 : 0);
-		meter->unselected_octets += f->wire_len + (f->flags & FRAME_VLAN ? 4 : 0);
+		selection_count_left_out(meter, s->mark, 1, selection_octets(f));
 	}
 	b->n = kept;
 }
@@ -210,10 +262,7 @@ unsigned selection_packets(struct selection *s, struct packet *packets, size_t s
 			kept++;
 			continue;
 		}
-		meter->received_packets++;
-		meter->unselected_packets++;
-		meter->received_octets += p->link_octets;
-		meter->unselected_octets += p->link_octets;
+		selection_count_left_out(meter, s->mark, 1, p->link_octets);
 	}
 	return kept;
 }

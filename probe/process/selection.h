@@ -13,6 +13,7 @@
 #include "pitot/ring.h"
 #include "pitot/sampler.h"
 #include "pitot/stats.h"
+#include "pitot/totals.h"
 
 #define SELECTION_SOURCES 64
 
@@ -31,6 +32,10 @@ struct selection_room {
 struct selection {
 	struct selection_config config;
 	struct sampler flows, draws;
+	uint16_t mark;		  /* of the frames that are drawn now: selection_follow() */
+	bool none;		  /* no frame is metered */
+	bool counts;		  /* but all are counted here, until whoever reads takes that */
+	struct totals counted;	  /* octets on the wire */
 	struct ring_writer *ring; /* of struct packet_sample; NULL: none are drawn */
 	struct selection_room room;
 	unsigned n_sources;
@@ -46,6 +51,13 @@ struct selection {
  */
 void selection_init(struct selection *s, const struct selection_config *config, struct ring_writer *ring,
 		    const struct selection_room *room);
+
+/* Polite mode: one frame of so many from now on, of this mark; 0: none, and whether these are counted. */
+void selection_follow(struct selection *s, uint32_t interval, uint16_t mark, bool counts);
+/* What whoever draws has left out of frames of this mark. */
+void selection_count_left_out(struct meter_stats *meter, uint16_t mark, uint64_t packets, uint64_t octets);
+/* The same for frames that came while none was drawn. */
+void selection_count_paused(struct meter_stats *meter, uint64_t packets, uint64_t octets, uint64_t time_ns);
 
 /* Draws packet samples of the batch; link_type is that of its frames (LINKTYPE_ value). */
 void selection_draw(struct selection *s, const struct frame_batch *b, int link_type,

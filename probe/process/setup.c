@@ -17,6 +17,7 @@
 #include "control_requests.h"
 #include "daemon.h"
 #include "pidfile.h"
+#include "stepping.h"
 #include "pitot/control_protocol.h"
 #include "pitot/link_type.h"
 #include "pitot/log.h"
@@ -113,6 +114,7 @@ static int setup_captures(struct control *r, struct diag *diag)
 			.fanout_mode = (enum capture_fanout)c->fanout,
 			.busy_poll_us = c->busy_poll_us,
 			.select_interval = setup_select_interval(r),
+			.select_varies = control_is_polite(r) && !setup_has_sflow(c),
 		};
 	return 0;
 }
@@ -284,6 +286,7 @@ static int setup_selection(struct control *r, const struct config *c, struct sel
 	r->sampling =
 		(struct export_sampling){.algorithm = sampler_algorithm((enum sampler_kind)c->sample.kind),
 					 .interval = c->sample.interval,
+					 .n_selectors = control_is_polite(r) ? EXPORT_SELECTORS : 0,
 					 .hash_initial = (uint32_t)drawn.k[0],
 					 .hash_limit = sampler_hash_limit(c->sample.interval)};
 	*s = (struct selection_config){
@@ -326,6 +329,7 @@ static int setup_workers(struct control *r, struct diag *diag)
 		.track_fragments = (r->live || n == 1) && !c->no_fragment_tracking,
 		.max_fragments = c->max_fragments,
 		.fragment_timeout_ns = c->fragment_timeout_ns,
+		.polite = control_is_polite(r),
 		.speaks = true,
 		.go = &r->shared.control->go,
 	};
@@ -568,6 +572,8 @@ int setup_open(struct control *r, struct diag *diag)
 		ret = setup_write_pidfile(r, diag);
 	if (ret == 0)
 		ret = setup_control_socket(r, diag);
+	if (ret == 0)
+		ret = stepping_open(r, diag);
 	if (ret == 0 && r->live && setup_has_sflow(c))
 		ret = poller_init(&r->poller, c->sflow_polling_ns, diag);
 	if (ret == 0)

@@ -60,6 +60,7 @@ struct shared_metering {
 	_Alignas(64) _Atomic uint64_t turns; /* grows while its loop turns */
 	_Atomic int32_t thread;		     /* as the system calls it */
 	_Atomic bool done;
+	_Atomic uint32_t fill_percent; /* of its capture buffers the fullest; polite mode only */
 	_Alignas(64) _Atomic uint64_t
 		taking;		/* the exporting process is at work on its records up to this one */
 	_Atomic int32_t result; /* why it is done: 0, or negative errno and a sentence */
@@ -81,6 +82,9 @@ struct shared_control {
 	struct child_report metering, exporting; /* these they write, when their set-up is done */
 	_Atomic bool go;			 /* all are ready: packets are read from now on */
 	_Atomic bool stop;			 /* pipes are no longer waited for */
+	/* polite_word() of the rung that is in force: who meters and who exports follow it between two
+	 * batches */
+	_Alignas(64) _Atomic uint32_t polite;
 };
 
 /* What is counted of savefiles but not by one metering thread. */

@@ -32,14 +32,20 @@ struct source_ops {
 	void (*stop)(struct source *s);
 	/* What the captures themselves have counted, into m.  NULL: it is counted elsewhere. */
 	void (*get_totals)(struct source *s, struct meter_stats *m);
+	/*
+	 * Polite mode: what was only counted becomes a record, once a second, or whatever there is of it:
+	 * all. r is zero; link is its packets' octets on the wire.  false: there is none.  NULL: never.
+	 */
+	bool (*take_count)(struct source *s, bool all, struct flow_record *r, uint64_t *link);
 	void (*free)(struct source *s);
 };
 
 /* Each source's struct begins with this. */
 struct source {
 	const struct source_ops *ops;
-	bool may_wait; /* for room in the ring, so that no record is lost */
-	bool at_hand;  /* there is more where the last packets came from: nobody waits for it */
+	bool may_wait;	   /* for room in the ring, so that no record is lost */
+	uint16_t selector; /* of the packets that next handed over */
+	bool at_hand;	   /* there is more where the last packets came from: nobody waits for it */
 	/* the metering clock (pitot(8), AGEING), after each next */
 	uint64_t now_ns;     /* in packet time; it may step back */
 	uint64_t elapsed_ns; /* only grows */

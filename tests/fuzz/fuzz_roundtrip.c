@@ -234,7 +234,9 @@ static void take_record(struct flow_record *r)
 	mode = take(1);
 	r->key.ip_version = mode & 1 ? 6 : 4;
 	r->key.point_high = 0;
-	if (mode & 2) /* a time near now; else any */
+	if (run.config.sampling.n_selectors && mode & 64)
+		r->selector %= EXPORT_SELECTORS; /* else whatever a process that was taken over may write */
+	if (mode & 2)				 /* a time near now; else any */
 		r->last_ns = run.now.realtime_ns - take(5) * 1000;
 	else if (mode & 4)
 		r->last_ns = run.now.realtime_ns + take(4) * 1000;
@@ -371,6 +373,11 @@ static void write_all(void)
 			break;
 		case 10:
 			exporter_refresh(run.e, &run.now);
+			if (run.config.sampling.n_selectors)
+				exporter_set_selector(
+					run.e,
+					(unsigned)(run.now.monotonic_ns / NS_PER_MSEC % EXPORT_SELECTORS),
+					&run.now);
 			break;
 		case 11:
 			take_periods(&periods);
@@ -440,6 +447,7 @@ static void take_config(void)
 		.offline = flags & 4,
 		.has_ethernet = flags & 8,
 		.has_direction = flags & 16,
+		.sampling = {.n_selectors = flags & 128 ? EXPORT_SELECTORS : 0},
 		.start_ns = run.now.realtime_ns,
 		.start_monotonic_ns = run.now.monotonic_ns,
 	};

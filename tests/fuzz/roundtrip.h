@@ -97,6 +97,9 @@ static bool has(uint16_t id, bool v6)
 		return run.config.has_ethernet;
 	case 61:
 		return run.config.has_direction;
+	case 48:
+	case 302:
+		return run.config.sampling.n_selectors > 0;
 	default:
 		return true;
 	}
@@ -137,6 +140,7 @@ static unsigned width(uint16_t id)
 	case 53:
 	case 60:
 	case 61:
+	case 48:
 	case 136:
 		return 1;
 	case 6: /* RFC 3954 §8: one octet */
@@ -168,6 +172,7 @@ static unsigned width(uint16_t id)
 	case 25:
 	case 26:
 	case 148:
+	case 302:
 	case 152:
 	case 153:
 	case 154:
@@ -338,7 +343,10 @@ static uint64_t expected_uint(const struct given *g, uint16_t id, unsigned size)
 	case 32:
 		return r->key.protocol == (v6 ? 58 : 1) ? r->key.dst_port : 0;
 	case 34:
-		return 1;
+		return UINT32_C(1) << (r->selector & 31);
+	case 48:
+	case 302:
+		return cap(r->selector, size);
 	case 52:
 		return r->min_ttl;
 	case 53:

@@ -24,6 +24,7 @@ BEGIN, END = '.\\" The rows of ledger.def, by tests/lint/lint_ledger.py --write:
 COUNT = {"type": "integer", "minimum": 0}
 SECONDS = {"type": "number", "minimum": 0}
 UNKNOWN = {"type": ["integer", "null"], "minimum": 0}
+UNKNOWN_SECONDS = {"type": ["number", "null"], "minimum": 0}
 
 
 def strings(text):
@@ -40,7 +41,7 @@ def rows():
     for row in out.split(TAG)[1::2]:
         group, family, name, kind, unit, metric, text, value = [strings(part) for part in row.split("|", 7)]
         if "LEDGER_UNKNOWN" in value:
-            unit = "UNKNOWN"
+            unit = "UNKNOWN_SECONDS" if unit == "SECONDS" else "UNKNOWN"
         yield group, family, name.lower(), kind, unit, metric, text
 
 
@@ -61,7 +62,7 @@ def schema(all_rows):
     collector = {"url": {"type": "string"}, "state": {"enum": ["connecting", "up", "failed"]}}
 
     def put(into, name, text, unit):
-        into[name] = dict({"SECONDS": SECONDS, "UNKNOWN": UNKNOWN}.get(unit, COUNT), description=text)
+        into[name] = dict({"SECONDS": SECONDS, "UNKNOWN": UNKNOWN, "UNKNOWN_SECONDS": UNKNOWN_SECONDS}.get(unit, COUNT), description=text)
 
     def within(into, name):
         child = into.setdefault(name, {"type": "object", "additionalProperties": False, "properties": {}})

@@ -24,7 +24,7 @@ ANY = {"string", "octetArray", "basicList", "subTemplateList", "subTemplateMulti
 LONGER_IN_V9 = {}
 
 # Deprecated by IANA, and what NetFlow v9 collectors still read to learn the sampling rate
-DEPRECATED = {34, 35}
+DEPRECATED = {34, 35, 48, 49, 50}
 
 # only IE has an id9 behind the id
 ROW = re.compile(r"^\s*(IE|IE_CONST|IE_FACT)\(\s*(\w+)\s*,\s*(\d+)\s*,\s*(\d+)\s*,\s*(\w+)\s*,\s*(\w+)\s*,", re.M)

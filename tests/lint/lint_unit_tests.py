@@ -14,6 +14,7 @@ EXCEPTIONS = {
     "process/control.c": "end to end: tests/e2e",
     "process/setup.c": "end to end: tests/e2e",
     "process/roles.c": "end to end: tests/e2e, above all sandbox.py",
+    "process/stepping.c": "end to end: tests/e2e/polite.py",
     "process/revive.c": "end to end: tests/e2e/revive.py",
     "process/daemon.c": "end to end: tests/e2e",
     "process/pidfile.c": "end to end: tests/e2e/waits.py",

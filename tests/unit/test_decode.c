@@ -113,6 +113,7 @@ static void test_all_verdicts_are_reached(void **state)
 		seen[catalogue[i].verdict] = true;
 	seen[PACKET_OWN_EXPORT] = true; /* not decided by decode */
 	seen[PACKET_PAUSED] = true;
+	seen[PACKET_POLITE] = true;
 	seen[PACKET_UNKNOWN_LINK] = true; /* test_unknown_link_type */
 	for (unsigned i = 0; i < PACKET_VERDICTS; i++)
 		if (!seen[i])

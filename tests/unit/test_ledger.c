@@ -225,7 +225,7 @@ static void test_add(void **state)
 	assert_int_equal(sum.meter.received_packets, 2);
 	assert_int_equal(sum.meter.first_ignored_ns, 5);
 	assert_int_equal(sum.meter.last_ignored_ns, 9);
-	assert_int_equal(ledger_facts(&sum).first_ignored_ns, 5);
+	assert_int_equal(ledger_facts(&sum, false).first_ignored_ns, 5);
 }
 
 int main(void)
