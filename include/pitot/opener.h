@@ -26,7 +26,7 @@
 #include "pitot/diag.h"
 #include "pitot/path.h"
 
-enum { OPENER_FDS = 4, OPENER_FACTS = 128 };
+enum { OPENER_FDS = 4, OPENER_FACTS = 128, OPENER_READS = 4 };
 
 struct opener_answer {
 	int fds[OPENER_FDS];
@@ -57,6 +57,9 @@ struct opener_config {
 	void *ctx;
 	const struct opener_file *files;
 	unsigned n_files;
+	const char *const
+		*reads; /* kept open from the start, for who may not open them later: OPENER_READS */
+	unsigned n_reads;
 	unsigned user; /* whom the program becomes, and the opener, too, where that is enough */
 	unsigned group;
 	bool sandbox; /* Landlock and a list of system calls for the opener, too */
@@ -105,6 +108,8 @@ int opener_set_aside(struct opener *o, const char *path, char name[PATH_NAME_SIZ
 int opener_begin(struct opener *o, const char *path, struct path_time *time, struct diag *diag);
 /* What was begun, to be continued: a descriptor. */
 int opener_resume(struct opener *o, const char *path, const struct path_time *time, struct diag *diag);
+/* One of the files that are kept open: a descriptor, whose offset is at its begin.  -ENOENT: it is none. */
+int opener_read(struct opener *o, const char *path, struct diag *diag);
 int opener_complete(struct opener *o, const char *path, const struct path_time *time, struct diag *diag);
 
 #endif

@@ -1,6 +1,7 @@
 /* confine: see confine.h. */
 #include "confine.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -82,6 +83,17 @@ static int confine_list_files(struct confine *c, const struct config *config, st
 	return 0;
 }
 
+/* The exporting process reads them as root, and the one that follows it is no root. */
+static void confine_list_keys(struct confine *c, const struct config *config)
+{
+	const char *const all[] = {config->tls_ca, config->tls_cert, config->tls_key};
+
+	static_assert(sizeof(all) / sizeof(*all) <= sizeof(c->keys) / sizeof(*c->keys), "room for each");
+	for (unsigned i = 0; config->n_interfaces && i < sizeof(all) / sizeof(*all); i++)
+		if (all[i])
+			c->keys[c->n_keys++] = all[i];
+}
+
 /* The spool is opened by root and written by the user. */
 static int confine_prepare_spool(const struct config *config, const struct sandbox_user *user,
 				 struct diag *diag)
@@ -132,7 +144,10 @@ int confine_start_opener(struct confine *c, const struct config *config, struct 
 	opener.name = "pitot-outputs";
 	opener.files = c->files + c->n_files;
 	opener.n_files = c->n_outputs;
-	if (r == 0 && opener.n_files)
+	confine_list_keys(c, config);
+	opener.reads = c->keys;
+	opener.n_reads = c->n_keys;
+	if (r == 0 && (opener.n_files || opener.n_reads))
 		r = opener_start(&c->output_opener, &opener, diag);
 	return r;
 }

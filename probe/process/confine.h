@@ -22,6 +22,8 @@ struct confine {
 	unsigned user;		   /* whom the process becomes */
 	struct opener_file *files; /* first the n_files of the second, then the n_outputs of the third */
 	unsigned n_files, n_outputs;
+	const char *keys[OPENER_READS]; /* what TLS reads, and its user may not: kept open by the third */
+	unsigned n_keys;
 	const char
 		*once; /* a collector where a line that is cut off cannot be taken back: a pipe; NULL none */
 };

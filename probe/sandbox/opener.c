@@ -39,6 +39,8 @@ struct opener {
 	_Atomic int urgent_fd;
 	const struct opener_file *files;
 	unsigned n_files;
+	const char *const *reads;
+	unsigned n_reads;
 	char missing[256];
 };
 
@@ -178,7 +180,9 @@ int opener_start(struct opener **op, const struct opener_config *config, struct 
 			     .pid = -1,
 			     .urgent_fd = -1,
 			     .files = config->files,
-			     .n_files = config->n_files};
+			     .n_files = config->n_files,
+			     .reads = config->reads,
+			     .n_reads = config->n_reads};
 	pthread_mutex_init(&o->mutex, NULL);
 	r = opener_share(o);
 	if (r == 0)
@@ -400,6 +404,24 @@ int opener_capture(struct opener *o, unsigned index, int group, struct opener_an
 	}
 	memcpy(answer->facts, reply.facts, sizeof(answer->facts));
 	return 0;
+}
+
+int opener_read(struct opener *o, const char *path, struct diag *diag)
+{
+	struct opener_request request = {.kind = OPENER_READ};
+	struct opener_reply reply;
+	int fds[OPENER_FDS], r;
+	unsigned n_fds;
+
+	while (o && request.index < o->n_reads && strcmp(o->reads[request.index], path) != 0)
+		request.index++;
+	if (!o || request.index == o->n_reads)
+		return diag_set(diag, -ENOENT, "%.400s: nobody keeps it open", path);
+	r = opener_ask(o, request, &reply, fds, &n_fds);
+	if (r == 0 && n_fds == 1)
+		return fds[0];
+	descriptors_close(fds, n_fds);
+	return diag_set(diag, r < 0 ? r : -EPROTO, "%.255s", reply.text);
 }
 
 /* Without an opener, and for what it does not know: the caller does it. */

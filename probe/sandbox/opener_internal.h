@@ -19,6 +19,7 @@ enum opener_kind {
 	OPENER_BEGIN,
 	OPENER_COMPLETE,
 	OPENER_RESUME,
+	OPENER_READ,
 	OPENER_ALONE, /* by control: the elder process is stopped; there is no answer */
 };
 

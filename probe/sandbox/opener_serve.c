@@ -33,6 +33,7 @@ struct serve {
 	struct opener_life *life;
 	struct path_at files[FILES_MAX];
 	bool is_descriptor[FILES_MAX]; /* a name in our own /proc/self/fd, as /dev/stderr is */
+	int reads[OPENER_READS];       /* -1: it could not be opened */
 };
 
 /* ---- files */
@@ -79,6 +80,7 @@ int opener_do(const struct opener_request *request, const struct path_at *at, in
 		return path_complete_part(at, &time, diag);
 	case OPENER_READY:
 	case OPENER_CAPTURE:
+	case OPENER_READ:
 	case OPENER_ALONE:
 		break;
 	}
@@ -289,6 +291,19 @@ static int serve_file(const struct serve *s, const struct opener_request *reques
 	return r;
 }
 
+static int serve_read(const struct serve *s, const struct opener_request *request, int *fds, unsigned *n_fds)
+{
+	int fd = request->index < s->config->n_reads ? s->reads[request->index] : -1;
+
+	if (fd < 0)
+		return -ENOENT;
+	fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (fd < 0 || lseek(fd, 0, SEEK_SET) < 0)
+		return -errno;
+	fds[(*n_fds)++] = fd;
+	return 0;
+}
+
 /* 0 when it was answered, or need not be. */
 static int serve_one(int fd, const struct serve *s, const struct opener_request *request)
 {
@@ -299,6 +314,8 @@ static int serve_one(int fd, const struct serve *s, const struct opener_request 
 
 	if (request->kind == OPENER_CAPTURE)
 		reply.result = serve_capture(s->config, request, &reply, fds, &n_fds);
+	else if (request->kind == OPENER_READ)
+		reply.result = serve_read(s, request, fds, &n_fds);
 	else
 		reply.result = serve_file(s, request, &reply, fds, &n_fds);
 	if (reply.result < 0 && !reply.text[0])
@@ -390,6 +407,11 @@ static int serve_set_up(struct serve *s, struct opener_reply *reply, struct diag
 			? diag_set(diag, -E2BIG, "more than %d output files", FILES_MAX)
 			: serve_find(s, diag);
 
+	for (unsigned i = 0; i < s->config->n_reads && i < OPENER_READS; i++) {
+		struct diag ignored; /* whoever needs it first says it better */
+
+		s->reads[i] = path_read(s->config->reads[i], s->config->user, O_NONBLOCK, &ignored);
+	}
 	if (r == 0)
 		r = serve_drop(s, diag);
 	return r < 0 ? r : serve_sandbox(s, reply, diag);

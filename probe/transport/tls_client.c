@@ -58,7 +58,7 @@ int tls_setup(struct session *s, const SSL_METHOD *method, int least_version, st
 	SSL_CTX_set_verify(tls->ctx, SSL_VERIFY_PEER, tls_on_verify);
 	SSL_CTX_set_default_passwd_cb(tls->ctx, tls_no_password);
 	SSL_CTX_set_client_cert_cb(tls->ctx, tls_on_asked);
-	r = tls_load_authorities(tls->ctx, s->config.tls_ca, s->config.user, diag);
+	r = tls_load_authorities(tls->ctx, &s->config, diag);
 	return r ? r : tls_load_own(s, diag);
 }
 

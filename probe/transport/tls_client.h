@@ -26,7 +26,7 @@ int tls_read(struct session *s);
 int tls_shut(struct session *s);
 
 /* tls_files.c */
-int tls_load_authorities(SSL_CTX *ctx, const char *path, unsigned user, struct diag *diag);
+int tls_load_authorities(SSL_CTX *ctx, const struct transport_config *c, struct diag *diag);
 /* The certificate of --tls-cert, and its key. */
 int tls_load_own(struct session *s, struct diag *diag);
 /* Nobody is there to be asked. */

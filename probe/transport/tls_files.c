@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "pitot/opener.h"
 #include "pitot/path.h"
 #include "tls_client.h"
 
@@ -58,11 +59,22 @@ static int tls_check_key(const struct stat *st, unsigned user, const char *optio
 	return 0;
 }
 
+/* By its name, or, when another process did that and its user may not any more, what is kept open since. */
+static int tls_open_file(const struct transport_config *c, const char *path, bool is_key, struct diag *diag)
+{
+	int fd = c->again ? opener_read(c->opener, path, diag) : -ENOENT;
+
+	if (fd != -ENOENT)
+		return fd;
+	return is_key ? path_open_to_read(path, c->user, O_NONBLOCK, diag)
+		      : path_read(path, c->user, O_NONBLOCK, diag);
+}
+
 /* The key, from the file that was looked at. */
 static int tls_load_key(struct session *s, const char *option, const char *path, struct diag *diag)
 {
 	SSL_CTX *ctx = ((struct tls *)s->own)->ctx;
-	int fd = path_open_to_read(path, s->config.user, O_NONBLOCK, diag), r = 0;
+	int fd = tls_open_file(&s->config, path, true, diag), r = 0;
 	EVP_PKEY *key = NULL;
 	struct stat st;
 	FILE *f = NULL;
@@ -90,25 +102,66 @@ static int tls_load_key(struct session *s, const char *option, const char *path,
 	return r;
 }
 
-/* Whether anybody may have put something else there; OpenSSL opens it by its name. */
-static int tls_check_certificates(const char *option, const char *path, unsigned user, struct stat *st,
-				  struct diag *diag)
+/* Certificates are opened once, and read from what was looked at. */
+static FILE *tls_open_certificates(const struct transport_config *c, const char *option, const char *path,
+				   struct stat *st, struct diag *diag)
 {
-	int fd = path_read(path, user, O_NONBLOCK, diag), r = 0;
+	int fd = tls_open_file(c, path, false, diag), r = 0;
+	FILE *f = NULL;
 
-	if (fd < 0)
-		return diag_prefix(diag, fd, "%s ", option);
+	if (fd < 0) {
+		diag_prefix(diag, fd, "%s ", option);
+		return NULL;
+	}
 	if (fstat(fd, st))
-		r = diag_set(diag, -errno, "%s %.300s: %s", option, path, strerror(errno));
-	close(fd);
-	return r;
+		r = -errno;
+	if (r == 0)
+		f = fdopen(fd, "r");
+	if (!f) {
+		diag_set(diag, r, "%s %.300s: %s", option, path, strerror(errno));
+		close(fd);
+	}
+	return f;
 }
 
-int tls_load_authorities(SSL_CTX *ctx, const char *path, unsigned user, struct diag *diag)
+/* Certificates and CRLs; their number. */
+static unsigned tls_read_authorities(X509_STORE *store, FILE *f)
 {
+	STACK_OF(X509_INFO) *all = PEM_X509_INFO_read(f, NULL, tls_no_password, NULL);
+	unsigned n = 0;
+
+	for (int i = 0; all && i < sk_X509_INFO_num(all); i++) {
+		const X509_INFO *one = sk_X509_INFO_value(all, i);
+
+		n += one->x509 && X509_STORE_add_cert(store, one->x509) == 1;
+		n += one->crl && X509_STORE_add_crl(store, one->crl) == 1;
+	}
+	sk_X509_INFO_pop_free(all, X509_INFO_free);
+	return n;
+}
+
+/* The own one, and those between it and an authority. */
+static bool tls_read_chain(SSL_CTX *ctx, FILE *f)
+{
+	X509 *one = PEM_read_X509_AUX(f, NULL, tls_no_password, NULL);
+	bool good = one && SSL_CTX_use_certificate(ctx, one) == 1;
+
+	X509_free(one);
+	while (good && (one = PEM_read_X509(f, NULL, tls_no_password, NULL)))
+		good = SSL_CTX_add0_chain_cert(ctx, one) == 1;
+	if (good && ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE)
+		return false;
+	if (good)
+		ERR_clear_error(); /* that was the end */
+	return good;
+}
+
+int tls_load_authorities(SSL_CTX *ctx, const struct transport_config *c, struct diag *diag)
+{
+	const char *path = c->tls_ca;
 	struct stat st;
-	bool folder;
-	int r;
+	bool good;
+	FILE *f;
 
 	if (!path) {
 		if (SSL_CTX_set_default_verify_paths(ctx) != 1)
@@ -116,13 +169,16 @@ int tls_load_authorities(SSL_CTX *ctx, const char *path, unsigned user, struct d
 					"the system's certificate authorities cannot be read; use --tls-ca");
 		return 0;
 	}
-	r = tls_check_certificates("--tls-ca", path, user, &st, diag);
-	if (r)
-		return r;
-	folder = S_ISDIR(st.st_mode);
-	if (SSL_CTX_load_verify_locations(ctx, folder ? NULL : path, folder ? path : NULL) != 1)
+	f = tls_open_certificates(c, "--tls-ca", path, &st, diag);
+	if (!f)
+		return -EINVAL;
+	good = S_ISDIR(st.st_mode) ? SSL_CTX_load_verify_locations(ctx, NULL, path) == 1
+				   : tls_read_authorities(SSL_CTX_get_cert_store(ctx), f) > 0;
+	fclose(f);
+	if (!good)
 		return diag_set(diag, -EINVAL, "--tls-ca %.300s: no certificates in PEM format (%s)", path,
 				tls_why());
+	ERR_clear_error();
 	X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ctx),
 				    X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
 	return 0;
@@ -150,6 +206,8 @@ int tls_load_own(struct session *s, struct diag *diag)
 	const char *key = c->tls_key ? c->tls_key : c->tls_cert,
 		   *option = c->tls_key ? "--tls-key" : "--tls-cert";
 	struct stat st;
+	bool good;
+	FILE *f;
 	int r;
 
 	if (!c->tls_cert && c->tls_key)
@@ -158,10 +216,12 @@ int tls_load_own(struct session *s, struct diag *diag)
 				c->tls_key);
 	if (!c->tls_cert)
 		return 0;
-	r = tls_check_certificates("--tls-cert", c->tls_cert, c->user, &st, diag);
-	if (r)
-		return r;
-	if (SSL_CTX_use_certificate_chain_file(ctx, c->tls_cert) != 1)
+	f = tls_open_certificates(c, "--tls-cert", c->tls_cert, &st, diag);
+	if (!f)
+		return -EINVAL;
+	good = tls_read_chain(ctx, f);
+	fclose(f);
+	if (!good)
 		return diag_set(diag, -EINVAL, "--tls-cert %.300s: not a certificate in PEM format (%s)",
 				c->tls_cert, tls_why());
 	r = tls_load_key(s, option, key, diag);

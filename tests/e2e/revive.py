@@ -162,16 +162,20 @@ def strikes(p):
 
 def part_collectors():
     with e.workdir() as d, live.links((A, B)):
-        os.chmod(d, 0o755)
         live.set_up("lo")
         make_certificates(d)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(f"{d}/good.pem", f"{d}/good.key")
-        os.chmod(f"{d}/ca.pem", 0o644)
+        context.load_verify_locations(f"{d}/ca.pem")
+        context.verify_mode = ssl.CERT_REQUIRED
+        for name in os.listdir(d):  # nothing of it can be read by the user that pitot becomes
+            os.chmod(f"{d}/{name}", 0o600)
+        os.chmod(d, 0o700)
         udp, tcp = UdpCollector(), ipfix.Collector("read")
         tls = ipfix.Collector("read", wrap=lambda c: context.wrap_socket(c, server_side=True))
         p = Measuring(d, "-n", f"ipfix://127.0.0.1:{udp.port}", "-n", f"ipfix+tcp://127.0.0.1:{tcp.port}",
-                      "-n", f"ipfix+tls://127.0.0.1:{tls.port}", "--tls-ca", f"{d}/ca.pem", "--reconnect", "1")
+                      "-n", f"ipfix+tls://127.0.0.1:{tls.port}", "--tls-ca", f"{d}/ca.pem", "--tls-cert", f"{d}/good.pem",
+                      "--tls-key", f"{d}/good.key", "--reconnect", "1")
         traffic = Traffic()
         p.works()
         strikes(p)

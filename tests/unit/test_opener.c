@@ -220,6 +220,35 @@ static void test_one_after_the_other(void **state)
 	opener_stop(o);
 }
 
+/* What is kept open is handed over from its beginning, each time, whatever became of its name; nothing else
+ * is. */
+static void test_kept_open(void **state)
+{
+	const char *const reads[] = {other, output};
+	struct opener_config config = {.reads = reads, .n_reads = 2, .sandbox = true};
+	struct opener *o = NULL;
+	struct diag diag;
+	char text[16];
+
+	(void)state;
+	touch(other);
+	assert_int_equal(chmod(other, 0600), 0);
+	assert_int_equal(opener_start(&o, &config, &diag), 0);
+	assert_int_equal(unlink(other), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		int fd = opener_read(o, other, &diag);
+
+		assert_true(fd >= 0);
+		assert_int_equal(read(fd, text, sizeof(text)), 8);
+		assert_int_equal(write(fd, "x", 1), -1);
+		close(fd);
+	}
+	assert_int_equal(opener_read(o, output, &diag), -ENOENT); /* was not there */
+	assert_int_equal(opener_read(o, stats, &diag), -ENOENT);
+	assert_int_equal(opener_read(NULL, other, &diag), -ENOENT);
+	opener_stop(o);
+}
+
 static void test_without_opener(void **state)
 {
 	struct diag diag;
@@ -662,6 +691,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_files, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_files_after_the_sandbox, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_one_after_the_other, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_kept_open, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_without_opener, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_rights, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_bad_answers, set_up, tear_down),
