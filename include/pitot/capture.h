@@ -92,14 +92,15 @@ struct capture_descriptor {
 };
 
 struct capture;
+struct capture_plan;
 
 enum { CAPTURE_MEMORY = 520 << 10 }; /* octets of a large record and of a large read */
 
 struct capture_ops {
 	const char *name;
-	/* Opens an interface; on success *cp is set.  On failure a sentence is in diag.  NULL of savefiles:
-	 * capture_open() finds out which of them reads a file. */
-	int (*open)(struct capture **cp, const struct capture_config *config, struct diag *diag);
+	/* Opens the plan's interface for all of its workers, or leaves a sentence in diag.  NULL of
+	 * savefiles: capture_open() finds out which of them reads a file. */
+	int (*open)(struct capture **captures, const struct capture_plan *plan, struct diag *diag);
 	/*
 	 * 0 with b->n >= 0 frames (0: none within wait_ms, or none in the next part of a file that is all
 	 * rejected or passed over), a positive CAPTURE_E_*, or negative errno + diag.
@@ -185,7 +186,6 @@ void capture_close(struct capture *c); /* NULL is fine */
  * What opening an interface takes that can be had before the interface is there: its filter, compiled while
  * no sandbox is around.  The strings of config must outlive it.
  */
-struct capture_plan;
 int capture_plan_new(struct capture_plan **pp, const struct capture_config *config, struct diag *diag);
 void capture_plan_free(struct capture_plan *p); /* NULL is fine */
 

@@ -61,12 +61,6 @@ __attribute__((format(printf, 2, 3))) void log_write(enum log_level level, const
 #define log_info(...)	 log_write(LOG_LEVEL_INFO, __VA_ARGS__)
 #define log_debug(...)	 log_write(LOG_LEVEL_DEBUG, __VA_ARGS__)
 
-/* A gate for lines that could repeat: true at most once per interval_ns of monotonic time. */
-struct log_gate {
-	uint64_t next_ns;
-};
-bool log_gate_open(struct log_gate *gate, uint64_t now_ns, uint64_t interval_ns);
-
 /* The ending of a counted noun: 1 error, 2 errors. */
 static inline const char *log_plural(uint64_t n)
 {

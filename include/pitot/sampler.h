@@ -32,8 +32,6 @@ struct sampler {
 
 void sampler_init(struct sampler *s, const struct sampler_config *config);
 
-/* "random", "systematic", "hash": selector names; NULL for none */
-const char *sampler_name(enum sampler_kind kind);
 /* IANA psamp-parameters, selectorAlgorithm (IE 304) */
 uint16_t sampler_algorithm(enum sampler_kind kind);
 

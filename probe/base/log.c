@@ -167,11 +167,3 @@ void log_write(enum log_level level, const char *fmt, ...)
 	log_escape(escaped, sizeof(escaped), text);
 	log_sink_line(level, escaped);
 }
-
-bool log_gate_open(struct log_gate *gate, uint64_t now_ns, uint64_t interval_ns)
-{
-	if (now_ns < gate->next_ns)
-		return false;
-	gate->next_ns = now_ns + interval_ns;
-	return true;
-}

@@ -8,53 +8,22 @@
 #include <string.h>
 
 #include "capture/capture_plan.h"
-#include "capture/capture_socket.h"
 #include "capture/capture_source.h"
-
-static int capture_describe_here(void *ctx, struct capture_descriptor *d, int group, struct diag *diag)
-{
-	const struct capture_plan *plan = ctx;
-
-	return capture_describe(d, &plan->config, group, diag);
-}
-
-static int capture_open_ring(struct capture **captures, const struct capture_plan *plan, struct diag *diag)
-{
-	unsigned n = capture_workers(&plan->config), opened = 0;
-	struct capture_descriptor *sockets = calloc(n, sizeof(*sockets));
-	int r;
-
-	if (!sockets)
-		return diag_set(diag, -ENOMEM, "%s: out of memory", plan->config.interface);
-	r = capture_describe_all(sockets, n, capture_describe_here, (void *)(uintptr_t)plan, diag);
-	for (unsigned i = 0; r == 0 && i < n; i++) {
-		r = capture_open_socket(&captures[i], plan, &sockets[i], diag);
-		if (r == 0)
-			opened++;
-		else
-			for (unsigned k = i + 1; k < n; k++)
-				capture_descriptor_close(&sockets[k]);
-	}
-	while (r < 0 && opened)
-		capture_close(captures[--opened]);
-	free(sockets);
-	return r;
-}
 
 static int capture_open_auto(struct capture **captures, const struct capture_plan *plan, struct diag *diag)
 {
 	/* what a ring of our own cannot have ("any", odd link types) libpcap may know */
 	int r = strcmp(plan->config.interface, "any") == 0 ? -EPROTONOSUPPORT
-							   : capture_open_ring(captures, plan, diag);
+							   : capture_afpacket_ops.open(captures, plan, diag);
 
-	return r == -EPROTONOSUPPORT ? capture_pcap_ops.open(captures, &plan->config, diag) : r;
+	return r == -EPROTONOSUPPORT ? capture_pcap_ops.open(captures, plan, diag) : r;
 }
 
 /* What XDP cannot have is captured all the same; an interface that is not there is so for all of them. */
 static int capture_open_xdp(struct capture **captures, const struct capture_plan *plan, struct diag *diag)
 {
 	const struct capture_config *config = &plan->config;
-	int r = capture_xdp_ops.open(captures, config, diag);
+	int r = capture_xdp_ops.open(captures, plan, diag);
 	struct capture_config own = *config;
 	struct capture_plan *other;
 	struct diag why = *diag;
@@ -78,9 +47,9 @@ static int capture_open_by_method(struct capture **captures, const struct captur
 {
 	switch (plan->config.method) {
 	case CAPTURE_AFPACKET:
-		return capture_open_ring(captures, plan, diag);
+		return capture_afpacket_ops.open(captures, plan, diag);
 	case CAPTURE_PCAP:
-		return capture_pcap_ops.open(captures, &plan->config, diag);
+		return capture_pcap_ops.open(captures, plan, diag);
 	case CAPTURE_XDP:
 		return capture_open_xdp(captures, plan, diag);
 	default:

@@ -173,19 +173,33 @@ int capture_open_socket(struct capture **cp, const struct capture_plan *plan,
 	return 0;
 }
 
-/* One of its own, whatever the number of workers. */
-static int afpacket_open(struct capture **cp, const struct capture_config *config, struct diag *diag)
+static int afpacket_describe(void *ctx, struct capture_descriptor *d, int group, struct diag *diag)
 {
-	struct capture_descriptor socket;
-	struct capture_plan *plan;
-	int r = capture_plan_new(&plan, config, diag);
+	const struct capture_plan *plan = ctx;
 
-	if (r < 0)
-		return r;
-	r = capture_describe(&socket, config, CAPTURE_GROUP_NONE, diag);
-	if (r == 0)
-		r = capture_open_socket(cp, plan, &socket, diag);
-	capture_plan_free(plan);
+	return capture_describe(d, &plan->config, group, diag);
+}
+
+static int afpacket_open(struct capture **captures, const struct capture_plan *plan, struct diag *diag)
+{
+	unsigned n = capture_workers(&plan->config), opened = 0;
+	struct capture_descriptor *sockets = calloc(n, sizeof(*sockets));
+	int r;
+
+	if (!sockets)
+		return diag_set(diag, -ENOMEM, "%s: out of memory", plan->config.interface);
+	r = capture_describe_all(sockets, n, afpacket_describe, (void *)(uintptr_t)plan, diag);
+	for (unsigned i = 0; r == 0 && i < n; i++) {
+		r = capture_open_socket(&captures[i], plan, &sockets[i], diag);
+		if (r == 0)
+			opened++;
+		else
+			for (unsigned k = i + 1; k < n; k++)
+				capture_descriptor_close(&sockets[k]);
+	}
+	while (r < 0 && opened)
+		capture_close(captures[--opened]);
+	free(sockets);
 	return r;
 }
 

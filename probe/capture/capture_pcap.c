@@ -20,6 +20,7 @@
 #include "capture/capture_ending.h"
 #include "capture/capture_filter.h"
 #include "capture/capture_interface.h"
+#include "capture/capture_plan.h"
 #include "capture/capture_socket.h"
 #include "pitot/clock.h"
 #include "pitot/link_type.h"
@@ -242,8 +243,9 @@ static void pcap_live_close(struct capture *c)
 	free(p);
 }
 
-static int pcap_live_open(struct capture **cp, const struct capture_config *config, struct diag *diag)
+static int pcap_live_open(struct capture **cp, const struct capture_plan *plan, struct diag *diag)
 {
+	const struct capture_config *config = &plan->config;
 	struct pcap_live *p = calloc(1, sizeof(*p));
 	int r;
 

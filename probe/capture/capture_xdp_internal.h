@@ -50,7 +50,7 @@ struct xdp {
 };
 
 /* capture_xdp_open.c */
-int capture_xdp_open(struct capture **cp, const struct capture_config *config, struct diag *diag);
+int capture_xdp_open(struct capture **cp, const struct capture_plan *plan, struct diag *diag);
 void capture_xdp_close(struct capture *c);
 /* The sentence about errno err of what; -err. */
 int capture_xdp_fail(const struct xdp *x, int err, const char *what, struct diag *diag);

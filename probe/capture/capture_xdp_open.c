@@ -18,6 +18,7 @@
 #include <unistd.h>
 #include <xdp/libxdp.h>
 
+#include "capture/capture_plan.h"
 #include "pitot/clock.h"
 #include "pitot/link_type.h"
 
@@ -276,8 +277,9 @@ static int xdp_set_up(struct xdp *x, const struct capture_config *config, struct
 	return 0;
 }
 
-int capture_xdp_open(struct capture **cp, const struct capture_config *config, struct diag *diag)
+int capture_xdp_open(struct capture **cp, const struct capture_plan *plan, struct diag *diag)
 {
+	const struct capture_config *config = &plan->config;
 	struct xdp *x = calloc(1, sizeof(*x));
 	int r;
 

@@ -4,25 +4,18 @@
 
 #include <string.h>
 
-static const struct {
-	const char *name;
-	uint16_t algorithm; /* IANA psamp-parameters */
-} selectors[SAMPLER_KINDS] = {
+/* IANA psamp-parameters */
+static const uint16_t selectors[SAMPLER_KINDS] = {
 	/* every packet: one of one, drawn by chance */
-	[SAMPLER_NONE] = {NULL, 3},
-	[SAMPLER_RANDOM] = {"random", 4},
-	[SAMPLER_SYSTEMATIC] = {"systematic", 1},
-	[SAMPLER_HASH] = {"hash", 6},
+	[SAMPLER_NONE] = 3,
+	[SAMPLER_RANDOM] = 4,
+	[SAMPLER_SYSTEMATIC] = 1,
+	[SAMPLER_HASH] = 6,
 };
-
-const char *sampler_name(enum sampler_kind kind)
-{
-	return selectors[kind].name;
-}
 
 uint16_t sampler_algorithm(enum sampler_kind kind)
 {
-	return selectors[kind].algorithm;
+	return selectors[kind];
 }
 
 void sampler_init(struct sampler *s, const struct sampler_config *config)

@@ -48,10 +48,23 @@ struct capture_config contract_config(void)
 	};
 }
 
+int contract_try(struct capture **cp, const struct capture_ops *ops, const struct capture_config *config,
+		 struct diag *diag)
+{
+	struct capture_plan *plan;
+	int r = capture_plan_new(&plan, config, diag);
+
+	if (r < 0)
+		return r;
+	r = ops->open(cp, plan, diag);
+	capture_plan_free(plan);
+	return r;
+}
+
 int contract_open_error(const struct capture_ops *ops, const struct capture_config *config, struct diag *diag)
 {
 	struct capture *c = NULL;
-	int r = ops->open(&c, config, diag);
+	int r = contract_try(&c, ops, config, diag);
 
 	if (r == 0)
 		ops->close(c);
@@ -62,7 +75,7 @@ struct capture *contract_open(const struct capture_ops *ops, const struct captur
 {
 	struct diag diag = {""};
 	struct capture *c = NULL;
-	int r = ops->open(&c, config, &diag);
+	int r = contract_try(&c, ops, config, &diag);
 
 	if (r < 0)
 		fail_msg("open: %d: %s", r, diag.text);

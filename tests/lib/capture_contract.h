@@ -39,6 +39,8 @@ int contract_set_up(void **state);
 int contract_tear_down(void **state);
 
 struct capture_config contract_config(void); /* captures on CONTRACT_A, everything */
+int contract_try(struct capture **cp, const struct capture_ops *ops, const struct capture_config *config,
+		 struct diag *diag);
 struct capture *contract_open(const struct capture_ops *ops, const struct capture_config *config);
 int contract_open_error(const struct capture_ops *ops, const struct capture_config *config,
 			struct diag *diag);

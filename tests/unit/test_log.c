@@ -144,17 +144,6 @@ static void test_hold(void **state)
 	assert_string_equal(out + n - 19, "pitot: error: last\n");
 }
 
-static void test_gate(void **state)
-{
-	struct log_gate gate = {0};
-
-	(void)state;
-	assert_true(log_gate_open(&gate, 100, 1000));
-	assert_false(log_gate_open(&gate, 101, 1000));
-	assert_false(log_gate_open(&gate, 1099, 1000));
-	assert_true(log_gate_open(&gate, 1100, 1000));
-}
-
 /* ---- where lines go */
 
 static char journal_path[64], syslog_path[64];
@@ -357,7 +346,6 @@ int main(void)
 		cmocka_unit_test(test_long_line),
 		cmocka_unit_test(test_level),
 		cmocka_unit_test(test_hold),
-		cmocka_unit_test(test_gate),
 		cmocka_unit_test(test_diag),
 		cmocka_unit_test(test_clock),
 		cmocka_unit_test(test_targets),
