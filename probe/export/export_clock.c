@@ -70,14 +70,20 @@ static bool clock_stepped(const struct export_clock *c, const struct clock_time 
 	return moved > STEP_MS || moved < -STEP_MS;
 }
 
-bool export_clock_fits(const struct export_clock *c, const struct flow_record *r,
-		       const struct clock_time *now)
+static inline bool clock_fits(const struct export_clock *c, const struct flow_record *r,
+			      const struct clock_time *now)
 {
 	if (c->kind == EXPORT_CLOCK_SECONDS)
 		return true;
 	if (c->offline)
 		return !r || clock_on_line(c, r);
 	return !clock_stepped(c, now);
+}
+
+bool export_clock_fits(const struct export_clock *c, const struct flow_record *r,
+		       const struct clock_time *now)
+{
+	return clock_fits(c, r, now);
 }
 
 static void clock_live_line(struct export_clock *c, const struct clock_time *now)
@@ -126,7 +132,8 @@ void export_clock_begin(struct export_clock *c, const struct flow_record *r, con
 	c->has_line = true;
 }
 
-void export_clock_add(struct export_clock *c, const struct flow_record *r, const struct clock_time *now)
+static inline void clock_add(struct export_clock *c, const struct flow_record *r,
+			     const struct clock_time *now)
 {
 	int64_t header, first;
 
@@ -146,13 +153,17 @@ void export_clock_add(struct export_clock *c, const struct flow_record *r, const
 		c->fresh = false;
 }
 
-int64_t export_clock_earliest(const struct export_clock *c)
+void export_clock_add(struct export_clock *c, const struct flow_record *r, const struct clock_time *now)
 {
-	int64_t earliest = c->header_ms - EXPORT_CLOCK_SPAN_MS;
+	clock_add(c, r, now);
+}
 
-	if (c->offline && !c->fresh && c->oldest_ms < earliest)
-		return c->oldest_ms;
-	return earliest > c->boot_ms ? earliest : c->boot_ms;
+bool export_clock_take(struct export_clock *c, const struct flow_record *r, const struct clock_time *now)
+{
+	if (!clock_fits(c, r, now))
+		return false;
+	clock_add(c, r, now);
+	return true;
 }
 
 struct export_clock_header export_clock_finish(struct export_clock *c)

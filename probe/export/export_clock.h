@@ -65,8 +65,17 @@ bool export_clock_fits(const struct export_clock *c, const struct flow_record *r
 void export_clock_begin(struct export_clock *c, const struct flow_record *r, const struct clock_time *now);
 /* r, which fits, goes into the message; NULL: only time passed. */
 void export_clock_add(struct export_clock *c, const struct flow_record *r, const struct clock_time *now);
+/* Both in one: r goes into the message if it fits. */
+bool export_clock_take(struct export_clock *c, const struct flow_record *r, const struct clock_time *now);
 /* What First and Last may say in the message now. */
-int64_t export_clock_earliest(const struct export_clock *c);
+static inline int64_t export_clock_earliest(const struct export_clock *c)
+{
+	int64_t earliest = c->header_ms - EXPORT_CLOCK_SPAN_MS;
+
+	if (c->offline && !c->fresh && c->oldest_ms < earliest)
+		return c->oldest_ms;
+	return earliest > c->boot_ms ? earliest : c->boot_ms;
+}
 /* The header of the message that is finished now. */
 struct export_clock_header export_clock_finish(struct export_clock *c);
 

@@ -45,6 +45,7 @@ static int exporter_copy_config(struct exporter *e, const struct exporter_config
 		return diag_set(diag, -ENOMEM, "exporter: out of memory");
 	e->config.interfaces = e->interfaces;
 	e->config.collectors = NULL;
+	e->may_wait = config->offline;
 	return 0;
 }
 
@@ -107,16 +108,32 @@ static void exporter_count_not_sent(struct exporter *e, const struct flow_record
 	totals_count(&e->stats.not_sent, r->packets, r->octets);
 }
 
+/* Of a savefile: sessions begin as soon as they can, and what the next record would push out is waited for.
+ */
+static void exporter_wait(struct exporter *e)
+{
+	bool begun = true;
+
+	for (unsigned i = 0; i < e->n_collectors; i++) {
+		struct transport *t = e->collectors[i].transport;
+
+		if (t->session == 0)
+			t->ops->tick(t, &e->now);
+		begun = begun && t->session;
+	}
+	if (patience_is_needed(e))
+		patience_for_room(e);
+	else
+		e->may_wait = !begun;
+}
+
 void exporter_record(struct exporter *e, const struct flow_record *r, const struct clock_time *now)
 {
 	uint64_t chosen;
 
 	e->now = *now;
-	for (unsigned i = 0; e->config.offline && i < e->n_collectors; i++)
-		if (e->collectors[i].transport->session == 0)
-			e->collectors[i].transport->ops->tick(e->collectors[i].transport, now);
-	if (patience_is_needed(e))
-		patience_for_room(e);
+	if (e->may_wait)
+		exporter_wait(e);
 	chosen = e->config.group == COLLECTOR_GROUP_REPLICATE ? e->all : group_choose(e, r);
 	exporter_count_record(e, r);
 	if (e->top)

@@ -122,6 +122,7 @@ struct exporter {
 	struct clock_time now; /* of the call that is running */
 	unsigned selector;     /* in force, of several */
 	uint64_t latest_ns;    /* latest record end: the clock of offline losses */
+	bool may_wait;	       /* offline: a message was handed over, or a session is to begin */
 	bool finished;
 	uint8_t scratch[FORMAT_MAX_MESSAGE + 64]; /* messages that will be lost: nobody reads them */
 };

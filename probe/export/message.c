@@ -88,6 +88,7 @@ void message_finish(struct collector *c)
 	if (m->lent) {
 		collector_wait(c, &m->load, wire_size(&m->wire));
 		c->transport->ops->commit(c->transport, wire_size(&m->wire), &m->load);
+		c->exporter->may_wait = c->exporter->config.offline;
 	} else
 		collector_lose(c, &m->load);
 }

@@ -19,7 +19,8 @@
 
 struct templated {
 	struct flow_templates flow;
-	unsigned announced; /* 1 << mask: in this session */
+	uint64_t flow_keys[FLOW_MASKS]; /* options_flow_keys() of each; 0: not asked for yet */
+	unsigned announced;		/* 1 << mask: in this session */
 	struct option_set options[OPTION_SETS];
 	bool templates_due;
 	uint64_t next_template_ns; /* monotonic */
@@ -165,10 +166,15 @@ static void templated_put_option(struct collector *c, enum option_index i, const
 	m->load.options++;
 }
 
-static void templated_put_flow_key(struct collector *c, const struct template *t, struct export_facts *facts)
+static void templated_put_flow_key(struct collector *c, unsigned mask, struct export_facts *facts)
 {
+	struct templated *s = templated_of(c);
+	const struct template *t = s->flow.made[mask];
+
+	if (!s->flow_keys[mask])
+		s->flow_keys[mask] = options_flow_keys(t, &c->exporter->config);
 	facts->template_id = t->id;
-	facts->flow_key_indicator = options_flow_keys(t, &c->exporter->config);
+	facts->flow_key_indicator = s->flow_keys[mask];
 	templated_put_option(c, OPTION_FLOW_KEYS, facts);
 }
 
@@ -176,9 +182,9 @@ static void templated_put_flow_keys(struct collector *c, struct export_facts *fa
 {
 	const struct flow_templates *flow = &templated_of(c)->flow;
 
-	for (unsigned i = 0; i < FLOW_MASKS; i++)
-		if (flow->made[i])
-			templated_put_flow_key(c, flow->made[i], facts);
+	for (unsigned mask = 0; mask < FLOW_MASKS; mask++)
+		if (flow->made[mask])
+			templated_put_flow_key(c, mask, facts);
 }
 
 static void templated_put_interfaces(struct collector *c, struct export_facts *facts)
@@ -435,7 +441,7 @@ static bool templated_room_for_data(struct collector *c, const struct template *
  * messages of its own like all others.  Where sessions begin by themselves all templates are there from the
  * start.
  */
-static void templated_introduce(struct collector *c, const struct template *t, const struct flow_record *r)
+static void templated_introduce(struct collector *c, unsigned mask, const struct flow_record *r)
 {
 	struct export_facts facts;
 
@@ -448,9 +454,9 @@ static void templated_introduce(struct collector *c, const struct template *t, c
 	}
 	for (unsigned i = 0; i < (c->transport->limits.reliable ? 1 : COPIES); i++) {
 		message_finish(c);
-		templated_put_template(c, t);
+		templated_put_template(c, templated_of(c)->flow.made[mask]);
 	}
-	templated_put_flow_key(c, t, &facts);
+	templated_put_flow_key(c, mask, &facts);
 	message_finish(c);
 }
 
@@ -466,7 +472,7 @@ static const struct template *template_for(struct collector *c, const struct flo
 		t = flow_templates_make(&s->flow, mask);
 	if (t && c->started && !templated_is_spooled(c)) {
 		s->announced |= 1u << mask;
-		templated_introduce(c, t, r);
+		templated_introduce(c, mask, r);
 	}
 	return t;
 }
@@ -480,14 +486,17 @@ void templated_record(struct collector *c, const struct flow_record *r, const st
 		collector_unfit(c, r);
 		return;
 	}
-	templated_follow_clock(c, r, now);
-	if (m->open && m->set && m->set_id == t->id && wire_room(&m->wire) >= t->max_size) {
+	if (m->open && m->set && m->set_id == t->id && wire_room(&m->wire) >= t->max_size &&
+	    export_clock_take(&c->clock, r, now)) {
 		m->set_records++;
-	} else if (!templated_room_for_data(c, t, r)) {
-		collector_unfit(c, r);
-		return;
+	} else {
+		templated_follow_clock(c, r, now);
+		if (!templated_room_for_data(c, t, r)) {
+			collector_unfit(c, r);
+			return;
+		}
+		export_clock_add(&c->clock, r, now);
 	}
-	export_clock_add(&c->clock, r, now);
 	c->context.boot_ms = c->clock.boot_ms;
 	c->context.latest_ms = c->clock.header_ms;
 	c->context.earliest_ms = export_clock_earliest(&c->clock);

@@ -8,7 +8,7 @@
 #include "resolve.h"
 #include "transport/socket.h"
 
-#define UDP_SLOTS     32u
+#define UDP_SLOTS     44u    /* as many as one run of full messages can have */
 #define UDP_SENT      1024u  /* messages that may still be refused; a power of two */
 #define UDP_HEAD      24u    /* octets that tell messages apart: the headers of all formats */
 #define UDP_MTU_MOST  1500u  /* without --mtu */
