@@ -45,6 +45,15 @@ struct doctor_clock {
 	uint64_t max_error_us;
 };
 
+/* Why a certificate is not accepted; the sentence is tls_error. */
+enum doctor_certificate {
+	DOCTOR_CERTIFICATE_OTHER, /* or it is accepted */
+	DOCTOR_CERTIFICATE_EXPIRED,
+	DOCTOR_CERTIFICATE_EARLY,     /* it is not valid yet */
+	DOCTOR_CERTIFICATE_AUTHORITY, /* nobody who is trusted vouches for it */
+	DOCTOR_CERTIFICATE_NAME	      /* it is somebody else's */
+};
+
 struct doctor_collector {
 	struct collector_config config;
 	char name_error[128]; /* why its name has no address; "" it has */
@@ -57,8 +66,9 @@ struct doctor_collector {
 	char said[48];	       /* what the port said, which no collector does; "" nothing */
 	bool handshake_silent; /* TLS: it takes connections and never answers */
 	char tls_error[192];   /* "" none */
-	bool tls_expired;
-	int tls_days; /* until its certificate expires; -1 unknown */
+	enum doctor_certificate tls_certificate;
+	const char *tls_name; /* that it has to have; NULL unknown */
+	int tls_days;	      /* until its certificate expires; -1 unknown */
 	/* of a pitot that runs */
 	bool running, up;
 	uint64_t records, templates, pending, not_sent;

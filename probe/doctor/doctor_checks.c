@@ -247,17 +247,38 @@ static bool check_collector_protocol(const struct doctor_view *v, struct doctor_
 			  v->collector->config.port, v->collector->said);
 }
 
+/* What its certificate is refused for. */
+static bool check_refused_certificate(const struct doctor_collector *c, struct doctor_finding *f)
+{
+	switch (c->tls_certificate) {
+	case DOCTOR_CERTIFICATE_EXPIRED:
+		return doctor_say(f, "give the collector a new certificate",
+				  "the collector's certificate has expired");
+	case DOCTOR_CERTIFICATE_EARLY:
+		return doctor_say(f,
+				  "is this host's clock right?  Else give the collector another certificate",
+				  "the collector's certificate is not valid yet");
+	case DOCTOR_CERTIFICATE_AUTHORITY:
+		return doctor_say(f, "--tls-ca must have the authority that signed it",
+				  "no authority of --tls-ca vouches for the collector's certificate: %s",
+				  c->tls_error);
+	case DOCTOR_CERTIFICATE_NAME:
+		return doctor_say(f, "--tls-name must be a name that stands in it",
+				  "the collector's certificate is for another name than %s: %s",
+				  c->tls_name ? c->tls_name : c->config.host, c->tls_error);
+	case DOCTOR_CERTIFICATE_OTHER:
+		break;
+	}
+	return c->tls_error[0] && doctor_say(f, "look at the collector's certificate and its log",
+					     "the collector's certificate is not accepted: %s", c->tls_error);
+}
+
 static bool check_collector_certificate(const struct doctor_view *v, struct doctor_finding *f)
 {
 	const struct doctor_collector *c = v->collector;
 
-	if (c->tls_expired)
-		return doctor_say(f, "give the collector a new certificate",
-				  "the collector's certificate has expired");
-	if (c->tls_error[0])
-		return doctor_say(
-			f, "--tls-ca must have the authority that signed it, and --tls-name the name in it",
-			"the collector's certificate is not accepted: %s", c->tls_error);
+	if (check_refused_certificate(c, f))
+		return true;
 	return c->tls_days >= 0 && c->tls_days < EXPIRY_DAYS &&
 	       doctor_say(f, "give the collector a new certificate in time",
 			  "the collector's certificate expires in %d days", c->tls_days) &&

@@ -70,12 +70,35 @@ static void tls_expiry(struct doctor_collector *c, SSL *ssl)
 	X509_free(certificate);
 }
 
+static enum doctor_certificate tls_what(long verify)
+{
+	switch (verify) {
+	case X509_V_ERR_CERT_HAS_EXPIRED:
+		return DOCTOR_CERTIFICATE_EXPIRED;
+	case X509_V_ERR_CERT_NOT_YET_VALID:
+		return DOCTOR_CERTIFICATE_EARLY;
+	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+	case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+	case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+	case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+	case X509_V_ERR_CERT_SIGNATURE_FAILURE:
+	case X509_V_ERR_CERT_UNTRUSTED:
+		return DOCTOR_CERTIFICATE_AUTHORITY;
+	case X509_V_ERR_HOSTNAME_MISMATCH:
+	case X509_V_ERR_IP_ADDRESS_MISMATCH:
+		return DOCTOR_CERTIFICATE_NAME;
+	default:
+		return DOCTOR_CERTIFICATE_OTHER;
+	}
+}
+
 static void tls_verdict(struct doctor_collector *c, SSL *ssl, int outcome)
 {
 	long verify = SSL_get_verify_result(ssl);
 
 	c->handshake_silent = outcome < 0;
-	c->tls_expired = verify == X509_V_ERR_CERT_HAS_EXPIRED;
+	c->tls_certificate = tls_what(verify);
 	if (outcome == 1)
 		tls_expiry(c, ssl);
 	else if (outcome == 0 && verify != X509_V_OK)
@@ -92,6 +115,7 @@ void doctor_probe_tls(struct doctor_collector *c, int fd, const char *ca, const 
 	SSL *ssl = NULL;
 
 	ERR_clear_error();
+	c->tls_name = name;
 	if (ctx && tls_load(c, ctx, ca)) {
 		ssl = SSL_new(ctx);
 		if (ssl && tls_name(ssl, name) && SSL_set_fd(ssl, fd) == 1)

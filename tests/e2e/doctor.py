@@ -247,12 +247,14 @@ def tls():
 
         def path(name):
             return os.path.join(folder, name)
+        no_authority, another = "no authority of --tls-ca vouches for the collector's certificate", "is for another name than"
         for certificate, ca, name, expected, words in (
-                ("good", "ca", "localhost", [], ""), ("good", "other", "localhost", ["certificate"], "certificate"),
-                ("good", "ca", "elsewhere.example", ["certificate"], "hostname mismatch"),
-                ("expired", "ca", "localhost", ["certificate"], "has expired")):
-            if not os.path.exists(path(f"{ca}.pem")):
-                ca = "self"
+                ("good", "ca", "localhost", [], ""), ("good", "other", "localhost", ["certificate"], no_authority),
+                ("stranger", "ca", "localhost", ["certificate"], no_authority),
+                ("self", "ca", "localhost", ["certificate"], no_authority),
+                ("good", "ca", "elsewhere.example", ["certificate"], f"{another} elsewhere.example: hostname mismatch"),
+                ("good", "ca", None, ["certificate"], f"{another} 10.91.0.2: IP address mismatch"),
+                ("expired", "ca", "localhost", ["certificate"], "the collector's certificate has expired")):
             stream, port = listen(socket.SOCK_STREAM)
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(path(f"{certificate}.pem"), path(f"{certificate}.key"))
@@ -263,9 +265,10 @@ def tls():
             thread = threading.Thread(target=serve)
             thread.start()
             found, text = before("-i", "meas0", "-n", f"ipfix+tls://10.91.0.2:{port}", "--tls-ca", path(f"{ca}.pem"),
-                                 "--tls-name", name, status=None)
+                                 *(("--tls-name", name) if name else ()), status=None)
             # certificates of the tests are good for two days only, which is a doubt
-            check([f for f in found if f != "certificate" or expected] == expected and words in text, f"{certificate} {text}")
+            check([f for f in found if f != "certificate" or expected] == expected and words in text and
+                  (not expected or text.count("(certificate)") == 1), f"{certificate} {text}")
             thread.join()
             stream.close()
         stream, port = listen(socket.SOCK_STREAM)  # takes connections, and says nothing

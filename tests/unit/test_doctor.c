@@ -144,8 +144,14 @@ static void test_collectors(void **state)
 	FAULT(c->probe_error = EHOSTUNREACH, "port", "cannot be reached: No route");
 	DOUBT(c->host_silent = true, "port", "nothing comes back");
 	FAULT(strcpy(c->said, "SSH-2.0"), "protocol", "'SSH-2.0'");
-	FAULT(strcpy(c->tls_error, "self-signed certificate"), "certificate", "self-signed");
-	FAULT(c->tls_expired = true, "certificate", "has expired");
+	FAULT(strcpy(c->tls_error, "bad purpose"), "certificate", "is not accepted: bad purpose");
+	FAULT(strcpy(c->tls_error, "self-signed certificate");
+	      c->tls_certificate = DOCTOR_CERTIFICATE_AUTHORITY, "certificate",
+	      "no authority of --tls-ca vouches for the collector's certificate: self-signed");
+	FAULT(c->tls_certificate = DOCTOR_CERTIFICATE_EXPIRED, "certificate", "has expired");
+	FAULT(c->tls_certificate = DOCTOR_CERTIFICATE_EARLY, "certificate", "not valid yet");
+	FAULT(strcpy(c->tls_error, "hostname mismatch"); c->tls_certificate = DOCTOR_CERTIFICATE_NAME;
+	      c->tls_name = "b", "certificate", "for another name than b: hostname mismatch");
 	DOUBT(c->tls_days = 3, "certificate", "in 3 days");
 	FAULT(c->handshake_silent = true, "handshake", "never answers");
 	FAULT(c->templates = 0, "templates", "no template");
