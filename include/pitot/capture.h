@@ -91,6 +91,16 @@ struct capture_descriptor {
 	} facts;
 };
 
+/*
+ * Where the reader of a socket's ring is, between two batches: what goes beside the socket to another
+ * process, which maps the same ring and reads on.
+ */
+struct capture_position {
+	uint32_t block; /* that is read now, or waited for */
+	uint32_t left;	/* frames of it that were not lent yet; 0: it is waited for */
+	uint32_t next;	/* where in the block the first of those is */
+};
+
 struct capture;
 struct capture_plan;
 
@@ -123,6 +133,13 @@ struct capture_ops {
 	int (*get_stats)(struct capture *c, struct capture_stats *stats); /* since open */
 	bool (*draw)(struct capture *c, uint32_t interval,
 		     uint16_t mark); /* see capture_draw(); may be NULL */
+	/*
+	 * Between two batches: what another process needs to read on.  d->fd stays the capture's.  resume:
+	 * that process did not, and what it may have changed of the socket is put right.  NULL: it cannot be
+	 * handed over.
+	 */
+	void (*hand_over)(struct capture *c, struct capture_descriptor *d, struct capture_position *position);
+	int (*resume)(struct capture *c, struct diag *diag);
 	void (*close)(struct capture *c);
 };
 
@@ -205,6 +222,11 @@ int capture_describe_all(struct capture_descriptor *sockets, unsigned n, capture
  */
 int capture_open_socket(struct capture **cp, const struct capture_plan *plan,
 			struct capture_descriptor *socket, struct diag *diag);
+
+/* The same of a socket that another process had, and whose ring it read up to there.  -EBADMSG: it is not so.
+ */
+int capture_take_over(struct capture **cp, const struct capture_plan *plan, struct capture_descriptor *socket,
+		      const struct capture_position *position, struct diag *diag);
 
 /*
  * Both halves: opens an interface for all of its workers, config->workers captures that share the frames, or

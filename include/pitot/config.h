@@ -145,6 +145,7 @@ struct config {
 	bool debug;
 	bool foreground; /* -d: accepted, the default */
 	char *pidfile;
+	bool takeover;
 	char *user;
 	bool stay_root;
 	int sandbox; /* enum sandbox_mode */

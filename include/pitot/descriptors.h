@@ -4,7 +4,7 @@
 
 #include <stddef.h>
 
-enum { DESCRIPTORS_MAX = 8 };
+enum { DESCRIPTORS_MAX = 64 };
 
 /* 0 or negative errno.  flags are those of sendmsg(), beside MSG_NOSIGNAL. */
 int descriptors_send(int fd, const void *message, size_t size, const int *fds, unsigned n, int flags);

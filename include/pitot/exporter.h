@@ -19,6 +19,7 @@
 #include "pitot/flow_record.h"
 #include "pitot/interface.h"
 #include "pitot/packet_sample.h"
+#include "pitot/sections.h"
 #include "pitot/totals.h"
 #include "pitot/transport.h"
 #include "pitot/waiting.h"
@@ -217,6 +218,30 @@ void exporter_set_facts(struct exporter *e, const struct export_process_facts *f
  * with statistics: records that wait have their own selector.
  */
 void exporter_set_selector(struct exporter *e, unsigned selector, const struct clock_time *now);
+
+/*
+ * Handing over to another process, which goes on in the sessions that are nothing but a socket, with their
+ * sequence numbers, templates and clocks.
+ *
+ * exporter_settle(), again and again, pushes out what waits; true: no such session has anything left.
+ * exporter_hand_over() writes a section for each of those that have nothing left, in their order, and how
+ * many; their sockets, which stay ours, are fds.  exporter_let_go() is for those that the other process has
+ * taken (bit i is collector i): they are gone from here on, and nobody says goodbye.
+ */
+#define EXPORT_SECTION_COLLECTOR "collector"
+#define EXPORT_SECTION_FACTS	 "facts"
+#define EXPORT_SECTION_VERSION	 1
+bool exporter_settle(struct exporter *e, const struct clock_time *now);
+size_t exporter_hand_over_octets(const struct exporter *e); /* at most */
+unsigned exporter_hand_over(const struct exporter *e, struct sections_writer *w, int *fds, unsigned most);
+void exporter_let_go(struct exporter *e, uint64_t taken);
+/*
+ * Before the first tick: takes of the sections what it can, and says in a sentence each what it does not
+ * take, and why. fds are the sections' sockets, which stay the caller's.  The other exporter's numbers (bit
+ * i) of what was taken.
+ */
+uint64_t exporter_take_over(struct exporter *e, const struct sections_reader *sections, const int *fds,
+			    unsigned n_fds, void (*say)(void *ctx, const char *sentence), void *ctx);
 
 void exporter_get_stats(const struct exporter *e, struct exporter_stats *stats);
 unsigned exporter_collectors(const struct exporter *e);

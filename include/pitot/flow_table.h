@@ -22,6 +22,7 @@
 #include "pitot/flow_record.h"
 #include "pitot/hash.h"
 #include "pitot/packet.h"
+#include "pitot/sections.h"
 #include "pitot/stats.h"
 
 struct flow_table_config {
@@ -103,6 +104,30 @@ void flow_table_set_selector(struct flow_table *t, uint16_t selector);
 
 /* A record that is whole: it is given an id, counted as one that began and ended, and handed on. */
 void flow_table_hand_on(struct flow_table *t, struct flow_record *r, enum flow_end_reason reason);
+
+/*
+ * Handing over to another process: flow_table_hand_over() writes the flows in the table as a section, which
+ * changes nothing; flow_table_let_go() empties the table, and what was in it counts as handed over.
+ */
+#define FLOW_SECTION	     "flows"
+#define FLOW_SECTION_VERSION 1
+size_t flow_table_hand_over_octets(const struct flow_table *t); /* at most */
+void flow_table_hand_over(const struct flow_table *t, struct sections_writer *w);
+void flow_table_let_go(struct flow_table *t);
+/* What the process that takes over calls the observation points of the other one: to[n], of the first n. */
+struct flow_points {
+	const uint16_t *to;
+	unsigned n;
+};
+/*
+ * Flows of such a section, at this moment of both clocks; those for which there is no room end others.  0, or
+ * -EBADMSG and a sentence: then the table has those before what was broken.  missing: the first kind of facts
+ * (a block) that the flows did not have there, and that is all zero here; NULL.
+ */
+int flow_table_take_over(struct flow_table *t, struct section *s, const struct flow_points *points,
+			 uint64_t elapsed_ns, uint64_t now_ns, const char **missing, struct diag *diag);
+/* The number of the latest record. */
+uint64_t flow_table_latest_id(const struct flow_table *t);
 
 const struct flow_stats *flow_table_stats(const struct flow_table *t);
 uint32_t flow_table_capacity(const struct flow_table *t);

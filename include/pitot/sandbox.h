@@ -38,6 +38,9 @@ enum sandbox_role {
 struct sandbox_config {
 	enum sandbox_mode mode;
 	enum sandbox_role role;
+	/* Metering: the sockets to control, over which descriptors may be sent, and over nothing else. */
+	const int *send_fds;
+	unsigned n_send_fds;
 	bool calls_later; /* the list of system calls comes by sandbox_enter_calls() */
 	bool for_all;	  /* compile the lists of all roles, for the processes that will be forked */
 	const char *user; /* USER[:GROUP], by name or number; NULL: root becomes "pitot", or "nobody" */

@@ -2,8 +2,8 @@
  * stats: the ledger (pitot(8), LEDGER).  Each block has one writer; others read with relaxed loads.
  *
  *   received  = metered + ignored(by reason) + unselected
- *   metered   = in exported records + in the table + in records not sent      packets and octets
- *   created   = in the table + ended
+ *   metered + taken over = in exported records + in the table + in records not sent + handed over   packets
+ * and octets created + taken over = in the table + ended + handed over
  */
 #ifndef PITOT_STATS_H
 #define PITOT_STATS_H
@@ -46,6 +46,9 @@ struct flow_stats {
 	uint64_t ended[FLOW_END_COUNT];
 	struct totals in_table;
 	struct totals handed_on; /* ended */
+	struct totals
+		taken_over; /* of another process, with the packets that they had: they were created there */
+	struct totals handed_over; /* to another process: they live on there */
 	uint64_t fragments_tracked;
 	uint64_t fragments_joined; /* non-first fragments that found their first one */
 	uint64_t fragments_evicted;

@@ -148,6 +148,19 @@ struct transport_ops {
 	 * committed. The transport begins each session with it.  0 or negative errno.  May be NULL.
 	 */
 	int (*announce)(struct transport *t, const uint8_t *message, size_t size, unsigned templates);
+	/*
+	 * Handing a session over to another process, which goes on in it; settled and take_over or none.
+	 * settled: nothing waits, and the collector's system has all that was sent.
+	 * let_go: it is the other one's from here on, and nothing in it will be sent or taken back; close()
+	 * follows, which says no goodbye.  NULL: close() is all. take_over, before the first tick: the
+	 * session of this socket, in which these templates (see announce) are in force, size 0: unknown.  0,
+	 * or negative errno: the socket is still the caller's.
+	 */
+	bool (*settled)(const struct transport *t);
+	void (*let_go)(struct transport *t);
+	int (*take_over)(struct transport *t, int fd, const uint8_t *templates, size_t size);
+	/* What take_over wants of it; NULL: nothing. */
+	const uint8_t *(*in_force)(const struct transport *t, size_t *size);
 	/* Is nothing left that may still be sent by then (monotonic)?  NULL: nothing ever is after flush. */
 	bool (*idle)(const struct transport *t, uint64_t until_ns);
 	/*

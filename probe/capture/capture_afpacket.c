@@ -51,6 +51,7 @@ struct afpacket {
 	struct capture capture;
 	struct capture_descriptor socket;
 	bool has_filter;
+	const struct capture_filter *filter; /* the plan's */
 	uint8_t *ring;
 	size_t ring_octets;
 	uint64_t busy_poll_ns;
@@ -123,8 +124,7 @@ static bool afpacket_sample(struct afpacket *a, const struct capture_plan *plan)
 
 static int afpacket_begin(struct afpacket *a, const struct capture_plan *plan, struct diag *diag)
 {
-	const struct capture_filter *filter;
-	int r = capture_plan_filter(plan, &a->socket.facts, &filter, diag);
+	int r = capture_plan_filter(plan, &a->socket.facts, &a->filter, diag);
 
 	if (r == 0)
 		r = afpacket_map(a, diag);
@@ -133,7 +133,7 @@ static int afpacket_begin(struct afpacket *a, const struct capture_plan *plan, s
 	a->capture.selects = afpacket_sample(a, plan);
 	if (a->capture.selects)
 		return 0;
-	r = capture_filter_attach(a->socket.fd, filter);
+	r = capture_filter_attach(a->socket.fd, a->filter);
 	return r < 0 ? afpacket_fail(a, -r, "SO_ATTACH_FILTER", diag) : 0;
 }
 
@@ -478,6 +478,82 @@ static int afpacket_get_stats(struct capture *c, struct capture_stats *stats)
 	return 0;
 }
 
+/* ---- handing over */
+
+static void afpacket_hand_over(struct capture *c, struct capture_descriptor *d,
+			       struct capture_position *position)
+{
+	struct afpacket *a = (struct afpacket *)c;
+
+	*d = a->socket;
+	*position = (struct capture_position){.block = a->block};
+	if (!a->has_block || !a->left)
+		return;
+	position->left = a->left;
+	position->next = (uint32_t)(a->next - (const uint8_t *)afpacket_block(a));
+}
+
+/* The other process has set its own program. */
+static int afpacket_resume(struct capture *c, struct diag *diag)
+{
+	struct afpacket *a = (struct afpacket *)c;
+	int r = a->sampling ? capture_sampling_attach(a->sampling->sampling, a->socket.fd)
+			    : capture_filter_attach(a->socket.fd, a->filter);
+
+	return r < 0 ? afpacket_fail(a, -r, "SO_ATTACH_FILTER", diag) : 0;
+}
+
+/* The kernel counts the frames of a block and says where each ends: the other process cannot say anything
+ * else. */
+static int afpacket_move_to(struct afpacket *a, const struct capture_position *p, struct diag *diag)
+{
+	uint32_t octets = a->socket.facts.block_octets;
+	const struct tpacket_hdr_v1 *h;
+
+	if (p->block >= a->socket.facts.n_blocks)
+		return diag_set(diag, -EBADMSG, "%s: no such place in the ring", a->socket.facts.name);
+	a->block = p->block;
+	if (!p->left)
+		return 0;
+	h = &afpacket_block(a)->hdr.bh1;
+	if (!(__atomic_load_n(&h->block_status, __ATOMIC_ACQUIRE) & TP_STATUS_USER) ||
+	    p->left > h->num_pkts || p->next < h->offset_to_first_pkt || p->next % TPACKET_ALIGNMENT ||
+	    octets < sizeof(struct tpacket3_hdr) || p->next > octets - sizeof(struct tpacket3_hdr))
+		return diag_set(diag, -EBADMSG, "%s: no such place in the ring", a->socket.facts.name);
+	a->has_block = true;
+	a->left = p->left;
+	a->n_lent = h->num_pkts - p->left;
+	a->next = (const uint8_t *)afpacket_block(a) + p->next;
+	return 0;
+}
+
+/* What it is, and that the ring is as it is said to be, the kernel knows: it maps no other size. */
+int capture_take_over(struct capture **cp, const struct capture_plan *plan, struct capture_descriptor *socket,
+		      const struct capture_position *position, struct diag *diag)
+{
+	int r, domain = 0, version = -1;
+	socklen_t size = sizeof(domain);
+
+	if (getsockopt(socket->fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) < 0 || domain != AF_PACKET ||
+	    getsockopt(socket->fd, SOL_PACKET, PACKET_VERSION, &version, &size) < 0 ||
+	    version != TPACKET_V3) {
+		capture_descriptor_close(socket);
+		return diag_set(diag, -EBADMSG, "%s: what was handed over is no capture",
+				plan->config.interface);
+	}
+	socket->facts.name[sizeof(socket->facts.name) - 1] = '\0';
+	r = capture_open_socket(cp, plan, socket, diag);
+	if (r == 0)
+		r = afpacket_move_to((struct afpacket *)*cp, position, diag);
+	else
+		return r;
+	if (r < 0) {
+		afpacket_close(*cp);
+		*cp = NULL;
+	}
+	return r;
+}
+
 const struct capture_ops capture_afpacket_ops = {
 	.name = "afpacket",
 	.open = afpacket_open,
@@ -486,5 +562,7 @@ const struct capture_ops capture_afpacket_ops = {
 	.stop = afpacket_stop,
 	.get_stats = afpacket_get_stats,
 	.draw = afpacket_draw,
+	.hand_over = afpacket_hand_over,
+	.resume = afpacket_resume,
 	.close = afpacket_close,
 };

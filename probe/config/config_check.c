@@ -123,6 +123,24 @@ static int check_user(const struct config *c, struct diag *diag)
 	return 0;
 }
 
+static int check_takeover(const struct config *c, struct diag *diag)
+{
+	if (!c->takeover || c->action != CONFIG_RUN)
+		return 0;
+	if (c->n_files)
+		return diag_set(diag, CONFIG_E_USAGE,
+				"--takeover is for interfaces (-i): files are read from their beginning");
+	if (c->control_path && strcmp(c->control_path, "none") == 0)
+		return diag_set(diag, CONFIG_E_USAGE,
+				"--takeover asks at the control socket of the other process: --control none "
+				"does not go "
+				"with it");
+	if (c->capture == CONFIG_CAPTURE_XDP)
+		return diag_set(diag, CONFIG_E_USAGE,
+				"--takeover: captures by XDP (--capture xdp) cannot be taken over");
+	return 0;
+}
+
 static int check_tunnels(const struct config *c, struct diag *diag)
 {
 	if ((c->flow_key & CONFIG_KEY_TUNNEL) && !c->decapsulate)
@@ -368,6 +386,8 @@ int config_finish(struct config_build *b, struct diag *diag)
 		r = config_mistake(b, check_polite(b->c, diag), diag);
 	if (!r)
 		r = config_mistake(b, check_tunnels(b->c, diag), diag);
+	if (!r)
+		r = config_mistake(b, check_takeover(b->c, diag), diag);
 	if (!r)
 		r = config_mistake(b, check_daemon(b->c, diag), diag);
 	if (!r)

@@ -141,7 +141,7 @@ void exporter_record(struct exporter *e, const struct flow_record *r, const stru
 	for (unsigned i = 0; i < e->n_collectors; i++) {
 		struct collector *c = &e->collectors[i];
 
-		if (!(chosen >> i & 1))
+		if (!(chosen >> i & 1) || !c->transport)
 			continue;
 		if (c->transport->rotates)
 			collector_rotate(c);
@@ -158,7 +158,7 @@ void exporter_sample(struct exporter *e, const struct packet_sample *s, const st
 {
 	e->now = *now;
 	for (unsigned i = 0; i < e->n_collectors; i++)
-		if (e->collectors[i].format->sample)
+		if (e->collectors[i].transport && e->collectors[i].format->sample)
 			e->collectors[i].format->sample(&e->collectors[i], s);
 }
 
@@ -166,7 +166,7 @@ void exporter_counters(struct exporter *e, const struct interface_counters *n, c
 {
 	e->now = *now;
 	for (unsigned i = 0; i < e->n_collectors; i++)
-		if (e->collectors[i].format->counters)
+		if (e->collectors[i].transport && e->collectors[i].format->counters)
 			e->collectors[i].format->counters(&e->collectors[i], n);
 }
 
@@ -318,12 +318,14 @@ static void exporter_last_messages(struct exporter *e)
 	for (unsigned i = 0; i < e->n_collectors; i++) {
 		struct collector *c = &e->collectors[i];
 
+		if (!c->transport) /* another process has it */
+			continue;
 		if (c->format->finish)
 			c->format->finish(c, &e->now);
 		message_flush(c);
 	}
 	for (unsigned i = 0; i < e->n_collectors; i++)
-		if (e->collectors[i].transport->ops->finish)
+		if (e->collectors[i].transport && e->collectors[i].transport->ops->finish)
 			e->collectors[i].transport->ops->finish(e->collectors[i].transport);
 }
 
@@ -346,6 +348,8 @@ void exporter_finish(struct exporter *e, const struct clock_time *now)
 	for (unsigned i = 0; i < e->n_collectors; i++) {
 		struct collector *c = &e->collectors[i];
 
+		if (!c->transport)
+			continue;
 		c->transport->ops->tick(c->transport, now);
 		if (c->transport->limits.spooled)
 			message_finish(c);

@@ -51,6 +51,13 @@ struct format_ops {
 	const struct template *(*template)(const struct collector *c, unsigned number);
 	/* what a file of lines begins with, "" for nothing: setup is done.  NULL: messages */
 	const char *(*heading)(struct collector *c);
+	/*
+	 * Handing over to another process: what of its state goes with a session.  take_over: 0, or the
+	 * sentence's end why the session cannot go on: "... its templates are others now".  NULL: there is
+	 * nothing.
+	 */
+	void (*hand_over)(const struct collector *c, struct sections_writer *w);
+	const char *(*take_over)(struct collector *c, struct section *s);
 	/* for transports that are spooled: see transport.h; setup is done */
 	int (*announce)(struct collector *c);
 	void (*restamp)(struct collector *c, uint8_t *message, uint32_t records);
@@ -103,6 +110,12 @@ struct collector {
 	struct totals shown; /* of those, what a message that was sent has shown by its sequence number */
 	uint64_t first_lost_ns, last_lost_ns;
 
+	/* of the process that this one took the session over from, which told collectors of them */
+	struct {
+		uint64_t messages, octets, records;
+		struct totals shown;
+	} earlier;
+
 	uint64_t stalled_ns;	   /* patience.c: since when it was waited for in vain; 0: it was not */
 	uint64_t stalled_progress; /* the transport's then */
 };
@@ -114,8 +127,8 @@ struct exporter {
 	struct collector *collectors;
 	unsigned n_collectors;
 	struct exporter_stats stats;
-	struct export_process_facts facts;
-	struct top *top;       /* NULL: nobody asks */
+	struct export_process_facts facts, earlier; /* earlier: of a process that this one took over from */
+	struct top *top;			    /* NULL: nobody asks */
 	uint64_t all;	       /* collectors (bit i is collector i) that take flow records */
 	uint64_t group;	       /* of those: they share records, by config.group */
 	bool group_waited;     /* offline: for one of the group to be up, once */

@@ -64,6 +64,8 @@ const struct format_ops netflow9_ops = {
 	.periods = templated_statistics,
 	.finish = templated_finish,
 	.template = templated_template,
+	.hand_over = templated_hand_over,
+	.take_over = templated_take_over,
 	.announce = templated_announce,
 	.restamp = netflow9_restamp,
 };

@@ -81,6 +81,8 @@ static void patience_step(struct exporter *e, struct clock_time *now, const stru
 	for (unsigned i = 0; i < e->n_collectors && n < FDS_MOST; i++) {
 		const struct transport *t = e->collectors[i].transport;
 
+		if (!t) /* another process has it */
+			continue;
 		if (t->limits.spooled || (t->ops->idle && !t->ops->idle(t, 0)))
 			fds[n++] = (struct pollfd){.fd = t->fd, .events = POLLIN};
 	}
@@ -166,8 +168,11 @@ bool patience_goes_on(struct patience *p, struct exporter *e)
 
 	for (unsigned i = 0; i < e->n_collectors; i++) {
 		struct collector *c = &e->collectors[i];
-		uint64_t its_ns = p->most_ns + (c->transport->ops->finish ? p->goodbye_ns : 0);
+		uint64_t its_ns = p->most_ns;
 
+		if (!c->transport)
+			continue;
+		its_ns += c->transport->ops->finish ? p->goodbye_ns : 0;
 		left |= patience_is_left(e, c, until_ns, passed_ns >= its_ns);
 	}
 	if (left)

@@ -342,11 +342,43 @@ static void sflow_finish(struct collector *c, const struct clock_time *now)
 	message_finish(c);
 }
 
+/* ---- handing over */
+
+static void sflow_hand_over(const struct collector *c, struct sections_writer *w)
+{
+	const struct sflow *s = c->state;
+	uint32_t expanded = s->expanded, size = sizeof(*s->sources);
+
+	sections_put(w, &expanded, sizeof(expanded));
+	sections_put(w, &size, sizeof(size));
+	sections_put(w, s->sources, s->n_sources * sizeof(*s->sources));
+}
+
+static const char *sflow_take_over(struct collector *c, struct section *from)
+{
+	struct sflow *s = sflow_of(c);
+	struct sflow_source handed, *to;
+	uint32_t expanded, size;
+
+	if (!section_get(from, &expanded, sizeof(expanded)) || !section_get(from, &size, sizeof(size)) ||
+	    size != sizeof(handed))
+		return "its sequence numbers cannot be read";
+	while (section_get(from, &handed, sizeof(handed))) {
+		to = sflow_source(s, handed.index);
+		if (to)
+			*to = handed;
+	}
+	s->expanded |= expanded != 0; /* an agent never goes back */
+	return NULL;
+}
+
 const struct format_ops sflow_ops = {
 	.name = "sflow",
 	.protocol = 0, /* no information elements */
 	.setup = sflow_setup,
 	.close = sflow_close,
+	.hand_over = sflow_hand_over,
+	.take_over = sflow_take_over,
 	.sample = sflow_sample,
 	.counters = sflow_counters,
 	.header = sflow_header,

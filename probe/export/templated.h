@@ -28,6 +28,8 @@ int templated_announce(struct collector *c);
 const struct template *templated_template(const struct collector *c, unsigned number);
 void templated_close(struct collector *c);
 void templated_statistics(struct collector *c);
+void templated_hand_over(const struct collector *c, struct sections_writer *w);
+const char *templated_take_over(struct collector *c, struct section *from);
 /* For the header of each message. */
 void templated_count_message(struct collector *c);
 

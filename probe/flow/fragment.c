@@ -134,3 +134,50 @@ void fragment_track(struct fragment_table *t, struct packet *p, struct flow_stat
 		return;
 	}
 }
+
+/* ---- handing over */
+
+size_t fragment_table_hand_over_octets(const struct fragment_table *t)
+{
+	return t->mapped + 64;
+}
+
+void fragment_table_hand_over(const struct fragment_table *t, struct sections_writer *w)
+{
+	uint32_t size = sizeof(struct fragment_entry);
+
+	sections_begin(w, FRAGMENT_SECTION, FRAGMENT_SECTION_VERSION);
+	sections_put(w, &size, sizeof(size));
+	for (uint64_t i = 0; i < (t->set_mask + 1) * FRAGMENT_WAYS; i++)
+		if (t->entries[i].time_ns)
+			sections_put(w, &t->entries[i], sizeof(t->entries[i]));
+	sections_end(w);
+}
+
+/* Of a full set the oldest gives way. */
+static void fragment_put(struct fragment_table *t, const struct fragment_entry *e)
+{
+	uint64_t hash = hash_memory(&t->seed, &e->datagram, sizeof(e->datagram));
+	struct fragment_entry *set = &t->entries[(hash & t->set_mask) * FRAGMENT_WAYS], *at = &set[0];
+
+	for (unsigned i = 1; i < FRAGMENT_WAYS; i++)
+		if (set[i].time_ns < at->time_ns)
+			at = &set[i];
+	if (at->time_ns < e->time_ns)
+		*at = *e;
+}
+
+int fragment_table_take_over(struct fragment_table *t, struct section *s, const struct flow_points *points)
+{
+	struct fragment_entry e;
+	uint32_t size;
+
+	if (!section_get(s, &size, sizeof(size)) || size != sizeof(e))
+		return -EBADMSG;
+	while (section_get(s, &e, sizeof(e))) {
+		if (e.datagram.point < points->n)
+			e.datagram.point = points->to[e.datagram.point];
+		fragment_put(t, &e);
+	}
+	return s->left ? -EBADMSG : 0;
+}

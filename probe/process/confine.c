@@ -182,6 +182,8 @@ int confine_enter(struct confine *c, const struct config *config, enum sandbox_r
 	struct sandbox_config sandbox = {
 		.mode = (enum sandbox_mode)config->sandbox,
 		.role = role,
+		.send_fds = c->send_fds,
+		.n_send_fds = c->n_send_fds,
 		.calls_later = role == SANDBOX_METERING || role == SANDBOX_METERING_LIBPCAP,
 		.for_all = role == SANDBOX_CONTROL && config->n_interfaces > 0,
 		.user = config->user,

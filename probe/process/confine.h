@@ -18,6 +18,8 @@ struct confine {
 	struct opener *files_opener;  /* of statistics, the pid file, the control socket */
 	struct opener *output_opener; /* of collectors that are files: the exporting process's */
 	struct sandbox *sandbox;
+	const int *send_fds; /* metering threads' sockets to control: see struct sandbox_config */
+	unsigned n_send_fds;
 	char control_path[4096];   /* of the control socket; "" none */
 	unsigned user;		   /* whom the process becomes */
 	struct opener_file *files; /* first the n_files of the second, then the n_outputs of the third */

@@ -119,7 +119,7 @@ static int control_report(struct control *r, bool final)
 	control_take(r, &report, &ledger, final);
 	if (final && r->announced)
 		announce_stop(&ledger);
-	if (final)
+	if (final && !r->heir.is_owner) /* the page is another process's, too */
 		control_write_metrics(r, &ledger);
 	if (c->stats_path && !strcmp(c->stats_path, "-")) {
 		statistics_print(report_json, &ledger, wait_ns);
@@ -328,10 +328,11 @@ static void control_check_view(struct control *r)
 /* Until something of the first n happens: a signal, an end, news of interfaces. */
 static void control_sleep(const struct control *r, unsigned n)
 {
-	struct pollfd fds[2 + CONTROL_POLLS] = {{.fd = r->signal_fd, .events = POLLIN},
+	struct pollfd fds[3 + CONTROL_POLLS] = {{.fd = r->signal_fd, .events = POLLIN},
 						{.fd = interfaces_fd(&r->interfaces), .events = POLLIN}};
 	nfds_t clients = control_socket_polls(r->socket, fds + n);
 
+	fds[n + clients++] = (struct pollfd){.fd = r->heir.fd, .events = POLLIN};
 	poll(fds, n + clients, control_socket_wait_ms(r->socket, clock_monotonic_ns(), WAIT_MS));
 }
 
@@ -409,6 +410,32 @@ static void control_tell_overload(struct control *r, uint64_t now_ns)
 			    (unsigned long long)sum.meter.kernel_dropped);
 }
 
+/* Another process has taken over: what it wants to have next. */
+static void control_let_go(struct control *r)
+{
+	control_socket_let_go(r->socket);
+	r->confine.control_path[0] = '\0'; /* its file stays */
+	metrics_stop(&r->metrics);
+	if (r->pid_fd >= 0)
+		close(r->pid_fd);
+	r->pid_fd = -1;
+}
+
+static void control_hand_over(struct control *r, uint64_t now_ns)
+{
+	bool has_taken_over;
+
+	if (r->heir.fd < 0)
+		return;
+	has_taken_over = hand_over_step(r, now_ns);
+	control_alive(r, clock_monotonic_ns()); /* nobody was looked at meanwhile */
+	if (!has_taken_over)
+		return;
+	control_let_go(r);
+	hand_over_done(r);
+	control_stop_workers(r);
+}
+
 static void control_wait(struct control *r)
 {
 	while (!control_all_done(r)) {
@@ -417,7 +444,8 @@ static void control_wait(struct control *r)
 
 		control_sleep(r, 2);
 		now_ns = clock_monotonic_ns();
-		interfaces_step(&r->interfaces, now_ns);
+		if (!r->heir.is_owner)
+			interfaces_step(&r->interfaces, now_ns);
 		if (interfaces_network_changed(&r->interfaces) || r->names_untold)
 			control_follow_network(r, false);
 		control_alive(r, now_ns);
@@ -428,6 +456,7 @@ static void control_wait(struct control *r)
 		control_check_workers(r);
 		control_own_flows(r);
 		control_socket_step(r->socket, now_ns);
+		control_hand_over(r, now_ns);
 		control_report_often(r, now_ns);
 		control_show_progress(r, now_ns);
 		control_tell_overload(r, now_ns);
@@ -566,7 +595,8 @@ static int control_measure(struct control *r, struct diag *diag)
 		announce_start(r->config);
 	control_wait(r);
 	live_view_stop(&r->live_view);
-	service_stopping(&r->service);
+	if (!r->heir.is_owner)
+		service_stopping(&r->service);
 	shared_hear(&r->shared);
 	for (unsigned i = 0; i < r->n_workers; i++) {
 		if (atomic_load(&r->shared.metering[i].result) < 0) {
@@ -605,6 +635,9 @@ static void control_close(struct control *r)
 	control_remove_pidfile(r);
 	if (r->pid_fd >= 0)
 		close(r->pid_fd);
+	take_over_free(r->taking);
+	if (r->heir.fd >= 0)
+		close(r->heir.fd);
 	interfaces_deinit(&r->interfaces);
 	control_close_socket(r);
 	metrics_stop(&r->metrics);
@@ -618,6 +651,7 @@ static void control_close(struct control *r)
 		close(r->stop_fd);
 	shared_free(&r->shared);
 	watch_deinit(&r->watch);
+	free(r->send_fds);
 	free(r->workers);
 	free(r->captures);
 	names_deinit(&r->names);
@@ -643,6 +677,7 @@ int control_run(const struct config *config, int argc, char **argv)
 			    .pid_fd = -1,
 			    .signal_fd = -1,
 			    .stop_fd = -1,
+			    .heir = {.fd = -1},
 			    .service = {.fd = -1},
 			    .stepping = {.pressure_fd = -1}};
 	struct diag diag = {""};
@@ -660,6 +695,7 @@ int control_run(const struct config *config, int argc, char **argv)
 	r.start = clock_now();
 	if (PITOT_TEST_HOOKS)
 		r.start.monotonic_ns -= clock_planned_uptime_ns();
+	r.boot = r.start;
 	if (ret == 0) {
 		r.signal_fd = daemon_signals(&diag);
 		ret = r.signal_fd < 0 ? r.signal_fd : 0;

@@ -22,17 +22,25 @@
 #include "polite.h"
 #include "poller.h"
 #include "shared.h"
+#include "take_over.h"
 
 struct control {
 	const struct config *config;
 	bool live;
 	bool announced; /* the start and the end are worth a line each */
 	struct clock_time start;
+	struct clock_time
+		boot; /* as collectors are told: that of the first process where one took over from another */
+	struct take_over *taking; /* --takeover, until it has; NULL */
+	bool took_over;		  /* from another process */
+	bool tries; /* the exporting process: everything but the spool, which the other process still has */
+	struct heir heir;		 /* who takes over from us */
 	struct capture_config *captures; /* interfaces or files */
 	unsigned n_captures;
 	struct shared shared;
 	struct savefiles *files; /* or interfaces */
 	struct dealing *dealing;
+	struct hash_seed selection_seed;
 	struct export_sampling sampling; /* as it is announced */
 	struct export_agent agent;
 	struct record_layout layout;		/* of packets and records */
@@ -63,6 +71,7 @@ struct control {
 	bool failed;	     /* a process ended in the middle of its work */
 	struct reload reload;
 	struct confine confine;
+	int *send_fds; /* see struct confine */
 	struct interfaces interfaces;
 	struct service service;
 	struct watch watch;

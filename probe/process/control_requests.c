@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "control_internal.h"
 #include "control_streams.h"
@@ -229,6 +230,22 @@ static json_t *control_request_stop(struct control *r, const json_t *request, st
 	if (!r->stopping) /* twice is no more than once: only a signal ends it at once */
 		control_stop(r, 0);
 	return json_null();
+}
+
+static json_t *control_request_takeover(struct control *r, const json_t *request, struct diag *diag)
+{
+	const char *version = json_string_value(json_object_get(request, "version"));
+	char escaped[64];
+	int fd = control_socket_detach(r->socket);
+
+	log_escape(escaped, sizeof(escaped), version ? version : "unknown");
+	if (fd < 0)
+		return control_refuse(diag, "the connection cannot be kept");
+	if (hand_over_offer(r, fd, escaped, diag) < 0) {
+		close(fd);
+		return NULL;
+	}
+	return json_pack("{s:s, s:i}", "version", PITOT_VERSION, "workers", (int)r->n_workers);
 }
 
 static control_request control_request_help;

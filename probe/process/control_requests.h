@@ -13,5 +13,4 @@ struct control_stream;
 
 /* ctx is the struct control.  The answer is allocated; NULL: out of memory, or it is the lines of *stream. */
 char *control_requests_answer(void *ctx, const char *line, size_t size, struct control_stream **stream);
-
 #endif

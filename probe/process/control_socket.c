@@ -45,7 +45,8 @@ struct control_socket {
 	unsigned n_clients;
 	struct control_client clients[CONTROL_CLIENTS_MAX];
 	struct control_socket_stats stats;
-	uint64_t streams_ns; /* when they may go on */
+	struct control_client *asking; /* whose request is being answered */
+	uint64_t streams_ns;	       /* when they may go on */
 };
 
 /* ---- the socket */
@@ -145,6 +146,11 @@ int control_socket_open(struct control_socket **sp, const struct control_socket_
 	*sp = NULL;
 	snprintf(s->path, sizeof(s->path), "%s", config->path);
 	s->config.path = s->path;
+	if (config->listener > 0) {
+		s->fd = config->listener;
+		*sp = s;
+		return control_socket_find_group(s, config->group, diag);
+	}
 	s->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	r = s->fd < 0 ? diag_set(diag, -errno, "--control: %s", strerror(errno)) : 0;
 	if (r == 0)
@@ -189,6 +195,34 @@ void control_socket_add(struct control_socket *s, int fd)
 	if (s->n_clients == CONTROL_CLIENTS_MAX)
 		control_socket_drop(s, 0);
 	s->clients[s->n_clients++] = (struct control_client){.fd = fd, .own = true};
+}
+
+int control_socket_detach(struct control_socket *s)
+{
+	int fd = s->asking ? fcntl(s->asking->fd, F_DUPFD_CLOEXEC, 3) : -1;
+
+	if (fd >= 0)
+		s->asking->ended = true; /* and goes when it was answered */
+	return fd;
+}
+
+int control_socket_listener(const struct control_socket *s)
+{
+	return s ? s->fd : -1;
+}
+
+void control_socket_let_go(struct control_socket *s)
+{
+	if (!s)
+		return;
+	if (s->fd >= 0)
+		close(s->fd);
+	s->fd = -1;
+	for (unsigned i = 0; i < s->n_clients;)
+		if (s->clients[i].own)
+			control_socket_drop(s, i);
+		else
+			i++;
 }
 
 void control_socket_get_stats(const struct control_socket *s, struct control_socket_stats *stats)
@@ -299,8 +333,13 @@ static bool control_client_append(struct control_client *c, const char *text)
 static bool control_client_answer(struct control_socket *s, struct control_client *c, const char *line,
 				  size_t size)
 {
-	char *answer = s->config.answer(s->config.ctx, line, size, &c->stream);
-	bool good = answer ? control_client_append(c, answer) : c->stream != NULL;
+	char *answer;
+	bool good;
+
+	s->asking = c;
+	answer = s->config.answer(s->config.ctx, line, size, &c->stream);
+	s->asking = NULL;
+	good = answer ? control_client_append(c, answer) : c->stream != NULL;
 
 	free(answer);
 	s->stats.requests++;

@@ -32,7 +32,10 @@ struct control_stream {
 };
 
 struct control_socket_config {
-	const char *path;  /* NULL: none; only who is added */
+	const char *path; /* NULL: none; only who is added */
+	/* that another process had opened there; 0: it is made.  It serves whatever is returned, but no group
+	 * then. */
+	int listener;
 	const char *group; /* whose members may, too; NULL: none */
 	uid_t user;	   /* who may besides root: whom pitot becomes */
 	/* One request, without its line feed; the answer, allocated, which must be one line.  NULL cuts the
@@ -55,6 +58,12 @@ void control_socket_close(struct control_socket *s); /* NULL is fine */
 /* A conversation with somebody of our own, which is never cut off to make room.  fd is the socket's from here
  * on. */
 void control_socket_add(struct control_socket *s, int fd);
+/* Within answer(): a copy of the client's connection; the answer is the last that it hears of us here.  -1:
+ * none. */
+int control_socket_detach(struct control_socket *s);
+int control_socket_listener(const struct control_socket *s); /* -1: none; NULL is fine */
+/* Another process listens from here on; those who have come are still answered, our own are let go. */
+void control_socket_let_go(struct control_socket *s); /* NULL is fine */
 void control_socket_get_stats(const struct control_socket *s, struct control_socket_stats *stats);
 
 /* What to wait for; NULL: 0. */

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "losses.h"
@@ -39,6 +40,11 @@ struct exporting {
 	struct ring_reader *samples;
 	unsigned n_rings;
 	bool finish; /* nothing comes any more */
+	/* another process may take over: what waits is pushed out, at this instant at the latest; then
+	 * nothing is sent */
+	uint64_t settle_by_ns;
+	bool frozen;
+	struct command_handed passed;
 	uint32_t rate;
 	uint64_t facts_ns;     /* when the metering processes' numbers are looked at next */
 	uint32_t polite;       /* the word that is followed */
@@ -263,7 +269,7 @@ static unsigned exporting_drain(struct exporting *e, unsigned i, const struct cl
 	struct ring_reader *o = &e->rings[i];
 	uint64_t n = exporting_waits(e) ? 0 : ring_peek(o);
 
-	if (n && e->rate)
+	if (n && e->rate && !e->settle_by_ns)
 		n = exporting_limit(e, i, n, now);
 	if (n > DRAIN_MAX)
 		n = DRAIN_MAX;
@@ -443,6 +449,72 @@ int exporting_on_template(struct exporting *e, const struct command_template *a,
 	return 0;
 }
 
+/* ---- another process may take over: commands.def, take_over.h */
+
+int exporting_on_settle(struct exporting *e, const struct command_settle *a, struct command_none *reply)
+{
+	(void)reply;
+	e->settle_by_ns = a->by_ns ? a->by_ns : 1;
+	return 0;
+}
+
+int exporting_on_settled(struct exporting *e, const struct command_none *a, struct command_frozen *reply)
+{
+	(void)a;
+	*reply = (struct command_frozen){.frozen = e->frozen,
+					 .octets = exporter_hand_over_octets(e->exporter)};
+	return 0;
+}
+
+int exporting_on_pass_on(struct exporting *e, const struct command_hand_over *a, struct command_none *reply)
+{
+	int fds[MAILBOX_FDS], sockets[EXPORTING_COLLECTORS_MAX], r;
+	struct sections_writer w;
+	void *memory;
+	unsigned n;
+
+	(void)reply;
+	e->passed = (struct command_handed){0};
+	r = mailbox_take_fds(&e->mailbox, fds, &n);
+	if (r < 0)
+		return r;
+	for (unsigned i = 1; i < n; i++)
+		close(fds[i]);
+	memory =
+		e->frozen ? mmap(NULL, a->octets, PROT_READ | PROT_WRITE, MAP_SHARED, fds[0], 0) : MAP_FAILED;
+	close(fds[0]);
+	if (memory == MAP_FAILED)
+		return -EINVAL;
+	sections_write_init(&w, memory, a->octets);
+	e->passed.n_fds = exporter_hand_over(e->exporter, &w, sockets, EXPORTING_COLLECTORS_MAX);
+	if (mailbox_give_fds(&e->mailbox, sockets, e->passed.n_fds) == 0)
+		e->passed.octets = sections_finish(&w);
+	munmap(memory, a->octets);
+	return 0;
+}
+
+int exporting_on_passed(struct exporting *e, const struct command_none *a, struct command_handed *reply)
+{
+	(void)a;
+	*reply = e->passed;
+	return 0;
+}
+
+int exporting_on_resume(struct exporting *e, const struct command_none *a, struct command_none *reply)
+{
+	(void)a;
+	(void)reply;
+	e->settle_by_ns = 0;
+	e->frozen = false;
+	return 0;
+}
+
+int exporting_on_release(struct exporting *e, const struct command_release *a, struct command_none *reply)
+{
+	exporter_let_go(e->exporter, e->frozen ? a->taken : 0);
+	return exporting_on_resume(e, NULL, reply);
+}
+
 int exporting_on_finish(struct exporting *e, const struct command_none *a, struct command_none *reply)
 {
 	(void)a;
@@ -556,7 +628,9 @@ static void exporting_sleep(struct exporting *e)
 	uint64_t wait_ns = exporting_waits(e) ? deferred_tick_ns : tick_ns;
 
 	gate_arm(&e->shared->gate);
-	if (exporting_has_records(e)) {
+	if (e->settle_by_ns && !e->frozen) {
+		wait_ns = NS_PER_MSEC; /* captures wait for it */
+	} else if (exporting_has_records(e)) {
 		wait_ns = e->rate ? pace_wait_ns(&e->pace, e->rate) : 0;
 		if (wait_ns > tick_ns)
 			wait_ns = tick_ns;
@@ -580,6 +654,16 @@ static void exporting_tick(struct exporting *e, const struct clock_time *now)
 	exporting_tell(e, now);
 }
 
+/* Everything that was read is out, and the numbers say so. */
+static void exporting_settle(struct exporting *e, const struct clock_time *now)
+{
+	if (!exporter_settle(e->exporter, now) && now->monotonic_ns < e->settle_by_ns)
+		return;
+	exporting_take_facts(e);
+	exporting_publish(e);
+	e->frozen = true;
+}
+
 void exporting_run(struct exporting *e)
 {
 	struct clock_time now = clock_now();
@@ -595,6 +679,10 @@ void exporting_run(struct exporting *e)
 			sandbox_test_hang("exporting");
 		atomic_fetch_add_explicit(&e->shared->turns, 1, memory_order_relaxed);
 		mailbox_run(&e->mailbox, e);
+		if (e->frozen) {
+			exporting_sleep(e);
+			continue;
+		}
 		if (e->config.polite)
 			exporting_follow(e, &now);
 		finish = e->finish; /* before the last look at the rings */
@@ -612,6 +700,8 @@ void exporting_run(struct exporting *e)
 		if (n || due)
 			exporting_publish(e);
 		exporting_give_back(e);
+		if (e->settle_by_ns && n == 0 && !exporting_has_records(e))
+			exporting_settle(e, &now);
 		if (n == 0 && finish && !exporting_has_records(e))
 			break;
 		if (n == 0) {

@@ -10,6 +10,8 @@
 
 #include "pitot/clock.h"
 #include "pitot/log.h"
+#include "control_internal.h"
+#include "take_over.h"
 
 #define BUFFERS_SAID (UINT64_C(1) << 30)
 
@@ -297,6 +299,15 @@ static int interfaces_refuse_twin(const struct interfaces *r, unsigned n, struct
 			r->each[n].config->interface, twin->config->interface);
 }
 
+/* 1: they are those of the process that is taken over from. */
+static int interfaces_take_over(const struct interfaces *r, unsigned n, struct capture **captures,
+				struct diag *diag)
+{
+	if (!r->control)
+		return 0;
+	return take_over_captures(r->control->taking, r->control, n, captures, r->each[n].plan, diag);
+}
+
 static int interfaces_open_one(struct interfaces *r, unsigned n, struct metering *const *workers,
 			       struct diag *diag)
 {
@@ -308,7 +319,11 @@ static int interfaces_open_one(struct interfaces *r, unsigned n, struct metering
 	i->since_ns = clock_monotonic_ns();
 	if (!captures)
 		return diag_set(diag, -ENOMEM, "out of memory");
-	ret = capture_open_interface(captures, i->plan, diag);
+	ret = interfaces_take_over(r, n, captures, diag);
+	if (ret == 0)
+		ret = capture_open_interface(captures, i->plan, diag);
+	else if (ret > 0)
+		ret = 0;
 	if (ret == CAPTURE_E_OTHER)
 		ret = interfaces_change_method(r, n, diag);
 	if (ret == 0)

@@ -22,6 +22,8 @@
 #include "metering.h"
 #include "names.h"
 
+struct control;
+
 struct interfaces_interface {
 	const struct capture_config *config;
 	struct capture_plan *plan;
@@ -41,7 +43,8 @@ struct interfaces_interface {
 struct interfaces {
 	struct opener *opener; /* NULL: nothing can be opened again */
 	struct netif_watch *watch;
-	struct names *names; /* forgets interfaces that are deleted; NULL: nobody */
+	const struct control *control; /* --takeover: who has the captures of another process; NULL */
+	struct names *names;	       /* forgets interfaces that are deleted; NULL: nobody */
 	const struct shared *shared;
 	unsigned n_workers, n;
 	struct interfaces_interface *each;

@@ -35,7 +35,7 @@ int mailbox_new(struct mailbox *m, struct shared_mailbox *box, enum mailbox_role
 {
 	int fds[2] = {-1, -1};
 
-	if (role == MAILBOX_metering && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
 		return diag_set(diag, -errno, "socketpair: %s", strerror(errno));
 	*m = (struct mailbox){.box = box,
 			      .role = role,
@@ -69,6 +69,45 @@ int mailbox_take_fds(struct mailbox *m, int fds[MAILBOX_FDS], unsigned *n)
 			return 0;
 		descriptors_close(fds, *n); /* of a command that nobody took them for */
 	}
+}
+
+int mailbox_give_fds(const struct mailbox *m, const int *fds, unsigned n)
+{
+	int r = 0;
+
+	for (uint32_t i = 0; r == 0 && i < n; i += DESCRIPTORS_MAX)
+		r = descriptors_send(m->receive_fd, &i, sizeof(i), fds + i,
+				     n - i < DESCRIPTORS_MAX ? n - i : DESCRIPTORS_MAX, MSG_DONTWAIT);
+	return r;
+}
+
+int mailbox_get_fds(const struct mailbox *m, int *fds, unsigned n)
+{
+	unsigned have = 0, count;
+	uint32_t number;
+	int r = 0;
+
+	while (r == 0 && have < n) {
+		r = descriptors_receive(m->send_fd, &number, sizeof(number), fds + have, n - have, &count,
+					MSG_DONTWAIT);
+		if (r == 0 && count == 0)
+			r = -EPROTO;
+		have += count;
+	}
+	if (r)
+		descriptors_close(fds, have);
+	return r > 0 ? -EPIPE : r;
+}
+
+void mailbox_drop_fds(const struct mailbox *m)
+{
+	int fds[DESCRIPTORS_MAX];
+	uint32_t number;
+	unsigned n;
+
+	while (descriptors_receive(m->send_fd, &number, sizeof(number), fds, DESCRIPTORS_MAX, &n,
+				   MSG_DONTWAIT) == 0)
+		descriptors_close(fds, n);
 }
 
 /* ---- the process's side */

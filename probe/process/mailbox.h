@@ -82,6 +82,27 @@ struct command_flows_ended {
 	uint32_t no_room; /* the way to the exporting process is full: ask again later */
 };
 
+/* Handing over to another process: what the memory that goes with a command must hold, at most. */
+struct command_frozen {
+	uint64_t octets;
+	uint32_t frozen; /* nothing is read, or sent, until it is told to go on or to let go */
+	uint32_t spare;
+};
+struct command_hand_over {
+	uint64_t octets;
+};
+struct command_handed {
+	uint64_t octets; /* written; 0: not all was */
+	uint32_t n_fds;	 /* on their way over the mailbox's sockets */
+	uint32_t spare;
+};
+struct command_settle {
+	uint64_t by_ns; /* monotonic */
+};
+struct command_release {
+	uint64_t taken; /* bit i is collector i */
+};
+
 struct command_template {
 	uint32_t collector; /* its number */
 	uint32_t number;    /* of its templates: from 0 */
@@ -128,7 +149,7 @@ struct mailbox {
 	enum mailbox_role role;
 	struct gate *wake;	  /* where the process may sleep; NULL: it looks often enough */
 	const _Atomic bool *gone; /* the process has ended */
-	int send_fd, receive_fd;  /* a pair of sockets; -1: this process takes no descriptors */
+	int send_fd, receive_fd;  /* a pair of sockets, for descriptors in both directions */
 };
 
 int mailbox_new(struct mailbox *m, struct shared_mailbox *box, enum mailbox_role role, struct gate *wake,
@@ -150,6 +171,12 @@ bool mailbox_fall_asleep(struct mailbox *m);
 void mailbox_wake_up(struct mailbox *m, bool readable);
 /* The process, within a command: the descriptors that came with it, or -ENOENT. */
 int mailbox_take_fds(struct mailbox *m, int fds[MAILBOX_FDS], unsigned *n);
+
+/* The process: descriptors for control, which go beside the answer and stay the caller's. */
+int mailbox_give_fds(const struct mailbox *m, const int *fds, unsigned n);
+/* Control: the next n of them; 0, or negative errno, and none. */
+int mailbox_get_fds(const struct mailbox *m, int *fds, unsigned n);
+void mailbox_drop_fds(const struct mailbox *m);
 
 /* Control, below the functions of the rows.  0, MAILBOX_E_GONE, MAILBOX_E_LATE, or negative errno. */
 int mailbox_tell(struct mailbox *m, enum command_kind kind, const void *argument, size_t size, const int *fds,

@@ -212,8 +212,7 @@ bool metering_uses_libpcap(const struct metering *w)
 
 /* ---- polite mode */
 
-/* Packets that nobody looked at, and that are in a record all the same. */
-static void metering_take_counts(struct metering *w, bool all)
+void metering_take_counts(struct metering *w, bool all)
 {
 	struct meter_stats *m = &w->stats.meter;
 	uint64_t link;
@@ -284,6 +283,17 @@ static void metering_wait_for_commands(struct metering *w)
 	}
 }
 
+/* What comes meanwhile waits in the captures' buffers. */
+static void metering_stay_frozen(struct metering *w)
+{
+	struct pollfd p = {.fd = w->mailbox.receive_fd, .events = POLLIN};
+
+	if (!mailbox_fall_asleep(&w->mailbox))
+		return;
+	poll(&p, 1, COMMANDS_MS);
+	mailbox_wake_up(&w->mailbox, p.revents != 0);
+}
+
 /* Until the source has nothing more, which COMMAND_STOP makes it say; 0, or why not. */
 static int metering_loop(struct metering *w)
 {
@@ -294,6 +304,12 @@ static int metering_loop(struct metering *w)
 
 		mailbox_run(&w->mailbox, w); /* commands, between two batches */
 		atomic_fetch_add_explicit(&w->shared->turns, 1, memory_order_relaxed);
+		if (w->let_go)
+			return 0;
+		if (w->frozen && !w->stop) {
+			metering_stay_frozen(w);
+			continue;
+		}
 		if (w->starved && w->walked)
 			metering_wait_for_commands(w);
 		r = w->source->ops->next(w->source, &packets, &n, &w->why); /* decoded, accounted for */
@@ -319,8 +335,12 @@ static void *metering_main(void *arg)
 	w->result = metering_loop(w);
 	w->source->may_wait = true;
 	w->dropping = w->drop_at_stop;
-	metering_take_counts(w, true);
-	flow_table_flush(w->table, FLOW_END_FORCED);
+	if (w->let_go) {
+		flow_table_let_go(w->table);
+	} else {
+		metering_take_counts(w, true);
+		flow_table_flush(w->table, FLOW_END_FORCED);
+	}
 	metering_publish_numbers(w, true);
 	selection_publish(&w->selection);
 	ring_publish(&w->records);

@@ -57,6 +57,13 @@ void metering_free(struct metering *w);
 int metering_set_capture(struct metering *w, unsigned place, struct capture *c, struct diag *diag);
 const struct capture *metering_capture(const struct metering *w, unsigned place); /* before the start, too */
 
+/*
+ * Before metering_start(), with its captures there: flows and fragments that the thread of this number had in
+ * another process.  0, or negative errno and a sentence.  missing: as flow_table_take_over() has it.
+ */
+int metering_take_over(struct metering *w, const struct sections_reader *from,
+		       const struct flow_points *points, const char **missing, struct diag *diag);
+
 /* Does it capture by libpcap?  Its list of system calls is another one. */
 bool metering_uses_libpcap(const struct metering *w);
 

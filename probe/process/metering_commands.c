@@ -34,6 +34,8 @@ int metering_on_own_flows(struct metering *w, const struct own_flows *a, struct 
 int metering_on_stop(struct metering *w, const struct command_stop *a, struct command_none *reply)
 {
 	(void)reply;
+	if (w->let_go) /* its captures are another process's */
+		return 0;
 	w->stop = true;
 	w->drop_at_stop |= a->drop;
 	w->source->ops->stop(w->source);
@@ -69,12 +71,15 @@ int metering_on_adopt(struct metering *w, const struct command_adopt *a, struct 
 static void metering_settle(struct metering_stats *s)
 {
 	struct flow_stats *f = &s->flows;
-	uint64_t packets = f->in_table.packets + f->handed_on.packets;
+	uint64_t packets =
+		f->in_table.packets + f->handed_on.packets + f->handed_over.packets - f->taken_over.packets;
 
-	f->in_table.records = f->created - f->handed_on.records;
+	f->in_table.records =
+		f->created + f->taken_over.records - f->handed_on.records - f->handed_over.records;
 	s->meter.received_packets -= s->meter.metered_packets - packets;
 	s->meter.metered_packets = packets;
-	s->meter.metered_octets = f->in_table.octets + f->handed_on.octets;
+	s->meter.metered_octets =
+		f->in_table.octets + f->handed_on.octets + f->handed_over.octets - f->taken_over.octets;
 }
 
 void metering_publish_numbers(struct metering *w, bool now)

@@ -36,6 +36,9 @@ struct metering {
 	bool paused;	   /* stop-gather: what comes is counted and nothing else */
 	bool dropping;	   /* records that end are dropped, and counted as that */
 	bool drop_at_stop; /* those that are left at the end, too */
+	bool frozen;	   /* another process may take over: nothing is read */
+	bool let_go;	   /* it did: nothing here is ours any more */
+	struct command_handed handed;
 	int result;
 	struct diag why;
 
@@ -46,6 +49,8 @@ struct metering {
 	size_t packet_size;
 };
 
+/* Polite mode: packets that nobody looked at, and that are in a record all the same. */
+void metering_take_counts(struct metering *w, bool all);
 /* Publishes the counters as they are; the captures' own only when they are old, for that is a system call. */
 void metering_publish_numbers(struct metering *w, bool now);
 

@@ -3,13 +3,16 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "intake.h"
 #include "pitot/clock.h"
+#include "pitot/fragment.h"
 #include "pitot/link_type.h"
 #include "polite.h"
 #include "pitot/log.h"
+#include "take_over.h"
 
 enum { WAIT_MS = 50, POLL_MAX = 64, ETHERNET_HEADER = 14 };
 
@@ -154,6 +157,73 @@ bool metering_live_uses_libpcap(const struct source *s)
 		if (l->places[i].capture && l->places[i].capture->ops == &capture_pcap_ops)
 			return true;
 	return false;
+}
+
+/* ---- handing over */
+
+size_t metering_live_hand_over_octets(const struct source *s)
+{
+	const struct metering_live *l = (const struct metering_live *)s;
+
+	return 4096 + l->config.n_places * sizeof(struct take_over_capture) +
+	       (l->intake.fragments ? fragment_table_hand_over_octets(l->intake.fragments) : 0);
+}
+
+unsigned metering_live_hand_over(struct source *s, struct sections_writer *w, int *fds)
+{
+	struct metering_live *l = (struct metering_live *)s;
+	unsigned n = 0;
+
+	sections_begin(w, TAKE_OVER_CAPTURES, TAKE_OVER_VERSION);
+	for (unsigned i = 0; i < l->config.n_places; i++) {
+		struct capture *c = l->places[i].capture;
+		struct take_over_capture handed = {.place = i, .has_capture = c != NULL};
+		struct capture_descriptor d = {.fd = -1};
+
+		if (c)
+			snprintf(handed.method, sizeof(handed.method), "%s", c->ops->name);
+		if (c && c->ops->hand_over) {
+			c->ops->hand_over(c, &d, &handed.position);
+			handed.facts = d.facts;
+			handed.has_socket = true;
+			fds[n++] = d.fd;
+		}
+		sections_put(w, &handed, sizeof(handed));
+	}
+	sections_end(w);
+	if (l->intake.fragments)
+		fragment_table_hand_over(l->intake.fragments, w);
+	return n;
+}
+
+int metering_live_resume(struct source *s, struct diag *why)
+{
+	struct metering_live *l = (struct metering_live *)s;
+	int r = 0;
+
+	for (unsigned i = 0; r == 0 && i < l->config.n_places; i++) {
+		struct capture *c = l->places[i].capture;
+
+		if (c && c->ops->resume)
+			r = c->ops->resume(c, why);
+	}
+	return r;
+}
+
+void metering_live_let_go(struct source *s)
+{
+	struct metering_live *l = (struct metering_live *)s;
+
+	for (unsigned i = 0; i < l->config.n_places; i++)
+		if (l->places[i].capture)
+			live_let_go(&l->places[i]);
+}
+
+int metering_live_take_fragments(struct source *s, struct section *from, const struct flow_points *points)
+{
+	struct metering_live *l = (struct metering_live *)s;
+
+	return l->intake.fragments ? fragment_table_take_over(l->intake.fragments, from, points) : 0;
 }
 
 /* ---- the source */

@@ -40,4 +40,17 @@ int metering_live_adopt(struct source *s, unsigned place, struct capture_descrip
 			struct diag *why);
 bool metering_live_uses_libpcap(const struct source *s);
 
+/*
+ * Handing over to another process (hand_over.c), which has the captures and fragments as sections
+ * (take_over.h), and the sockets: they stay ours until metering_live_let_go(), after which there is no
+ * capture any more.
+ */
+size_t metering_live_hand_over_octets(const struct source *s);
+unsigned metering_live_hand_over(struct source *s, struct sections_writer *w, int *fds);
+/* It did not take over, and may have changed the sockets. */
+int metering_live_resume(struct source *s, struct diag *why);
+void metering_live_let_go(struct source *s);
+/* Of another process: what it had of fragments. */
+int metering_live_take_fragments(struct source *s, struct section *from, const struct flow_points *points);
+
 #endif

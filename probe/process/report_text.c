@@ -67,12 +67,16 @@ static void text_packets(FILE *out, const struct ledger *l)
 void report_text(FILE *out, const struct ledger *l)
 {
 	text_packets(out, l);
-	fprintf(out, "flows: %" PRIu64 " created = %" PRIu64 " exported", N(flows, created),
-		N(flows, exported));
+	fprintf(out, "flows: %" PRIu64 " created", N(flows, created));
+	if (N(flows, taken_over))
+		fprintf(out, " + %" PRIu64 " taken over", N(flows, taken_over));
+	fprintf(out, " = %" PRIu64 " exported", N(flows, exported));
 	if (N(flows, not_sent))
 		fprintf(out, " + %" PRIu64 " NOT SENT", N(flows, not_sent));
 	if (N(flows, over_max_export_rate))
 		fprintf(out, " (%" PRIu64 " over --max-export-rate)", N(flows, over_max_export_rate));
+	if (N(flows, handed_over))
+		fprintf(out, " + %" PRIu64 " handed over", N(flows, handed_over));
 	if (N(flows, active))
 		fprintf(out, " + %" PRIu64 " in the table", N(flows, active));
 	if (N(flows, queued))

@@ -8,6 +8,7 @@
 #include "control_internal.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -16,6 +17,8 @@
 #include "stepping.h"
 #include "pitot/log.h"
 #include "pitot/netif.h"
+
+#define SPOOL_MARGIN_NS (3 * NS_PER_SEC) /* beside what the other process's sessions may take to end */
 
 /* A savefile's records do not depend on how fast it is read: no facts before the first statistics. */
 static uint64_t roles_first_facts_ns(const struct control *r)
@@ -63,6 +66,8 @@ static void roles_leave_control(struct control *r)
 	control_socket_close(r->socket);
 	r->socket = NULL;
 	log_close();
+	roles_close(&r->heir.fd);
+	roles_close(&r->shared.to_exporting.send_fd);
 	for (unsigned i = 0; i < r->n_workers; i++)
 		roles_close(&r->shared.to_metering[i].send_fd);
 }
@@ -105,15 +110,48 @@ static int roles_set_up_exporting(struct control *r, struct exporter **exporter,
 	}
 	ret = setup_exporter(r, config.base, exporter, diag);
 	if (ret == 0)
+		atomic_store(&r->shared.exporting->taken, take_over_sessions(r->taking, *exporter));
+	if (ret == 0)
 		ret = setup_enrich(r, enrich, diag);
 	config.enrich = *enrich;
-	daemon_may_end(false);
-	if (ret == 0)
-		ret = exporting_new(e, *exporter, &config, diag);
-	if (ret == 0)
-		ret = again ? sandbox_enter_calls(r->confine.sandbox, SANDBOX_EXPORTING, diag)
-			    : confine_enter(&r->confine, r->config, SANDBOX_EXPORTING, diag);
-	return ret;
+	return ret < 0 ? ret : exporting_new(e, *exporter, &config, diag);
+}
+
+/* Everything is open. */
+static int roles_confine_exporting(struct control *r, struct diag *diag)
+{
+	return r->of_exporting.restarts > 0 ? sandbox_enter_calls(r->confine.sandbox, SANDBOX_EXPORTING, diag)
+					    : confine_enter(&r->confine, r->config, SANDBOX_EXPORTING, diag);
+}
+
+/*
+ * --takeover: the other process has let go.  The spool it had until its sessions ended: what was tried
+ * without is made anew with it.
+ */
+static int roles_take_over_exporting(struct control *r, struct exporter **exporter, struct enrich **enrich,
+				     struct exporting **e, struct diag *diag)
+{
+	uint64_t end_ns;
+	int ret;
+
+	while (!atomic_load(&r->shared.control->go))
+		poll(NULL, 0, 1);
+	if (!r->config->spool_dir)
+		return 0;
+	r->tries = false;
+	end_ns = clock_monotonic_ns() + 2 * r->config->stop_ns + SPOOL_MARGIN_NS;
+	do {
+		exporting_free(*e);
+		exporter_free(*exporter);
+		enrich_free(*enrich);
+		*e = NULL;
+		*exporter = NULL;
+		*enrich = NULL;
+		ret = roles_set_up_exporting(r, exporter, enrich, e, diag);
+		if (ret == -EBUSY)
+			poll(NULL, 0, 10);
+	} while (ret == -EBUSY && clock_monotonic_ns() < end_ns);
+	return ret < 0 ? ret : roles_confine_exporting(r, diag);
 }
 
 static _Noreturn void roles_export(struct control *r, struct child *self)
@@ -131,12 +169,23 @@ static _Noreturn void roles_export(struct control *r, struct child *self)
 	roles_leave_control(r);
 	for (unsigned i = 0; i < r->n_workers; i++)
 		roles_close(&r->shared.to_metering[i].receive_fd);
+	r->tries = r->taking && r->config->spool_dir;
 	ret = roles_set_up_exporting(r, &exporter, &enrich, &e, &diag);
+	daemon_may_end(false);
+	if (ret == 0 && !r->tries)
+		ret = roles_confine_exporting(r, &diag);
 	if (r->config->daemon) /* a collector on standard output has its own descriptor by now */
 		sandbox_leave_terminal();
 	child_hold_on(self);
 	opener_hurry(r->confine.output_opener, -1, &r->shared.exporting->stop_by_ns);
 	child_tell(self, ret, &diag);
+	if (ret == 0 && r->taking) {
+		ret = roles_take_over_exporting(r, &exporter, &enrich, &e, &diag);
+		if (ret < 0)
+			log_error("%s", diag.text);
+	}
+	take_over_free(r->taking);
+	r->taking = NULL;
 	if (ret == 0)
 		exporting_run(e);
 	exporting_free(e);
@@ -182,8 +231,11 @@ static _Noreturn void roles_meter(struct control *r, struct child *self)
 	roles_give_way(r);
 	daemon_may_end(false);
 	roles_leave_control(r);
+	roles_close(&r->shared.to_exporting.receive_fd);
 	opener_forget(r->confine.output_opener);
 	r->confine.output_opener = NULL;
+	take_over_free(r->taking);
+	r->taking = NULL;
 	if (r->config->daemon)
 		sandbox_leave_terminal();
 	ret = roles_set_up_metering(r, self, &diag);

@@ -2,6 +2,7 @@
 #include "service.h"
 
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -57,6 +58,15 @@ void service_close(struct service *n)
 void service_ready(struct service *n)
 {
 	service_send(n, "READY=1");
+}
+
+void service_main_process(struct service *n, int pid)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "MAINPID=%d", pid);
+	service_send(n, text);
+	service_close(n);
 }
 
 void service_stopping(struct service *n)

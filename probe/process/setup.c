@@ -95,6 +95,14 @@ static int setup_captures(struct control *r, struct diag *diag)
 		return diag_set(diag, -ENOMEM, "out of memory");
 	r->n_captures = n;
 	r->n_workers = setup_count_workers(c);
+	if (take_over_workers(r->taking) && take_over_workers(r->taking) != r->n_workers) {
+		log_warning("--takeover: --workers %u is not in force: the captures of the other process are "
+			    "those of %u "
+			    "metering thread%s",
+			    r->n_workers, take_over_workers(r->taking),
+			    log_plural(take_over_workers(r->taking)));
+		r->n_workers = take_over_workers(r->taking);
+	}
 	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
 		return diag_set(diag, -errno, "no random numbers: %s", strerror(errno));
 	for (unsigned i = 0; i < n; i++)
@@ -189,6 +197,14 @@ static int setup_shared(struct control *r, struct diag *diag)
 	config.record_size = r->layout.record_size;
 	config.ring_samples = setup_has_sflow(c) ? SAMPLES : 0;
 	ret = shared_new(&r->shared, &config, diag);
+	if (ret == 0 && r->live) {
+		r->send_fds = calloc(r->n_workers, sizeof(*r->send_fds));
+		ret = r->send_fds ? 0 : diag_set(diag, -ENOMEM, "out of memory");
+	}
+	for (unsigned i = 0; ret == 0 && r->live && i < r->n_workers; i++)
+		r->send_fds[i] = r->shared.to_metering[i].receive_fd;
+	r->confine.send_fds = r->send_fds;
+	r->confine.n_send_fds = r->send_fds ? r->n_workers : 0;
 	for (unsigned i = 0; ret == 0 && i < r->n_captures; i++)
 		r->captures[i].stopped = &r->shared.control->stop;
 	return ret;
@@ -277,9 +293,13 @@ static struct export_agent setup_agent(const struct config *c)
  */
 static int setup_selection(struct control *r, const struct config *c, struct selection_config *s)
 {
+	const struct take_over_facts *other = take_over_get_facts(r->taking);
 	struct hash_seed drawn = {.k = {1, 2}};
 	int ret = r->live ? hash_seed_random(&drawn) : 0;
 
+	if (other) /* a flow that is drawn stays drawn */
+		drawn = (struct hash_seed){.k = {other->selection_seed[0], other->selection_seed[1]}};
+	r->selection_seed = drawn;
 	r->agent = setup_agent(c);
 	static_assert((int)CONFIG_SAMPLE_HASH == (int)SAMPLER_HASH,
 		      "config_sampling counts as sampler_kind does");
@@ -338,6 +358,8 @@ static int setup_workers(struct control *r, struct diag *diag)
 	w.table.layout = w.decode.layout = r->layout;
 	if (ret == 0)
 		ret = setup_first_id(c, &w.first_id);
+	if (take_over_latest_id(r->taking))
+		w.first_id = take_over_latest_id(r->taking);
 	if (ret == 0)
 		ret = setup_selection(r, c, &w.selection);
 	static_assert(sizeof(w.decode.tunnel_ports) == sizeof(c->tunnel_ports), "of the same tunnels");
@@ -357,6 +379,8 @@ static int setup_workers(struct control *r, struct diag *diag)
 	ret = setup_new_workers(r, diag);
 	if (ret == 0 && r->live)
 		ret = interfaces_open(&r->interfaces, r->workers, c->wait, diag);
+	if (ret == 0)
+		ret = take_over_flows(r->taking, r, diag);
 	if (ret < 0)
 		return ret;
 	r->has_ethernet = setup_has_ethernet(r);
@@ -388,7 +412,7 @@ int setup_exporter(struct control *r, const struct exporting_stats *earlier, str
 			      .reconnect_ns = c->reconnect_ns,
 			      .dtls_renew_ns = c->dtls_renew_ns,
 			      .buffer_octets = c->send_buffer_octets,
-			      .spool_dir = c->spool_dir,
+			      .spool_dir = r->tries ? NULL : c->spool_dir,
 			      .spool_octets = c->spool_octets,
 			      .replay_octets = c->replay_octets,
 			      .replay_ns = c->replay_ns,
@@ -422,8 +446,8 @@ int setup_exporter(struct control *r, const struct exporting_stats *earlier, str
 		.offline = !r->live,
 		.interfaces = r->names.list,
 		.n_interfaces = r->names.n_list,
-		.start_ns = r->start.realtime_ns,
-		.start_monotonic_ns = r->start.monotonic_ns,
+		.start_ns = r->boot.realtime_ns,
+		.start_monotonic_ns = r->boot.monotonic_ns,
 	};
 
 	return exporter_new(exporter, &e, diag);
@@ -458,6 +482,7 @@ static int setup_control_socket(struct control *r, struct diag *diag)
 {
 	const struct config *c = r->config;
 	struct control_socket_config s = {.path = r->confine.control_path,
+					  .listener = take_over_listener(r->taking),
 					  .group = c->control_group,
 					  .user = r->confine.user,
 					  .answer = control_requests_answer,
@@ -471,6 +496,10 @@ static int setup_control_socket(struct control *r, struct diag *diag)
 	if (!control_requests_exist())
 		return diag_set(diag, -ENOTSUP, "--control: this build has no JSON library");
 	ret = control_socket_open(&r->socket, &s, diag);
+	if (ret < 0 && r->socket) { /* it was taken over, and serves all but its group */
+		log_warning("%s", diag->text);
+		ret = 0;
+	}
 	if (ret < 0)
 		r->confine.control_path[0] = '\0'; /* it is another's */
 	if (ret < 0 && c->control_path)
@@ -480,6 +509,7 @@ static int setup_control_socket(struct control *r, struct diag *diag)
 		 * name */
 		log_warning("%s", diag->text);
 		s.path = NULL;
+		s.listener = 0;
 		ret = control_socket_open(&r->socket, &s, diag);
 	}
 	if (ret == 0 && r->metrics_client >= 0)
@@ -527,7 +557,7 @@ static int setup_pidfile(struct control *r, struct diag *diag)
 static int setup_write_pidfile(struct control *r, struct diag *diag)
 {
 	struct diag ignored;
-	int ret = r->config->pidfile ? pidfile_write(r->pid_fd, r->config->pidfile, diag) : 0;
+	int ret = r->pid_fd >= 0 ? pidfile_write(r->pid_fd, r->config->pidfile, diag) : 0;
 
 	if (ret < 0) { /* then it is nobody's */
 		(void)opener_remove(r->confine.files_opener, r->config->pidfile, &ignored);
@@ -535,6 +565,46 @@ static int setup_write_pidfile(struct control *r, struct diag *diag)
 		r->pid_fd = -1;
 	}
 	return ret;
+}
+
+/* The process that is taken over from stops reading here; what it has is ours once everything is ready. */
+static int setup_take_over(struct control *r, struct diag *diag)
+{
+	const struct take_over_facts *other;
+	int ret = take_over_receive(r->taking, diag);
+
+	other = ret == 0 ? take_over_get_facts(r->taking) : NULL;
+	if (!other)
+		return ret;
+	r->boot = (struct clock_time){other->start_realtime_ns, other->start_monotonic_ns};
+	for (unsigned i = 0; i < r->n_captures; i++)
+		r->captures[i].fanout_seed = other->fanout_seed;
+	r->interfaces.control = r;
+	return 0;
+}
+
+static int setup_commit(struct control *r, struct diag *diag)
+{
+	int ret;
+
+	if (!r->taking)
+		return 0;
+	ret = take_over_commit(r->taking, atomic_load(&r->shared.exporting->taken), diag);
+	r->took_over = ret == 0;
+	return ret;
+}
+
+/* What is not to be had is said, and is no reason to end: packets wait. */
+static void setup_after_take_over(struct control *r)
+{
+	struct diag diag = {""};
+
+	if (setup_pidfile(r, &diag) < 0)
+		log_error("%s", diag.text);
+	if (setup_write_pidfile(r, &diag) < 0)
+		log_error("%s", diag.text);
+	if (setup_metrics(r, &diag) < 0)
+		log_error("%s", diag.text);
 }
 
 int setup_open(struct control *r, struct diag *diag)
@@ -545,17 +615,19 @@ int setup_open(struct control *r, struct diag *diag)
 	tzset(); /* where the zone's file cannot be read any more it is known */
 	/* nothing was measured, and paths and names may hang; the resolver's threads hear no signals */
 	daemon_may_end(true);
-	ret = setup_pidfile(r, diag);
+	r->metrics_client = -1;
+	ret = c->takeover ? 0 : setup_pidfile(r, diag);
+	setup_choose_control(r);
+	if (ret == 0)
+		ret = take_over_begin(&r->taking, r, diag);
 	if (ret == 0 && r->live)
 		ret = setup_interfaces(r, diag);
 	daemon_allow_files(c->n_files + c->n_collectors + FILES_OF_OURS);
 	if (ret == 0)
 		ret = setup_captures(r, diag);
-	setup_choose_control(r);
 	if (ret == 0)
 		ret = confine_start_opener(&r->confine, c, r->captures, diag);
-	r->metrics_client = -1;
-	if (ret == 0)
+	if (ret == 0 && !r->taking)
 		ret = setup_metrics(r, diag);
 	if (ret == 0)
 		ret = setup_shared(r, diag);
@@ -564,11 +636,19 @@ int setup_open(struct control *r, struct diag *diag)
 				      r->confine.opener, diag);
 	r->interfaces.names = &r->names;
 	if (ret == 0)
+		ret = setup_take_over(r, diag);
+	if (ret == 0)
 		ret = setup_workers(r, diag);
 	if (ret == 0)
 		ret = roles_start(r, diag);
 	daemon_may_end(false);
 	if (ret == 0)
+		ret = setup_commit(r, diag);
+	if (r->took_over) {
+		roles_go(r); /* what follows takes no packet's time */
+		setup_after_take_over(r);
+	}
+	if (ret == 0 && !r->took_over)
 		ret = setup_write_pidfile(r, diag);
 	if (ret == 0)
 		ret = setup_control_socket(r, diag);
@@ -576,6 +656,8 @@ int setup_open(struct control *r, struct diag *diag)
 		ret = stepping_open(r, diag);
 	if (ret == 0 && r->live && setup_has_sflow(c))
 		ret = poller_init(&r->poller, c->sflow_polling_ns, diag);
+	take_over_free(r->taking);
+	r->taking = NULL;
 	if (ret == 0)
 		ret = setup_live_view(r, diag);
 	if (ret == 0)

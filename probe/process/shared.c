@@ -35,8 +35,11 @@ static int shared_map(struct shared *s)
 static int shared_open_mailboxes(struct shared *s, struct diag *diag)
 {
 	unsigned n = s->config.n_metering;
-	int r = mailbox_new(&s->to_exporting, &s->exporting->mailbox, MAILBOX_exporting, &s->exporting->gate,
-			    &s->exporting->ended, diag);
+	int r;
+
+	s->to_exporting.send_fd = s->to_exporting.receive_fd = -1;
+	r = mailbox_new(&s->to_exporting, &s->exporting->mailbox, MAILBOX_exporting, &s->exporting->gate,
+			&s->exporting->ended, diag);
 
 	s->to_metering = calloc(n, sizeof(*s->to_metering));
 	if (!s->to_metering)
@@ -86,6 +89,8 @@ void shared_free(struct shared *s)
 	for (unsigned i = 0; s->to_metering && i < s->config.n_metering; i++)
 		mailbox_close(&s->to_metering[i]);
 	free(s->to_metering);
+	if (s->exporting)
+		mailbox_close(&s->to_exporting);
 	if (s->memory)
 		munmap(s->memory, s->size);
 	*s = (struct shared){0};

@@ -101,6 +101,8 @@ struct shared_exporting {
 	_Alignas(64) _Atomic uint64_t turns; /* grows while its loop turns */
 	_Atomic int32_t thread;
 	_Atomic bool ended;
+	_Atomic uint64_t
+		taken; /* --takeover: the sessions that it can go on in, by the other process's numbers */
 	/* a savefile was not read to its end: what its files have is less than their names promise */
 	_Atomic bool cut_short;
 	/*

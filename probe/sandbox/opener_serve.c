@@ -240,7 +240,7 @@ static int serve_sandbox(const struct serve *s, struct opener_reply *reply, stru
 		return r;
 	if (r == SANDBOX_E_MISSING)
 		n = (size_t)snprintf(reply->text, sizeof(reply->text), "Landlock (%.80s)", diag->text);
-	r = syscalls_compile(&program, SYSCALLS_OPENER, false, diag);
+	r = syscalls_compile(&program, SYSCALLS_OPENER, false, NULL, 0, diag);
 	if (r == 0)
 		r = syscalls_enter(&program, true, diag);
 	syscalls_release(&program);

@@ -138,7 +138,7 @@ static int sandbox_compile(struct sandbox *s, const struct sandbox_config *confi
 	for (unsigned i = 0; r == 0 && i < SANDBOX_ROLES; i++)
 		if (config->for_all || i == config->role)
 			r = syscalls_compile(&s->programs[i], (enum syscalls_list)i, s->mode == SANDBOX_LOG,
-					     diag);
+					     config->send_fds, config->n_send_fds, diag);
 	return r;
 }
 

@@ -49,7 +49,9 @@ enum syscalls_list {
 	SYSCALLS_LISTS
 };
 
-int syscalls_compile(struct syscalls_program *p, enum syscalls_list list, bool log_only, struct diag *diag);
+/* send_fds: see struct sandbox_config; of the metering lists. */
+int syscalls_compile(struct syscalls_program *p, enum syscalls_list list, bool log_only, const int *send_fds,
+		     unsigned n_send_fds, struct diag *diag);
 /* whole_process: all threads that there are. */
 int syscalls_enter(const struct syscalls_program *p, bool whole_process, struct diag *diag);
 void syscalls_release(struct syscalls_program *p);

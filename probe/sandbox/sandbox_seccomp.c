@@ -229,12 +229,11 @@ static const char *const names_process[] = {
 };
 
 static const char *const names_opener[] = {
-	"bind",	      "faccessat",  "faccessat2", "fchmod",    "fchown",      "fchown32",
-	"fcntl",      "fcntl64",    "fstatat64",  "ftruncate", "getsockname", "getsockopt",
-	"ioctl",      "newfstatat", "open",	  "openat",    "recv",	      "recvfrom",
-	"recvmsg",    "rename",	    "renameat",	  "renameat2", "sendmsg",     "sendto",
-	"setsockopt", "statx",	    "unlink",	  "unlinkat",  "pipe2",	      "wait4",
-	"getppid",    NULL,
+	"bind",	     "faccessat", "faccessat2", "fchmod",      "fchown",     "fchown32", "fcntl",
+	"fcntl64",   "fstatat64", "ftruncate",	"getsockname", "getsockopt", "ioctl",	 "newfstatat",
+	"open",	     "openat",	  "recv",	"recvfrom",    "recvmsg",    "rename",	 "renameat",
+	"renameat2", "sendmsg",	  "sendto",	"setsockopt",  "statx",	     "unlink",	 "unlinkat",
+	"pipe2",     "wait4",	  "getppid",	NULL,
 };
 
 /* What the run-time of a sanitizer does besides; never in a build that is used. */
@@ -273,8 +272,8 @@ static const char *const names_sanitized[] = {
 	"wait4",
 	NULL,
 };
-/* It ends processes that hang. */
-static const char *const names_control[] = {"kill", NULL};
+/* It ends processes that hang, and hands memory over to a process that takes over. */
+static const char *const names_control[] = {"kill", "memfd_create", NULL};
 static const char *const names_coverage[] = {"fcntl",  "openat", "newfstatat", "mkdir",
 					     "unlink", "umask",	 "prlimit64",  NULL};
 
@@ -379,6 +378,19 @@ static int seccomp_add_argument(scmp_filter_ctx ctx, const struct syscalls_argum
 	return r == -EDOM || r == -EEXIST ? 0 : r;
 }
 
+/* To control, for whom sockets are that another process takes over. */
+static int seccomp_add_sending(scmp_filter_ctx ctx, const int *fds, unsigned n)
+{
+	int r = 0;
+
+	for (unsigned i = 0; r == 0 && i < n; i++) {
+		struct syscalls_argument a = {METERING, "sendmsg", 0, WHOLE, (uint64_t)fds[i]};
+
+		r = seccomp_add_argument(ctx, &a);
+	}
+	return r;
+}
+
 static int seccomp_fill(scmp_filter_ctx ctx, enum syscalls_list list)
 {
 	int r = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
@@ -418,7 +430,8 @@ static int seccomp_export(scmp_filter_ctx ctx, struct syscalls_program *p)
 	return r;
 }
 
-int syscalls_compile(struct syscalls_program *p, enum syscalls_list list, bool log_only, struct diag *diag)
+int syscalls_compile(struct syscalls_program *p, enum syscalls_list list, bool log_only, const int *send_fds,
+		     unsigned n_send_fds, struct diag *diag)
 {
 	uint32_t refused = log_only ? SCMP_ACT_LOG : SCMP_ACT_KILL_PROCESS;
 	scmp_filter_ctx ctx = seccomp_init(refused);
@@ -428,6 +441,8 @@ int syscalls_compile(struct syscalls_program *p, enum syscalls_list list, bool l
 	if (!ctx)
 		return diag_set(diag, SANDBOX_E_MISSING, "libseccomp does not know this kernel");
 	r = seccomp_fill(ctx, list);
+	if (r == 0 && BIT(list) & METERING)
+		r = seccomp_add_sending(ctx, send_fds, n_send_fds);
 	if (r == 0)
 		r = seccomp_export(ctx, p);
 	seccomp_release(ctx);

@@ -1,8 +1,11 @@
 /* sandbox_seccomp_none: a build without libseccomp. */
 #include "sandbox/sandbox_internal.h"
 
-int syscalls_compile(struct syscalls_program *p, enum syscalls_list list, bool log_only, struct diag *diag)
+int syscalls_compile(struct syscalls_program *p, enum syscalls_list list, bool log_only, const int *send_fds,
+		     unsigned n_send_fds, struct diag *diag)
 {
+	(void)send_fds;
+	(void)n_send_fds;
 	(void)list;
 	(void)log_only;
 	*p = (struct syscalls_program){0};

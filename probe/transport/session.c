@@ -217,6 +217,53 @@ bool session_idle(const struct transport *t, uint64_t until_ns)
 	return session_queue_is_empty(s);
 }
 
+/* ---- handing over */
+
+bool session_settled(const struct transport *t)
+{
+	const struct session *s = (const struct session *)t;
+
+	return s->phase == SESSION_UP && session_queue_is_empty(s);
+}
+
+/* All of it was acknowledged; what the next one is to send again after a bad end is not handed over. */
+void session_let_go(struct transport *t)
+{
+	struct session *s = (struct session *)t;
+
+	session_queue_acked(s);
+	session_queue_end(s, true);
+	s->phase = SESSION_OVER;
+}
+
+int session_take_over(struct transport *t, int fd, const uint8_t *templates, size_t size)
+{
+	struct session *s = (struct session *)t;
+	struct sockaddr_storage peer;
+	socklen_t length = sizeof(int), peer_length = sizeof(peer);
+	int type = 0;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) || type != s->layer->socktype ||
+	    getpeername(fd, (struct sockaddr *)&peer, &peer_length) || size > SESSION_MESSAGE)
+		return -EBADMSG;
+	s->t.fd = fd;
+	s->attempted = s->left = true;
+	s->now_ns = s->attempt_ns = clock_monotonic_ns();
+	session_begin(s);
+	if (size)
+		memcpy(s->in_force, templates, size);
+	s->in_force_size = size;
+	return 0;
+}
+
+const uint8_t *session_in_force(const struct transport *t, size_t *size)
+{
+	const struct session *s = (const struct session *)t;
+
+	*size = s->in_force_size;
+	return s->in_force;
+}
+
 /* Nothing more can be done for what is left: why it is. */
 static void session_explain(struct session *s)
 {

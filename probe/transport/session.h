@@ -193,6 +193,10 @@ bool session_crowded(const struct transport *t);
 int session_announce(struct transport *t, const uint8_t *message, size_t size, unsigned templates);
 bool session_idle(const struct transport *t, uint64_t until_ns);
 void session_close(struct transport *t, uint64_t deadline_ns, struct transport_stats *last);
+bool session_settled(const struct transport *t);
+void session_let_go(struct transport *t);
+int session_take_over(struct transport *t, int fd, const uint8_t *templates, size_t size);
+const uint8_t *session_in_force(const struct transport *t, size_t *size);
 
 #define SESSION_OPS(NAME, OPEN)                                                                              \
 	{                                                                                                    \
@@ -200,6 +204,17 @@ void session_close(struct transport *t, uint64_t deadline_ns, struct transport_s
 		.flush = session_flush, .tick = session_tick, .refresh = session_refresh,                    \
 		.finish = session_finish, .crowded = session_crowded, .announce = session_announce,          \
 		.network_changed = session_network_changed, .idle = session_idle, .close = session_close,    \
+	}
+
+/* The same where a session is nothing but its socket, so that another process can go on in it. */
+#define SESSION_OPS_OF_SOCKET(NAME, OPEN)                                                                    \
+	{                                                                                                    \
+		.name = NAME, .open = OPEN, .reserve = session_reserve, .commit = session_commit,            \
+		.flush = session_flush, .tick = session_tick, .refresh = session_refresh,                    \
+		.finish = session_finish, .crowded = session_crowded, .announce = session_announce,          \
+		.network_changed = session_network_changed, .idle = session_idle, .close = session_close,    \
+		.settled = session_settled, .let_go = session_let_go, .take_over = session_take_over,        \
+		.in_force = session_in_force,                                                                \
 	}
 
 /* session_connect.c */
@@ -210,6 +225,8 @@ void session_attempt(struct session *s);
 void session_check_lookup(struct session *s);
 void session_check_connected(struct session *s);
 void session_greet(struct session *s);
+/* It begins, on the socket that there is. */
+void session_begin(struct session *s);
 
 /* session_end.c */
 void session_note_error(struct session *s, int error); /* counts it; of either sign */

@@ -12,7 +12,7 @@
 #define GREET_NS     (10 * NS_PER_SEC)
 #define LOOKUP_NS    (40 * NS_PER_SEC)
 
-static void session_become_up(struct session *s)
+void session_begin(struct session *s)
 {
 	s->phase = SESSION_UP;
 	s->t.state = TRANSPORT_STATE_UP;
@@ -28,7 +28,7 @@ void session_greet(struct session *s)
 	int r = s->layer->greet ? s->layer->greet(s) : 0;
 
 	if (r == 0)
-		session_become_up(s);
+		session_begin(s);
 	else if (r != -EAGAIN)
 		session_fail(s, r);
 	else if (s->now_ns >= s->deadline_ns)

@@ -78,7 +78,7 @@ static int socket_bind(const struct socket_origin *from, int fd, int type, int f
 	return bind(fd, (struct sockaddr *)&source.addresses[0], source.sizes[0]) ? -errno : 0;
 }
 
-static int socket_set_origin(const struct socket_origin *from, int fd, int type, int family)
+int socket_adopt(const struct socket_origin *from, int fd, int type, int family)
 {
 	bool v6 = family == AF_INET6;
 	int level = v6 ? IPPROTO_IPV6 : IPPROTO_IP, ttl = from->ttl;
@@ -90,7 +90,14 @@ static int socket_set_origin(const struct socket_origin *from, int fd, int type,
 	if (from->device[0] &&
 	    setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, from->device, (socklen_t)strlen(from->device)))
 		return -errno;
-	return socket_bind(from, fd, type, family);
+	return 0;
+}
+
+static int socket_set_origin(const struct socket_origin *from, int fd, int type, int family)
+{
+	int r = socket_adopt(from, fd, type, family);
+
+	return r < 0 ? r : socket_bind(from, fd, type, family);
 }
 
 static int socket_set_whole(int fd, int family)

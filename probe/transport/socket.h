@@ -28,6 +28,8 @@ bool socket_is_missing(const struct socket_origin *from, int error, char *text, 
 /* A socket that is connected to this address, or connecting: it, or negative errno. */
 int socket_open(const struct socket_origin *from, int type, int protocol, const struct sockaddr_storage *peer,
 		socklen_t size);
+/* For a socket that another process had opened, and connected: what can still be set is as here. */
+int socket_adopt(const struct socket_origin *from, int fd, int type, int family);
 /* 1 connected, 0 not yet, negative errno. */
 int socket_is_connected(int fd);
 

@@ -38,4 +38,4 @@ static int tcp_open(struct transport **tp, const struct transport_config *config
 	return r;
 }
 
-const struct transport_ops transport_tcp_ops = SESSION_OPS("tcp", tcp_open);
+const struct transport_ops transport_tcp_ops = SESSION_OPS_OF_SOCKET("tcp", tcp_open);

@@ -292,6 +292,47 @@ static int udp_open(struct transport **tp, const struct transport_config *config
 	return 0;
 }
 
+static bool udp_settled(const struct transport *t)
+{
+	const struct udp *u = (const struct udp *)t;
+
+	return t->state == TRANSPORT_STATE_UP && t->session && u->used == 0;
+}
+
+/* A numeric host was connected to when the transport was opened; a name whoever had the socket looked up. */
+static bool udp_is_the_collector(const struct udp *u, int fd, const struct sockaddr_storage *peer,
+				 socklen_t size)
+{
+	struct transport_local self;
+
+	if (u->t.session)
+		return size == u->peer_size && memcmp(peer, &u->peer, size) == 0;
+	socket_note_self(fd, IPPROTO_UDP, &self);
+	return self.remote_port == u->collector.port;
+}
+
+static int udp_take_over(struct transport *t, int fd, const uint8_t *templates, size_t size)
+{
+	struct udp *u = (struct udp *)t;
+	struct sockaddr_storage peer = {0};
+	socklen_t type_size = sizeof(int), peer_size = sizeof(peer);
+	int type = 0, r;
+
+	(void)templates;
+	(void)size;
+	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_size) || type != SOCK_DGRAM ||
+	    getpeername(fd, (struct sockaddr *)&peer, &peer_size) ||
+	    (peer.ss_family != AF_INET && peer.ss_family != AF_INET6) ||
+	    !udp_is_the_collector(u, fd, &peer, peer_size))
+		return -EBADMSG;
+	r = socket_adopt(&u->from, fd, SOCK_DGRAM, peer.ss_family);
+	if (r < 0)
+		return r;
+	udp_use_socket(u, fd, &peer, peer_size);
+	u->lookup_wanted = false;
+	return 0;
+}
+
 static void udp_close(struct transport *t, uint64_t deadline_ns, struct transport_stats *last)
 {
 	struct udp *u = (struct udp *)t;
@@ -321,5 +362,7 @@ const struct transport_ops transport_udp_ops = {
 	.crowded = udp_crowded,
 	.network_changed = udp_network_changed,
 	.probe = udp_probe,
+	.settled = udp_settled,
+	.take_over = udp_take_over,
 	.close = udp_close,
 };

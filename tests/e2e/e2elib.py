@@ -253,5 +253,6 @@ def check_ledger(where, s):
     check(s["ledger"]["balanced"] is True, f"{where}: the ledger is not balanced")
     check(p["received"] == p["metered"] + sum(p["ignored"].values()) + p["unselected"],
           f"{where}: received packets are not metered + ignored + unselected: {p}")
-    check(f["created"] == f["active"] + sum(f["ended"].values()), f"{where}: created is not active + ended: {f}")
+    check(f["created"] + f["taken_over"] == f["active"] + sum(f["ended"].values()) + f["handed_over"],
+          f"{where}: created + taken over is not active + ended + handed over: {f}")
     check(o["metered"] >= 0, f"{where}: octets")

@@ -213,6 +213,46 @@ def shorten(data, packets):
     return data[:at]
 
 
+def section(name, version, body):
+    return struct.pack("=24sIIQ", name.encode(), version, 0, len(body)) + body + bytes(-len(body) % 8)
+
+
+def handed_flow(n, protocol=17, state=0, blocks=b""):
+    """The core of a flow record (flow_record.h), and its blocks."""
+    key = bytes([10, 0, 0, n]) + bytes(12) + bytes([10, 0, 1, n]) + bytes(12)
+    key += struct.pack("=HHBBBBHH", 1000 + n, 53, protocol, 4, 0, 0, 0, n % 3)
+    core = key + struct.pack("=IQIBBHQQQQIIIHBB", 1, n, 2, 0, 0, 0, n, 100 * n, 1700000000 * 10**9, 1700000001 * 10**9, 60,
+                             140, 0, 2, 64, 64)
+    return core + bytes([0, state]) + blocks
+
+
+def handed_collector(url, kind, state):
+    """struct handed_collector of export_hand_over.c; kind: the number of the format."""
+    return struct.pack("=6I5q4I6Q", 0, kind, 0, 0, 77, 1700000000, 1699990000000, 1700000000000, 10000, 1700000000, 5, 1,
+                       len(url), 0, 0, 1, 2, 3, 0, 0, 0) + url + state
+
+
+def handed_templates(fields):
+    body = struct.pack("=IIQQII", 1, 3, 10**9, 10**9, 1, 1) + struct.pack("=IHHHH", 0, 256, len(fields), 0, 0)
+    return body + b"".join(struct.pack("=IHH", 0, number, length) for number, length in fields)
+
+
+def handed():
+    frames, tunnel = struct.pack("=16sI", b"FRAMES", 24), struct.pack("=16sI", b"TUNNEL", 64)
+    plain = struct.pack("=II", 114, 0) + b"".join(handed_flow(n) for n in range(1, 13))
+    blocks = struct.pack("=II", 114, 2) + frames + tunnel + handed_flow(1, 6, 3, bytes(24) + bytes(range(64)))
+    fragment = struct.pack("=I", 64) + bytes([10] * 32) + struct.pack("=IIBBHxxxxQHHB3x", 7, 1, 4, 17, 0, 1700000000 * 10**9,
+                                                                      1000, 53, 17)
+    sessions = section("facts", 1, bytes(96)) + section("collector", 1, handed_collector(
+        b"a", 2, handed_templates([(8, 4), (12, 4), (2, 8)]))) + section("collector", 1, handed_collector(
+            b"c", 3, struct.pack("=II", 1, 20) + bytes(40)))
+    magic = b"pitot-1\0"
+    yield magic + section("flows", 1, plain) + section("fragments", 1, fragment)
+    yield magic + section("flows", 1, blocks)
+    yield magic + section("of later", 2, b"unknown") + sessions
+    yield magic + section("flows", 2, plain)
+
+
 def seeds():
     seen = set()
     for path in sorted(DATA.glob("*.pcap")):
@@ -241,6 +281,8 @@ def seeds():
         yield "spool", data
     for data in roundtrips():
         yield "roundtrip", data
+    for data in handed():
+        yield "takeover", data
 
 
 def main():

@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "pitot/descriptors.h"
 #include "shared.h"
 
 /* What the processes of this test do with commands: they are not the real ones. */
@@ -112,6 +113,17 @@ UNUSED_ROW(finish, struct command_none)
 UNUSED_ANSWER(metering, flows, struct command_flows, struct command_flows_seen)
 UNUSED_ANSWER(metering, expire, struct command_flows, struct command_flows_ended)
 UNUSED_ANSWER(metering, gather, struct command_gather, struct command_none)
+UNUSED_ANSWER(metering, freeze, struct command_none, struct command_frozen)
+UNUSED_ANSWER(metering, hand_over, struct command_hand_over, struct command_none)
+UNUSED_ANSWER(metering, handed, struct command_none, struct command_handed)
+UNUSED_ANSWER(metering, thaw, struct command_none, struct command_none)
+UNUSED_ANSWER(metering, let_go, struct command_none, struct command_none)
+UNUSED_ANSWER(exporting, settle, struct command_settle, struct command_none)
+UNUSED_ANSWER(exporting, settled, struct command_none, struct command_frozen)
+UNUSED_ANSWER(exporting, pass_on, struct command_hand_over, struct command_none)
+UNUSED_ANSWER(exporting, passed, struct command_none, struct command_handed)
+UNUSED_ANSWER(exporting, resume, struct command_none, struct command_none)
+UNUSED_ANSWER(exporting, release, struct command_release, struct command_none)
 UNUSED_ANSWER(exporting, template, struct command_template, struct export_template)
 
 static void open_shared(struct shared *s)
@@ -354,13 +366,37 @@ static void test_gate(void **state)
 	shared_free(&s);
 }
 
+/* The other way: what a process has for control, more than go with one message. */
+static void test_gives(void **state)
+{
+	int given[DESCRIPTORS_MAX + 3], got[DESCRIPTORS_MAX + 3];
+	struct shared s;
+
+	(void)state;
+	open_shared(&s);
+	for (unsigned i = 0; i < DESCRIPTORS_MAX + 3; i++)
+		given[i] = STDERR_FILENO;
+	assert_int_equal(mailbox_give_fds(&s.to_exporting, given, DESCRIPTORS_MAX + 3), 0);
+	assert_int_equal(mailbox_get_fds(&s.to_exporting, got, DESCRIPTORS_MAX + 3), 0);
+	for (unsigned i = 0; i < DESCRIPTORS_MAX + 3; i++)
+		assert_int_equal(close(got[i]), 0);
+	assert_int_equal(mailbox_get_fds(&s.to_exporting, got, 1), -EAGAIN);
+	assert_int_equal(mailbox_give_fds(&s.to_metering[0], given, 2), 0);
+	assert_int_equal(mailbox_get_fds(&s.to_metering[0], got, 1),
+			 -EPROTO); /* more than it is to have sent */
+	assert_int_equal(mailbox_give_fds(&s.to_metering[0], given, 5), 0);
+	mailbox_drop_fds(&s.to_metering[0]);
+	assert_int_equal(mailbox_get_fds(&s.to_metering[0], got, 1), -EAGAIN);
+	shared_free(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_places),	  cmocka_unit_test(test_wakes),
 		cmocka_unit_test(test_commands),  cmocka_unit_test(test_descriptors),
 		cmocka_unit_test(test_no_answer), cmocka_unit_test(test_foreign_command),
-		cmocka_unit_test(test_gate),
+		cmocka_unit_test(test_gate),	  cmocka_unit_test(test_gives),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
