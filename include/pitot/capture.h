@@ -48,6 +48,7 @@ struct capture_config {
 	unsigned workers; /* live: captures that share the interface's frames; 0 is 1 */
 	enum capture_fanout fanout_mode;
 	uint32_t fanout_seed;
+	bool cooked; /* "any" by the packet ring: frames of all interfaces, in the place of libpcap's */
 	unsigned busy_poll_us;
 	/* live: one packet of so many is enough, each drawn by itself; a capture that can leaves the others
 	 * to the kernel and says so (selects); 0 and 1: all */

@@ -12,12 +12,15 @@
  * fewer.
  *
  * Limits: Ethernet and interfaces without a link layer; all else is -EPROTONOSUPPORT, for libpcap to open.
+ * "any" is opened where libpcap, which has it at the start, cannot do that any more.
  * On loopback, where the kernel shows each frame twice, only the received copy is taken (the sent one when
  * direction is out).
  */
 #include "pitot/capture.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <net/if_arp.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <poll.h>
@@ -34,6 +37,7 @@
 #include "capture/capture_socket.h"
 #include "pitot/clock.h"
 #include "pitot/gate.h"
+#include "pitot/link_type.h"
 
 #define ASK_KERNEL_EVERY 16
 #define STOP_QUIET_NS	 (3 * CAPTURE_BLOCK_MS * NS_PER_MSEC)
@@ -66,6 +70,7 @@ struct afpacket {
 	unsigned n_draws;    /* changes that have not come yet */
 	struct afpacket_draw draws[DRAWS_MAX];
 	uint16_t point;
+	enum capture_direction direction;
 	unsigned n_asked; /* times without waiting and without a block */
 	bool down;	  /* it was, and may be gone by now */
 	struct capture_ending ending;
@@ -159,6 +164,7 @@ int capture_open_socket(struct capture **cp, const struct capture_plan *plan,
 			    .name = a->socket.facts.name},
 		.socket = *socket,
 		.point = config->point,
+		.direction = config->direction,
 		.has_filter = config->filter && *config->filter,
 		.busy_poll_ns = config->busy_poll_us * NS_PER_USEC,
 		.tells_fill = config->select_varies,
@@ -376,6 +382,53 @@ static unsigned afpacket_follow_draws(struct afpacket *a, unsigned n)
 	return n;
 }
 
+/*
+ * Of all interfaces: the header that libpcap would make (LINKTYPE_LINUX_SLL2), in the room in front of the
+ * packet.  What loopback sends it receives, too, and once is enough.
+ */
+static bool afpacket_lend_cooked(const struct afpacket *a, struct frame *f, uint8_t *at)
+{
+	const struct tpacket3_hdr *h = (const struct tpacket3_hdr *)at;
+	const struct sockaddr_ll *sll = (const struct sockaddr_ll *)(at + TPACKET_ALIGN(sizeof(*h)));
+	uint8_t *header = at + h->tp_mac - CAPTURE_COOKED_HEADER;
+	uint32_t index = htonl((uint32_t)sll->sll_ifindex);
+	uint16_t hatype = htons(sll->sll_hatype);
+
+	if (sll->sll_hatype == ARPHRD_LOOPBACK && sll->sll_pkttype == PACKET_OUTGOING &&
+	    a->direction != CAPTURE_OUT)
+		return false;
+	afpacket_lend(a, f, at);
+	memcpy(header, &sll->sll_protocol, 2);
+	memset(header + 2, 0, 2);
+	memcpy(header + 4, &index, 4);
+	memcpy(header + 8, &hatype, 2);
+	header[10] = sll->sll_pkttype;
+	header[11] = sll->sll_halen;
+	memcpy(header + 12, sll->sll_addr, 8);
+	f->data = header;
+	f->cap_len += CAPTURE_COOKED_HEADER;
+	f->wire_len += CAPTURE_COOKED_HEADER;
+	f->flags &= (uint16_t) ~(FRAME_INGRESS | FRAME_EGRESS); /* the header says it */
+	return true;
+}
+
+static void afpacket_lend_cooked_batch(struct afpacket *a, struct frame_batch *b)
+{
+	const uint8_t *at = a->next;
+	unsigned n = a->left < BATCH_MAX ? a->left : BATCH_MAX;
+
+	for (unsigned i = 0; i < n; i++) {
+		uint32_t step = ((const struct tpacket3_hdr *)at)->tp_next_offset;
+
+		b->n += afpacket_lend_cooked(a, &b->frames[b->n], a->ring + (at - a->ring));
+		at += step;
+	}
+	a->next = at;
+	a->left -= n;
+	if (b->n == 0 && a->left == 0)
+		afpacket_return_block(a); /* nobody would: there is nothing to release */
+}
+
 static void afpacket_lend_batch(struct afpacket *a, struct frame_batch *b)
 {
 	unsigned n = a->left < BATCH_MAX ? a->left : BATCH_MAX;
@@ -409,7 +462,10 @@ static int afpacket_recv(struct capture *c, struct frame_batch *b, int wait_ms, 
 		if (r || !a->has_block)
 			return r;
 	}
-	afpacket_lend_batch(a, b);
+	if (a->capture.link_type == LINKTYPE_LINUX_SLL2)
+		afpacket_lend_cooked_batch(a, b);
+	else
+		afpacket_lend_batch(a, b);
 	return 0;
 }
 

@@ -1,13 +1,14 @@
 /*
  * capture_plan: see capture_plan.h.
  *
- * The filter is compiled for both link types that a ring can have: which one an interface has is known when
- * it is there, and then a sandbox may be around that compiling does not fit into.
+ * The filter is compiled for both link types that a ring of an interface can have: which one it has is known
+ * when it is there, and then a sandbox may be around that compiling does not fit into.  "any" has its own.
  */
 #include "capture/capture_plan.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "capture/capture_interface.h"
 #include "pitot/link_type.h"
@@ -69,7 +70,8 @@ void capture_plan_release_sampling(struct capture_plan_sampling *s)
 
 int capture_plan_new(struct capture_plan **pp, const struct capture_config *config, struct diag *diag)
 {
-	static const int link_types[] = {LINKTYPE_ETHERNET, LINKTYPE_RAW};
+	static const int link_types[] = {LINKTYPE_ETHERNET, LINKTYPE_RAW, LINKTYPE_LINUX_SLL2};
+	unsigned any = strcmp(config->interface, "any") == 0;
 	struct capture_plan *p = calloc(1, sizeof(*p));
 	struct capture_interface itf;
 	struct diag none;
@@ -79,10 +81,10 @@ int capture_plan_new(struct capture_plan **pp, const struct capture_config *conf
 	p->config = *config;
 	(void)capture_interface_get(&itf, config->interface, &none);
 	p->loopback = itf.loopback;
-	for (unsigned i = 0; i < CAPTURE_PLAN_LINKS; i++) {
+	for (unsigned i = any ? CAPTURE_PLAN_COOKED : 0; i < CAPTURE_PLAN_COOKED + any; i++) {
 		const struct capture_filter_config filter_config = {
 			.expression = config->filter,
-			.place = FILTER_SOCKET,
+			.place = any ? FILTER_COOKED : FILTER_SOCKET,
 			.link_type = link_types[i],
 			.snap_len = config->snap_len,
 			.direction = plan_direction(p),
@@ -114,8 +116,10 @@ void capture_plan_free(struct capture_plan *p)
 int capture_plan_filter(const struct capture_plan *p, const struct capture_facts *facts,
 			const struct capture_filter **filter, struct diag *diag)
 {
-	const struct capture_plan_filter *f =
-		&p->filters[facts->link_type == LINKTYPE_RAW ? CAPTURE_PLAN_RAW : CAPTURE_PLAN_ETHERNET];
+	enum capture_plan_link link = facts->link_type == LINKTYPE_RAW		? CAPTURE_PLAN_RAW
+				      : facts->link_type == LINKTYPE_LINUX_SLL2 ? CAPTURE_PLAN_COOKED
+										: CAPTURE_PLAN_ETHERNET;
+	const struct capture_plan_filter *f = &p->filters[link];
 
 	*filter = &f->filter;
 	if (f->result < 0)

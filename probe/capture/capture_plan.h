@@ -9,7 +9,7 @@
 #include "pitot/capture.h"
 
 /* An interface that is made anew may have the other link type of those that the ring knows. */
-enum capture_plan_link { CAPTURE_PLAN_ETHERNET, CAPTURE_PLAN_RAW, CAPTURE_PLAN_LINKS };
+enum capture_plan_link { CAPTURE_PLAN_ETHERNET, CAPTURE_PLAN_RAW, CAPTURE_PLAN_COOKED, CAPTURE_PLAN_LINKS };
 
 struct capture_plan_sampling {
 	struct capture_sampling *sampling;
@@ -24,7 +24,8 @@ struct capture_plan {
 		int result; /* 0, or why there is none: negative errno and the sentence */
 		struct diag why;
 	} filters[CAPTURE_PLAN_LINKS];
-	/* with a select_interval, or one that varies, one for each worker's socket; none where the kernel has no way to draw */
+	/* with a select_interval, or one that varies, one for each worker's socket; none where the kernel has
+	 * no way to draw */
 	unsigned n_samplings;
 	struct capture_plan_sampling **samplings;
 };

@@ -85,7 +85,7 @@ static int socket_set_ring(struct capture_descriptor *d, const struct capture_co
 {
 	uint32_t block_octets = socket_block_octets(config);
 	uint64_t n_blocks = socket_buffer_octets(config) / block_octets;
-	int version = TPACKET_V3;
+	int version = TPACKET_V3, cooked = CAPTURE_COOKED_HEADER; /* room for it in front of each packet */
 	struct tpacket_req3 req;
 
 	if (n_blocks < BLOCKS_MIN)
@@ -99,6 +99,9 @@ static int socket_set_ring(struct capture_descriptor *d, const struct capture_co
 	d->facts.n_blocks = (uint32_t)n_blocks;
 	if (setsockopt(d->fd, SOL_PACKET, PACKET_VERSION, &version, sizeof(version)) < 0)
 		return socket_fail(d, errno, "TPACKET_V3", diag);
+	if (d->facts.link_type == LINKTYPE_LINUX_SLL2 &&
+	    setsockopt(d->fd, SOL_PACKET, PACKET_RESERVE, &cooked, sizeof(cooked)) < 0)
+		return socket_fail(d, errno, "PACKET_RESERVE", diag);
 	req = (struct tpacket_req3){
 		.tp_block_size = block_octets,
 		.tp_block_nr = d->facts.n_blocks,
@@ -122,7 +125,7 @@ static int socket_set_options(const struct capture_descriptor *d, const struct c
 	/* the filter has it already; where the kernel knows this option it saves it the copy */
 	if (config->direction == CAPTURE_IN || (d->facts.loopback && config->direction == CAPTURE_BOTH))
 		(void)setsockopt(d->fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &one, sizeof(one));
-	if (config->promiscuous &&
+	if (config->promiscuous && d->facts.index &&
 	    setsockopt(d->fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &mreq, sizeof(mreq)) < 0)
 		return socket_fail(d, errno, "promiscuous mode (--no-promiscuous does without)", diag);
 	return 0;
@@ -183,13 +186,11 @@ static int socket_bind(struct capture_descriptor *d, const struct capture_config
 }
 
 /* Protocol 0: until it is bound the socket receives nothing. */
-static int socket_open(struct capture_descriptor *d, const struct capture_config *config, int group,
-		       const struct capture_interface *itf, struct diag *diag)
+static int socket_open(struct capture_descriptor *d, const struct capture_config *config, int group, int type,
+		       struct diag *diag)
 {
-	int type = SOCK_RAW, r = socket_set_link_type(&d->facts, itf->arphrd, &type, diag);
+	int r;
 
-	if (r < 0)
-		return r;
 	d->fd = socket(AF_PACKET, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (d->fd < 0)
 		return socket_fail(d, errno, "AF_PACKET socket", diag);
@@ -201,13 +202,28 @@ static int socket_open(struct capture_descriptor *d, const struct capture_config
 	return r;
 }
 
+/* All interfaces: the socket is bound to none, and its frames begin at the network layer. */
+static int socket_describe_any(struct capture_descriptor *d, const struct capture_config *config, int group,
+			       struct diag *diag)
+{
+	int r;
+
+	d->facts = (struct capture_facts){.name = "any", .link_type = LINKTYPE_LINUX_SLL2};
+	r = socket_open(d, config, group, SOCK_DGRAM, diag);
+	if (r < 0)
+		capture_descriptor_close(d);
+	return r;
+}
+
 int capture_describe(struct capture_descriptor *d, const struct capture_config *config, int group,
 		     struct diag *diag)
 {
 	struct capture_interface itf;
-	int r;
+	int r, type = SOCK_RAW;
 
 	*d = (struct capture_descriptor){.fd = -1};
+	if (strcmp(config->interface, "any") == 0 && config->cooked)
+		return socket_describe_any(d, config, group, diag);
 	if (strcmp(config->interface, "any") == 0)
 		return diag_set(diag, -EPROTONOSUPPORT,
 				"AF_PACKET capture opens one interface, not \"any\": use --capture pcap");
@@ -216,7 +232,9 @@ int capture_describe(struct capture_descriptor *d, const struct capture_config *
 		return r;
 	d->facts = (struct capture_facts){.index = itf.index, .mtu = itf.mtu, .loopback = itf.loopback};
 	memcpy(d->facts.name, itf.name, sizeof(d->facts.name));
-	r = socket_open(d, config, group, &itf, diag);
+	r = socket_set_link_type(&d->facts, itf.arphrd, &type, diag);
+	if (r == 0)
+		r = socket_open(d, config, group, type, diag);
 	if (r < 0)
 		capture_descriptor_close(d);
 	return r;

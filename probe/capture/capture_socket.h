@@ -15,6 +15,7 @@
  */
 bool capture_socket_is_gone(int fd);
 
-enum { CAPTURE_BLOCK_MS = 20 }; /* the longest that a block with a frame in it is held back */
+enum { CAPTURE_COOKED_HEADER = 20 }; /* of LINKTYPE_LINUX_SLL2 */
+enum { CAPTURE_BLOCK_MS = 20 };	     /* the longest that a block with a frame in it is held back */
 
 #endif

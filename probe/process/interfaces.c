@@ -179,8 +179,12 @@ int interfaces_open_capture(void *ctx, unsigned index, int group, struct opener_
 			    struct diag *diag)
 {
 	const struct capture_config *configs = ctx;
+	struct capture_config config = configs[index];
 	struct capture_descriptor d;
-	int r = capture_describe(&d, &configs[index], group, diag);
+	int r;
+
+	config.cooked = true;
+	r = capture_describe(&d, &config, group, diag);
 
 	if (r < 0)
 		return r;

@@ -85,10 +85,10 @@ class Traffic(threading.Thread):
 
 
 class Measuring:
-    def __init__(self, d, *args, env=None):
+    def __init__(self, d, *args, env=None, interface=A):
         self.stats, self.err = f"{d}/stats", f"{d}/stderr"
         with open(self.err, "wb") as err:
-            self.process = subprocess.Popen([e.PITOT, "-i", A, "-q", "--stats", self.stats, "-t", "maxlife=1", "-t",
+            self.process = subprocess.Popen([e.PITOT, "-i", interface, "-q", "--stats", self.stats, "-t", "maxlife=1", "-t",
                                              "general=1", *args, "udp port 53"], stderr=err, env={**os.environ, **(env or {})})
         e.wait(lambda: e.at_work(self.process.pid) or self.process.poll() is not None, self.said, PATIENCE_S)
 
@@ -319,22 +319,48 @@ def part_pipe():
         p.stdout.close()
 
 
+def tagged(frame, vlan):
+    return frame[:12] + struct.pack(">HH", 0x8100, vlan) + frame[12:]
+
+
 def part_any():
-    """What only libpcap captures cannot be opened again: then that is the end."""
-    with e.workdir() as d, live.links((A, B)):
-        udp = UdpCollector()
-        with open(f"{d}/err", "w+b") as err:
-            p = subprocess.Popen([e.PITOT, "-i", "any", "-q", "-n", f"ipfix://127.0.0.1:{udp.port}"], stderr=err)
-            e.wait(lambda: e.at_work(p.pid) or p.poll() is not None, "not started", PATIENCE_S)
-            os.kill(e.roles(p.pid)["pitot-metering"], signal.SIGSEGV)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                p.wait(PATIENCE_S)
-            err.seek(0)
-            said = err.read().decode()
-        e.check(p.poll() == 1 and "any cannot be opened again" in said, f"{p.poll()} {said}")
-        p.kill()
-        p.wait()
-        udp.stop()
+    """All interfaces, which libpcap captures at the start: the ring then sees of the same packets the same."""
+    plain, _ = live.frame(live.Flow("10.1.0.1", "10.1.0.2", 17, 1000, 53, 0), 40)
+    other, _ = live.frame(live.Flow("10.1.0.3", "10.1.0.4", 17, 1000, 53, 0), 40)
+    times = ("flowStartMilliseconds", "flowEndMilliseconds", "flowId", "flowEndReason", "flowDurationMilliseconds")
+    with e.workdir() as d, live.links((A, B)), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as lo:
+        live.set_up("lo")
+        p = Measuring(d, "-n", f"json:{d}/out.json", interface="any")
+        seen = []
+
+        def send():
+            before = p.numbers()["packets"]["metered"]
+            with live.sender(B) as s:
+                for _ in range(5):
+                    s.send(plain)
+                    s.send(tagged(other, 7))
+            for _ in range(5):
+                lo.sendto(b"12345", ("127.0.0.1", 53))
+            e.wait(lambda: p.numbers()["packets"]["metered"] >= before + 25, lambda: f"{before} {p.numbers()}", PATIENCE_S)
+            e.wait(lambda: p.numbers()["flows"]["active"] == 0, lambda: f"{p.numbers()}", PATIENCE_S)
+            seen.append(p.numbers()["packets"]["metered"] - before)
+        lo.bind(("127.0.0.1", 0))
+        send()
+        first = e.roles(p.process.pid)["pitot-metering"]
+        for how in (signal.SIGSEGV, signal.SIGSTOP):
+            os.kill(first, how)
+            e.wait(lambda: e.roles(p.process.pid).get("pitot-metering", first) != first, p.said, PATIENCE_S)
+            e.wait(lambda: p.said().count("interface any: capturing again") == len(seen), p.said, PATIENCE_S)
+            first = e.roles(p.process.pid)["pitot-metering"]
+            send()
+        e.check(p.end() == 0, f"{p.process.returncode} {p.said()}")
+        e.check(seen == [25] * 3, f"packets of each turn: {seen}")
+        with open(f"{d}/out.json", encoding="utf-8") as f:
+            records = [json.loads(line) for line in f]
+        told = [sorted(json.dumps({k: v for k, v in r.items() if k not in times}, sort_keys=True) for r in records[n:n + 5])
+                for n in range(0, len(records), 5)]
+        e.check(len(told) == 3 and told[0] == told[1] == told[2], "\n".join(str(turn) for turn in told))
+        e.check_ledger("any", e.statistics(p.stats))
 
 
 def part_waiting():
