@@ -77,6 +77,8 @@ void report_text(FILE *out, const struct ledger *l)
 		fprintf(out, " (%" PRIu64 " over --max-export-rate)", N(flows, over_max_export_rate));
 	if (N(flows, handed_over))
 		fprintf(out, " + %" PRIu64 " handed over", N(flows, handed_over));
+	if (N(flows, unwanted))
+		fprintf(out, " + %" PRIu64 " without a collector", N(flows, unwanted));
 	if (N(flows, active))
 		fprintf(out, " + %" PRIu64 " in the table", N(flows, active));
 	if (N(flows, queued))

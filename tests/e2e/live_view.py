@@ -5,6 +5,7 @@
 """
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -56,6 +57,8 @@ def shell_sees(t, folder, before, status, *words):
     """The view is gone, the words are there, whole, in lines of their own; and no process is left."""
     t.see(f"status {status}", gone="q quit")
     text = t.tmux("capture-pane", "-p", "-J")
+    if "flows: " in words:
+        adds_up(text)
     for word in words:
         e.check(any(line.startswith(word) for line in text.splitlines()), f"{word!r} is no line:\n{text}")
     e.check(not os.path.exists(f"{folder}/pid"), "the pid file is left")
@@ -82,6 +85,12 @@ def view(t, folder, port):
     t.keys("q")
     shell_sees(t, folder, before, 0, "pitot: pitot ", "pitot: reload: ", "pitot: ended after ", "flows: ")
     e.check(not os.path.exists(f"/proc/{pid}"), "pitot goes on")
+
+
+def adds_up(text):
+    """Records that nobody wants are in the summary, and not among those that were not sent."""
+    found = re.findall(r"^flows: (\d+) created = 0 exported \+ (\d+) without a collector; \d+ octets metered$", text, re.M)
+    e.check(found and found[-1][0] == found[-1][1], f"the summary: {text}")
 
 
 def ends(t, folder, port):
