@@ -5,6 +5,7 @@
 
 Live in a network namespace of its own.  Prints `ok NAME` or `FAIL NAME why`; exit status 77 without privilege.
 """
+import contextlib
 import glob
 import os
 import shutil
@@ -77,12 +78,13 @@ def refused(program):
 
 
 def children(pid):
+    """{name: pid} of what it has started and has not ended."""
     with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as f:
         found = f.read().split()
-    names = set()
+    names = {}
     for child in found:
-        with open(f"/proc/{child}/comm", encoding="ascii") as f:
-            names.add(f.read().strip())
+        with contextlib.suppress(FileNotFoundError), open(f"/proc/{child}/comm", encoding="ascii") as f:
+            names[f.read().strip()] = int(child)
     return names
 
 
@@ -134,13 +136,8 @@ def killed(program):
         check(len(empty) == 2 and not any(unpacked(path) for path in empty), f"{os.listdir(d)}")
 
 
-def process_of(pid, name):
-    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as f:
-        for child in f.read().split():
-            with open(f"/proc/{child}/comm", encoding="ascii") as comm:
-                if comm.read().strip().startswith(name[:15]):
-                    return int(child)
-    return 0
+def exporting(pid):
+    return children(pid).get("pitot-exporting", 0)
 
 
 def revived(program):
@@ -153,9 +150,9 @@ def revived(program):
                 send("pt0p", mixture(1, flows=200), 800)
                 until(lambda n=rounds: all(unpacked(path, False).count(b"\n") >= 200 * n for path in glob.glob(f"{d}/*.part")),
                       lambda: f"it does not grow: {os.listdir(d)}")
-                first = process_of(p.process.pid, "pitot-exporting")
+                first = exporting(p.process.pid)
                 os.kill(first, signal.SIGKILL)
-                until(lambda: process_of(p.process.pid, "pitot-exporting") not in (0, first), p.said)
+                until(lambda: exporting(p.process.pid) not in (0, first), p.said)
             send("pt0p", mixture(2, flows=200), 800)
             stats = p.stop()
         check(not glob.glob(f"{d}/*.part") and len(os.listdir(d)) == 2, f"{os.listdir(d)}")
