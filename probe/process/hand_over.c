@@ -254,6 +254,7 @@ static void hand_write_process(const struct control *r, struct sections_writer *
 	struct take_over_facts p = {.start_realtime_ns = r->boot.realtime_ns,
 				    .start_monotonic_ns = r->boot.monotonic_ns,
 				    .selection_seed = {r->selection_seed.k[0], r->selection_seed.k[1]},
+				    .watchdog_ns = r->service.interval_ns,
 				    .fanout_seed = r->captures[0].fanout_seed,
 				    .n_workers = r->n_workers,
 				    .n_interfaces = r->n_captures};
@@ -381,7 +382,9 @@ void hand_over_done(struct control *r)
 
 	(void)take_over_send(r->heir.fd, &done, NULL, 0, clock_monotonic_ns() + NS_PER_SEC);
 	hand_forget(r);
-	log_info("process %d, pitot %s, has taken over; this process ends", r->heir.pid, r->heir.version);
+	log_info("process %d, pitot %s, has taken over; packets waited %llu ms; this process ends",
+		 r->heir.pid, r->heir.version,
+		 (unsigned long long)((clock_monotonic_ns() - r->heir.since_ns) / NS_PER_MSEC));
 }
 
 static void hand_all_over(struct control *r)
@@ -389,7 +392,10 @@ static void hand_all_over(struct control *r)
 	uint64_t patience_ns = r->config->stop_ns > least_ns ? r->config->stop_ns : least_ns;
 	struct handing h = {.control = r, .deadline_ns = clock_monotonic_ns() + patience_ns};
 	struct take_over_message word;
-	int ret = hand_all(&h);
+	int ret;
+
+	r->heir.since_ns = clock_monotonic_ns();
+	ret = hand_all(&h);
 
 	if (ret == 0)
 		ret = hand_await_word(&h, &word);

@@ -208,8 +208,11 @@ static int roles_set_up_metering(struct control *r, const struct child *self, st
 {
 	bool again = r->of_metering.restarts > 0;
 	enum sandbox_role role;
-	int ret = again ? setup_new_workers(r, diag) : 0;
+	/* flows of another process: here, where their memory is used */
+	int ret = again ? setup_new_workers(r, diag) : take_over_flows(r->taking, r, diag);
 
+	take_over_free(r->taking);
+	r->taking = NULL;
 	if (ret < 0)
 		return ret;
 	role = roles_metering_role(r);
@@ -234,8 +237,6 @@ static _Noreturn void roles_meter(struct control *r, struct child *self)
 	roles_close(&r->shared.to_exporting.receive_fd);
 	opener_forget(r->confine.output_opener);
 	r->confine.output_opener = NULL;
-	take_over_free(r->taking);
-	r->taking = NULL;
 	if (r->config->daemon)
 		sandbox_leave_terminal();
 	ret = roles_set_up_metering(r, self, &diag);

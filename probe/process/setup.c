@@ -379,8 +379,6 @@ static int setup_workers(struct control *r, struct diag *diag)
 	ret = setup_new_workers(r, diag);
 	if (ret == 0 && r->live)
 		ret = interfaces_open(&r->interfaces, r->workers, c->wait, diag);
-	if (ret == 0)
-		ret = take_over_flows(r->taking, r, diag);
 	if (ret < 0)
 		return ret;
 	r->has_ethernet = setup_has_ethernet(r);
@@ -580,6 +578,8 @@ static int setup_take_over(struct control *r, struct diag *diag)
 	for (unsigned i = 0; i < r->n_captures; i++)
 		r->captures[i].fanout_seed = other->fanout_seed;
 	r->interfaces.control = r;
+	if (!r->service.interval_ns) /* whoever reloads a service is not told of its watchdog */
+		r->service.interval_ns = other->watchdog_ns;
 	return 0;
 }
 

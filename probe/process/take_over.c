@@ -72,7 +72,7 @@ static int take_connect(const struct control *r, struct diag *diag)
 				"--control");
 	if (strlen(path) >= sizeof(at.sun_path))
 		return take_fail(r, -ENAMETOOLONG, "the path is too long", diag);
-	snprintf(at.sun_path, sizeof(at.sun_path), "%s", path);
+	memcpy(at.sun_path, path, strlen(path) + 1);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return take_fail(r, -errno, strerror(errno), diag);

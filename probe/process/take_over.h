@@ -35,6 +35,7 @@ enum { TAKE_OVER_INTERFACES = 1024, TAKE_OVER_WORKERS = 256 };
 struct take_over_facts {
 	uint64_t start_realtime_ns, start_monotonic_ns; /* of the first of all that followed on each other */
 	uint64_t selection_seed[2];
+	uint64_t watchdog_ns; /* how often the service manager is told that it is alive; 0: nobody watches */
 	uint32_t fanout_seed;
 	uint32_t n_workers, n_interfaces;
 	uint32_t spare;
@@ -93,8 +94,8 @@ void take_over_free(struct take_over *t);
 struct heir {
 	int fd; /* its end of the conversation; -1: there is none */
 	int pid;
-	uint64_t since_ns;
-	bool is_owner; /* it has taken over */
+	uint64_t since_ns; /* it asked; then: nothing is read any more */
+	bool is_owner;	   /* it has taken over */
 	char version[64];
 };
 

@@ -13,14 +13,17 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import threading
 import time
+import urllib.request
 
 import e2elib as e
 import ipfixlib as ipfix
 import live
+from transportlib import make_certificates
 
 A, B = "pta0", "ptb0"
 PATIENCE_S = 60
@@ -321,7 +324,7 @@ def one_after_the_other(workers, others):
             e.check(chain[-1].is_at_work(), f"{what}: {i}: {chain[-1].said()}")
             e.check(chain[-2].wait() == 0, f"{what}: {i}: status {chain[-2].process.returncode}: {chain[-2].said()}")
             e.check(f"process {chain[-1].process.pid}, pitot " in chain[-2].said() and
-                    "has taken over; this process ends" in chain[-2].said(), f"{what}: {chain[-2].said()}")
+                    "has taken over; packets waited " in chain[-2].said(), f"{what}: {chain[-2].said()}")
             e.check("not taken over" not in chain[-1].said(), f"{what}: {chain[-1].said()}")
         e.check(f"pitot {version}, has taken over" in chain[1].said(), f"{what}: {chain[1].said()}")
         traffic.goes_on(3000)
@@ -485,12 +488,75 @@ def part_what_is_not_taken():
         e.check(sum(r["packetDeltaCount"] for r in rows) == sum(sent.values()), f"{len(rows)} rows")
 
 
+def part_sessions_that_end():
+    """TLS: the older process ends its session, the new one begins another.  With a spool the files go from one to the
+    other.  Records come once, and none is missing."""
+    with e.workdir() as d, live.links((A, B)):
+        os.chmod(d, 0o755)
+        make_certificates(d)
+        os.chmod(f"{d}/ca.pem", 0o644)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(f"{d}/good.pem", f"{d}/good.key")
+        for spool in (False, True):
+            what = f"TLS{', spool' if spool else ''}"
+            tls, tcp = (ipfix.Collector("read", wrap=wrap) for wrap in (
+                lambda c: context.wrap_socket(c, server_side=True), None))
+            common = ["-t", "active=1,inactive=1", "-n", f"ipfix+tls://127.0.0.1:{tls.port}", "--tls-ca", f"{d}/ca.pem",
+                      "-n", f"ipfix+tcp://127.0.0.1:{tcp.port}", "--reconnect", "1",
+                      *(["--spool", f"{d}/spool"] if spool else [])]
+            chain = [Pitot(d, *common)]
+            traffic = Traffic(True)
+            for _ in range(2):
+                traffic.goes_on(3000)
+                e.wait(lambda: tls.records() and tcp.records(), lambda: f"no records: {chain[-1].said()}", PATIENCE_S)
+                chain.append(Pitot(d, *common, takeover=True))
+                e.check(chain[-2].wait() == 0, f"{what}: {chain[-2].said()}")
+            traffic.goes_on(3000)
+            sent = traffic.stop()
+            e.check(chain[-1].end() == 0, f"{what}: {chain[-1].said()}")
+            check_chain(what, chain)
+            sessions = tls.stop()
+            e.check(len(sessions) == 3, f"{what}: {len(sessions)} sessions on TLS")
+            total = sum(int.from_bytes(r[2], "big") for stream in sessions for r in stream.records)
+            e.check(total == sum(sent.values()), f"{what}: {sum(sent.values())} packets were sent, {total} are in records")
+            e.check(not any(stream.errors for stream in sessions), f"{what}: {[stream.errors[:3] for stream in sessions]}")
+            check_records(what, {"tcp": tcp.stop()}, sent, False)
+
+
+def part_metrics():
+    """The page for Prometheus goes to the new process, on the same port."""
+    with e.workdir() as d, live.links((A, B)):
+        os.chmod(d, 0o755)
+        if b"microhttpd" not in open(e.PITOT, "rb").read():
+            e.skip_part("a build without metrics")
+            return
+        collector, port = Udp(Ipfix), e.free_port()
+        common = ["-n", f"ipfix://127.0.0.1:{collector.port}", "--metrics", str(port)]
+        p = Pitot(d, *common)
+        traffic = Traffic()
+        traffic.goes_on(1000)
+        heir = Pitot(d, *common, takeover=True)
+        e.check(p.wait() == 0, p.said())
+        traffic.stop()
+        said = {}
+
+        def page():
+            with contextlib.suppress(OSError):
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+                    said["page"] = answer.read().decode()
+            return "pitot_taken_over_flows_total" in said.get("page", "")
+        e.wait(page, lambda: f"no page: {said} {heir.said()}", PATIENCE_S)
+        e.check(f"pitot_taken_over_flows_total {FLOWS}" in said.get("page", ""), "the page is not the new process's")
+        e.check(heir.end() == 0, heir.said())
+        collector.stop()
+
+
 def main():
     why = live.enter_quiet_namespace()
     if why:
         e.skip(f"no network namespace: {why}")
     e.run_parts(part_strangers, part_one_thread, part_two_threads, part_flows_come_and_go, part_dies_in_the_middle,
-                part_what_is_not_taken)
+                part_what_is_not_taken, part_sessions_that_end, part_metrics)
     e.finish()
 
 
