@@ -105,6 +105,8 @@ void doctor_look_collector(struct doctor_collector *c);
 void doctor_probe_collector(struct doctor_collector *c, const char *tls_ca, const char *tls_name);
 /* Whether it can be read (R_OK), written or searched. */
 void doctor_look_path(struct doctor_facts *facts, const char *option, const char *path, int mode);
+/* Whether files can be made in this directory; or, where it is not there, it in its own one. */
+void doctor_look_directory(struct doctor_facts *facts, const char *option, const char *path);
 /* The handshake on a connection that is there: tls_*, handshake_silent. */
 void doctor_probe_tls(struct doctor_collector *c, int fd, const char *ca, const char *name);
 

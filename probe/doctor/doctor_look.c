@@ -1,6 +1,8 @@
 /* doctor_look: facts of this host: interfaces, clock, names, routes and ports. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <libgen.h>
+#include <limits.h>
 #include <linux/ethtool.h>
 #include <linux/sockios.h>
 #include <net/if.h>
@@ -89,6 +91,17 @@ void doctor_look_path(struct doctor_facts *facts, const char *option, const char
 	if (access(path, mode) < 0)
 		snprintf(p->error, sizeof(p->error), "%s", strerror(errno));
 	facts->n_paths++;
+}
+
+void doctor_look_directory(struct doctor_facts *facts, const char *option, const char *path)
+{
+	char above[PATH_MAX];
+
+	if (path && access(path, F_OK) < 0 && errno == ENOENT && strlen(path) < sizeof(above)) {
+		snprintf(above, sizeof(above), "%s", path);
+		path = dirname(above);
+	}
+	doctor_look_path(facts, option, path, W_OK | X_OK);
 }
 
 /* ---- the clock */

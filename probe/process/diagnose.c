@@ -28,7 +28,7 @@ static void diagnose_paths(struct doctor_facts *facts, const struct config *c)
 	doctor_look_path(facts, "tls-ca", c->tls_ca, R_OK);
 	doctor_look_path(facts, "tls-cert", c->tls_cert, R_OK);
 	doctor_look_path(facts, "tls-key", c->tls_key, R_OK);
-	doctor_look_path(facts, "spool", c->spool_dir, W_OK | X_OK);
+	doctor_look_directory(facts, "spool", c->spool_dir);
 }
 
 static void diagnose_interfaces(struct doctor_facts *facts, const struct config *c)

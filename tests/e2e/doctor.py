@@ -237,6 +237,11 @@ def collectors():
     found, text = before("-r", "/no/such/file", "-n", "json:-", option="--dry-run")
     check(found == ["usable"], text)
     check(before("-r", str(DATA / "mixed.pcap"), "-n", "json:-", option="--dry-run", status=0)[1] == "", "--dry-run")
+    with tempfile.TemporaryDirectory() as folder:  # pitot makes the directory of a spool, but none above it
+        for spool, want in ((folder, []), (f"{folder}/new", []), (f"{folder}/new/", []), (f"{folder}/no/new", ["usable"])):
+            found, text = before("-r", str(DATA / "mixed.pcap"), "-n", "json:-", "--spool", spool, option="--dry-run",
+                                 status=int(want != []))
+            check(found == want, f"{spool}: {text}")
     sink.close()
     stream.close()
 
