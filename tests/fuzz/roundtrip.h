@@ -58,7 +58,12 @@ static struct run {
 /* ---- which fields a template has */
 
 /* Whether records have the block here: see the layout of fuzz_roundtrip.c. */
-enum { THERE_CORE = 1, THERE_LINK = 1, THERE_TUNNEL = 0, THERE_FRAMES = 0, THERE_ROUTE = 0, THERE_NAMES = 0 };
+enum {
+	THERE_CORE = 1,
+#define BLOCK(name, ...)	    THERE_##name = BLOCK_##name == BLOCK_LINK,
+#define BLOCK_OF_HOST(name, record) THERE_##name = 0,
+#include "pitot/blocks.def"
+};
 
 static const struct {
 	const char *name;
