@@ -26,6 +26,13 @@ struct block_frames {
 	uint64_t max_octets;
 };
 
+/* Packets with a flag of TCP. */
+struct block_tcp {
+	uint32_t syn;
+	uint32_t fin;
+	uint32_t rst;
+};
+
 /* The facts of a block for which the core of the packet is enough: takes no room. */
 struct block_nothing {
 	uint8_t unused;

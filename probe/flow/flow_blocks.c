@@ -27,6 +27,22 @@ static void block_frames_count(void *block, const struct packet *p, const void *
 		f->max_octets = p->link_octets;
 }
 
+static void block_tcp_count(void *block, const struct packet *p, const void *facts)
+{
+	struct block_tcp *t = block;
+
+	(void)facts;
+	t->fin += p->tcp_flags & 1;
+	t->syn += p->tcp_flags >> 1 & 1;
+	t->rst += p->tcp_flags >> 2 & 1;
+}
+
+static void block_tcp_start(void *block, const struct packet *p, const void *facts)
+{
+	*(struct block_tcp *)block = (struct block_tcp){0};
+	block_tcp_count(block, p, facts);
+}
+
 #define FACTS_SIZE(facts) _Generic((facts *)0, struct block_nothing * : 0, default : sizeof(facts))
 
 const struct block_row block_rows[BLOCKS] = {

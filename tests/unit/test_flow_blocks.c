@@ -176,6 +176,32 @@ static void test_frames_are_counted(void **state)
 	assert_int_equal(f->max_octets, 1042);
 }
 
+/* SYN; PSH and ACK; FIN and ACK; RST: each packet counts for all flags that it has. */
+static void test_flags_are_counted(void **state)
+{
+	static const uint16_t flags[] = {0x02, 0x18, 0x11, 0x04, 0x12};
+	static struct fb frames[ARRAY_SIZE(flags)];
+	static struct kept k;
+	struct record_layout layout;
+	const struct block_tcp *t;
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(flags); i++) {
+		fb_init(&frames[i]);
+		fb_tcp(&frames[i], 1000, 80, flags[i]);
+		fb_ip4(&frames[i], "10.0.0.1", "10.0.0.2");
+		fb_ether(&frames[i]);
+	}
+	record_layout_init(&layout, 1u << BLOCK_TCP, 0);
+	assert_int_equal(layout.packet_size, sizeof(struct packet));
+	meter(&k, layout, frames, ARRAY_SIZE(flags));
+	assert_int_equal(k.n, 1);
+	t = flow_record_block(&layout, (const struct flow_record *)(const void *)k.records[0], BLOCK_TCP);
+	assert_int_equal(t->syn, 2);
+	assert_int_equal(t->fin, 1);
+	assert_int_equal(t->rst, 1);
+}
+
 /* With the MAC addresses in the key the VLAN id, which stands beside them, is not. */
 static void test_key_is_a_part(void **state)
 {
@@ -227,6 +253,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_layouts),	      cmocka_unit_test(test_tunnel_reaches_the_record),
 		cmocka_unit_test(test_no_tunnel),     cmocka_unit_test(test_frames_are_counted),
+		cmocka_unit_test(test_flags_are_counted),
 		cmocka_unit_test(test_key_is_a_part),
 	};
 
