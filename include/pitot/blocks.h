@@ -31,6 +31,7 @@ struct block_tcp {
 	uint32_t syn;
 	uint32_t fin;
 	uint32_t rst;
+	uint32_t psh;
 };
 
 /* The facts of a block for which the core of the packet is enough: takes no room. */

@@ -35,6 +35,7 @@ static void block_tcp_count(void *block, const struct packet *p, const void *fac
 	t->fin += p->tcp_flags & 1;
 	t->syn += p->tcp_flags >> 1 & 1;
 	t->rst += p->tcp_flags >> 2 & 1;
+	t->psh += p->tcp_flags >> 3 & 1;
 }
 
 static void block_tcp_start(void *block, const struct packet *p, const void *facts)

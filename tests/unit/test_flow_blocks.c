@@ -200,6 +200,7 @@ static void test_flags_are_counted(void **state)
 	assert_int_equal(t->syn, 2);
 	assert_int_equal(t->fin, 1);
 	assert_int_equal(t->rst, 1);
+	assert_int_equal(t->psh, 1);
 }
 
 /* With the MAC addresses in the key the VLAN id, which stands beside them, is not. */
