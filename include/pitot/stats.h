@@ -40,6 +40,12 @@ struct meter_stats {
 	uint64_t last_ignored_ns;
 };
 
+struct fragment_stats {
+	uint64_t tracked;
+	uint64_t joined; /* later fragments that found their first one */
+	uint64_t evicted;
+};
+
 /* What one flow table did. */
 struct flow_stats {
 	uint64_t created;
@@ -49,9 +55,7 @@ struct flow_stats {
 	struct totals
 		taken_over; /* of another process, with the packets that they had: they were created there */
 	struct totals handed_over; /* to another process: they live on there */
-	uint64_t fragments_tracked;
-	uint64_t fragments_joined; /* non-first fragments that found their first one */
-	uint64_t fragments_evicted;
+	struct fragment_stats fragments;
 };
 
 /* Packet samples (sFlow). */

@@ -98,14 +98,14 @@ static void fragment_remember(struct fragment_table *t, struct fragment_entry *s
 		for (unsigned i = 1; i < FRAGMENT_WAYS; i++)
 			if (set[i].time_ns < at->time_ns)
 				at = &set[i];
-		stats->fragments_evicted++;
+		stats->fragments.evicted++;
 	}
 	*at = (struct fragment_entry){.datagram = *d,
 				      .time_ns = p->time_ns ? p->time_ns : 1,
 				      .src_port = p->key.src_port,
 				      .dst_port = p->key.dst_port,
 				      .protocol = p->key.protocol};
-	stats->fragments_tracked++;
+	stats->fragments.tracked++;
 }
 
 void fragment_track(struct fragment_table *t, struct packet *p, struct flow_stats *stats)
@@ -130,7 +130,7 @@ void fragment_track(struct fragment_table *t, struct packet *p, struct flow_stat
 		p->key.src_port = set[i].src_port;
 		p->key.dst_port = set[i].dst_port;
 		p->key.protocol = set[i].protocol;
-		stats->fragments_joined++;
+		stats->fragments.joined++;
 		return;
 	}
 }

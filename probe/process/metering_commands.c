@@ -84,7 +84,6 @@ static void metering_settle(struct metering_stats *s)
 
 void metering_publish_numbers(struct metering *w, bool now)
 {
-	const struct flow_stats *f = &w->stats.flows;
 	struct metering_stats out;
 
 	if (w->source->ops->get_totals && (now || w->source->elapsed_ns - w->totals_ns >= totals_every_ns)) {
@@ -93,9 +92,7 @@ void metering_publish_numbers(struct metering *w, bool now)
 	}
 	out = w->stats;
 	out.flows = *flow_table_stats(w->table);
-	out.flows.fragments_tracked = f->fragments_tracked;
-	out.flows.fragments_joined = f->fragments_joined;
-	out.flows.fragments_evicted = f->fragments_evicted;
+	out.flows.fragments = w->stats.flows.fragments;
 	metering_settle(&out);
 	if (w->config.follows)
 		ledger_add(&out, &w->base);

@@ -72,9 +72,9 @@ static void test_joins(void **state)
 			assert_int_equal(p.key.src_port, 1007);
 			assert_int_equal(p.key.dst_port, 53);
 		}
-		assert_int_equal(stats.fragments_tracked, 1);
-		assert_int_equal(stats.fragments_joined, 3);
-		assert_int_equal(stats.fragments_evicted, 0);
+		assert_int_equal(stats.fragments.tracked, 1);
+		assert_int_equal(stats.fragments.joined, 3);
+		assert_int_equal(stats.fragments.evicted, 0);
 		fragment_table_free(t);
 	}
 }
@@ -88,7 +88,7 @@ static void test_later_before_first(void **state)
 	track_packet(t, &p);
 	assert_int_equal(p.key.src_port, 0);
 	assert_int_equal(p.key.dst_port, 0);
-	assert_int_equal(stats.fragments_joined, 0);
+	assert_int_equal(stats.fragments.joined, 0);
 	fragment_table_free(t);
 }
 
@@ -166,8 +166,8 @@ static void test_flood(void **state)
 	(void)state;
 	for (uint32_t id = 0; id < FLOOD; id++)
 		track(t, 6, id, PACKET_FRAGMENT_FIRST, T0 + id);
-	assert_int_equal(stats.fragments_tracked, FLOOD);
-	assert_in_range(stats.fragments_evicted, FLOOD - 2 * MAX, FLOOD - 1);
+	assert_int_equal(stats.fragments.tracked, FLOOD);
+	assert_in_range(stats.fragments.evicted, FLOOD - 2 * MAX, FLOOD - 1);
 	for (uint32_t id = 0; id < FLOOD; id++) {
 		struct packet p = fragment(6, id, PACKET_FRAGMENT_LATER, T0 + FLOOD);
 		track_packet(t, &p);

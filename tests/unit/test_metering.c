@@ -204,7 +204,7 @@ static void test_narrow_way_out(void **state)
 	assert_int_equal(outcome, 0);
 	assert_int_equal(r->metering.lost.records, 0);
 	assert_int_equal(r->metering.flows.created, r->exporting.exporter.exported);
-	assert_true(r->metering.flows.fragments_joined > 0);
+	assert_true(r->metering.flows.fragments.joined > 0);
 	assert_true(balanced(r));
 }
 
