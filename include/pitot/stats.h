@@ -42,7 +42,8 @@ struct meter_stats {
 
 struct fragment_stats {
 	uint64_t tracked;
-	uint64_t joined; /* later fragments that found their first one */
+	uint64_t joined;   /* later fragments that found their first one */
+	uint64_t orphaned; /* and that did not: their flow has no ports */
 	uint64_t evicted;
 };
 

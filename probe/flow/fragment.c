@@ -133,6 +133,7 @@ void fragment_track(struct fragment_table *t, struct packet *p, struct flow_stat
 		stats->fragments.joined++;
 		return;
 	}
+	stats->fragments.orphaned++;
 }
 
 /* ---- handing over */

@@ -74,6 +74,7 @@ static void test_joins(void **state)
 		}
 		assert_int_equal(stats.fragments.tracked, 1);
 		assert_int_equal(stats.fragments.joined, 3);
+		assert_int_equal(stats.fragments.orphaned, 0);
 		assert_int_equal(stats.fragments.evicted, 0);
 		fragment_table_free(t);
 	}
@@ -89,6 +90,7 @@ static void test_later_before_first(void **state)
 	assert_int_equal(p.key.src_port, 0);
 	assert_int_equal(p.key.dst_port, 0);
 	assert_int_equal(stats.fragments.joined, 0);
+	assert_int_equal(stats.fragments.orphaned, 1);
 	fragment_table_free(t);
 }
 
