@@ -126,6 +126,8 @@ void show_values(struct show *s, const json_t *result)
 	{
 		if (json_is_string(value))
 			fprintf(out, "%s=%s\n", name, json_string_value(value));
+		else if (json_is_integer(value))
+			fprintf(out, "%s=%" JSON_INTEGER_FORMAT "\n", name, json_integer_value(value));
 		else
 			fprintf(out, "%s=%g\n", name, json_number_value(value));
 	}
