@@ -108,6 +108,19 @@ static json_t *control_request_interfaces(struct control *r, const json_t *reque
 	return list;
 }
 
+static json_t *control_request_processes(struct control *r, const json_t *request, struct diag *diag)
+{
+	const struct child *const children[] = {&r->metering, &r->exporting};
+	json_t *all = json_pack("{s:I}", "pitot", (json_int_t)getpid());
+
+	(void)request;
+	(void)diag;
+	for (unsigned i = 0; i < sizeof(children) / sizeof(children[0]); i++)
+		if (children[i]->name)
+			json_object_set_new(all, children[i]->name, json_integer(children[i]->pid));
+	return all;
+}
+
 static double control_seconds(uint64_t ns)
 {
 	return (double)ns / 1e9;

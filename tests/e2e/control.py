@@ -99,6 +99,11 @@ def commands():
     p.ctl("reload")
     p.ctl("tea", status=2)
     check(p.ctl("version").stdout.startswith("program=pitot"), "version")
+    processes = dict(line.split("=") for line in p.ctl("processes").stdout.splitlines())
+    check(set(processes) == {"pitot", "pitot-metering", "pitot-exporting"}, f"{processes}")
+    for name, pid in processes.items():
+        with open(f"/proc/{pid}/comm", encoding="utf-8") as f:
+            check(f.read().strip() == name, f"{name} is not process {pid}")
     p.ctl("stop")
     p.end()
     check(not os.path.exists(p.path), "the socket is left behind")
