@@ -410,7 +410,7 @@ bad:
 
 /* ---- polite mode */
 
-enum { POLITE_CPU = 30, POLITE_YIELD = 20, POLITE_SPARE = 2 };
+enum { POLITE_CPU = 30, POLITE_YIELD = 20, POLITE_SPARE = 1 };
 
 static const struct polite_key {
 	const char *name; /* with its = */

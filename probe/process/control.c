@@ -331,9 +331,11 @@ static void control_sleep(const struct control *r, unsigned n)
 	struct pollfd fds[3 + CONTROL_POLLS] = {{.fd = r->signal_fd, .events = POLLIN},
 						{.fd = interfaces_fd(&r->interfaces), .events = POLLIN}};
 	nfds_t clients = control_socket_polls(r->socket, fds + n);
+	uint64_t now_ns = clock_monotonic_ns();
 
 	fds[n + clients++] = (struct pollfd){.fd = r->heir.fd, .events = POLLIN};
-	poll(fds, n + clients, control_socket_wait_ms(r->socket, clock_monotonic_ns(), WAIT_MS));
+	poll(fds, n + clients,
+	     control_socket_wait_ms(r->socket, now_ns, stepping_wait_ms(r, now_ns, WAIT_MS)));
 }
 
 /* --stats-every; what goes wrong is logged, and tried again the next time. */

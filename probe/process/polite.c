@@ -68,13 +68,19 @@ static bool polite_is_full(const struct polite *p, const struct polite_sample *s
 	return s->queue_percent >= most;
 }
 
+/* What is in the buffer was drawn before the last step, and takes its time: only a buffer that fills is bad.
+ */
+static bool polite_is_filling(const struct polite *p, const struct polite_sample *s, unsigned percent)
+{
+	return (s->buffer_percent >= percent && s->buffer_percent > p->last.buffer_percent) ||
+	       s->dropped > p->last.dropped;
+}
+
 /* Why the sample is bad; QUIET when it is not.  To put records off costs nobody anything, so that is done
  * however little pitot takes. */
 static enum polite_because polite_judge(const struct polite *p, const struct polite_sample *s)
 {
-	/* one that is being emptied is on its way */
-	if ((s->buffer_percent >= BUFFER_BAD && s->buffer_percent >= p->last.buffer_percent) ||
-	    s->dropped > p->last.dropped)
+	if (polite_is_filling(p, s, BUFFER_BAD))
 		return POLITE_BECAUSE_BUFFER;
 	if (p->cpu_permille > 10 * p->config.cpu)
 		return POLITE_BECAUSE_CPU;
@@ -129,7 +135,7 @@ static bool polite_go_down(struct polite *p)
 
 static bool polite_on_bad(struct polite *p, const struct polite_sample *s)
 {
-	bool urgent = s->buffer_percent >= BUFFER_URGENT || s->dropped > p->last.dropped;
+	bool urgent = polite_is_filling(p, s, BUFFER_URGENT);
 
 	p->good_ns = 0;
 	p->is_descending = false;

@@ -82,6 +82,15 @@ static struct polite_sample stepping_look(const struct control *r, uint64_t now_
 	return s;
 }
 
+int stepping_wait_ms(const struct control *r, uint64_t now_ns, int most)
+{
+	uint64_t next_ns = r->stepping.next_ns,
+		 ms = next_ns > now_ns ? (next_ns - now_ns) / NS_PER_MSEC + 1 : 0;
+
+	return control_is_polite(r) && !r->stop_by_ns && !r->finishing && ms < (uint64_t)most ? (int)ms
+											      : most;
+}
+
 void stepping_step(struct control *r, uint64_t now_ns)
 {
 	struct polite *p = &r->stepping.polite;
@@ -90,7 +99,10 @@ void stepping_step(struct control *r, uint64_t now_ns)
 
 	if (!control_is_polite(r) || now_ns < r->stepping.next_ns || r->stop_by_ns)
 		return;
-	r->stepping.next_ns = now_ns + POLITE_EVERY_NS;
+	/* on a grid, for three samples in a row are a step */
+	r->stepping.next_ns += POLITE_EVERY_NS;
+	if (r->stepping.next_ns <= now_ns)
+		r->stepping.next_ns = now_ns + POLITE_EVERY_NS;
 	s = stepping_look(r, now_ns);
 	if (!polite_step(p, &s))
 		return;

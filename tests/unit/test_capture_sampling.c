@@ -140,9 +140,70 @@ static void sampling_leaves_filters_alone(void **state)
 	capture_close(c);
 }
 
+/* What is drawn may be another part from one moment to the next: frames have the mark of their own draw. */
+static void sampling_changes(void **state)
+{
+	static const struct phase {
+		uint32_t interval;
+		uint16_t mark;
+		unsigned n, length;
+	} phases[] = {
+		{1, 0, 300, 100}, {0, 1, 200, 200}, {1, 2, 300, 300}, {1, 3, 100, 400}, {4, 4, 4000, 500}};
+	struct capture_config config = contract_config();
+	unsigned got[5] = {0}, sent = 0, seen = 0;
+	int tx = netns_sender(CONTRACT_B);
+	struct frame_batch batch;
+	struct capture_stats stats;
+	struct capture *c;
+	struct diag diag;
+
+	(void)state;
+	config.select_varies = true;
+	config.direction = CAPTURE_IN;
+	assert_int_equal(capture_open(&c, &config, &diag), 0);
+	assert_true(c->selects);
+	for (unsigned p = 0; p < 5; p++) {
+		assert_true(p == 0 || capture_draw(c, phases[p].interval, phases[p].mark));
+		for (unsigned i = 0; i < phases[p].n; i++) {
+			contract_frame(&b, i, phases[p].length);
+			netns_send(tx, b.at, b.len);
+		}
+		sent += phases[p].n;
+	}
+	for (unsigned quiet = 0; quiet < 5; quiet++) {
+		assert_int_equal(capture_recv(c, &batch, 100, &diag), 0);
+		for (unsigned i = 0; i < batch.n; i++) {
+			const struct phase *p = &phases[batch.mark];
+
+			assert_in_range(batch.frames[i].wire_len, p->length, p->length + 99);
+			got[batch.mark]++;
+			seen++;
+		}
+		if (!batch.n)
+			continue;
+		capture_release(c, &batch);
+		quiet = 0;
+	}
+	assert_int_equal(got[0], 300);
+	assert_int_equal(got[1], 0);
+	assert_int_equal(got[2], 300);
+	assert_int_equal(got[3], 100);
+	assert_in_range(got[4], 835, 1165); /* six standard errors */
+	assert_int_equal(capture_get_stats(c, &stats), 0);
+	assert_int_equal(seen + stats.unselected, sent);
+	/* more changes than can be waited for are refused, and those before them are kept */
+	for (unsigned i = 0; i < 100; i++)
+		if (!capture_draw(c, i % 2 ? 1 : 0, (uint16_t)i))
+			seen = i;
+	assert_in_range(seen, 10, 99);
+	capture_close(c);
+	close(tx);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(sampling_changes, contract_set_up, contract_tear_down),
 		cmocka_unit_test_setup_teardown(sampling_counts_all, contract_set_up, contract_tear_down),
 		cmocka_unit_test_setup_teardown(sampling_has_directions, contract_set_up, contract_tear_down),
 		cmocka_unit_test_setup_teardown(sampling_leaves_filters_alone, contract_set_up,

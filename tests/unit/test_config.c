@@ -391,6 +391,47 @@ static void test_sample(void **state)
 	}
 }
 
+static void test_polite(void **state)
+{
+	static const struct {
+		const char *text;
+		bool on;
+		uint32_t cpu, yield, spare;
+		const char *pressure, *filter;
+	} rows[] = {{"-i a", false, 0, 0, 0, "", NULL},
+		    {"-i a --polite", true, 30, 20, 1, "", NULL},
+		    {"-i a --polite udp", true, 30, 20, 1, "", "udp"},
+		    {"-i a --polite -- tcp", true, 30, 20, 1, "", "tcp"},
+		    {"-i a --polite=off", false, 0, 0, 0, "", NULL},
+		    {"-i a --polite cpu=5", true, 5, 20, 1, "", NULL},
+		    {"-i a --polite=yield=7,spare=0,cpu=300", true, 300, 7, 0, "", NULL},
+		    {"-i a --polite pressure=/x/y,yield=100 port 53", true, 30, 100, 1, "/x/y", "port 53"},
+		    {"-i a --polite cpu=5 --polite yield=6", true, 30, 6, 1, "", NULL},
+		    {"-i a --polite=pressure=none", true, 30, 20, 1, "none", NULL}};
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		good(rows[i].text);
+		assert_int_equal(config.polite.on, rows[i].on);
+		assert_int_equal(config.polite.cpu, rows[i].cpu);
+		assert_int_equal(config.polite.yield, rows[i].yield);
+		assert_int_equal(config.polite.spare, rows[i].spare);
+		assert_string_equal(config.polite.pressure, rows[i].pressure);
+		assert_true(!config.filter == !rows[i].filter);
+		if (rows[i].filter)
+			assert_string_equal(config.filter, rows[i].filter);
+		config_deinit(&config);
+	}
+	bad("-i a --polite cpu=0", "--polite: cpu", "from 1 to 100000");
+	bad("-i a --polite yield=101", "--polite: yield", "from 1 to 100");
+	bad("-i a --polite spare=-1", "--polite: spare", "from 0 to 100");
+	bad("-i a --polite=pressure=", "--polite: pressure", "not the name of a file");
+	bad("-i a --polite cpus=5", "--polite", "cpu=PERCENT");
+	bad("-i a --polite=5", "--polite", "cpu=PERCENT");
+	bad("-i a --polite=cpu=5,,yield=3", "--polite", "none of");
+	bad("-i a --polite -s 10", "--polite", "--sample");
+}
+
 static void test_softflowd(void **state)
 {
 	(void)state;
@@ -794,6 +835,7 @@ int main(void)
 		cmocka_unit_test(test_timeouts),
 		cmocka_unit_test(test_mistakes),
 		cmocka_unit_test(test_sample),
+		cmocka_unit_test(test_polite),
 		cmocka_unit_test(test_softflowd),
 		cmocka_unit_test(test_all_mistakes),
 		cmocka_unit_test(test_too_many_mistakes),

@@ -596,6 +596,56 @@ static void test_budget(void **state)
 	close_table(f);
 }
 
+/* A record has packets of one selector: it ends when the first of another one comes. */
+static void test_selectors(void **state)
+{
+	struct fixture *f = open_table(16, ACTIVE, INACTIVE, TCP_END);
+
+	(void)state;
+	put(f, 1, T0, 0);
+	put(f, 2, T0, 0);
+	flow_table_set_selector(f->table, 3);
+	assert_int_equal(f->out.n, 0); /* nothing of a flow that is silent */
+	put(f, 1, T0 + 1, 0);
+	put(f, 1, T0 + 2, 0);
+	assert_int_equal(f->out.n, 1);
+	assert_int_equal(f->out.records[0].end_reason, FLOW_END_RESOURCES);
+	assert_int_equal(f->out.records[0].selector, 0);
+	assert_int_equal(f->out.records[0].packets, 1);
+	flow_table_set_selector(f->table, 0);
+	put(f, 2, T0 + 3, 0); /* as before */
+	put(f, 1, T0 + 2 * INACTIVE, 0);
+	assert_int_equal(f->out.n, 2);
+	assert_int_equal(f->out.records[1].end_reason,
+			 FLOW_END_IDLE); /* of both reasons the one it has anyway */
+	assert_int_equal(f->out.records[1].selector, 3);
+	assert_int_equal(f->out.records[1].packets, 2);
+	flow_table_flush(f->table, FLOW_END_FORCED);
+	assert_int_equal(f->out.n, 4);
+	assert_int_equal(f->out.records[2].selector | f->out.records[3].selector, 0);
+	close_table(f);
+}
+
+/* A record that is whole goes the way of all others. */
+static void test_hand_on(void **state)
+{
+	struct fixture *f = open_table(16, ACTIVE, INACTIVE, TCP_END);
+	struct flow_record r = {.packets = 7, .octets = 900};
+
+	(void)state;
+	put(f, 1, T0, 0);
+	f->packets += r.packets;
+	f->octets += r.octets;
+	flow_table_hand_on(f->table, &r, FLOW_END_ACTIVE);
+	check_ledger(f);
+	assert_int_equal(f->out.n, 1);
+	assert_int_equal(f->out.records[0].packets, 7);
+	assert_int_equal(f->out.records[0].end_reason, FLOW_END_ACTIVE);
+	flow_table_flush(f->table, FLOW_END_FORCED);
+	assert_int_not_equal(f->out.records[0].id, f->out.records[1].id);
+	close_table(f);
+}
+
 static void test_set_timeouts(void **state)
 {
 	struct fixture *f = open_table(16, ACTIVE, INACTIVE, TCP_END);
@@ -860,6 +910,8 @@ int main(void)
 		cmocka_unit_test(test_only_established),
 		cmocka_unit_test(test_flush),
 		cmocka_unit_test(test_budget),
+		cmocka_unit_test(test_selectors),
+		cmocka_unit_test(test_hand_on),
 		cmocka_unit_test(test_set_timeouts),
 		cmocka_unit_test(test_key_size),
 		cmocka_unit_test(test_every_key_octet),

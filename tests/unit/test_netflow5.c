@@ -232,6 +232,33 @@ static void test_step_between_sessions(void **state)
 	close_exporter();
 }
 
+/* Polite mode: a message has records of one selector, and its header the rate of that. */
+static void test_selectors(void **state)
+{
+	static const uint16_t selectors[] = {0, 0, 2, 10, 10, 0, 700};
+	static const unsigned counts[] = {2, 1, 2, 1, 1}, headers[] = {0, 0x8004, 0x8400, 0, 0};
+	struct clock_time now = sink_time(0);
+	struct exporter_config config = sink_config();
+
+	(void)state;
+	config.sampling = (struct export_sampling){.n_selectors = EXPORT_SELECTORS};
+	open_exporter(config, 1472);
+	for (unsigned i = 0; i < 7; i++) {
+		struct flow_record r = sink_record(0, now.realtime_ns - NS_PER_SEC);
+
+		r.octets = r.packets * 100;
+		r.selector = selectors[i];
+		exporter_record(e, &r, &now);
+	}
+	exporter_finish(e, &now);
+	assert_int_equal(sink->n, 5);
+	for (unsigned i = 0; i < 5; i++) {
+		assert_int_equal(reader_uint(sink->messages[i].data + 2, 2), counts[i]);
+		assert_int_equal(reader_uint(sink->messages[i].data + 22, 2), headers[i]);
+	}
+	close_exporter();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -242,6 +269,7 @@ int main(void)
 		cmocka_unit_test(test_large),
 		cmocka_unit_test(test_sequence_wrap),
 		cmocka_unit_test(test_step_between_sessions),
+		cmocka_unit_test(test_selectors),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -262,9 +262,51 @@ static void test_link_types(void **state)
 	}
 }
 
+/* Polite mode: all, one of four, none but counted, none; everything is in one place. */
+static void test_follows(void **state)
+{
+	struct selection s = make(SAMPLER_NONE, 1, SAMPLER_NONE, 1);
+	struct meter_stats meter = {0};
+	struct frame_batch b;
+	uint64_t kept = 0;
+
+	(void)state;
+	selection_follow(&s, 1, 0, false);
+	fill(&b, 10, 1);
+	selection_frames(&s, &b, &meter);
+	assert_int_equal(b.n, 10);
+	selection_follow(&s, 4, 2, false);
+	for (unsigned i = 0; i < 400; i++) {
+		fill(&b, 10, 1);
+		selection_frames(&s, &b, &meter);
+		kept += b.n;
+	}
+	assert_in_range(kept, 835, 1165);
+	assert_int_equal(meter.unselected_packets, 4000 - kept);
+	assert_int_equal(meter.unselected_by[2], 4000 - kept);
+	assert_int_equal(meter.unselected_by[0], 0);
+	selection_follow(&s, 0, 10, true);
+	fill(&b, 10, 1);
+	selection_frames(&s, &b, &meter);
+	assert_int_equal(b.n, 0);
+	assert_int_equal(s.counted.packets, 10);
+	assert_int_equal(s.counted.octets, 1045);
+	selection_follow(&s, 0, 10, false);
+	fill(&b, 10, 1);
+	selection_frames(&s, &b, &meter);
+	assert_int_equal(b.n, 0);
+	assert_int_equal(s.counted.packets, 10);
+	assert_int_equal(meter.ignored[PACKET_POLITE], 10);
+	assert_int_equal(meter.ignored_octets, 1045);
+	assert_int_equal(meter.last_ignored_ns, 9);
+	assert_int_equal(meter.received_packets, 4000 - kept + 10);
+	selection_count_left_out(&meter, 77, 5, 500); /* a mark that nobody has */
+	assert_int_equal(meter.unselected_by[0], 5);
+}
+
 int main(void)
 {
-#define WITH_RING(test) cmocka_unit_test_setup(test, set_up)
+#define WITH_RING(test) cmocka_unit_test(test_follows), cmocka_unit_test_setup(test, set_up)
 	const struct CMUnitTest tests[] = {
 		WITH_RING(test_frames),	    WITH_RING(test_none),
 		WITH_RING(test_packets),    WITH_RING(test_draw),
