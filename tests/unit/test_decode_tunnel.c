@@ -1,6 +1,7 @@
 /*
  * Tunnels: each with IPv4 and IPv6 inside, cut at every octet, chosen and not; what stays the tunnel's and
- * why. Covers decode/decode_tunnel.c, decode/decode_gre.c, decode/decode_overlay.c, decode/decode_access.c.
+ * why.  Covers decode/decode_tunnel.c, decode/decode_gre.c, decode/decode_overlay.c, decode/decode_access.c,
+ * decode/decode_l2tpv3.c.
  */
 #include "cm.h"
 
@@ -101,6 +102,14 @@ static const struct tunnel_case cases[] = {
 	 0, 1701},
 	{"L2TP, control", BIT(L2TP), 4, 17, "c802 0014 00010000 00000000", 0, FAIL(NOT_IP), 1701},
 	{"L2TP version 3", BIT(L2TP), 4, 17, "0003 0000 00000001", 0, FAIL(NOT_IP), 1701},
+	{"L2TPv3, a sublayer", BIT(L2TPV3), 4, 115, "00000007 00000000 . 0800", 4, 0, 0},
+	{"L2TPv3, neither cookie nor sublayer", BIT(L2TPV3), 6, 115, "00000007 . 86dd", 6, 0, 0},
+	{"L2TPv3, a long cookie", BIT(L2TPV3), 4, 115, "00000007 0102030405060708 . 8100 0007 0800", 4, 0, 0},
+	{"L2TPv3, a long cookie and a sublayer", BIT(L2TPV3), 4, 115,
+	 "00000007 0102030405060708 40000001 . 86dd", 6, 0, 0},
+	{"L2TPv3, ARP", BIT(L2TPV3), 4, 115, "00000007 00000000 . 0806", 0, FAIL(NOT_IP), 0},
+	{"L2TPv3, control", BIT(L2TPV3), 4, 115, "00000000 c803 0014 00000007 0000 0000", 0, FAIL(NOT_IP), 0},
+	{"L2TPv3, something else", BIT(L2TPV3), 4, 115, "00000007 ff03 0021", 0, FAIL(NOT_IP), 0},
 	{"Teredo", BIT(TEREDO), 4, 17, "", 6, 0, 3544},
 	{"Teredo, origin", BIT(TEREDO), 4, 17, "0000 1234 c0000201", 6, 0, 3544},
 	{"Teredo, authentication and origin", BIT(TEREDO), 4, 17,
