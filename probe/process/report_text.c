@@ -64,6 +64,26 @@ static void text_packets(FILE *out, const struct ledger *l)
 			fprintf(out, "  %" PRIu64 " ignored: %s\n", l->values[i], ledger_rows[i].help);
 }
 
+/* How long it was on which rung. */
+static void text_polite(FILE *out, const struct ledger *l)
+{
+	const char *comma = "polite:";
+
+	for (unsigned i = 0; i < LEDGER_NUMBERS; i++) {
+		if (strcmp(ledger_rows[i].group, "polite") != 0 ||
+		    strcmp(ledger_rows[i].family, "spent") != 0 || l->values[i] == LEDGER_UNKNOWN ||
+		    !l->values[i])
+			continue;
+		fprintf(out, "%s ", comma);
+		fprintf(out, "%s ", ledger_rows[i].name);
+		report_seconds(out, l->values[i]);
+		fputs(" s", out);
+		comma = ",";
+	}
+	if (*comma == ',')
+		fputc('\n', out);
+}
+
 void report_text(FILE *out, const struct ledger *l)
 {
 	text_packets(out, l);
@@ -84,6 +104,7 @@ void report_text(FILE *out, const struct ledger *l)
 	if (N(flows, queued))
 		fprintf(out, " + %" PRIu64 " queued", N(flows, queued));
 	fprintf(out, "; %" PRIu64 " octets metered\n", N(octets, metered));
+	text_polite(out, l);
 	for (unsigned i = 0; i < l->n_collectors; i++)
 		text_collector(out, &l->collectors[i]);
 	if (!l->balanced)
