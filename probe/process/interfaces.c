@@ -396,6 +396,12 @@ static void interfaces_give(struct interfaces *r, unsigned n)
 	}
 }
 
+/* Whoever opens it was ended over the question, or has not answered yet: there is more to do at an end. */
+static bool interfaces_is_unanswered(int r)
+{
+	return r == -ETIMEDOUT || r == -EBUSY || r == -EINTR;
+}
+
 static void interfaces_reopen(struct interfaces *r, unsigned n)
 {
 	struct interfaces_interface *i = &r->each[n];
@@ -408,6 +414,11 @@ static void interfaces_reopen(struct interfaces *r, unsigned n)
 	ret = r->opener ? capture_describe_all(r->scratch, r->n_workers, interfaces_ask_opener, &question,
 					       &diag)
 			: diag_set(&diag, -EPERM, "what may open it is missing: start pitot again");
+	if (interfaces_is_unanswered(ret)) {
+		if (ret != -EBUSY)
+			log_warning("interface %s: %s; it is asked again", i->config->interface, diag.text);
+		return;
+	}
 	if (ret < 0) {
 		if (!interfaces_is_absent(ret) && !i->refused)
 			log_error("interface %s cannot be opened again: %s", i->config->interface, diag.text);

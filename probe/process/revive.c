@@ -8,6 +8,7 @@
 #include "control_internal.h"
 
 #include <assert.h>
+#include <errno.h>
 
 #include "losses.h"
 #include "pitot/log.h"
@@ -92,12 +93,19 @@ static void revive_restart(struct control *r, struct revival *v, uint64_t now_ns
 			   int (*restart)(struct control *r, struct diag *diag))
 {
 	struct diag diag;
+	int ret;
 
 	if (!v->due_ns || now_ns < v->due_ns)
 		return;
 	v->due_ns = 0;
 	v->born_ns = now_ns;
-	if (restart(r, &diag) < 0) {
+	ret = restart(r, &diag);
+	if (ret == -ECHILD) { /* killed once more */
+		v->exits++;
+		v->quick++;
+		v->due_ns = now_ns + revive_wait_ns(v->quick);
+		log_warning("%s; it is started again", diag.text);
+	} else if (ret < 0) {
 		log_error("%s", diag.text);
 		revive_give_up(r);
 	}

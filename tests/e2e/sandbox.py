@@ -21,6 +21,7 @@ from pathlib import Path
 
 from e2elib import (DATA, PITOT, Sink, at_work, check, check_ledger, finish, roles, run, run_parts, sanitizer, skip,
                     skip_part, statistics, workdir)
+import injectlib
 import live
 
 A, B = "psa0", "psb0"
@@ -332,8 +333,7 @@ def part_subverted():
     if not SECCOMP:
         skip_part("no seccomp in this kernel or this build")
         return
-    if not HOOKS:
-        print("a build without test hooks: a subverted parser is not tried here")
+    if not HOOKS:  # there part_taken_over has it
         return
     calls = ["execve", "socket", "send", "connect"] + ([] if SANITIZED else ["ptrace"])
     calls += [] if SANITIZED or COVERAGE else ["open", "write"]
@@ -349,6 +349,62 @@ def part_subverted():
                 p.stop(signal.SIGKILL)
                 gone = until(lambda: not any(os.path.exists(f"/proc/{o}") for o in opener), PATIENCE_S)
                 check(gone, f"{method}: {call}: a process stayed behind")
+
+
+def forbidden_calls(fds):
+    """What nobody who has taken over a parser may do: to everything that it has open, the name of the call and its
+    arguments."""
+    request = [struct.pack("=IHHi16x", 1, kind, 0, -1) for kind in range(12)]  # of the processes that open files
+    address = struct.pack("=H2s4s8x", socket.AF_INET, b"\0\x35", bytes([127, 0, 0, 1]))
+    calls = [("openat", -100, b"/etc/passwd\0", os.O_RDONLY), ("openat2", -100, b"/etc/passwd\0", bytes(24), 24),
+             ("socket", socket.AF_INET, socket.SOCK_DGRAM, 0), ("socket", socket.AF_UNIX, socket.SOCK_SEQPACKET, 0),
+             ("execve", b"/bin/true\0", 0, 0), ("clone", signal.SIGCHLD, 0, 0, 0, 0), ("memfd_create", b"x\0", 0),
+             ("kill", 1, 0), ("ptrace", 0, 0, 0, 0), ("io_uring_setup", 1, bytes(120)), ("process_vm_writev", 1, 0, 0, 0, 0, 0),
+             ("open", b"/etc/passwd\0", os.O_RDONLY), ("fork",), ("write of x32", 2, b"x", 1)]
+    for n, fd in enumerate(fds):
+        calls += [("write", fd, b"x", 1), ("sendto", fd, request[n % 12], 28, 0x40, 0, 0)]
+    calls.append(("connect", fds[-1], address, 16))
+    for kind, message in enumerate(request):
+        calls.append((("sendto", fds[kind % len(fds)], message, 28, 0x40, 0, 0)))
+    calls += [("sendmsg", fds[-1], bytes(56), 0x40), ("writev", 2, bytes(16), 1), ("pwrite64", 2, b"x", 1, 0),
+              ("bind", fds[-1], address, 16), ("sendfile", 2, fds[0], 0, 1), ("splice", fds[0], 0, 2, 0, 1, 0)]
+    return [c for c in calls if c[0] in injectlib.NUMBERS[injectlib.MACHINE]]
+
+
+def part_taken_over():
+    """System calls that are put into the metering process by ptrace: each ends it, and pitot goes on."""
+    if not SECCOMP:
+        skip_part("no seccomp in this kernel or this build")
+        return
+    why = injectlib.lacking()
+    if why:
+        skip_part(f"no system calls by ptrace: {why}")
+        return
+    # what a sanitizer's run-time does, too, is allowed there
+    allowed = ("open", "openat", "clone", "fork", "kill", "ptrace", "write", "writev") if SANITIZED else ()
+    with workdir() as d, live.links((A, B)):
+        todo, p = None, None
+        while todo is None or todo:
+            if p is None:
+                p = Running(d, "-n", f"json:{d}/out.json", "--stats", f"{d}/stats", "--control", f"{d}/control")
+                struck = 0
+            pid = roles(p.process.pid)["pitot-metering"]
+            if todo is None:
+                todo = [c for c in forbidden_calls(sorted(int(fd) for fd in os.listdir(f"/proc/{pid}/fd")))
+                        if c[0] not in allowed]
+                check(injectlib.outcome(pid, "getpid") == pid, "a harmless call does not come back")
+                for link in descriptors(pid):
+                    check(link in ("packet", "unix", "udp", "anon_inode:[eventfd]") or "/dev/null" in link, f"metering has {link}")
+            call = todo.pop()
+            got = injectlib.outcome(pid, *call)
+            check(got == "SIGSYS", f"{call}: {got}")
+            check(until(lambda pid=pid: roles(p.process.pid).get("pitot-metering", pid) != pid, PATIENCE_S), f"{call}: {p.said()}")
+            struck += 1
+            until(lambda: at_work(p.process.pid), PATIENCE_S)
+            if struck == 3 or not todo:  # from then on it is waited for longer
+                check(p.said().count(b"pitot-metering has ended: killed by signal 31") == struck, f"{call}: {p.said()}")
+                check(p.stop() == 0, f"{call}: {p.process.returncode} {p.said()}")
+                p = None
 
 
 def add_address(name, address):
@@ -558,7 +614,7 @@ def main():
         skip(f"no network namespace: {why}")
     if not SECCOMP:
         skip_part("no seccomp in this kernel or this build")
-    run_parts(part_privileges, part_descriptors, part_no_capabilities, part_modes, part_daemon, part_savefile, part_subverted,
+    run_parts(part_privileges, part_descriptors, part_no_capabilities, part_modes, part_daemon, part_savefile, part_subverted, part_taken_over,
               part_names, part_spool, part_recovery, part_successor, part_other_interfaces, part_killed, part_notify)
     finish()
 

@@ -150,6 +150,9 @@ def uplink_goes(d):
 
 def uplink_goes_under_dtls(d):
     """Nothing is acknowledged there either."""
+    if b"built without TLS" in e.run("-r", e.DATA / "web.pcap", "-n", "ipfix+dtls://127.0.0.1:9", "--stop-timeout", "0").stderr:
+        e.skip_part("pitot was built without TLS")
+        return
     make_certificates(d)
     with neighbour(f"{d}/heard", ("up1", "t1", "10.9.1.1/24", "10.9.1.2/24"), ("up2", "t2", "10.9.2.1/24", "10.9.2.2/24")) as (theirs, _):
         there = subprocess.Popen([e.find("nsenter"), "-n", "-t", str(theirs.pid), e.find("openssl"), "s_server", "-dtls1_2", "-accept",

@@ -272,7 +272,7 @@ int main(void)
 	if (system("echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding;"
 		   "echo 0 > /proc/sys/net/ipv6/conf/ena0/disable_ipv6;"
 		   "echo 0 > /proc/sys/net/ipv6/conf/enb0/disable_ipv6") != 0)
-		return 1;
+		return lacking("/proc/sys cannot be written: forwarding and IPv6 are needed");
 	netns_wait_running("ena0");
 	netns_wait_running("enb0");
 	return cmocka_run_group_tests_name("enrich", tests, NULL, NULL);
