@@ -1,7 +1,7 @@
 /*
  * hand_over: the older process of a take-over (take_over.h), in control.
  *
- * One that asks may wait as long as it likes until it says that the older process is to stop reading.  From
+ * One that asks may still open what it needs before it says that the older process is to stop reading.  From
  * there on everything happens in one go and within --stop-timeout, for packets wait meanwhile in the
  * captures' buffers: stop reading, send out what waits, write everything down, hand it over, wait for the
  * word that the other one is ready. If anything of that fails all go on where they were.
@@ -197,9 +197,31 @@ static int hand_settle(struct handing *h, uint64_t *octets)
 	return r ? hand_fail(h, r < 0 ? r : -ESRCH, "the exporting process cannot send what waits") : 0;
 }
 
-static int hand_thread(struct handing *h, unsigned i, uint64_t octets)
+/* How a process hands over: what it is asked for, and as what that goes on. */
+struct hand_way {
+	int (*send)(struct mailbox *m, const struct command_hand_over *what, const int *fds, unsigned n);
+	int (*ask)(struct mailbox *m, const struct command_none *none, struct command_handed *handed);
+	enum take_over_kind memory, sockets;
+	unsigned most; /* sockets */
+	const char *refused;
+};
+
+static const struct hand_way hand_thread = {.send = command_send_hand_over,
+					    .ask = command_ask_handed,
+					    .memory = TAKE_OVER_MEMORY_THREAD,
+					    .sockets = TAKE_OVER_SOCKETS_THREAD,
+					    .most = TAKE_OVER_INTERFACES,
+					    .refused = "a metering thread cannot hand over"};
+static const struct hand_way hand_exporting = {.send = command_send_pass_on,
+					       .ask = command_ask_passed,
+					       .memory = TAKE_OVER_MEMORY_EXPORTING,
+					       .sockets = TAKE_OVER_SOCKETS_EXPORTING,
+					       .most = EXPORTING_COLLECTORS_MAX,
+					       .refused = "the exporting process cannot hand over"};
+
+static int hand_part(struct handing *h, struct mailbox *m, const struct hand_way *way, unsigned number,
+		     uint64_t octets)
 {
-	struct mailbox *m = &h->control->shared.to_metering[i];
 	struct command_hand_over what = {octets};
 	struct command_handed handed = {0};
 	int fd = hand_memory(h, octets), r;
@@ -207,46 +229,20 @@ static int hand_thread(struct handing *h, unsigned i, uint64_t octets)
 	if (fd < 0)
 		return fd;
 	mailbox_drop_fds(m); /* of an earlier try */
-	r = command_send_hand_over(m, &what, &fd, 1);
+	r = way->send(m, &what, &fd, 1);
 	if (r == 0) {
 		do
-			r = command_ask_handed(m, &(struct command_none){0}, &handed);
+			r = way->ask(m, &(struct command_none){0}, &handed);
 		while (hand_is_late(h, &r));
 	}
-	if (r || !handed.octets || handed.n_fds > TAKE_OVER_INTERFACES)
-		r = hand_fail(h, r < 0 ? r : -EIO, "a metering thread cannot hand over");
+	if (r || !handed.octets || handed.n_fds > way->most)
+		r = hand_fail(h, r < 0 ? r : -EIO, way->refused);
 	if (r == 0)
 		r = hand_seal(h, fd);
 	if (r == 0)
-		r = hand_send(h, TAKE_OVER_MEMORY_THREAD, i, handed.octets, &fd, 1);
+		r = hand_send(h, way->memory, number, handed.octets, &fd, 1);
 	close(fd);
-	return r < 0 ? r : hand_sockets(h, m, TAKE_OVER_SOCKETS_THREAD, i, handed.n_fds);
-}
-
-static int hand_exporting(struct handing *h, uint64_t octets)
-{
-	struct mailbox *m = &h->control->shared.to_exporting;
-	struct command_hand_over what = {octets};
-	struct command_handed handed = {0};
-	int fd = hand_memory(h, octets), r;
-
-	if (fd < 0)
-		return fd;
-	mailbox_drop_fds(m); /* of an earlier try */
-	r = command_send_pass_on(m, &what, &fd, 1);
-	if (r == 0) {
-		do
-			r = command_ask_passed(m, &(struct command_none){0}, &handed);
-		while (hand_is_late(h, &r));
-	}
-	if (r || !handed.octets || handed.n_fds > EXPORTING_COLLECTORS_MAX)
-		r = hand_fail(h, r < 0 ? r : -EIO, "the exporting process cannot hand over");
-	if (r == 0)
-		r = hand_seal(h, fd);
-	if (r == 0)
-		r = hand_send(h, TAKE_OVER_MEMORY_EXPORTING, 0, handed.octets, &fd, 1);
-	close(fd);
-	return r < 0 ? r : hand_sockets(h, m, TAKE_OVER_SOCKETS_EXPORTING, 0, handed.n_fds);
+	return r < 0 ? r : hand_sockets(h, m, way->sockets, number, handed.n_fds);
 }
 
 static void hand_write_process(const struct control *r, struct sections_writer *w)
@@ -308,6 +304,7 @@ static int hand_process(struct handing *h)
 
 static int hand_all(struct handing *h)
 {
+	struct shared *shared = &h->control->shared;
 	uint64_t octets[TAKE_OVER_WORKERS], exporting_octets = 0;
 	unsigned n = h->control->n_workers;
 	int r = n > TAKE_OVER_WORKERS ? -E2BIG : hand_freeze(h, octets);
@@ -315,9 +312,9 @@ static int hand_all(struct handing *h)
 	if (r == 0)
 		r = hand_settle(h, &exporting_octets);
 	for (unsigned i = 0; r == 0 && i < n; i++)
-		r = hand_thread(h, i, octets[i]);
+		r = hand_part(h, &shared->to_metering[i], &hand_thread, i, octets[i]);
 	if (r == 0)
-		r = hand_exporting(h, exporting_octets);
+		r = hand_part(h, &shared->to_exporting, &hand_exporting, 0, exporting_octets);
 	if (r == 0)
 		r = hand_process(h);
 	return r < 0 ? r : hand_send(h, TAKE_OVER_READY, 0, 0, NULL, 0);

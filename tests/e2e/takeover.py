@@ -396,17 +396,12 @@ def part_dies_in_the_middle():
         common = ["-w", "2", "-t", "active=3600,inactive=3600", *collectors.args()]
         p = Pitot(d, *common)
         traffic = Traffic()
-        for how in ("asks", "is handed all", "asks for all, and goes", "is killed"):
+        for how in ("asks", "is handed all", "asks for all, and goes"):
             traffic.goes_on(2000)
-            if how == "is killed":
-                for delay_s in (0, 0.02, 0.05, 0.1):
-                    heir = Pitot(d, *common, takeover=True, wait=False)
-                    time.sleep(delay_s)
-                    heir.process.kill()
-                    heir.wait()
-                continue
             s, said = ask(f"{d}/ctl")
             e.check(s, f"{how}: {said}")
+            other, why = ask(f"{d}/ctl")
+            e.check(other is None and "is taking over already" in why, f"a second one: {why}")
             if how == "is handed all":
                 kinds, fds = receive_all(s)
                 e.check(kinds and kinds[-1] == READY and len(fds) > 6, f"{how}: {kinds} {fds}")
@@ -417,21 +412,40 @@ def part_dies_in_the_middle():
             s.close()
             traffic.goes_on(2000)
             e.check(p.process.poll() is None, f"{how}: {p.said()}")
-        alive = p.process.poll() is None
-        if alive:  # else one that was killed had taken over already: then it was the owner
-            e.check("nobody took over" in p.said(), p.said())
-            heir = Pitot(d, *common, takeover=True)
-            e.check(p.wait() == 0, p.said())
-            traffic.goes_on(2000)
+        e.check("nobody took over" in p.said(), p.said())
+        heir = Pitot(d, *common, takeover=True)
+        e.check(p.wait() == 0, p.said())
+        traffic.goes_on(2000)
+        sent = traffic.stop()
+        e.check(heir.end() == 0, heir.said())
+        numbers = check_chain("after all", [p, heir])
+        metered = sum(s["packets"]["metered"] for s in numbers)
+        e.check(metered == sum(sent.values()), f"{sum(sent.values())} packets were sent, {metered} metered")
+        check_records("after all", collectors.stop(), sent, True)
+
+
+def part_is_killed():
+    """At any moment: until it is the owner the older process goes on, and its numbers are right."""
+    for delay_s in (0, 0.02, 0.05, 0.1):
+        with e.workdir() as d, live.links((A, B)):
+            os.chmod(d, 0o755)
+            collector = Udp(Ipfix)
+            common = ["-t", "active=3600,inactive=3600", "-n", f"ipfix://127.0.0.1:{collector.port}"]
+            p = Pitot(d, *common)
+            traffic = Traffic()
+            traffic.goes_on(1000)
+            heir = Pitot(d, *common, takeover=True, wait=False)
+            time.sleep(delay_s)
+            heir.process.kill()
+            heir.wait()
+            traffic.goes_on(1000)
             sent = traffic.stop()
-            e.check(heir.end() == 0, heir.said())
-            numbers = check_chain("after all", [p, heir])
-            metered = sum(s["packets"]["metered"] for s in numbers)
-            e.check(metered == sum(sent.values()), f"{sum(sent.values())} packets were sent, {metered} metered")
-            check_records("after all", collectors.stop(), sent, True)
-        else:
-            traffic.stop()
-            collectors.stop()
+            if "has taken over" in p.said():
+                e.check(p.wait() == 0, f"{delay_s}: {p.said()}")
+            else:
+                e.check(p.end() == 0, f"{delay_s}: {p.said()}")
+                check_records(f"killed after {delay_s} s", {"ipfix": collector.stop()}, sent, True)
+            e.check_ledger(f"killed after {delay_s} s", p.numbers())
 
 
 def part_strangers():
@@ -556,7 +570,7 @@ def main():
     if why:
         e.skip(f"no network namespace: {why}")
     e.run_parts(part_strangers, part_one_thread, part_two_threads, part_flows_come_and_go, part_dies_in_the_middle,
-                part_what_is_not_taken, part_sessions_that_end, part_metrics)
+                part_is_killed, part_what_is_not_taken, part_sessions_that_end, part_metrics)
     e.finish()
 
 
