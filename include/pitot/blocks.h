@@ -65,6 +65,12 @@ struct block_names {
 	char egress[64];
 };
 
+/* Their aliases, or their names; "" not captured. */
+struct block_descriptions {
+	char ingress[120];
+	char egress[120];
+};
+
 enum record_block {
 #define BLOCK(name, ...) BLOCK_##name,
 #define BLOCK_OF_HOST(...)

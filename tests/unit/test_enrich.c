@@ -1,5 +1,6 @@
 /*
- * What the host knows of a record: enrich/enrich.c, enrich/enrich_names.c, enrich/enrich_route.c, and whom
+ * What the host knows of a record: enrich/enrich.c, enrich/enrich_names.c, enrich/enrich_descriptions.c,
+ * enrich/enrich_route.c, and whom
  * they ask, netif/netif_routes.c.  In a namespace with two links, of which the tests change the routes.
  */
 #include <arpa/inet.h>
@@ -147,6 +148,28 @@ static void test_names(void **state)
 	enrich_free(e);
 }
 
+static void test_descriptions(void **state)
+{
+	static const struct export_interface known[] = {
+		{.ifindex = 501, .name = "up", .description = "uplink, AS 64500", .system = 1},
+		{.ifindex = 502, .name = "in", .description = "in"}};
+	struct enrich *e = open_enrich(UINT32_C(1) << BLOCK_DESCRIPTIONS, known, 2);
+	struct flow_record *r = record("10.1.0.2", "10.9.0.1", 502, 501);
+	const struct block_descriptions *b;
+
+	(void)state;
+	b = flow_record_block(&to, enrich_record(e, r), BLOCK_DESCRIPTIONS);
+	assert_string_equal(b->ingress, "in");
+	assert_string_equal(b->egress, "uplink, AS 64500");
+	r->egress = 7; /* one that is not captured; and one that was not seen */
+	r->ingress = 0;
+	b = flow_record_block(&to, enrich_record(e, r), BLOCK_DESCRIPTIONS);
+	assert_string_equal(b->ingress, "");
+	assert_string_equal(b->egress, "");
+	free(r);
+	enrich_free(e);
+}
+
 static void routes_begin(void)
 {
 	run("ip addr replace 10.1.0.1/24 dev ena0; ip addr replace 10.2.0.1/24 dev enb0");
@@ -255,6 +278,7 @@ int main(void)
 		cmocka_unit_test(test_layouts),
 		cmocka_unit_test(test_blocks_of_packets_stay),
 		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_descriptions),
 		cmocka_unit_test(test_routes),
 		cmocka_unit_test(test_routes_change),
 		cmocka_unit_test(test_numbers_of_the_user),
