@@ -406,10 +406,11 @@ static void control_tell_overload(struct control *r, uint64_t now_ns)
 	news = overload_look(&r->overload, sum.meter.kernel_dropped, now_ns);
 	if (news)
 		log_warning("the capture buffer was full: the kernel dropped %llu packet%s, %llu in all; a "
-			    "larger --buffer, more --workers, a smaller --snaplen, --sample N or --polite "
-			    "would help",
+			    "larger --buffer, more --workers%s would help",
 			    (unsigned long long)news, log_plural(news),
-			    (unsigned long long)sum.meter.kernel_dropped);
+			    (unsigned long long)sum.meter.kernel_dropped,
+			    r->config->polite.on ? " or a smaller --snaplen"
+						 : ", a smaller --snaplen, --sample N or --polite");
 }
 
 /* Another process has taken over: what it wants to have next. */

@@ -60,7 +60,7 @@ def main():
             stats = p.stop()
             lines = [line for line in p.said().splitlines() if WARNING in line]
             e.check(len(lines) == 1, f"{len(lines)} warnings within a minute: {lines}")
-            for word in ("warning", "--buffer", "--workers", "--snaplen", "--sample"):
+            for word in ("warning", "--buffer", "--workers", "--snaplen", "--sample", "--polite"):
                 e.check(word in lines[0], f"{word} is not in {lines[0]!r}")
             e.check_ledger("overload", stats)
             e.check(dropped(stats) > 0 and stats["packets"]["received"] + dropped(stats) == sent,
