@@ -16,16 +16,20 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "pitot/clock.h"
 #include "sandbox/opener_internal.h"
 
 enum { AGAIN_MS = 100 }; /* between two processes that end at once */
 
-/* Until there is a process to wait for, or nobody who would ask: whether the latter. */
-static bool keep_pause(int fd)
+static const uint64_t young_ns = NS_PER_SEC;
+
+/* Whether nobody is left who would ask; one that ended young is waited for. */
+static bool keep_pause(int fd, uint64_t born_ns)
 {
 	struct pollfd p = {.fd = fd};
+	bool young = clock_monotonic_ns() - born_ns < young_ns;
 
-	return poll(&p, 1, AGAIN_MS) > 0 && p.revents & (POLLHUP | POLLERR);
+	return poll(&p, 1, young ? AGAIN_MS : 0) > 0 && p.revents & (POLLHUP | POLLERR);
 }
 
 /* How the younger one ended; one that was stopped is ended. */
@@ -58,6 +62,7 @@ static int keep_work(int pair[2], int fd, int (*work)(void *ctx, int fd, int eld
 int opener_keep(struct opener_life *life, int fd, int (*work)(void *ctx, int fd, int elder_fd), void *ctx)
 {
 	for (;;) {
+		uint64_t born_ns = clock_monotonic_ns();
 		int pair[2], status, r;
 		pid_t pid;
 
@@ -81,7 +86,7 @@ int opener_keep(struct opener_life *life, int fd, int (*work)(void *ctx, int fd,
 			atomic_store(&life->status, status);
 			atomic_fetch_add(&life->exits, 1);
 		}
-		if ((pid < 0 || WIFEXITED(status)) && keep_pause(fd))
+		if (keep_pause(fd, born_ns))
 			return 0;
 	}
 }

@@ -402,7 +402,7 @@ static int seccomp_fill(scmp_filter_ctx ctx, enum syscalls_list list)
 		if (arguments[i].lists & BIT(list))
 			r = seccomp_add_argument(ctx, &arguments[i]);
 	/* its flags are in memory, which a filter cannot read: the C library then takes clone */
-	if (r == 0 && BIT(list) & PROCESS)
+	if (r == 0 && BIT(list) & (PROCESS | OPENER))
 		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), seccomp_syscall_resolve_name("clone3"), 0);
 	return r;
 }

@@ -583,9 +583,11 @@ def part_killed():
         p = Running(d, "-n", f"json:{d}/out.json")
         for name in ("pitot-opener", "pitot-outputs"):  # of each there are two, and both are killed at once
             elder = roles(p.process.pid)[name]
+            os.kill(p.process.pid, signal.SIGSTOP)
             os.kill(elder, signal.SIGSTOP)
             os.kill(roles(elder)[name], signal.SIGKILL)
             os.kill(elder, signal.SIGKILL)
+            os.kill(p.process.pid, signal.SIGCONT)
         until(lambda: p.said().count(b"; start pitot again") == 2, PATIENCE_S)
         packets(2)
         check(p.process.poll() is None, f"ended with its opener: {p.said()}")

@@ -243,11 +243,13 @@ def part_helpers():
                 elder = e.roles(p.process.pid)["pitot-files"]
                 e.wait(lambda elder=elder: e.roles(elder), "pitot-files is one process")
                 younger = e.roles(elder)["pitot-files"]
-                if both:  # that both are killed at once
+                if both:  # at once: nobody does anything about it meanwhile
+                    os.kill(p.process.pid, signal.SIGSTOP)
                     os.kill(elder, signal.SIGSTOP)
                 os.kill(younger, how)
                 if both:
                     os.kill(elder, how)
+                    os.kill(p.process.pid, signal.SIGCONT)
                 gone = both and how == signal.SIGKILL
                 words = "pitot-files has ended: no statistics can be written" if gone else "pitot-files has ended: "
                 e.wait(lambda words=words: words in p.said(), lambda: f"{how.name}: not told: {p.said()}", PATIENCE_S)
