@@ -434,7 +434,9 @@ static bool live_take_count(struct source *s, bool all, struct flow_record *r, u
 		struct live_place *p = &l->places[i];
 		uint64_t now_ns = s->now_ns;
 
-		if (!p->counted_ns && counts)
+		if (!counts && !p->counted.packets)
+			p->counted_ns = 0; /* the next time begins then */
+		else if (!p->counted_ns)
 			p->counted_ns = now_ns;
 		if (!p->counted.packets || (counts && !all && now_ns - p->counted_ns < count_every_ns))
 			continue;
