@@ -81,17 +81,17 @@ void opener_hurry(struct opener *o, int urgent_fd, const _Atomic uint64_t *until
 void opener_forget(struct opener *o);
 bool opener_has_ended(struct opener *o); /* both its processes, at once; NULL: no */
 /*
- * For whoever started it, now and then: how many of its processes have ended since, or were stopped, which
- * ends them; *status: of the last one, as waitpid() has it.  Others are in their places.  NULL: none.
+ * For whoever started it, now and then, until it is false: whether one more of its processes has ended, or
+ * was stopped, which ends it; *status as waitpid() has it.  Another one is in its place.  NULL: no.
  */
-unsigned opener_look(struct opener *o, int *status);
+bool opener_look(struct opener *o, int *status);
 /* In a process that may ask it, but did not start it. */
 void opener_leave_alone(struct opener *o);
 static inline const char *opener_name(const struct opener_config *config)
 {
 	return config->name ? config->name : "pitot-opener";
 }
-const char *opener_whose(const struct opener *o); /* the name of its processes */
+const char *opener_whose(const struct opener *o);   /* the name of its processes */
 const char *opener_missing(const struct opener *o); /* layers of the sandbox that it lacks; "" for none */
 
 /* Negative errno and the opener's sentence when it did not work.  group: as capture_describe() has it. */

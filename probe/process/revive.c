@@ -169,23 +169,21 @@ static void revive_say_gone(const struct control *r, const struct opener *o)
 static void revive_look_at_helper(struct control *r, struct opener *o, bool *gone)
 {
 	struct child ended = {.status = 0};
-	unsigned n = opener_look(o, &ended.status);
 	char how[64];
 
-	r->of_helpers.exits += n;
-	if (*gone)
-		return;
-	*gone = opener_has_ended(o);
-	if (*gone) {
+	while (opener_look(o, &ended.status)) {
+		r->of_helpers.exits++;
+		if (*gone || opener_has_ended(o))
+			continue;
+		r->of_helpers.restarts++;
+		child_describe_end(&ended, how, sizeof(how));
+		log_warning("the process %s has ended: %s; it is started again", opener_whose(o), how);
+	}
+	if (!*gone && opener_has_ended(o)) {
+		*gone = true;
 		r->of_helpers.exits++;
 		revive_say_gone(r, o);
-		return;
 	}
-	if (!n)
-		return;
-	r->of_helpers.restarts += n;
-	child_describe_end(&ended, how, sizeof(how));
-	log_warning("the process %s has ended: %s; it is started again", opener_whose(o), how);
 }
 
 static void revive_helpers(struct control *r)

@@ -28,7 +28,7 @@ struct opener {
 	const char *name;
 	int fd;
 	pid_t pid;	     /* of the elder process; 0: it has ended, and the other one takes its place */
-	pid_t ended;	     /* the one before it; 0 none */
+	uint32_t gone;	     /* elder processes that have ended */
 	uint64_t stopped_ns; /* since when it is stopped; 0: it is not */
 	struct opener_life *life; /* NULL: it is another process's business how they are */
 	uint32_t exits;		  /* of the younger process, as far as they were told */
@@ -222,11 +222,11 @@ static void opener_end_elder(struct opener *o, uint64_t now_ns)
 /* Whether it has ended, and how. */
 static bool opener_look_at_elder(struct opener *o, int *status)
 {
-	pid_t now = atomic_load(&o->life->elder), r;
 	int how;
+	pid_t r;
 
-	if (o->pid <= 0 && now != o->ended)
-		o->pid = now;
+	if (o->pid <= 0 && o->gone < atomic_load(&o->life->elders))
+		o->pid = atomic_load(&o->life->elder[o->gone % OPENER_ENDS]);
 	if (o->pid <= 0)
 		return false;
 	r = waitpid(o->pid, &how, WNOHANG | WUNTRACED);
@@ -235,25 +235,20 @@ static bool opener_look_at_elder(struct opener *o, int *status)
 	if (r != o->pid || WIFSTOPPED(how))
 		return false;
 	*status = o->stopped_ns ? W_STOPCODE(SIGSTOP) : how;
-	o->ended = o->pid;
+	o->gone++;
 	o->pid = 0;
 	o->stopped_ns = 0;
 	return true;
 }
 
-unsigned opener_look(struct opener *o, int *status)
+bool opener_look(struct opener *o, int *status)
 {
-	uint32_t exits;
-	unsigned n;
-
 	if (!o || !o->life)
-		return 0;
-	exits = atomic_load(&o->life->exits);
-	n = exits - o->exits;
-	o->exits = exits;
-	if (n)
-		*status = atomic_load(&o->life->status);
-	return n + opener_look_at_elder(o, status);
+		return false;
+	if (o->exits == atomic_load(&o->life->exits))
+		return opener_look_at_elder(o, status);
+	*status = atomic_load(&o->life->ends[o->exits++ % OPENER_ENDS]);
+	return true;
 }
 
 /* One that hangs is not waited for: it finds this end closed when it goes on, and ends. */
@@ -289,7 +284,7 @@ void opener_stop(struct opener *o)
 
 int opener_pid(const struct opener *o)
 {
-	return atomic_load(&o->life->elder);
+	return opener_elder(o->life);
 }
 
 const char *opener_whose(const struct opener *o)

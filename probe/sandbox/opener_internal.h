@@ -47,13 +47,24 @@ struct opener_reply {
 /* As descriptors_receive(). */
 int opener_receive(int fd, struct opener_reply *reply, int *fds, unsigned *n_fds);
 
+enum { OPENER_ENDS = 8 };
+
 /* What the two processes of an opener and whoever started them know of each other; nobody else has it. */
 struct opener_life {
-	_Atomic int32_t elder;	/* the one that is a child of whoever started them */
-	_Atomic uint32_t at;	/* the question that is being answered; 0: none */
-	_Atomic uint32_t exits; /* of the younger one, and how it ended last, as waitpid() says it */
-	_Atomic int32_t status;
+	_Atomic uint32_t elders; /* that there were: children of whoever started them; the last one is */
+	_Atomic int32_t elder[OPENER_ENDS]; /* number i at i % OPENER_ENDS */
+	_Atomic uint32_t at;		    /* the question that is being answered; 0: none */
+	_Atomic uint32_t exits; /* of the younger one; how the last ones were, as waitpid() says it: */
+	_Atomic int32_t ends[OPENER_ENDS]; /* exit number i at i % OPENER_ENDS */
 };
+
+/* The elder one is this process now; it is who calls opener_keep(). */
+void opener_step_up(struct opener_life *life);
+
+static inline pid_t opener_elder(const struct opener_life *life)
+{
+	return atomic_load(&life->elder[(atomic_load(&life->elders) - 1) % OPENER_ENDS]);
+}
 
 /*
  * opener_keep.c: two processes from one.  work() is done by the younger one and returns its exit status, or

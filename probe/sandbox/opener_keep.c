@@ -59,6 +59,14 @@ static int keep_work(int pair[2], int fd, int (*work)(void *ctx, int fd, int eld
 	return r;
 }
 
+void opener_step_up(struct opener_life *life)
+{
+	uint32_t n = atomic_load(&life->elders);
+
+	atomic_store(&life->elder[n % OPENER_ENDS], (int32_t)getpid());
+	atomic_store(&life->elders, n + 1);
+}
+
 int opener_keep(struct opener_life *life, int fd, int (*work)(void *ctx, int fd, int elder_fd), void *ctx)
 {
 	for (;;) {
@@ -66,14 +74,14 @@ int opener_keep(struct opener_life *life, int fd, int (*work)(void *ctx, int fd,
 		int pair[2], status, r;
 		pid_t pid;
 
-		atomic_store(&life->elder, (int32_t)getpid());
 		(void)prctl(PR_SET_PDEATHSIG, SIGCONT, 0, 0, 0);
 		pid = pipe2(pair, O_CLOEXEC) < 0 ? -2 : fork();
 		if (pid == 0) {
 			r = keep_work(pair, fd, work, ctx);
 			if (r != OPENER_E_ALONE)
 				return r;
-			continue; /* this is the elder one now */
+			opener_step_up(life);
+			continue;
 		}
 		if (pid != -2)
 			close(pair[0]);
@@ -83,7 +91,7 @@ int opener_keep(struct opener_life *life, int fd, int (*work)(void *ctx, int fd,
 		if (pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0)
 			return 0;
 		if (pid > 0) {
-			atomic_store(&life->status, status);
+			atomic_store(&life->ends[atomic_load(&life->exits) % OPENER_ENDS], status);
 			atomic_fetch_add(&life->exits, 1);
 		}
 		if (keep_pause(fd, born_ns))

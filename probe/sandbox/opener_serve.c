@@ -342,7 +342,7 @@ static void serve_excuse(int fd, const struct serve *s)
 /* The elder process is stopped: its parent may not end it, but we may. */
 static void serve_end_elder(const struct serve *s)
 {
-	pid_t elder = atomic_load(&s->life->elder);
+	pid_t elder = opener_elder(s->life);
 
 	if (elder == getppid())
 		kill(elder, SIGKILL);
@@ -426,7 +426,7 @@ int opener_serve(int fd, const struct opener_config *config, struct opener_life 
 
 	s.config = config;
 	s.life = life;
-	atomic_store(&life->elder, (int32_t)getpid());
+	opener_step_up(life);
 	serve_begin(fd);
 	if (config->detach)
 		sandbox_leave_terminal();
