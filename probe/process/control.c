@@ -300,6 +300,10 @@ static void control_remove_pidfile(const struct control *r)
 /* A second TERM or INT ends the program now: threads are at work, and nothing is taken down under them. */
 void control_stop(struct control *r, int signal)
 {
+	if (r->view_left) { /* by the same Ctrl-C, and we heard of that sooner */
+		r->view_left = false;
+		return;
+	}
 	if (r->stopping) {
 		control_remove_pidfile(r);
 		daemon_abandon(1);
@@ -318,11 +322,11 @@ static void control_check_view(struct control *r)
 {
 	enum live_view_end end = live_view_look(&r->live_view);
 
-	if (end == LIVE_VIEW_RUNS)
+	if (end == LIVE_VIEW_RUNS || r->stopping) /* at the end it may find that nobody answers any more */
 		return;
 	r->failed |= end == LIVE_VIEW_FAILED;
-	if (!r->stopping)
-		control_stop(r, 0);
+	control_stop(r, 0);
+	r->view_left = true;
 }
 
 /* Until something of the first n happens: a signal, an end, news of interfaces. */
