@@ -468,23 +468,19 @@ int exporting_on_settled(struct exporting *e, const struct command_none *a, stru
 
 int exporting_on_pass_on(struct exporting *e, const struct command_hand_over *a, struct command_none *reply)
 {
-	int fds[MAILBOX_FDS], sockets[EXPORTING_COLLECTORS_MAX], r;
+	int sockets[EXPORTING_COLLECTORS_MAX], r;
 	struct sections_writer w;
 	void *memory;
-	unsigned n;
 
 	(void)reply;
 	e->passed = (struct command_handed){0};
-	r = mailbox_take_fds(&e->mailbox, fds, &n);
+	r = mailbox_take_memory(&e->mailbox, a->octets, &memory);
 	if (r < 0)
 		return r;
-	for (unsigned i = 1; i < n; i++)
-		close(fds[i]);
-	memory =
-		e->frozen ? mmap(NULL, a->octets, PROT_READ | PROT_WRITE, MAP_SHARED, fds[0], 0) : MAP_FAILED;
-	close(fds[0]);
-	if (memory == MAP_FAILED)
+	if (!e->frozen) {
+		munmap(memory, a->octets);
 		return -EINVAL;
+	}
 	sections_write_init(&w, memory, a->octets);
 	e->passed.n_fds = exporter_hand_over(e->exporter, &w, sockets, EXPORTING_COLLECTORS_MAX);
 	if (mailbox_give_fds(&e->mailbox, sockets, e->passed.n_fds) == 0)

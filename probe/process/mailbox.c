@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -69,6 +70,20 @@ int mailbox_take_fds(struct mailbox *m, int fds[MAILBOX_FDS], unsigned *n)
 			return 0;
 		descriptors_close(fds, *n); /* of a command that nobody took them for */
 	}
+}
+
+int mailbox_take_memory(struct mailbox *m, uint64_t octets, void **memory)
+{
+	int fds[MAILBOX_FDS], r;
+	unsigned n;
+
+	r = mailbox_take_fds(m, fds, &n);
+	if (r < 0)
+		return r;
+	*memory = mmap(NULL, octets, PROT_READ | PROT_WRITE, MAP_SHARED, fds[0], 0);
+	for (unsigned i = 0; i < n; i++)
+		close(fds[i]);
+	return *memory == MAP_FAILED ? -EINVAL : 0;
 }
 
 int mailbox_give_fds(const struct mailbox *m, const int *fds, unsigned n)

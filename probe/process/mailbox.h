@@ -171,6 +171,9 @@ bool mailbox_fall_asleep(struct mailbox *m);
 void mailbox_wake_up(struct mailbox *m, bool readable);
 /* The process, within a command: the descriptors that came with it, or -ENOENT. */
 int mailbox_take_fds(struct mailbox *m, int fds[MAILBOX_FDS], unsigned *n);
+/* The memory that came with it, octets long, to be written; 0, or negative errno.  Its descriptors are
+ * closed. */
+int mailbox_take_memory(struct mailbox *m, uint64_t octets, void **memory);
 
 /* The process: descriptors for control, which go beside the answer and stay the caller's. */
 int mailbox_give_fds(const struct mailbox *m, const int *fds, unsigned n);

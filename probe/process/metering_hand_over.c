@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include "metering_live.h"
 #include "pitot/clock.h"
@@ -57,22 +56,18 @@ static void metering_write(struct metering *w, void *memory, size_t octets)
 
 int metering_on_hand_over(struct metering *w, const struct command_hand_over *a, struct command_none *reply)
 {
-	int fds[MAILBOX_FDS], r;
 	void *memory;
-	unsigned n;
+	int r;
 
 	(void)reply;
 	w->handed = (struct command_handed){0};
-	r = mailbox_take_fds(&w->mailbox, fds, &n);
+	r = mailbox_take_memory(&w->mailbox, a->octets, &memory);
 	if (r < 0)
 		return r;
-	for (unsigned i = 1; i < n; i++)
-		close(fds[i]);
-	memory =
-		w->frozen ? mmap(NULL, a->octets, PROT_READ | PROT_WRITE, MAP_SHARED, fds[0], 0) : MAP_FAILED;
-	close(fds[0]);
-	if (memory == MAP_FAILED)
+	if (!w->frozen) {
+		munmap(memory, a->octets);
 		return -EINVAL;
+	}
 	metering_write(w, memory, a->octets);
 	munmap(memory, a->octets);
 	return 0;
