@@ -269,3 +269,35 @@ class Collector(threading.Thread):
 
     def records(self):
         return [r for s in self.streams for r in s.records]
+
+
+class UdpCollector(threading.Thread):
+    """Of root: a session is what comes from one port, and a reader gets it."""
+
+    def __init__(self, reader=Stream):
+        super().__init__(daemon=True)
+        self.reader = reader
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.setsockopt(socket.SOL_SOCKET, 33, 16 << 20)  # SO_RCVBUFFORCE
+        self.socket.bind(("127.0.0.1", 0))
+        self.socket.settimeout(0.1)
+        self.port = self.socket.getsockname()[1]
+        self.sessions = {}
+        self.ending = False
+        self.start()
+
+    def run(self):
+        while True:
+            try:
+                data, sender = self.socket.recvfrom(65535)
+            except socket.timeout:
+                if self.ending:
+                    return
+                continue
+            if data:
+                self.sessions.setdefault(sender, self.reader()).feed(data)
+
+    def stop(self):
+        self.ending = True
+        self.join()
+        return list(self.sessions.values())

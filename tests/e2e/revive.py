@@ -30,36 +30,6 @@ A, B = "pva0", "pvb0"
 PATIENCE_S = 60
 
 
-class UdpCollector(threading.Thread):
-    """A session is what comes from one port."""
-
-    def __init__(self):
-        super().__init__(daemon=True)
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
-        self.socket.bind(("127.0.0.1", 0))
-        self.socket.settimeout(0.1)
-        self.port = self.socket.getsockname()[1]
-        self.sessions = {}
-        self.ending = False
-        self.start()
-
-    def run(self):
-        while True:
-            try:
-                data, sender = self.socket.recvfrom(65535)
-            except socket.timeout:
-                if self.ending:
-                    return
-                continue
-            self.sessions.setdefault(sender, ipfix.Stream()).feed(data)
-
-    def stop(self):
-        self.ending = True
-        self.join()
-        return list(self.sessions.values())
-
-
 class Traffic(threading.Thread):
     """New flows all the time."""
 
@@ -172,7 +142,7 @@ def part_collectors():
         for name in os.listdir(d):  # nothing of it can be read by the user that pitot becomes
             os.chmod(f"{d}/{name}", 0o600)
         os.chmod(d, 0o700)
-        udp, tcp = UdpCollector(), ipfix.Collector("read")
+        udp, tcp = ipfix.UdpCollector(), ipfix.Collector("read")
         tls = ipfix.Collector("read", wrap=lambda c: context.wrap_socket(c, server_side=True))
         p = Measuring(d, "-n", f"ipfix://127.0.0.1:{udp.port}", "-n", f"ipfix+tcp://127.0.0.1:{tcp.port}",
                       "-n", f"ipfix+tls://127.0.0.1:{tls.port}", "--tls-ca", f"{d}/ca.pem", "--tls-cert", f"{d}/good.pem",
@@ -467,7 +437,7 @@ def part_busy():
         e.skip_part(f"no thread can be made to hang by ptrace: {why}")
         return
     with e.workdir() as d, live.links((A, B)):
-        udp = UdpCollector()
+        udp = ipfix.UdpCollector()
         p = Measuring(d, "-n", f"ipfix://127.0.0.1:{udp.port}")
         first = e.roles(p.process.pid)["pitot-metering"]
         traffic = Traffic()

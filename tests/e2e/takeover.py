@@ -118,41 +118,9 @@ class Netflow5:
             self.records.append({8: r[0:4], 12: r[4:8], 2: r[16:20], 7: r[32:34], 11: r[34:36]})
 
 
-class Udp(threading.Thread):
-    """A session is what comes from one port."""
-
-    def __init__(self, reader):
-        super().__init__(daemon=True)
-        self.reader = reader
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.setsockopt(socket.SOL_SOCKET, 33, 16 << 20)  # SO_RCVBUFFORCE
-        self.socket.bind(("127.0.0.1", 0))
-        self.socket.settimeout(0.1)
-        self.port = self.socket.getsockname()[1]
-        self.sessions = {}
-        self.ending = False
-        self.start()
-
-    def run(self):
-        while True:
-            try:
-                data, sender = self.socket.recvfrom(65535)
-            except socket.timeout:
-                if self.ending:
-                    return
-                continue
-            if data:
-                self.sessions.setdefault(sender, self.reader()).feed(data)
-
-    def stop(self):
-        self.ending = True
-        self.join()
-        return list(self.sessions.values())
-
-
 class Collectors:
     def __init__(self):
-        self.ipfix, self.v9, self.v5 = Udp(Ipfix), Udp(Netflow9), Udp(Netflow5)
+        self.ipfix, self.v9, self.v5 = ipfix.UdpCollector(Ipfix), ipfix.UdpCollector(Netflow9), ipfix.UdpCollector(Netflow5)
         self.tcp = ipfix.Collector("read")
 
     def args(self):
@@ -429,7 +397,7 @@ def part_is_killed():
     for delay_s in (0, 0.02, 0.05, 0.1):
         with e.workdir() as d, live.links((A, B)):
             os.chmod(d, 0o755)
-            collector = Udp(Ipfix)
+            collector = ipfix.UdpCollector(Ipfix)
             common = ["-t", "active=3600,inactive=3600", "-n", f"ipfix://127.0.0.1:{collector.port}"]
             p = Pitot(d, *common)
             traffic = Traffic()
@@ -474,7 +442,7 @@ def part_what_is_not_taken():
     """Other collectors, fields, threads, interfaces: a sentence each, and no packet is lost."""
     with e.workdir() as d, live.links((A, B)):
         os.chmod(d, 0o755)
-        first, second = Udp(Ipfix), Udp(Ipfix)
+        first, second = ipfix.UdpCollector(Ipfix), ipfix.UdpCollector(Ipfix)
         p = Pitot(d, "-w", "1", "-t", "active=3600,inactive=3600", "-n", f"ipfix://127.0.0.1:{first.port}",
                   "--pidfile", f"{d}/pid", "-n", f"json:{d}/flows.json")
         traffic = Traffic()
@@ -544,7 +512,7 @@ def part_metrics():
         if b"microhttpd" not in open(e.PITOT, "rb").read():
             e.skip_part("a build without metrics")
             return
-        collector, port = Udp(Ipfix), e.free_port()
+        collector, port = ipfix.UdpCollector(Ipfix), e.free_port()
         common = ["-n", f"ipfix://127.0.0.1:{collector.port}", "--metrics", str(port)]
         p = Pitot(d, *common)
         traffic = Traffic()
