@@ -47,7 +47,7 @@ static const struct session_layer tls_layer = {
 	.read = tls_read,
 	.written = tls_written,
 	.shut = tls_shut,
-	.settle_ns = 200 * NS_PER_MSEC,
+	.settle_ns = 400 * NS_PER_MSEC,
 	.stop = tls_stop,
 };
 

@@ -1,4 +1,5 @@
 """A reader of IPFIX, and collectors on TCP and TLS that can be told how to misbehave."""
+import ctypes
 import socket
 import ssl
 import struct
@@ -139,11 +140,12 @@ class TlsConnection:
                 return b""
 
     def goodbye(self):
+        """The octets that say it; whoever asks has to send them."""
         try:
             self.tls.unwrap()
         except (ssl.SSLWantReadError, ssl.SSLError):
             pass
-        self.push()
+        return self.outgoing.read()
 
     def alert(self):
         """A fatal one, by reading what is no record."""
@@ -157,6 +159,23 @@ class TlsConnection:
 
     def __getattr__(self, name):
         return getattr(self.connection, name)
+
+
+def leave(connection, words, seconds):
+    """Sends the last words, says that nothing more is wanted, and closes seconds later.  Without seconds nothing comes
+    between: the exporter waits only so long for what the close may tell, and other threads here want the
+    interpreter's lock, which these calls keep."""
+    if seconds:
+        connection.sendall(words)
+        connection.shutdown(socket.SHUT_WR)
+        time.sleep(seconds)
+        return
+    libc = ctypes.PyDLL(None)
+    fd = connection.detach()
+    if words:
+        libc.send(fd, words, len(words), socket.MSG_NOSIGNAL)
+    libc.shutdown(fd, socket.SHUT_WR)
+    libc.close(fd)
 
 
 class Collector(threading.Thread):
@@ -223,10 +242,7 @@ class Collector(threading.Thread):
         elif what == "alert":
             connection.alert()
         elif what in ("leave", "goodbye"):
-            if what == "goodbye":
-                connection.goodbye()
-            connection.shutdown(socket.SHUT_WR)
-            time.sleep(float(seconds or 0))
+            leave(connection, connection.goodbye() if what == "goodbye" else b"", float(seconds or 0))
         elif what in ("still", "mute"):
             self.released.wait(60)
         else:
