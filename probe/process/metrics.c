@@ -1,13 +1,16 @@
 /*
  * metrics: see metrics.h.
  *
- * libmicrohttpd reads HTTP; a request for /metrics asks control for its page, over a socket pair, in the
- * protocol of the control socket.  A scraper that asks often, slowly or never ends keeps this process busy
- * and nobody else: of more connections than there is room for, the oldest one ends.
+ * libmicrohttpd reads HTTP; it is loaded by who asks for metrics, as it brings a dozen libraries along, which
+ * would cost everybody's start time and each process memory.  A request for /metrics asks control for its
+ * page, over a socket pair, in the protocol of the control socket.  A scraper that asks often, slowly or
+ * never ends keeps this process busy and nobody else: of more connections than there is room for, the oldest
+ * one ends.
  */
 #include "metrics.h"
 
 #include <arpa/inet.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -35,6 +38,51 @@
 
 static const char type_text[] = "text/plain; version=0.0.4; charset=utf-8";
 static const char type_openmetrics[] = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/* ---- the library */
+
+#define LIBRARY "libmicrohttpd.so.12"
+#define FUNCTIONS(FUNCTION)                                                                                  \
+	FUNCTION(start_daemon)                                                                               \
+	FUNCTION(stop_daemon)                                                                                \
+	FUNCTION(run)                                                                                        \
+	FUNCTION(get_timeout)                                                                                \
+	FUNCTION(get_daemon_info)                                                                            \
+	FUNCTION(get_connection_info)                                                                        \
+	FUNCTION(add_connection)                                                                             \
+	FUNCTION(lookup_connection_value)                                                                    \
+	FUNCTION(create_response_from_buffer)                                                                \
+	FUNCTION(add_response_header)                                                                        \
+	FUNCTION(queue_response)                                                                             \
+	FUNCTION(destroy_response)
+
+/* By the names and types of microhttpd.h. */
+static struct {
+#define FUNCTION(NAME) __typeof__(MHD_##NAME) *NAME;
+	FUNCTIONS(FUNCTION)
+#undef FUNCTION
+} mhd;
+
+static int metrics_load(struct diag *diag)
+{
+#define FUNCTION(NAME) {"MHD_" #NAME, &mhd.NAME, sizeof(mhd.NAME)},
+	const struct {
+		const char *name;
+		void *place;
+		size_t size;
+	} functions[] = {FUNCTIONS(FUNCTION)};
+#undef FUNCTION
+	void *library = dlopen(LIBRARY, RTLD_NOW);
+
+	for (unsigned i = 0; i < sizeof(functions) / sizeof(functions[0]); i++) {
+		void *function = library ? dlsym(library, functions[i].name) : NULL;
+
+		if (!function)
+			return diag_set(diag, -ENOSYS, "--metrics: %s", dlerror());
+		memcpy(functions[i].place, &function, functions[i].size);
+	}
+	return 0;
+}
 
 /* ---- where to listen */
 
@@ -167,13 +215,13 @@ static char *metrics_page(struct metrics_server *s, bool openmetrics)
 static enum MHD_Result metrics_reply(struct MHD_Connection *c, unsigned status, const char *type, char *text,
 				     enum MHD_ResponseMemoryMode mode)
 {
-	struct MHD_Response *r = MHD_create_response_from_buffer(strlen(text), text, mode);
+	struct MHD_Response *r = mhd.create_response_from_buffer(strlen(text), text, mode);
 	enum MHD_Result done = MHD_NO;
 
-	if (r && MHD_add_response_header(r, "Content-Type", type) == MHD_YES)
-		done = MHD_queue_response(c, status, r);
+	if (r && mhd.add_response_header(r, "Content-Type", type) == MHD_YES)
+		done = mhd.queue_response(c, status, r);
 	if (r)
-		MHD_destroy_response(r);
+		mhd.destroy_response(r);
 	return done;
 }
 
@@ -187,7 +235,7 @@ static enum MHD_Result metrics_answer(void *cls, struct MHD_Connection *c, const
 				      const char *method, const char *version, const char *data, size_t *size,
 				      void **state)
 {
-	const char *accept = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Accept");
+	const char *accept = mhd.lookup_connection_value(c, MHD_HEADER_KIND, "Accept");
 	bool openmetrics = accept && strstr(accept, "application/openmetrics-text");
 	char *page;
 
@@ -217,7 +265,7 @@ static void metrics_count(void *cls, struct MHD_Connection *c, void **state,
 			  enum MHD_ConnectionNotificationCode what)
 {
 	struct metrics_server *s = cls;
-	int fd = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+	int fd = mhd.get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
 
 	(void)state;
 	if (what == MHD_CONNECTION_NOTIFY_STARTED) {
@@ -247,7 +295,7 @@ static void metrics_accept(struct metrics_server *s, struct MHD_Daemon *d)
 
 		if (fd < 0)
 			break;
-		(void)MHD_add_connection(d, fd, (struct sockaddr *)&from, size); /* or it is closed */
+		(void)mhd.add_connection(d, fd, (struct sockaddr *)&from, size); /* or it is closed */
 	}
 	for (unsigned i = 0; i + CONNECTIONS_MAX < s->n_connections; i++)
 		(void)shutdown(s->connections[i], SHUT_RDWR);
@@ -256,13 +304,13 @@ static void metrics_accept(struct metrics_server *s, struct MHD_Daemon *d)
 static void metrics_wait(struct metrics_server *s, struct MHD_Daemon *d)
 {
 	struct pollfd fds[] = {
-		{.fd = MHD_get_daemon_info(d, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd, .events = POLLIN},
+		{.fd = mhd.get_daemon_info(d, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd, .events = POLLIN},
 		{.fd = s->n_connections < CONNECTIONS_MAX + CONNECTIONS_ENDING ? s->listener : -1,
 		 .events = POLLIN},
 		{.fd = s->ask, .events = 0}};
 	MHD_UNSIGNED_LONG_LONG wait_ms;
 
-	if (MHD_get_timeout(d, &wait_ms) != MHD_YES || wait_ms > STOP_MS / 2)
+	if (mhd.get_timeout(d, &wait_ms) != MHD_YES || wait_ms > STOP_MS / 2)
 		wait_ms = STOP_MS / 2;
 	if (poll(fds, 3, (int)wait_ms) > 0)
 		s->gone |= (fds[2].revents & (POLLHUP | POLLERR)) != 0;
@@ -272,7 +320,7 @@ static void metrics_serve(int listener, int ask)
 {
 	struct metrics_server s = {.listener = listener, .ask = ask};
 	struct MHD_Daemon *d =
-		MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL, metrics_answer, &s,
+		mhd.start_daemon(MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL, metrics_answer, &s,
 				 MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX + CONNECTIONS_ENDING,
 				 MHD_OPTION_CONNECTION_TIMEOUT, CONNECTION_SECONDS,
 				 MHD_OPTION_NOTIFY_CONNECTION, metrics_count, &s, MHD_OPTION_END);
@@ -280,11 +328,11 @@ static void metrics_serve(int listener, int ask)
 	while (d && !s.gone) {
 		metrics_wait(&s, d);
 		metrics_accept(&s, d);
-		if (MHD_run(d) != MHD_YES)
+		if (mhd.run(d) != MHD_YES)
 			break;
 	}
 	if (d)
-		MHD_stop_daemon(d);
+		mhd.stop_daemon(d);
 	close(listener);
 	free(s.in);
 }
@@ -331,14 +379,13 @@ static int metrics_child(const struct metrics_config *config, int listener, int 
 
 int metrics_start(struct metrics *m, const struct metrics_config *config, int *client, struct diag *diag)
 {
-	int listener = metrics_listen(config->listen, diag), ends[2];
+	int r = metrics_load(diag), listener = r < 0 ? r : metrics_listen(config->listen, diag), ends[2];
 	pid_t pid;
 
 	if (listener < 0)
 		return listener;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0) {
-		int r = diag_set(diag, -errno, "--metrics: %s", strerror(errno));
-
+		r = diag_set(diag, -errno, "--metrics: %s", strerror(errno));
 		close(listener);
 		return r;
 	}
