@@ -15,171 +15,24 @@
 #include "pitot/screen.h"
 #include "announce.h"
 #include "daemon.h"
+#include "ending.h"
+#include "orders.h"
 #include "pidfile.h"
-#include "report.h"
-#include "statistics.h"
+#include "reporting.h"
 #include "stepping.h"
+#include "verdict.h"
 
 enum { WAIT_MS = 50 };
 
-static const uint64_t metrics_every_ns = 15 * NS_PER_SEC; /* as often as scrapers come */
-static const uint64_t hung_ns = 2 * NS_PER_SEC;
-/* After --stop-timeout: for metering threads, whose records nobody takes any more, and for the exporting
- * thread, which has said goodbye to collectors by then. */
-static const uint64_t late_ns = 300 * NS_PER_MSEC, too_late_ns = NS_PER_SEC;
-
-/* The 5-tuples of the export itself, as they are now: what capture sees of them is not metered. */
-static void control_own_flows(struct control *r)
-{
-	struct exporting_locals locals;
-	struct own_flows own = {0};
-	bool told = true;
-
-	if (!r->live || r->config->include_own)
-		return;
-	published_get(&r->shared.exporting->locals, &locals);
-	for (unsigned i = 0; i < locals.n && i < EXPORTING_COLLECTORS_MAX && own.n < OWN_FLOWS_MAX; i++) {
-		const struct transport_local *self = &locals.to[i];
-		struct flow_key *k = &own.flows[own.n];
-
-		if (!self->family)
-			continue;
-		memcpy(k->src, self->local, sizeof(k->src));
-		memcpy(k->dst, self->remote, sizeof(k->dst));
-		k->src_port = self->local_port;
-		k->dst_port = self->remote_port;
-		k->protocol = self->protocol;
-		own.n++;
-	}
-	if (!memcmp(&own, &r->own, sizeof(own)))
-		return;
-	for (unsigned i = 0; i < r->n_workers; i++)
-		told &= command_tell_own_flows(&r->shared.to_metering[i], &own) == 0;
-	if (told) /* else once more */
-		r->own = own;
-}
-
-/* Published numbers hold no addresses. */
-static void control_take_exporting(const struct control *r, struct exporting_stats *stats)
-{
-	published_get(&r->shared.exporting->numbers, stats);
-	if (stats->n_collectors > r->config->n_collectors || stats->n_collectors > EXPORTING_COLLECTORS_MAX)
-		stats->n_collectors = 0; /* not written by a process of ours */
-	for (unsigned i = 0; i < stats->n_collectors; i++) {
-		stats->collectors[i].url = r->config->collectors[i].url;
-		stats->collectors[i].reason[sizeof(stats->collectors[i].reason) - 1] = '\0';
-	}
-}
-
-/*
- * All numbers at one moment.  Records that the exporting process has counted were counted by the metering
- * process before, but may not be published yet: it waits for room in the middle of a batch.
- */
-void control_take(struct control *r, struct report *report, struct ledger *ledger, bool final)
-{
-	uint64_t now_ns = clock_monotonic_ns(), end_ns = now_ns + NS_PER_SEC;
-
-	*report = (struct report){.final = final, .duration_ns = now_ns - r->start.monotonic_ns};
-	interfaces_get_numbers(&r->interfaces, now_ns, &report->interfaces);
-	report->processes = (struct processes_numbers){.metering_exits = r->of_metering.exits,
-						       .metering_restarts = r->of_metering.restarts,
-						       .exporting_exits = r->of_exporting.exits,
-						       .exporting_restarts = r->of_exporting.restarts,
-						       .helper_exits = r->of_helpers.exits,
-						       .helper_restarts = r->of_helpers.restarts};
-	report->polite = control_is_polite(r) ? &r->stepping.polite : NULL;
-	for (;;) {
-		control_take_exporting(r, &report->exporting);
-		shared_sum_metering(&r->shared, &report->metering);
-		ledger_take(ledger, report);
-		if (ledger->balanced || final || clock_monotonic_ns() >= end_ns)
-			return;
-		poll(NULL, 0, 1);
-	}
-}
-
-/* --metrics-file; what goes wrong is logged, and tried again the next time. */
-static void control_write_metrics(struct control *r, const struct ledger *ledger)
-{
-	const char *path = r->config->metrics_path;
-	struct diag diag = {""};
-
-	if (path && statistics_write(r->confine.files_opener, path, report_prometheus, ledger, &diag) < 0)
-		log_error("--metrics-file %s", diag.text);
-}
-
-static int control_report(struct control *r, bool final)
-{
-	const struct config *c = r->config;
-	uint64_t wait_ns = final ? c->stop_ns : 0;
-	struct report report;
-	struct ledger ledger;
-	struct diag diag = {""};
-
-	control_take(r, &report, &ledger, final);
-	if (final && r->announced)
-		announce_stop(&ledger);
-	if (final && !r->heir.is_owner) /* the page is another process's, too */
-		control_write_metrics(r, &ledger);
-	if (c->stats_path && !strcmp(c->stats_path, "-")) {
-		statistics_print(report_json, &ledger, wait_ns);
-	} else if (c->stats_path) {
-		if (statistics_write(r->confine.files_opener, c->stats_path, report_json, &ledger, &diag) <
-		    0) {
-			log_error("--stats %s", diag.text);
-			return 1;
-		}
-	} else if (!c->quiet) {
-		statistics_print(report_text, &ledger, wait_ns);
-	} else if (!final) {
-		log_info("SIGUSR1: --quiet leaves no summary, and there is no --stats");
-	}
-	return 0;
-}
-
-void control_stop_workers(struct control *r)
-{
-	if (!r->stop_by_ns) {
-		r->stop_by_ns = clock_monotonic_ns() + r->config->stop_ns;
-		atomic_store(&r->shared.exporting->stop_by_ns, r->stop_by_ns);
-		gate_wake(&r->shared.exporting->gate);
-		atomic_store(&r->shared.control->stop, true);
-	}
-	for (unsigned i = 0; i < r->n_workers; i++)
-		command_tell_stop(&r->shared.to_metering[i], &(struct command_stop){r->drop_flows});
-}
-
-/* One that hangs is not waited for after it was told to stop: others want to have their records sent. */
-static bool control_is_lost(struct control *r, unsigned i, uint64_t now_ns)
-{
-	uint64_t still_ns = watch_metering(&r->watch, i, now_ns);
-
-	if (!r->stop_by_ns || (still_ns < hung_ns && now_ns < r->stop_by_ns + late_ns))
-		return false;
-	if (!r->lost)
-		log_error("metering thread %u does not end: what it has is lost", i);
-	r->lost = true;
-	return true;
-}
-
-bool control_all_done(struct control *r)
-{
-	uint64_t now_ns = clock_monotonic_ns();
-
-	if (r->of_metering.due_ns) /* it is away */
-		return false;
-	for (unsigned i = 0; i < r->n_workers; i++)
-		if (!atomic_load(&r->shared.metering[i].done) && !control_is_lost(r, i, now_ns))
-			return false;
-	return true;
-}
+/* After --stop-timeout: the exporting thread has said goodbye to collectors by then. */
+static const uint64_t too_late_ns = NS_PER_SEC;
 
 /* A metering thread that ended by itself: of interfaces that is a failure, and ends all. */
 static void control_check_workers(struct control *r)
 {
 	for (unsigned i = 0; r->live && !r->stop_by_ns && !r->of_metering.due_ns && i < r->n_workers; i++)
 		if (atomic_load(&r->shared.metering[i].done))
-			control_stop_workers(r);
+			ending_stop_workers(r);
 }
 
 /* A program of which one thread hangs is not alive, whatever the others do. */
@@ -187,134 +40,8 @@ static void control_alive(struct control *r, uint64_t now_ns)
 {
 	uint64_t still_ns = watch_look(&r->watch, &r->shared, r->live && !r->finishing, now_ns);
 
-	if (still_ns < hung_ns || !r->live)
+	if (still_ns < WATCH_HUNG_NS || !r->live)
 		service_watchdog(&r->service, now_ns);
-}
-
-/* A process that is late takes it over when it goes on. */
-static void control_say_late(int outcome, const char *process)
-{
-	if (outcome == MAILBOX_E_LATE)
-		log_warning("the %s process does not answer; it takes the configuration over later", process);
-}
-
-void control_set_timeouts(struct control *r, const struct metering_timeouts *timeouts)
-{
-	struct command_none done;
-
-	r->timeouts = *timeouts;
-	for (unsigned i = 0; i < r->n_workers; i++)
-		control_say_late(command_ask_timeouts(&r->shared.to_metering[i], timeouts, &done),
-				 "metering");
-}
-
-void control_set_gather(struct control *r, bool on)
-{
-	struct command_none done;
-
-	r->paused = !on;
-	for (unsigned i = 0; i < r->n_workers; i++)
-		control_say_late(
-			command_ask_gather(&r->shared.to_metering[i], &(struct command_gather){on}, &done),
-			"metering");
-}
-
-void control_set_rate(struct control *r, uint32_t records)
-{
-	r->max_rate = records;
-	command_tell_rate(&r->shared.to_exporting, &(struct command_rate){records});
-}
-
-/* Links, addresses or routes: what was remembered of them may not be so any more.  asked: by the user. */
-static void control_follow_network(struct control *r, bool asked)
-{
-	struct exporting_interfaces *now;
-	bool links;
-
-	if (!r->live)
-		return;
-	links = interfaces_links_changed(&r->interfaces) || asked;
-	command_tell_network(&r->shared.to_exporting, &(struct command_none){0});
-	if (!(links && names_look(&r->names)) && !r->names_untold)
-		return;
-	r->names_untold = true;
-	now = calloc(1, sizeof(*now));
-	if (!now)
-		return; /* they are called as before until there is memory */
-	now->n = r->names.n_list;
-	if (now->n)
-		memcpy(now->list, r->names.list, now->n * sizeof(*now->list));
-	published_put(&r->shared.exporting->interfaces, now);
-	free(now);
-	r->names_untold = command_tell_interfaces(&r->shared.to_exporting, &(struct command_none){0}) != 0;
-}
-
-void control_refresh(struct control *r)
-{
-	control_follow_network(r, true);
-	command_tell_refresh(&r->shared.to_exporting, &(struct command_none){0});
-}
-
-int control_reload(struct control *r, struct diag *diag)
-{
-	struct exporter_periods periods;
-	struct command_none done;
-	const struct config *c;
-	int ret;
-
-	if (!r->config->config_path) {
-		control_refresh(r);
-		log_info("reload: templates are sent again, and names of collectors are looked up again");
-		return 0;
-	}
-	ret = reload_read(&r->reload, &r->config, diag);
-	if (ret) {
-		log_error("reload: %s; nothing was changed", diag->text);
-		control_refresh(r); /* files may have been moved away all the same */
-		return ret < 0 ? ret : -EINVAL;
-	}
-	control_follow_network(r, true);
-	c = r->config;
-	log_set_level(c->debug ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
-	control_set_timeouts(r, &(struct metering_timeouts){c->active_ns, c->inactive_ns, c->tcp_end_ns});
-	periods = (struct exporter_periods){.template_ns = c->template_ns,
-					    .template_messages = c->template_messages,
-					    .stats_ns = c->stats_ns,
-					    .flush_ns = c->flush_ns,
-					    .active_ns = c->active_ns,
-					    .inactive_ns = c->inactive_ns};
-	control_set_rate(r, c->max_export_rate);
-	control_say_late(command_ask_periods(&r->shared.to_exporting, &periods, &done), "exporting");
-	log_info("reload: %s is in force", c->config_path);
-	return 0;
-}
-
-static void control_remove_pidfile(const struct control *r)
-{
-	struct diag diag = {""};
-
-	if (r->pid_fd >= 0 && opener_remove(r->confine.files_opener, r->config->pidfile, &diag) < 0)
-		log_warning("--pidfile %s", diag.text);
-}
-
-/* A second TERM or INT ends the program now: threads are at work, and nothing is taken down under them. */
-void control_stop(struct control *r, int signal)
-{
-	if (r->view_left) { /* by the same Ctrl-C, and we heard of that sooner */
-		r->view_left = false;
-		return;
-	}
-	if (r->stopping) {
-		control_remove_pidfile(r);
-		daemon_abandon(1);
-	}
-	r->stopping = true;
-	if (!r->finishing) {
-		r->signal = signal;
-		atomic_store(&r->shared.exporting->cut_short, signal && !r->live);
-	}
-	pidfile_end(r->pid_fd);
-	control_stop_workers(r);
 }
 
 /* The user has left the view: that is the end of what it shows, too. */
@@ -325,7 +52,7 @@ static void control_check_view(struct control *r)
 	if (end == LIVE_VIEW_RUNS || r->stopping) /* at the end it may find that nobody answers any more */
 		return;
 	r->failed |= end == LIVE_VIEW_FAILED;
-	control_stop(r, 0);
+	ending_stop(r, 0);
 	r->view_left = true;
 }
 
@@ -342,40 +69,19 @@ static void control_sleep(const struct control *r, unsigned n)
 	     control_socket_wait_ms(r->socket, now_ns, stepping_wait_ms(r, now_ns, WAIT_MS)));
 }
 
-/* --stats-every; what goes wrong is logged, and tried again the next time. */
-static void control_report_often(struct control *r, uint64_t now_ns)
-{
-	uint64_t every_ns = r->config->stats_path ? r->config->stats_every_ns : 0;
-
-	if (every_ns && now_ns >= r->next_report_ns) {
-		if (r->next_report_ns)
-			(void)control_report(r, false);
-		r->next_report_ns = now_ns + every_ns;
-	}
-	if (r->config->metrics_path && now_ns >= r->next_metrics_ns) {
-		struct report report;
-		struct ledger ledger;
-
-		control_take(r, &report, &ledger, false);
-		control_write_metrics(r, &ledger);
-		r->next_metrics_ns =
-			now_ns + (r->config->stats_every_ns ? r->config->stats_every_ns : metrics_every_ns);
-	}
-}
-
 static void control_hear(struct control *r, struct diag *diag)
 {
 	for (int s = daemon_next_signal(r->signal_fd); s; s = daemon_next_signal(r->signal_fd)) {
 		if (s == SIGUSR1)
-			control_report(r, false);
+			reporting_write(r, false);
 		else if (s == SIGCHLD)
 			continue; /* it is looked at anyway */
 		else if (s != SIGHUP)
-			control_stop(r, s);
+			ending_stop(r, s);
 		else if (r->finishing)
 			log_info("SIGHUP: nothing is changed any more, this process is ending");
 		else
-			(void)control_reload(r, diag);
+			(void)orders_reload(r, diag);
 	}
 }
 
@@ -440,12 +146,12 @@ static void control_hand_over(struct control *r, uint64_t now_ns)
 		return;
 	control_let_go(r);
 	hand_over_done(r);
-	control_stop_workers(r);
+	ending_stop_workers(r);
 }
 
 static void control_wait(struct control *r)
 {
-	while (!control_all_done(r)) {
+	while (!ending_all_done(r)) {
 		struct diag diag = {""};
 		uint64_t now_ns;
 
@@ -454,17 +160,17 @@ static void control_wait(struct control *r)
 		if (!r->heir.is_owner)
 			interfaces_step(&r->interfaces, now_ns);
 		if (interfaces_network_changed(&r->interfaces) || r->names_untold)
-			control_follow_network(r, false);
+			orders_follow_network(r, false);
 		control_alive(r, now_ns);
 		shared_hear(&r->shared);
 		log_tick(now_ns);
 		control_check_view(r);
 		revive_step(r, now_ns);
 		control_check_workers(r);
-		control_own_flows(r);
+		orders_own_flows(r);
 		control_socket_step(r->socket, now_ns);
 		control_hand_over(r, now_ns);
-		control_report_often(r, now_ns);
+		reporting_step(r, now_ns);
 		control_show_progress(r, now_ns);
 		control_tell_overload(r, now_ns);
 		stepping_step(r, now_ns);
@@ -492,7 +198,7 @@ static void control_finish(struct control *r)
 		shared_hear(&r->shared);
 		log_tick(now_ns);
 		revive_step(r, now_ns);
-		control_report_often(r, now_ns);
+		reporting_step(r, now_ns);
 		control_hear(r, &diag);
 		if (r->stop_by_ns && now_ns >= r->stop_by_ns + too_late_ns) {
 			log_error("the exporting process does not end: what it has is lost");
@@ -503,94 +209,13 @@ static void control_finish(struct control *r)
 	shared_hear(&r->shared);
 }
 
-/*
- * Datagrams without flow records did not arrive, as the network told.  A host may tell of few of those that
- * it refuses: nobody knows what became of the others.
- */
-static bool control_refused(const struct collector_stats *c)
-{
-	if (!c->errors || c->reliable || c->is_file || c->has_cause)
-		return false;
-	if (c->last_error == ECONNREFUSED)
-		log_error("--collector %s refused %llu datagram%s (%s): nobody listens there; %llu flow "
-			  "record%s sent "
-			  "may be lost",
-			  c->url, (unsigned long long)c->errors, log_plural(c->errors), collector_cause(c),
-			  (unsigned long long)c->sent.records, log_plural(c->sent.records));
-	else
-		log_error("--collector %s: %s (%llu error%s): %llu flow record%s sent may be lost", c->url,
-			  collector_cause(c), (unsigned long long)c->errors, log_plural(c->errors),
-			  (unsigned long long)c->sent.records, log_plural(c->sent.records));
-	return true;
-}
-
-/* What became of one collector's records; true: some were not sent. */
-static bool control_tell_rest(const struct collector_stats *c)
-{
-	/* what its format cannot carry was never meant to arrive */
-	uint64_t meant = c->taken.records - c->unfit.records;
-
-	if (c->pending.records)
-		log_warning(
-			"--collector %s: %s: left in the spool for the next run: %llu of %llu flow record%s",
-			c->url, collector_cause(c), (unsigned long long)c->pending.records,
-			(unsigned long long)meant, log_plural(meant));
-	if (c->lost.records)
-		log_error("--collector %s: %s: %llu of %llu flow record%s not sent (%llu error%s)", c->url,
-			  collector_cause(c), (unsigned long long)c->lost.records, (unsigned long long)meant,
-			  log_plural(meant), (unsigned long long)c->errors, log_plural(c->errors));
-	meant = c->samples + c->lost_samples;
-	if (c->lost_samples)
-		log_error("--collector %s: %s: %llu of %llu sample%s not sent (%llu error%s)", c->url,
-			  collector_cause(c), (unsigned long long)c->lost_samples, (unsigned long long)meant,
-			  log_plural(meant), (unsigned long long)c->errors, log_plural(c->errors));
-	return c->lost.records > 0 || c->lost_samples > 0;
-}
-
-/* What is left of a savefile that was not read to its end. */
-static void control_say_interrupted(const struct control *r, const struct exporting_stats *stats)
-{
-	bool file = false;
-
-	for (unsigned i = 0; i < r->config->n_collectors; i++)
-		file |= i < stats->n_collectors && stats->collectors[i].is_file &&
-			strcmp(r->config->collectors[i].path, "-") != 0;
-	log_error("ended by SIG%s before the end of the input: the records are of what was read until then%s",
-		  r->signal == SIGINT ? "INT" : "TERM", file ? "; output files are left as .part" : "");
-}
-
-/*
- * What a person must hear of collectors at the end: 1 when one got nothing of a savefile, or not all, or when
- * a file is not what it should be.
- */
-static int control_verdict(struct control *r)
-{
-	struct exporting_stats stats;
-	int status = 0;
-
-	control_take_exporting(r, &stats);
-	for (unsigned i = 0; i < stats.n_collectors; i++) {
-		const struct collector_stats *c = &stats.collectors[i];
-
-		if (r->live && !c->reliable && !(c->is_file && c->errors)) /* was told when it happened */
-			continue;
-		if (c->unnamed)
-			log_error("--collector %s: %s", c->url, collector_cause(c));
-		if (c->unnamed || control_tell_rest(c) || control_refused(c))
-			status |= !r->live || c->is_file;
-	}
-	if (r->signal && !r->live)
-		control_say_interrupted(r, &stats);
-	return status;
-}
-
 static int control_measure(struct control *r, struct diag *diag)
 {
 	int status = 0, ret = watch_init(&r->watch, r->n_workers, clock_monotonic_ns());
 
 	if (ret < 0)
 		return diag_set(diag, ret, "out of memory");
-	control_own_flows(r);
+	orders_own_flows(r);
 	roles_go(r);
 	opener_hurry(r->confine.opener, r->stop_fd, &r->shared.exporting->stop_by_ns);
 	opener_hurry(r->confine.files_opener, r->stop_fd, &r->shared.exporting->stop_by_ns);
@@ -614,8 +239,8 @@ static int control_measure(struct control *r, struct diag *diag)
 	control_finish(r);
 	child_end(&r->metering);
 	child_end(&r->exporting);
-	status |= control_report(r, !r->lost && !r->failed) | r->lost | r->failed;
-	return control_verdict(r) ? 1 : status;
+	status |= reporting_write(r, !r->lost && !r->failed) | r->lost | r->failed;
+	return verdict_tell(r) ? 1 : status;
 }
 
 static void control_close_socket(struct control *r)
@@ -639,7 +264,7 @@ static void control_close(struct control *r)
 	progress_close(&r->progress);
 	child_end(&r->metering);
 	child_end(&r->exporting);
-	control_remove_pidfile(r);
+	ending_remove_pidfile(r);
 	if (r->pid_fd >= 0)
 		close(r->pid_fd);
 	take_over_free(r->taking);

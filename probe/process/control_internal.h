@@ -129,23 +129,7 @@ int roles_restart_metering(struct control *r, struct diag *diag);
 void revive_step(struct control *r, uint64_t now_ns);
 /* The metering threads of the configuration; they have no captures yet. */
 int setup_new_workers(struct control *r, struct diag *diag);
-void control_stop_workers(struct control *r);
-bool control_all_done(struct control *r);
 /* All are ready: packets are read from now on. */
 void roles_go(struct control *r);
-
-/* The ledger of this moment; report must live as long as it. */
-void control_take(struct control *r, struct report *report, struct ledger *ledger, bool final);
-void control_set_timeouts(struct control *r, const struct metering_timeouts *timeouts);
-/* Whether what comes is measured, or only counted. */
-void control_set_gather(struct control *r, bool on);
-void control_set_rate(struct control *r, uint32_t records);
-/* Templates again, names resolved again. */
-void control_refresh(struct control *r);
-/* Without a configuration file: names and templates only.  What was refused is logged, too. */
-int control_reload(struct control *r, struct diag *diag);
-/* A second one ends the program at once. */
-/* signal: TERM or INT, which cuts a savefile short; 0: whoever runs it wants its end in good order. */
-void control_stop(struct control *r, int signal);
 
 #endif

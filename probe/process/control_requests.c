@@ -9,8 +9,10 @@
 
 #include "control_internal.h"
 #include "control_streams.h"
+#include "ending.h"
+#include "orders.h"
 #include "pitot/log.h"
-#include "report.h"
+#include "reporting.h"
 #include "statistics.h"
 
 /* The result, or NULL and a sentence in diag. */
@@ -43,7 +45,7 @@ static char *control_report_text(struct control *r, void (*print)(FILE *out, con
 	struct report report;
 	struct ledger ledger;
 
-	control_take(r, &report, &ledger, false);
+	reporting_take(r, &report, &ledger, false);
 	return statistics_text(print, &ledger);
 }
 
@@ -148,7 +150,7 @@ static json_t *control_request_timeouts(struct control *r, const json_t *request
 	if (!t.active_ns || !t.inactive_ns)
 		return control_refuse(diag, "active and inactive: more than 0 seconds are wanted");
 	if (changed)
-		control_set_timeouts(r, &t);
+		orders_set_timeouts(r, &t);
 	return json_pack("{s:f, s:f, s:f}", "active", control_seconds(t.active_ns), "inactive",
 			 control_seconds(t.inactive_ns), "tcp-end", control_seconds(t.tcp_end_ns));
 }
@@ -157,7 +159,7 @@ static json_t *control_request_send_template(struct control *r, const json_t *re
 {
 	(void)request;
 	(void)diag;
-	control_refresh(r);
+	orders_refresh(r);
 	return json_null();
 }
 
@@ -167,7 +169,7 @@ static json_t *control_request_rate(struct control *r, const json_t *request, st
 
 	if (!control_number(request, "records", UINT32_MAX, &records, diag))
 		return NULL;
-	control_set_rate(r, (uint32_t)records);
+	orders_set_rate(r, (uint32_t)records);
 	return json_null();
 }
 
@@ -201,7 +203,7 @@ static json_t *control_request_gather(struct control *r, const json_t *request, 
 	if (on && !r->live)
 		return control_refuse(diag, "files are read to their end; only interfaces can be paused");
 	if (on)
-		control_set_gather(r, json_is_true(on));
+		orders_set_gather(r, json_is_true(on));
 	return json_boolean(!r->paused);
 }
 
@@ -226,14 +228,14 @@ static json_t *control_request_exit(struct control *r, const json_t *request, st
 	(void)diag;
 	r->drop_flows = true;
 	if (!r->stopping)
-		control_stop(r, 0);
+		ending_stop(r, 0);
 	return json_null();
 }
 
 static json_t *control_request_reload(struct control *r, const json_t *request, struct diag *diag)
 {
 	(void)request;
-	return control_reload(r, diag) < 0 ? NULL : json_null();
+	return orders_reload(r, diag) < 0 ? NULL : json_null();
 }
 
 static json_t *control_request_stop(struct control *r, const json_t *request, struct diag *diag)
@@ -241,7 +243,7 @@ static json_t *control_request_stop(struct control *r, const json_t *request, st
 	(void)request;
 	(void)diag;
 	if (!r->stopping) /* twice is no more than once: only a signal ends it at once */
-		control_stop(r, 0);
+		ending_stop(r, 0);
 	return json_null();
 }
 

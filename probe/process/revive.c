@@ -10,6 +10,7 @@
 #include <assert.h>
 #include <errno.h>
 
+#include "ending.h"
 #include "losses.h"
 #include "pitot/log.h"
 
@@ -46,7 +47,7 @@ static bool revive_may(const struct control *r, const struct child *c)
 static void revive_give_up(struct control *r)
 {
 	r->failed = true;
-	control_stop_workers(r);
+	ending_stop_workers(r);
 }
 
 /* It is gone: whether it comes again, and when. */
@@ -120,7 +121,7 @@ static void revive_metering(struct control *r, uint64_t now_ns)
 		/* a new process without a capture that cannot be had again measures nothing */
 		if (v->restarts && !r->stop_by_ns && interfaces_are_refused(&r->interfaces))
 			revive_give_up(r);
-		if (r->metering.pid || control_all_done(r))
+		if (r->metering.pid || ending_all_done(r))
 			return;
 		losses_settle_metering(&r->shared);
 		revive_note(r, &r->metering, v, now_ns);

@@ -11,6 +11,9 @@
 
 #include "shared.h"
 
+/* A thread that stands still for so long hangs, as far as stopping and the service manager are concerned. */
+#define WATCH_HUNG_NS (2 * NS_PER_SEC)
+
 struct watch {
 	struct watch_thread {
 		uint64_t turns;

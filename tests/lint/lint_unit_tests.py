@@ -12,6 +12,10 @@ from lintlib import error, finish, name, root
 EXCEPTIONS = {
     "main.c": "end to end: tests/e2e",
     "process/control.c": "end to end: tests/e2e",
+    "process/orders.c": "end to end: tests/e2e/reload.py and control.py",
+    "process/ending.c": "end to end: tests/e2e/waits.py",
+    "process/reporting.c": "end to end: tests/e2e/metrics.py and messages.py",
+    "process/verdict.c": "end to end: tests/e2e/messages.py",
     "process/setup.c": "end to end: tests/e2e",
     "process/roles.c": "end to end: tests/e2e, above all sandbox.py",
     "process/stepping.c": "end to end: tests/e2e/polite.py",
