@@ -19,6 +19,9 @@
 #include "orders.h"
 #include "pidfile.h"
 #include "reporting.h"
+#include "revive.h"
+#include "roles.h"
+#include "setup.h"
 #include "stepping.h"
 #include "verdict.h"
 

@@ -1,4 +1,5 @@
-/* control_internal: what control.c (the measurement) and setup.c (everything before it) share. */
+/* control_internal: all that control knows of a measurement, for its files; each has its functions in a
+ * header of its own. */
 #ifndef CONTROL_INTERNAL_H
 #define CONTROL_INTERNAL_H
 
@@ -104,32 +105,5 @@ static inline bool control_is_polite(const struct control *r)
 {
 	return r->config->polite.on && r->live;
 }
-
-/* Captures, then collectors, then whatever has to be given up.  0, or negative errno and a sentence. */
-int setup_open(struct control *r, struct diag *diag);
-
-/* The exporting process's, of the configuration.  earlier: what the one before it had counted; NULL: it is
- * the first. */
-int setup_exporter(struct control *r, const struct exporting_stats *earlier, struct exporter **exporter,
-		   struct diag *diag);
-int setup_enrich(struct control *r, struct enrich **enrich, struct diag *diag);
-/*
- * roles.c: forks the exporting and the metering process, and waits until each is ready to begin; afterwards
- * control has nothing that is theirs.
- */
-int roles_start(struct control *r, struct diag *diag);
-/* In the place of one that has ended; live. */
-int roles_restart_exporting(struct control *r, struct diag *diag);
-int roles_restart_metering(struct control *r, struct diag *diag);
-/*
- * revive.c: looks after the other processes.  The metering or the exporting one is started again while
- * interfaces are measured when it has ended, was stopped or hangs; else that is a failure, and the end.
- * Openers start themselves again, and it is told.
- */
-void revive_step(struct control *r, uint64_t now_ns);
-/* The metering threads of the configuration; they have no captures yet. */
-int setup_new_workers(struct control *r, struct diag *diag);
-/* All are ready: packets are read from now on. */
-void roles_go(struct control *r);
 
 #endif

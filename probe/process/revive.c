@@ -1,11 +1,11 @@
 /*
- * revive: see control_internal.h.
+ * revive: see revive.h.
  *
  * A process is dead when it has ended, when it was stopped, or when a thread of it stands still although it
  * gets processor time.  One that gets none is left alone.  The first time it is started again at once; one
  * that dies young again and again is waited for longer each time.
  */
-#include "control_internal.h"
+#include "revive.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -13,6 +13,7 @@
 #include "ending.h"
 #include "losses.h"
 #include "pitot/log.h"
+#include "roles.h"
 
 static const uint64_t grown_up_ns = 10 * NS_PER_SEC;
 

@@ -1,5 +1,5 @@
-/* setup: see control_internal.h.  The configuration becomes captures, metering processes and an exporter. */
-#include "control_internal.h"
+/* setup: see setup.h. */
+#include "setup.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -17,6 +17,8 @@
 #include "control_requests.h"
 #include "daemon.h"
 #include "pidfile.h"
+#include "role.h"
+#include "roles.h"
 #include "stepping.h"
 #include "pitot/control_protocol.h"
 #include "pitot/link_type.h"
@@ -317,18 +319,6 @@ static int setup_selection(struct control *r, const struct config *c, struct sel
 	return ret;
 }
 
-int setup_new_workers(struct control *r, struct diag *diag)
-{
-	struct metering_config w = r->metering_config;
-	int ret = 0;
-
-	for (w.number = 0; ret == 0 && w.number < r->n_workers; w.number++) {
-		w.cpu = config_cpu(r->config->cpus, w.number);
-		ret = metering_new(&r->workers[w.number], &w, diag);
-	}
-	return ret;
-}
-
 static int setup_workers(struct control *r, struct diag *diag)
 {
 	const struct config *c = r->config;
@@ -376,7 +366,7 @@ static int setup_workers(struct control *r, struct diag *diag)
 	if (!r->workers)
 		return diag_set(diag, -ENOMEM, "out of memory");
 	r->metering_config = w;
-	ret = setup_new_workers(r, diag);
+	ret = role_new_workers(r, diag);
 	if (ret == 0 && r->live)
 		ret = interfaces_open(&r->interfaces, r->workers, c->wait, diag);
 	if (ret < 0)
@@ -384,81 +374,6 @@ static int setup_workers(struct control *r, struct diag *diag)
 	r->has_ethernet = setup_has_ethernet(r);
 	r->tells_direction = setup_tells_direction(r);
 	return 0;
-}
-
-static bool setup_is_any(const struct config *c)
-{
-	return c->n_interfaces == 1 && !strcmp(c->interfaces[0].name, "any");
-}
-
-int setup_exporter(struct control *r, const struct exporting_stats *earlier, struct exporter **exporter,
-		   struct diag *diag)
-{
-	const struct config *c = r->config;
-	struct exporter_config e = {
-		.collectors = c->collectors,
-		.n_collectors = c->n_collectors,
-		.transport = {.source_host = c->source_host,
-			      .source_port = c->source_port,
-			      .bind_device = c->bind_device,
-			      .ttl = c->ttl,
-			      .mtu = c->mtu,
-			      .tls_ca = c->tls_ca,
-			      .tls_cert = c->tls_cert,
-			      .tls_key = c->tls_key,
-			      .tls_name = c->tls_name,
-			      .reconnect_ns = c->reconnect_ns,
-			      .dtls_renew_ns = c->dtls_renew_ns,
-			      .buffer_octets = c->send_buffer_octets,
-			      .spool_dir = r->tries ? NULL : c->spool_dir,
-			      .spool_octets = c->spool_octets,
-			      .replay_octets = c->replay_octets,
-			      .replay_ns = c->replay_ns,
-			      .offline = !r->live,
-			      .again = earlier != NULL,
-			      .opener = r->confine.output_opener,
-			      .user = r->confine.user},
-		.marks = r->live ? r->shared.exporting->marks : NULL,
-		.earlier = earlier ? earlier->collectors : NULL,
-		.domain = c->domain,
-		.sampling = r->sampling,
-		.agent = r->agent,
-		.template_ns = c->template_ns,
-		.template_messages = c->template_messages,
-		.stats_ns = c->stats_ns,
-		.flush_ns = c->flush_ns,
-		.group = (enum collector_group)c->collector_group,
-		.stop_ns = c->stop_ns,
-		.stop_by_ns = &r->shared.exporting->stop_by_ns,
-		.cut_short = &r->shared.exporting->cut_short,
-		.active_ns = c->active_ns,
-		.inactive_ns = c->inactive_ns,
-		.layout = r->export_layout,
-		.opens_tunnels = c->decapsulate != 0,
-		.fields = c->fields,
-		.top = c->top,
-		.flow_key = c->flow_key,
-		.key_interface = c->n_interfaces > 1 || setup_is_any(c),
-		.has_ethernet = r->has_ethernet,
-		.has_direction = r->tells_direction,
-		.offline = !r->live,
-		.interfaces = r->names.list,
-		.n_interfaces = r->names.n_list,
-		.start_ns = r->boot.realtime_ns,
-		.start_monotonic_ns = r->boot.monotonic_ns,
-	};
-
-	return exporter_new(exporter, &e, diag);
-}
-
-int setup_enrich(struct control *r, struct enrich **enrich, struct diag *diag)
-{
-	struct enrich_config e = {.from = &r->layout,
-				  .to = &r->export_layout,
-				  .interfaces = r->names.list,
-				  .n_interfaces = r->names.n_list};
-
-	return enrich_new(enrich, &e, diag);
 }
 
 /* --control, or a path of its own in the directory for that, where one may be made; "" for none. */
