@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "pitot/clock.h"
+#include "pitot/cooked.h"
 #include "pitot/link_type.h"
 #include "pitot/tag.h"
 
@@ -24,9 +25,18 @@ static const struct link_header {
 	{LINKTYPE_RAW, 0, 0},
 	{LINKTYPE_IPV4, 0, 0},
 	{LINKTYPE_IPV6, 0, 0},
-	{LINKTYPE_LINUX_SLL, 16, 0},
-	{LINKTYPE_LINUX_SLL2, 20, 0},
 };
+
+/* Cooked captures: where their header says what follows it, and whence the frame is. */
+static const struct cooked_header {
+	int link_type;
+	uint8_t size, type_at, hardware_at, way_at, index_at; /* index_at 0: it has none */
+} cooked_headers[] = {
+	{LINKTYPE_LINUX_SLL, 16, 14, 2, 1, 0},
+	{LINKTYPE_LINUX_SLL2, 20, 0, 8, 10, 4},
+};
+
+enum { COOKED_NETLINK = 824, COOKED_OUTGOING = 4 };
 
 void selection_init(struct selection *s, const struct selection_config *config, struct ring_writer *ring,
 		    const struct selection_room *room)
@@ -58,7 +68,7 @@ static void selection_put_header(const struct selection *s, struct packet_sample
 {
 	unsigned room = s->config.header_max, n = f->cap_len < room ? f->cap_len : room;
 
-	if (!(f->flags & FRAME_VLAN) || n < 12) {
+	if (!(f->flags & FRAME_VLAN) || p->protocol != PACKET_SAMPLE_ETHERNET || n < 12) {
 		memcpy(p->header, f->data, n);
 		p->header_len = (uint16_t)n;
 		return;
@@ -89,32 +99,112 @@ static void selection_put_vlan(struct packet_sample *p)
 	}
 }
 
-static bool selection_fill(const struct selection *s, struct packet_sample *p, const struct frame *f,
-			   int link_type)
+static const struct cooked_header *selection_cooked(const struct frame *f, int link_type)
 {
-	const struct link_header *h = NULL;
-	struct frame inner = *f;
+	for (unsigned i = 0; i < sizeof(cooked_headers) / sizeof(cooked_headers[0]); i++)
+		if (cooked_headers[i].link_type == link_type)
+			return f->cap_len >= cooked_headers[i].size ? &cooked_headers[i] : NULL;
+	return NULL;
+}
 
+/* A cooked header tells what other frames are told with: the interface's index, and which way they went. */
+static uint32_t selection_index(const struct frame *f, int link_type)
+{
+	const struct cooked_header *h = selection_cooked(f, link_type);
+
+	if (!h || !h->index_at)
+		return f->ifindex;
+	return (uint32_t)cooked_u16(f->data + h->index_at) << 16 | cooked_u16(f->data + h->index_at + 2);
+}
+
+static void selection_put_origin(struct packet_sample *p, const struct frame *f, int link_type)
+{
+	const struct cooked_header *h = selection_cooked(f, link_type);
+	uint32_t index = selection_index(f, link_type);
+	bool out = h ? f->data[h->way_at] == COOKED_OUTGOING : (f->flags & FRAME_EGRESS) != 0;
+
+	p->source = index ? index : 1;
+	if (h && f->data[h->way_at] > COOKED_OUTGOING)
+		return;
+	p->input = out ? 0 : index;
+	p->output = out ? index : 0;
+}
+
+static uint16_t selection_protocol_of_type(uint16_t type)
+{
+	switch (type) {
+	case 0x0800:
+		return PACKET_SAMPLE_IP4;
+	case 0x86dd:
+		return PACKET_SAMPLE_IP6;
+	case 0x8847:
+	case 0x8848:
+		return PACKET_SAMPLE_MPLS;
+	default:
+		return 0;
+	}
+}
+
+/* What is behind the header of a cooked frame and the tags that are there; 0: nothing that has a name. */
+static uint16_t selection_uncook(struct frame *f, const struct cooked_header *h)
+{
+	uint16_t type = cooked_u16(f->data + h->type_at);
+	uint32_t at = h->size;
+
+	if (cooked_u16(f->data + h->hardware_at) == COOKED_NETLINK)
+		return 0;
+	for (unsigned i = 0; i <= COOKED_TAGS_MAX; i++) {
+		at += cooked_rest_of_tags(type, f->data + at, f->cap_len - at, f->wire_len - at);
+		if (!tag_is_type(type) || f->cap_len - at < 4)
+			break;
+		type = cooked_u16(f->data + at + 2);
+		at += 4;
+	}
+	f->data += at;
+	f->cap_len -= at;
+	f->wire_len -= at;
+	return selection_protocol_of_type(type);
+}
+
+/* The frame without what nobody could read, and what it begins with then; 0: sFlow has no name for that. */
+static uint16_t selection_peel(struct frame *f, int link_type)
+{
+	const struct cooked_header *cooked = selection_cooked(f, link_type);
+	const struct link_header *h = NULL;
+
+	if (cooked)
+		return selection_uncook(f, cooked);
 	for (unsigned i = 0; i < sizeof(link_headers) / sizeof(link_headers[0]) && !h; i++)
 		if (link_headers[i].link_type == link_type)
 			h = &link_headers[i];
+	if (!h || f->cap_len <= h->strip)
+		return 0;
+	f->data += h->strip;
+	f->cap_len -= h->strip;
+	f->wire_len -= h->strip;
+	if (h->protocol)
+		return h->protocol;
+	return f->data[0] >> 4 == 4 ? PACKET_SAMPLE_IP4 : f->data[0] >> 4 == 6 ? PACKET_SAMPLE_IP6 : 0;
+}
+
+static bool selection_fill(const struct selection *s, struct packet_sample *p, const struct frame *f,
+			   int link_type)
+{
+	struct frame inner = *f;
+	uint16_t protocol;
+
 	if (inner.cap_len > f->wire_len) /* a savefile may have more than it says the frame had */
 		inner.cap_len = f->wire_len;
-	if (!h || inner.cap_len <= h->strip)
+	protocol = selection_peel(&inner, link_type);
+	if (!protocol || inner.cap_len == 0)
 		return false;
-	inner.data += h->strip;
-	inner.cap_len -= h->strip;
 	*p = (struct packet_sample){
 		.time_ns = f->time_ns,
-		.source = f->ifindex ? f->ifindex : 1,
 		.rate = s->config.samples.interval,
-		.input = f->flags & FRAME_EGRESS ? 0 : f->ifindex,
-		.output = f->flags & FRAME_EGRESS ? f->ifindex : 0,
-		.frame_len = f->wire_len - h->strip,
-		.protocol = h->protocol		      ? h->protocol
-			    : inner.data[0] >> 4 == 6 ? PACKET_SAMPLE_IP6
-						      : PACKET_SAMPLE_IP4,
+		.frame_len = inner.wire_len,
+		.protocol = protocol,
 	};
+	selection_put_origin(p, f, link_type);
 	selection_put_header(s, p, &inner);
 	selection_put_vlan(p);
 	return true;
@@ -143,7 +233,7 @@ void selection_draw(struct selection *s, const struct frame_batch *b, int link_t
 {
 	for (unsigned i = 0; s->ring && i < b->n; i++) {
 		const struct frame *f = &b->frames[i];
-		struct selection_source *source = selection_source(s, f->ifindex);
+		struct selection_source *source = selection_source(s, selection_index(f, link_type));
 		struct packet_sample *slot;
 
 		stats->pool++;

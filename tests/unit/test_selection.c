@@ -229,8 +229,7 @@ static void test_link_types(void **state)
 		int link_type;
 		unsigned strip, protocol;
 		uint8_t first;
-	} rows[] = {{101, 0, 11, 0x45},	 {101, 0, 12, 0x60}, {113, 16, 11, 0x45},
-		    {276, 20, 12, 0x60}, {0, 4, 11, 0x45},   {9, 0, 7, 0x21}};
+	} rows[] = {{101, 0, 11, 0x45}, {101, 0, 12, 0x60}, {0, 4, 11, 0x45}, {9, 0, 7, 0x21}};
 	struct frame_batch b;
 
 	(void)state;
@@ -256,10 +255,75 @@ static void test_link_types(void **state)
 
 		fill(&b, 1, 0);
 		selection_draw(&s, &b, 239, &stats);
+		selection_draw(&s, &b, 101, &stats); /* neither IPv4 nor IPv6 */
 		ring_publish(&ring);
 		assert_int_equal(ring_peek(&reader), 0);
-		assert_int_equal(stats.dropped, 1);
+		assert_int_equal(stats.dropped, 2);
 	}
+}
+
+/* A cooked header says what follows it, which interface the frame is of, and which way it went. */
+static void test_cooked(void **state)
+{
+	/* type, reserved, index, hardware, way, length, address; then the frame */
+#define SLL2(type, index, way, ...)                                                                          \
+	{                                                                                                    \
+		(type) >> 8, (type)&255, 0, 0, 0, 0, 0, index, 0, 1, way, 6, 2, 0, 0, 0, 0, 1, 0, 0,         \
+			__VA_ARGS__                                                                          \
+	}
+	static const struct {
+		unsigned protocol, at, source, input, output; /* protocol 0: it has no name */
+		uint8_t frame[32];
+	} rows[] = {
+		{11, 20, 7, 7, 0, SLL2(0x0800, 7, 0, 0x45)},
+		{12, 20, 8, 0, 8, SLL2(0x86dd, 8, 4, 0x60)},
+		{13, 20, 7, 7, 0, SLL2(0x8847, 7, 1, 0x45)},
+		{11, 24, 7, 7, 0, SLL2(0x8100, 7, 0, 0, 5, 8, 0, 0x45)},
+		{11, 28, 7, 7, 0, SLL2(0x88a8, 7, 0, 0, 5, 0x81, 0, 0, 6, 8, 0, 0x45)},
+		{0, 0, 0, 0, 0, SLL2(0x0806, 7, 0, 0, 1)}, /* ARP */
+		{0, 0, 0, 0, 0, SLL2(0x88cc, 7, 0, 2, 7)},
+		{0, 0, 0, 0, 0, SLL2(0x8100, 7, 0, 0, 5, 8, 6, 0x45)},
+	};
+#undef SLL2
+	struct selection s = make(SAMPLER_NONE, 1, SAMPLER_RANDOM, 1);
+	struct frame_batch b;
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+		const struct packet_sample *p;
+
+		fill(&b, 1, 0);
+		memcpy(data[0], rows[i].frame, sizeof(rows[i].frame));
+		b.frames[0].flags = 0;
+		selection_draw(&s, &b, 276, &stats);
+		ring_publish(&ring);
+		assert_int_equal(ring_peek(&reader), rows[i].protocol ? 1 : 0);
+		if (!rows[i].protocol)
+			continue;
+		p = ring_slot(&reader, 0);
+		assert_int_equal(p->protocol, rows[i].protocol);
+		assert_int_equal(p->frame_len, 100 - rows[i].at);
+		assert_int_equal(p->header_len, 64 - rows[i].at);
+		assert_int_equal(p->source, rows[i].source);
+		assert_int_equal(p->input, rows[i].input);
+		assert_int_equal(p->output, rows[i].output);
+		assert_int_equal(p->vlan, PACKET_SAMPLE_NO_VLAN);
+		ring_consume(&reader, 1);
+	}
+	assert_int_equal(stats.pool, ARRAY_SIZE(rows));
+	assert_int_equal(stats.dropped, 3);
+	fill(&b, 1, 0); /* one that ends within its header */
+	b.frames[0].cap_len = 19;
+	selection_draw(&s, &b, 276, &stats);
+	assert_int_equal(stats.dropped, 4);
+	fill(&b, 1, 0); /* the older header has its type behind, and no index */
+	data[0][14] = 8;
+	data[0][16] = 0x45;
+	selection_draw(&s, &b, 113, &stats);
+	ring_publish(&ring);
+	assert_int_equal(ring_peek(&reader), 1);
+	assert_int_equal(((const struct packet_sample *)ring_slot(&reader, 0))->protocol, 11);
+	assert_int_equal(((const struct packet_sample *)ring_slot(&reader, 0))->frame_len, 84);
 }
 
 /* Polite mode: all, one of four, none but counted, none; everything is in one place. */
@@ -312,6 +376,7 @@ int main(void)
 		WITH_RING(test_packets),    WITH_RING(test_draw),
 		WITH_RING(test_full),	    WITH_RING(test_tags),
 		WITH_RING(test_link_types), WITH_RING(test_longer_than_it_was),
+		WITH_RING(test_cooked),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
