@@ -16,6 +16,7 @@
 #define COMPACT_BITS  24
 #define SOURCES_MAX   4096
 #define FCS	      4
+#define HEADER_LEAST  64 /* of a sampled packet: shorter ones are not made shorter */
 #define HEADER_IP4    28
 #define HEADER_IP6    40
 
@@ -318,10 +319,25 @@ static void sflow_put_counters(struct collector *c, struct wire *w, const void *
 
 /* ---- the doors */
 
+/* With as many octets of its header as a datagram has room for. */
 static void sflow_sample(struct collector *c, const struct packet_sample *s)
 {
-	if (!sflow_put(c, sflow_put_sample, s))
-		c->stats.unfit_samples++;
+	struct packet_sample shorter;
+	struct sflow_source *source;
+
+	if (sflow_put(c, sflow_put_sample, s))
+		return;
+	for (shorter = *s; shorter.header_len >= HEADER_LEAST * 2;) {
+		shorter.header_len /= 2;
+		if (sflow_put(c, sflow_put_sample, &shorter))
+			return;
+	}
+	c->stats.unfit_samples++;
+	source = sflow_source(sflow_of(c), s->source);
+	if (!source)
+		return;
+	source->pool += s->pool; /* what comes next tells of it */
+	source->drops += s->drops + 1;
 }
 
 static void sflow_counters(struct collector *c, const struct interface_counters *n)

@@ -145,6 +145,38 @@ static void test_samples(void **state)
 	sink_free(sink);
 }
 
+/* Of a header that no datagram has room for there is as much as fits, and no packet is missing in the pool.
+ */
+static void test_narrow(void **state)
+{
+	struct sink *sink = sink_new(268, false);
+	struct exporter *e = sink_exporter(config(), 1, (enum export_format[]){FORMAT_SFLOW}, &sink);
+	struct clock_time now = sink_time(0);
+	struct packet_sample big = sample(0);
+	struct collector_stats stats;
+
+	(void)state;
+	big.header_len = 256;
+	memset(big.header + 60, 0, sizeof(big.header) - 60);
+	for (uint32_t i = 0; i < 3; i++)
+		exporter_sample(e, &big, &now);
+	exporter_finish(e, &now);
+	assert_int_equal(sink->n, 3);
+	big.header_len = 128;
+	for (uint32_t i = 0; i < 3; i++) {
+		struct reader r;
+
+		assert_int_equal(open_datagram(&r, &sink->messages[i], i), 1);
+		read_sample(&r, &big, i + 1);
+		assert_ptr_equal(r.p, r.end);
+	}
+	exporter_get_collector_stats(e, 0, &stats);
+	assert_int_equal(stats.samples, 3);
+	assert_int_equal(stats.unfit_samples, 0);
+	exporter_free(e);
+	sink_free(sink);
+}
+
 /* A sample does not wait for a full datagram. */
 static void test_waits_no_second(void **state)
 {
@@ -299,9 +331,13 @@ static void test_no_flow_collector(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_samples),	     cmocka_unit_test(test_waits_no_second),
-		cmocka_unit_test(test_counters),     cmocka_unit_test(test_expanded),
-		cmocka_unit_test(test_beside_flows), cmocka_unit_test(test_no_flow_collector),
+		cmocka_unit_test(test_narrow),
+		cmocka_unit_test(test_samples),
+		cmocka_unit_test(test_waits_no_second),
+		cmocka_unit_test(test_counters),
+		cmocka_unit_test(test_expanded),
+		cmocka_unit_test(test_beside_flows),
+		cmocka_unit_test(test_no_flow_collector),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
