@@ -167,26 +167,31 @@ static int collector_url_parse_compress(struct collector_config *c, const char *
 			collector_list(list, sizeof(list), collector_compression_name));
 }
 
-/* What may stand behind the name of a file, NAME=VALUE. */
 static const struct {
-	const char *name;
+	const char *name, *shown;
 	int (*parse)(struct collector_config *c, const char *text, size_t len, struct diag *diag);
 } url_settings[] = {
-	{"rotate", collector_url_parse_rotate},
-	{"compress", collector_url_parse_compress},
+#define URL_SETTING(name, value) {#name, "?" #name "=" value, collector_url_parse_##name},
+#include "pitot/url_settings.def"
 };
+enum { URL_SETTINGS = sizeof(url_settings) / sizeof(url_settings[0]) };
+
+static const char *collector_setting_shown(unsigned i)
+{
+	return i < URL_SETTINGS ? url_settings[i].shown : NULL;
+}
 
 static int collector_url_parse_setting(struct collector_config *c, const char *text, size_t len,
 				       struct diag *diag)
 {
 	size_t word = strcspn(text, "=");
+	char list[128];
 
-	for (unsigned i = 0; word < len && i < sizeof(url_settings) / sizeof(url_settings[0]); i++)
+	for (unsigned i = 0; word < len && i < URL_SETTINGS; i++)
 		if (strlen(url_settings[i].name) == word && !strncmp(text, url_settings[i].name, word))
 			return url_settings[i].parse(c, text + word + 1, len - word - 1, diag);
-	return diag_set(diag, -EINVAL,
-			"'?%.*s' is unknown; there are ?rotate=TIME, ?rotate=SIZE and ?compress=gz or zst",
-			(int)(len < 40 ? len : 40), text);
+	return diag_set(diag, -EINVAL, "'?%.*s' is unknown; there are %s", (int)(len < 40 ? len : 40), text,
+			collector_list(list, sizeof(list), collector_setting_shown));
 }
 
 /* Behind the name: ?rotate=60s, ?rotate=1h,1G&compress=gz; *len is the name's. */

@@ -247,35 +247,43 @@ int config_set_timeout(struct config *c, const char *value, const char *label, s
 	return 0;
 }
 
+/* The row of a word of a list, or NULL. */
+static const struct config_choice *list_choice(enum config_kind kind, const char *word, size_t len)
+{
+	for (unsigned i = 0; i < config_choices_count; i++) {
+		const struct config_choice *c = &config_choices[i];
+
+		if (c->kind == kind && strlen(c->word) == len && memcmp(c->word, word, len) == 0)
+			return c;
+	}
+	return NULL;
+}
+
+static int list_refuse_key(const char *word, size_t len, const char *label, struct diag *diag)
+{
+	char words[128] = "";
+	size_t n = 0;
+
+	for (unsigned i = 0; i < config_choices_count && n < sizeof(words); i++)
+		if (config_choices[i].kind == KIND_FLOW_KEY && config_choices[i].value)
+			n += (size_t)snprintf(words + n, sizeof(words) - n, "%s%s", n ? ", " : "",
+					      config_choices[i].word);
+	return diag_set(diag, CONFIG_E_USAGE, "%s: '%.*s' cannot be added to the flow key; these can: %s%s",
+			label, (int)(len < 80 ? len : 80), word, words,
+			len == 5 && memcmp(word, "ether", 5) == 0 ? " (softflowd's ether is vlan,mac)" : "");
+}
+
 int config_set_flow_key(struct config *c, const char *value, const char *label, struct diag *diag)
 {
-	static const struct {
-		const char *name;
-		uint32_t bits;
-	} keys[] = {{"none", 0},
-		    {"full", 0}, /* softflowd's word for it */
-		    {"tos", CONFIG_KEY_TOS},
-		    {"vlan", CONFIG_KEY_VLAN},
-		    {"mac", CONFIG_KEY_MAC},
-		    {"tunnel", CONFIG_KEY_TUNNEL}};
 	uint32_t bits = 0;
 
 	for (const char *p = value;; p++) {
 		size_t len = strcspn(p, ",");
-		unsigned i;
+		const struct config_choice *key = list_choice(KIND_FLOW_KEY, p, len);
 
-		for (i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
-			if (strlen(keys[i].name) == len && memcmp(keys[i].name, p, len) == 0)
-				break;
-		}
-		if (i == sizeof(keys) / sizeof(keys[0]))
-			return diag_set(
-				diag, CONFIG_E_USAGE,
-				"%s: '%.*s' cannot be added to the flow key; tos, vlan, mac and tunnel can%s",
-				label, (int)(len < 80 ? len : 80), p,
-				len == 5 && memcmp(p, "ether", 5) == 0 ? " (softflowd's ether is vlan,mac)"
-								       : "");
-		bits |= keys[i].bits;
+		if (!key && (len != 4 || memcmp(p, "full", 4) != 0)) /* softflowd's word for none */
+			return list_refuse_key(p, len, label, diag);
+		bits |= key ? (uint32_t)key->value : 0;
 		p += len;
 		if (!*p)
 			break;

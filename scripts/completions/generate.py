@@ -2,8 +2,9 @@
 """Completions of the command lines, from the rows of options: generate.py bash|zsh|fish OPTIONS.DEF
 and of pitotctl's commands: generate.py bash|zsh|fish VERBS.DEF
 
-What a value can be follows from its placeholder: words between bars are the choices, FILE and DIR are paths, and an
-interface is one of /sys/class/net.
+What a value can be follows from its placeholder: words between bars are the choices, NAME= in brackets are parts of a
+list, FILE, DIR and PATH are paths, and an interface is one of /sys/class/net.  Names of tunnels, fields, keys, formats
+and settings of a file come from their own rows.
 """
 import re
 import sys
@@ -11,31 +12,55 @@ from pathlib import Path
 
 
 class Option:
-    def __init__(self, name, letter, argument, flags, help_text):
-        self.name, self.letter, self.argument, self.help = name, letter, argument, help_text
+    def __init__(self, name, letter, argument, preset, flags, help_text):
+        self.name, self.letter, self.argument, self.preset, self.help = name, letter, argument, preset, help_text
         self.many = flags.startswith("MANY")
+        self.words = []  # of a list, where rows of their own have them
 
     @property
     def kind(self):
-        """none, interface, file, directory, collector, user, choices or any."""
+        """none, interface, file, directory, collector, user, group, socket, list, choices or any."""
         if not self.argument:
             return "none"
         if self.name in ("interface", "bind-device"):
             return "interface"
-        if self.argument == "FILE":
-            return "file"
-        if self.argument == "DIR":
-            return "directory"
         if self.name == "collector":
             return "collector"
-        if self.argument.startswith("USER"):
-            return "user"
+        named = {"FILE": "file", "DIR": "directory", "PATH": "socket", "GROUP": "group", "USER": "user"}
+        word = re.match(r"\w*", self.argument)[0]
+        if word in named:
+            return named[word]
+        if self.parts:
+            return "list"
         return "choices" if self.choices else "any"
 
     @property
     def choices(self):
-        """Those that are words to be typed: lower case and numbers."""
-        return [w for w in self.argument.split("|") if re.fullmatch(r"[a-z0-9-]+", w)] if "|" in self.argument else []
+        """Those that are words to be typed: lower case and numbers; before a colon something follows."""
+        found = re.split(r"[|\[\]]", self.argument) if "|" in self.argument else []
+        return [word for word in found if re.fullmatch(r"[a-z0-9-]+:?", word)]
+
+    @property
+    def parts(self):
+        """What stands between commas: words, and names with = where a value follows."""
+        if self.words:
+            return self.choices + self.words
+        if self.argument.startswith("NAME="):
+            return re.findall(r"[a-z-]+=", self.preset)
+        return re.findall(r"\[,?([a-z]+=)", self.argument)
+
+    @property
+    def part_files(self):
+        """Those of the parts whose value is a file."""
+        return re.findall(r"\[,?([a-z]+=)FILE", self.argument)
+
+
+class Urls:
+    """How a collector's URL begins, of these those of files, and what may stand behind a file's ?."""
+
+    def __init__(self, beginnings, settings):
+        self.beginnings, self.settings = beginnings, settings
+        self.files = [url for url in beginnings if not url.endswith("//")]
 
 
 def rows(path, macro, columns):
@@ -48,16 +73,38 @@ def rows(path, macro, columns):
     return found
 
 
+def without_comments(path):
+    return re.sub(r"/\*.*?\*/", "", path.read_text(encoding="utf-8"), flags=re.S)
+
+
+def read_words(path):
+    """The words of lists that rows have: {option: words}."""
+    beside = Path(path).parent
+    choices = without_comments(beside.parents[1] / "probe/config/choices.def")
+    found = {"flow-key": re.findall(r'^CHOICE\(FLOW_KEY, "([^"]+)"', choices, re.M),
+             "decapsulate": re.findall(r'^TUNNEL\(\w+, "([^"]+)"', without_comments(beside / "tunnels.def"), re.M),
+             "fields": ["standard"] + re.findall(r"^IE(?:_CONST)?\((\w+),.*\b(?:P9|PX)\b", without_comments(beside / "ie.def"), re.M)}
+    if any(len(words) < 2 for words in found.values()):
+        sys.exit("choices.def, tunnels.def or ie.def: their rows cannot be read")
+    return found
+
+
 def read(path):
-    return [Option(name, "" if letter == "0" else letter[1], argument, middle.split(",")[-2].strip(), help_text)
-            for name, letter, argument, middle, help_text in
-            rows(path, "OPTION", r'"([^"]+)", (0|\'.\'), "([^"]*)",(.*?)')]
+    options = [Option(name, "" if letter == "0" else letter[1], argument, preset, flags, help_text)
+               for name, letter, argument, _, preset, flags, help_text in
+               rows(path, "OPTION", r'"([^"]+)", (0|\'.\'), "([^"]*)",([^"]*)"([^"]*)", (\w+),')]
+    words = read_words(path)
+    for o in options:
+        o.words = words.pop(o.name, [])
+    if words:
+        sys.exit(f"{path}: there is no {', '.join(words)}")
+    return options
 
 
-def read_collectors(options_path):
-    """What a collector's URL begins with, from the rows of formats and transports beside those of the options."""
-    formats, transports = (re.sub(r"/\*.*?\*/", "", (Path(options_path).parent / f"{name}.def").read_text(encoding="utf-8"),
-                                  flags=re.S) for name in ("formats", "transports"))
+def read_urls(options_path):
+    """From the rows of formats, transports and settings beside those of the options."""
+    formats, transports, settings = (without_comments(Path(options_path).parent / f"{name}.def")
+                                     for name in ("formats", "transports", "url_settings"))
     found = []
     for name, carriers in re.findall(r'^FORMAT\(\w+, (\w+), "[^"]*", [^,]+, \d+, ([A-Z_| ]+),', formats, re.M):
         carriers = carriers.split(" | ")
@@ -72,7 +119,12 @@ def read_collectors(options_path):
                 found.append(f"{name}://" if transport == "UDP" else f"{name}+{word}://")
     if len({url.rstrip(":/").partition("+")[0] for url in found}) != len(re.findall(r"^FORMAT\(", formats, re.M)):
         sys.exit("formats.def: not all of its rows can be read")
-    return found
+    behind = []
+    for name, value in re.findall(r'^URL_SETTING\((\w+), "([^"]+)"\)', settings, re.M):
+        behind += [f"{name}={word}" for word in value.split("|") if re.fullmatch(r"[a-z0-9]+", word)] or [f"{name}="]
+    if not behind:
+        sys.exit("url_settings.def: its rows cannot be read")
+    return Urls(found, behind)
 
 
 def read_verbs(path):
@@ -91,79 +143,226 @@ def names(o):
     return ([f"-{o.letter}"] if o.letter else []) + [f"--{o.name}"]
 
 
-def bash(options, collectors):
-    by_kind = {}
+def bash(options, urls):
+    def action(o):
+        words = " ".join(o.parts if o.kind == "list" else o.choices)
+        files = f" -F {'|'.join(o.part_files)}" if o.part_files else ""
+        return {"any": "return", "interface": "_pitot_interfaces", "file": "_pitot_files ''",
+                "directory": "_pitot_files '' -d", "collector": "_pitot_collector",
+                "user": "_pitot_offer '' $(compgen -u)", "group": "_pitot_offer '' $(compgen -g)",
+                "socket": f"_pitot_offer '' {words}; _pitot_files ''", "list": f"_pitot_list{files} {words}",
+                "choices": f"_pitot_offer '' {words}"}.get(o.kind)
+    by_action = {}
     for o in options:
-        by_kind.setdefault(o.kind, []).append(o)
-
-    def pattern(kind):
-        return "|".join(n for o in by_kind.get(kind, ()) for n in names(o))
-    cases = [f"    {pattern('interface')})\n        words=\"$(command ls /sys/class/net) any\" ;;",
-             f"    {pattern('file')})\n        COMPREPLY=($(compgen -f -- \"$cur\")); compopt -o filenames 2>/dev/null; return ;;",
-             f"    {pattern('directory')})\n        COMPREPLY=($(compgen -d -- \"$cur\")); compopt -o filenames 2>/dev/null; return ;;",
-             f"    {pattern('collector')})\n        words=\"{' '.join(collectors)} $(compgen -A hostname)\"; compopt -o nospace 2>/dev/null ;;",
-             f"    {pattern('user')})\n        COMPREPLY=($(compgen -u -- \"$cur\")); return ;;"]
-    cases += [f"    {'|'.join(names(o))})\n        words=\"{' '.join(o.choices)}\" ;;" for o in by_kind["choices"]]
-    cases.append(f"    {pattern('any')})\n        return ;;")
-    every = " ".join(n for o in options for n in names(o))
-    body = "\n".join(cases)
+        by_action.setdefault(action(o), []).extend(names(o))
+    cases = "\n".join(f"    {'|'.join(found)}) {what} ;;" for what, found in by_action.items() if what)
+    with_value = "".join(o.letter for o in options if o.letter and o.argument)
     return f"""# bash completion for pitot, made from options.def
+#
+# bash makes words of their own of the = and : in an argument, and replaces the last one only.  So $cur is the whole
+# argument, $typed what of it bash leaves as it is, and $lead what has to stand before an answer.
+
+# HEAD WORD...: HEAD with each word
+_pitot_offer()
+{{
+    local head=$1 word
+    for word in "${{@:2}}"; do
+        [[ $head$word != "$cur"* ]] || {{ word=$head$word; COMPREPLY+=("$lead${{word#"$typed"}}"); }}
+    done
+    [[ ${{COMPREPLY[0]-}} != *[=:/,] ]] || compopt -o nospace 2>/dev/null
+}}
+
+# HEAD [-d]: paths behind it
+_pitot_files()
+{{
+    local path
+    while IFS= read -r path; do
+        path=$1$path
+        COMPREPLY+=("$lead${{path#"$typed"}}")
+    done < <(compgen "${{2--f}}" -- "${{cur#"$1"}}")
+    compopt -o filenames 2>/dev/null
+}}
+
+_pitot_interfaces()
+{{
+    local head=
+    [[ ! $cur =~ ^[0-9]+: ]] || head=${{BASH_REMATCH[0]}}
+    _pitot_offer "$head" $(command ls /sys/class/net) any
+}}
+
+# [-F NAME=|...] PART...: parts of a list; behind one of the names a path
+_pitot_list()
+{{
+    local files= part=${{cur##*,}}
+    [[ $1 != -F ]] || {{ files=$2; shift 2; }}
+    if [[ -n $files && $part == @($files)* ]]; then
+        _pitot_files "${{cur%"$part"}}${{part%%=*}}="
+    else
+        _pitot_offer "${{cur%"$part"}}" "$@"
+    fi
+}}
+
+_pitot_collector()
+{{
+    case $cur in
+    {'|'.join(url + '*[?]*' for url in urls.files)}) _pitot_offer "${{cur%"${{cur##*[?&]}}"}}" {' '.join(urls.settings)} ;;
+    {'|'.join(url + '*' for url in urls.files)}) _pitot_files "${{cur%%:*}}:" ;;
+    *://*) _pitot_offer "${{cur%%://*}}://" $(compgen -A hostname) ;;
+    *) _pitot_offer '' {' '.join(urls.beginnings)} $(compgen -A hostname) ;;
+    esac
+}}
+
 _pitot()
 {{
-    local cur=${{COMP_WORDS[COMP_CWORD]}} prev=${{COMP_WORDS[COMP_CWORD-1]}} words
-    # --name=value comes as three words, and URLs are split at their colons
-    if [[ $cur == = ]]; then
-        cur=
-    elif [[ $prev == = ]]; then
-        prev=${{COMP_WORDS[COMP_CWORD-2]}}
-    elif [[ $cur == : || $prev == : ]]; then
-        return # behind a URL's colon: a file, if anything
+    local i=$COMP_CWORD cur=${{COMP_WORDS[COMP_CWORD]}} IFS=$' \\t\\n' last lead= prev typed whole
+    last=$cur
+    [[ $last == *[^=:]* ]] || last=
+    while ((i > 1)) && [[ -n $cur && ( ${{COMP_WORDS[i]}} != *[^=:]* || ${{COMP_WORDS[i-1]}} != *[^=:]* ) ]]; do
+        ((i--))
+        cur=${{COMP_WORDS[i]}}$cur
+    done
+    whole=$cur
+    prev=${{COMP_WORDS[i-1]}}
+    if [[ $cur == --*=* ]]; then
+        prev=${{cur%%=*}}
+        cur=${{cur#*=}}
+    elif [[ $cur == -[{with_value}]?* ]]; then
+        prev=${{cur:0:2}}
+        cur=${{cur:2}}
     fi
+    if [[ $last == "$whole" ]]; then
+        lead=${{whole%"$cur"}}
+        last=$cur
+    fi
+    cur=${{cur#[\\'\\"]}}
+    typed=${{cur%"${{last#[\\'\\"]}}"}}
+    COMPREPLY=()
     case $prev in
-{body}
-    *)
-        words="{every}" ;;
+{cases}
+    *) _pitot_offer '' {' '.join(n for o in options for n in names(o))} ;;
     esac
-    COMPREPLY=($(compgen -W "$words" -- "$cur"))
 }}
 complete -o bashdefault -o default -F _pitot pitot
 """
 
 
-def zsh(options, collectors):
+def zsh(options, urls):
     def action(o):
-        return {"interface": "_net_interfaces", "file": "_files", "directory": "_files -/", "user": "_users",
-                "collector": f"({' '.join(c.replace(':', chr(92) + ':') for c in collectors)})",
-                "choices": f"({' '.join(o.choices)})"}.get(o.kind, " ")
+        parts = " ".join(f"'{part[:-1]}:value:{'_files' if part in o.part_files else ' '}'" if part.endswith("=") else part
+                         for part in o.parts)
+        return {"interface": "_pitot_interfaces", "file": "_files", "directory": "_files -/", "user": "_users",
+                "group": "_groups", "collector": "_pitot_collector",
+                "list": f"_values -s , part {parts}".replace(":", "\\:").replace("'", '"'),
+                "socket": f"_alternative \"words\\:\\:({' '.join(o.choices)})\" \"files\\:\\:_files\"",
+                "choices": f" _pitot_words {' '.join(o.choices)}".replace(":", "\\:")}.get(o.kind, " ")
     lines = []
     for o in options:
         value = f":{quote_zsh(o.argument)}:{action(o)}" if o.argument else ""
         repeat = "*" if o.many else ""
         if o.letter:
             group = repeat or f"(-{o.letter} --{o.name})"
-            spec = f"'{group}'{{-{o.letter},--{o.name}{'=' if o.argument else ''}}}'[{quote_zsh(o.help)}]{value}'"
+            spec = f"'{group}'{{-{o.letter}{'+' if o.argument else ''},--{o.name}{'=' if o.argument else ''}}}" \
+                   f"'[{quote_zsh(o.help)}]{value}'"
         else:
             spec = f"'{repeat}--{o.name}{'=' if o.argument else ''}[{quote_zsh(o.help)}]{value}'"
         lines.append(f"    {spec} \\")
     body = "\n".join(lines)
     return f"""#compdef pitot
 # zsh completion for pitot, made from options.def
+
+# WORD...: no blank behind those that something follows
+_pitot_words() {{
+    local -a open=(${{(M)@:#*[=:/]}}) closed=(${{@:#*[=:/]}})
+    compadd -a closed
+    compadd -S '' -a open
+}}
+
+_pitot_interfaces() {{
+    compset -P '[0-9]##:'
+    compadd - ${{:-/sys/class/net/*(N:t)}} any
+}}
+
+_pitot_collector() {{
+    setopt localoptions extendedglob
+    if compset -P '({'|'.join(url.rstrip(':') for url in urls.files)})(\\\\|):'; then
+        if compset -P '*[?&]'; then
+            _pitot_words {' '.join(urls.settings)}
+        else
+            _files
+        fi
+    elif compset -P '*://'; then
+        _hosts
+    else
+        _pitot_words {' '.join(urls.beginnings)}
+        _hosts
+    fi
+}}
+
 _arguments -s -S \\
 {body}
     '*:filter expression: '
 """
 
 
-def fish(options, collectors):
-    lines = ["# fish completion for pitot, made from options.def", "complete -c pitot -f"]
+def fish(options, urls):
+    def action(o):
+        words = " ".join(o.parts if o.kind == "list" else o.choices)
+        files = f" {' '.join('-F' + part for part in o.part_files)}" if o.part_files else ""
+        return {"none": [], "file": ["-r", "-F"], "directory": ["-x", "-a", "'(__fish_complete_directories)'"],
+                "interface": ["-x", "-a", "'(__pitot_interfaces)'"], "user": ["-x", "-a", "'(__fish_complete_users)'"],
+                "group": ["-x", "-a", "'(__fish_complete_groups)'"], "collector": ["-x", "-a", "'(__pitot_collector)'"],
+                "socket": ["-r", "-F", "-a", quote_fish(words)], "list": ["-x", "-a", f"'(__pitot_list{files} {words})'"],
+                "choices": ["-x", "-a", quote_fish(words)]}.get(o.kind, ["-x"])
+    lines = [f"""# fish completion for pitot, made from options.def
+
+# what is typed of the value
+function __pitot_value
+    commandline -ct | string replace -r '^--[a-z-]+=' '' | string trim -l -c "'\\""
+end
+
+# HEAD TYPED: paths behind it
+function __pitot_files
+    set -l path (string sub -s (math (string length -- "$argv[1]") + 1) -- "$argv[2]")
+    for found in $path*
+        test -d $found; and set found $found/
+        printf '%s\\n' $argv[1]$found
+    end
+end
+
+# [-FNAME=...] PART...: parts of a list; behind one of the names a path
+function __pitot_list
+    set -l typed (__pitot_value)
+    set -l head (string match -r '^.*,' -- "$typed")
+    set -l part (string replace -r '^.*,' '' -- "$typed")
+    for word in $argv
+        if string match -q -- '-F*' $word
+            set -l name (string sub -s 3 -- $word)
+            string match -q -- "$name*" "$part"; and __pitot_files "$head$name" "$typed"
+        else
+            printf '%s\\n' "$head$word"
+        end
+    end
+end
+
+function __pitot_interfaces
+    set -l head (__pitot_value | string match -r '^[0-9]+:')
+    printf '%s\\n' "$head"(command ls /sys/class/net) "$head"any
+end
+
+function __pitot_collector
+    set -l typed (__pitot_value)
+    if not string match -qr '^({'|'.join(url.replace('+', chr(92) + '+') for url in urls.files)})' -- "$typed"
+        printf '%s\\n' {' '.join(urls.beginnings)}
+    else if string match -qr '[?]' -- "$typed"
+        printf '%s\\n' (string match -r '^.*[?&]' -- "$typed"){{{','.join(urls.settings)}}}
+    else
+        __pitot_files (string match -r '^[^:]*:' -- "$typed") "$typed"
+    end
+end
+""", "complete -c pitot -f"]
     for o in options:
         words = ["complete -c pitot", f"-l {o.name}"] + ([f"-s {o.letter}"] if o.letter else [])
-        words += {"none": [], "file": ["-r", "-F"], "directory": ["-x", "-a", "'(__fish_complete_directories)'"],
-                  "interface": ["-x", "-a", "'(command ls /sys/class/net) any'"],
-                  "user": ["-x", "-a", "'(__fish_complete_users)'"],
-                  "collector": ["-x", "-a", quote_fish(" ".join(collectors))],
-                  "choices": ["-x", "-a", quote_fish(" ".join(o.choices))]}.get(o.kind, ["-x"])
-        lines.append(" ".join(words + ["-d", quote_fish(o.help)]))
+        lines.append(" ".join(words + action(o) + ["-d", quote_fish(o.help)]))
     return "\n".join(lines) + "\n"
 
 
@@ -251,7 +450,7 @@ def main():
         make = {"bash": bash_verbs, "zsh": zsh_verbs, "fish": fish_verbs}[sys.argv[1]]
         sys.stdout.write(make(read_verbs(sys.argv[2])))
         return
-    sys.stdout.write({"bash": bash, "zsh": zsh, "fish": fish}[sys.argv[1]](read(sys.argv[2]), read_collectors(sys.argv[2])))
+    sys.stdout.write({"bash": bash, "zsh": zsh, "fish": fish}[sys.argv[1]](read(sys.argv[2]), read_urls(sys.argv[2])))
 
 
 main()

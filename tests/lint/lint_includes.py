@@ -15,7 +15,7 @@ FRAME = {"cooked.h", "link_type.h", "tag.h", "tags.def"}  # what frames look lik
 
 STAGES = {
     "base": set(),
-    "config": {"config.h", "collector.h", "formats.def", "transports.def", "options.def", "tunnel.h", "tunnels.def"},
+    "config": {"config.h", "collector.h", "formats.def", "transports.def", "options.def", "tunnel.h", "tunnels.def", "url_settings.def"},
     "capture": {"capture.h"} | PACKET | FRAME,
     "decode": {"decode.h", "tunnel.h", "tunnels.def"} | PACKET | FRAME,
     "flow": {"flow_table.h", "flow_filter.h", "fragment.h", "stats.h"} | PACKET,

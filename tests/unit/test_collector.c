@@ -287,10 +287,36 @@ static void test_prefixes(void **state)
 	}
 }
 
+/* The words that url_settings.def has for ?compress= are the rows of compressions.def. */
+static void test_settings(void **state)
+{
+	static const struct {
+		const char *name, *value;
+	} settings[] = {
+#define URL_SETTING(name, value) {#name, value},
+#include "pitot/url_settings.def"
+	};
+	const char *names = ""
+#define COMPRESSION(NAME, name, library) "|" #name
+#include "pitot/compressions.def"
+		;
+	unsigned seen = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(settings) / sizeof(settings[0]); i++) {
+		if (strcmp(settings[i].name, "compress") == 0) {
+			assert_string_equal(settings[i].value, names + 1);
+			seen++;
+		}
+	}
+	assert_int_equal(seen, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_addresses), cmocka_unit_test(test_files),
+		cmocka_unit_test(test_addresses),
+		cmocka_unit_test(test_settings), cmocka_unit_test(test_files),
 		cmocka_unit_test(test_rotate),	  cmocka_unit_test(test_mistakes),
 		cmocka_unit_test(test_lengths),	  cmocka_unit_test(test_prefixes),
 	};
