@@ -67,8 +67,9 @@ static void clean_up(void)
 
 static void set_up(void)
 {
-	snprintf(root, sizeof(root), "%s/pitot-fuzz-XXXXXX",
-		 access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+	const char *directory = getenv("TMPDIR");
+
+	snprintf(root, sizeof(root), "%s/XXXXXX", directory ? directory : "/tmp");
 	FUZZ_CHECK(mkdtemp(root));
 	snprintf(path, sizeof(path), "%s/c", root);
 	FUZZ_CHECK(mkdir(path, 0700) == 0);

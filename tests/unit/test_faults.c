@@ -28,7 +28,7 @@
 static const int errors[] = {ENOBUFS, ENOMEM, EINTR,  EAGAIN,	  ENETDOWN,
 			     ENOSPC,  EIO,    EMFILE, ECONNRESET, FAILCALL_SHORT};
 
-static char root[40]; /* where a disk is not waited for, if there is such a place */
+static char root[40];
 static char savefile[4096];
 static int udp_sink, tcp_sink, stop_pipe[2];
 static uint16_t udp_port, tcp_port;
@@ -464,12 +464,11 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup(test_repeated, set_up), cmocka_unit_test_setup(test_forever, set_up),
 		cmocka_unit_test_setup(test_spool, set_up),
 	};
-	const char *source = getenv("PITOT_SOURCE_ROOT");
+	const char *source = getenv("PITOT_SOURCE_ROOT"), *directory = getenv("TMPDIR");
 	int r;
 
 	snprintf(savefile, sizeof(savefile), "%s/tests/data/mixed.pcap", source ? source : ".");
-	snprintf(root, sizeof(root), "%s/pitot-faults-XXXXXX",
-		 access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+	snprintf(root, sizeof(root), "%s/XXXXXX", directory ? directory : "/tmp");
 	if (!mkdtemp(root) || pipe(stop_pipe))
 		return 1;
 	udp_sink = listen_on(SOCK_DGRAM, &udp_port);

@@ -1,0 +1,43 @@
+#!/usr/bin/env python3
+"""guard.c: nothing outlives a test, however it ends: guard.py GUARD"""
+import os
+import signal
+import subprocess
+import sys
+import time
+
+GUARD, PATIENCE_S = sys.argv[1], 60
+# a daemon, which tells where it is; then the test goes on for ever, or does what comes as an argument
+SCRIPT = 'setsid sh -c \'echo x > "$TMPDIR/file"; echo $$ "$TMPDIR"; exec sleep 1000\' & eval "$1"; sleep 1000'
+
+
+def wait(what, text):
+    end = time.monotonic() + PATIENCE_S
+    while not what():
+        if time.monotonic() > end:
+            sys.exit(f"FAILED: {text}")
+        time.sleep(0.01)
+
+
+def begin(then=":"):
+    guard = subprocess.Popen([GUARD, "sh", "-c", SCRIPT, "sh", then], stdout=subprocess.PIPE, text=True, start_new_session=True)
+    pid, folder = guard.stdout.readline().split()
+    return guard, pid, folder
+
+
+def check(guard, pid, folder, statuses, how):
+    status = guard.wait(PATIENCE_S)
+    wait(lambda: not os.path.exists(f"/proc/{pid}") and not os.path.exists(folder), f"{how}: {pid} or {folder} outlives the test")
+    if status not in statuses:
+        sys.exit(f"FAILED: {how}: status {status}, not {statuses}")
+
+
+for status in (0, 1, 77):
+    check(*begin(f"exit {status}"), {status}, f"exit {status}")
+check(*begin("kill -SEGV $$"), {-signal.SIGSEGV}, "a signal of its own")
+for how in (signal.SIGTERM, signal.SIGINT, signal.SIGKILL):
+    test = begin()
+    os.killpg(test[0].pid, how)
+    check(*test, {-signal.SIGKILL if how == signal.SIGKILL else -signal.SIGINT}, how.name)
+if subprocess.run([GUARD, "/no/such/program"], stderr=subprocess.DEVNULL, check=False).returncode != 127:
+    sys.exit("FAILED: a test that is not there")
