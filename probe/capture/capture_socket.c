@@ -22,7 +22,7 @@
 
 #define BLOCK_MAX     (1024u * 1024)
 #define BLOCK_MIN     (64u * 1024)
-#define BLOCKS_WANTED 16
+#define BLOCKS_WANTED 256 /* see socket_block_octets() */
 #define BLOCKS_MIN    2
 #define FRAME_OCTETS  2048 /* a formality: V3 frames take what they need */
 
@@ -68,6 +68,10 @@ static uint64_t socket_buffer_octets(const struct capture_config *config)
 	return config->buffer_octets / capture_workers(config);
 }
 
+/*
+ * A block is used up after CAPTURE_BLOCK_MS, however little is in it: what light traffic fills is a number of
+ * blocks. It takes BLOCKS_WANTED of them 5 seconds, so long may the reader be held up.
+ */
 static uint32_t socket_block_octets(const struct capture_config *config)
 {
 	uint64_t octets = BLOCK_MAX;
