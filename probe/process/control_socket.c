@@ -30,7 +30,7 @@ struct control_client {
 	char *in;
 	size_t n_in;
 	char *out;
-	size_t n_out, sent;
+	size_t n_out, sent, room;
 	bool ended; /* sends no more */
 	bool own;
 	struct control_stream *stream; /* the answer that is under way; requests wait until it has ended */
@@ -306,27 +306,48 @@ static bool control_client_send(struct control_client *c)
 			return errno == EAGAIN;
 		c->sent += (size_t)n;
 	}
-	c->sent = c->n_out = 0;
+	free(c->out);
+	c->out = NULL;
+	c->sent = c->n_out = c->room = 0;
 	return !c->ended || c->stream;
+}
+
+/* Room for size octets behind those that wait; it is doubled, so that what waits is not copied for each
+ * answer. */
+static bool control_client_make_room(struct control_client *c, size_t size)
+{
+	size_t left = c->n_out - c->sent, room = 2 * c->room < OUT_MAX ? 2 * c->room : OUT_MAX;
+	char *grown;
+
+	if (left + size > OUT_MAX)
+		return false; /* it does not read */
+	if (c->n_out + size <= c->room)
+		return true;
+	if (c->sent)
+		memmove(c->out, c->out + c->sent, left);
+	c->n_out = left;
+	c->sent = 0;
+	if (left + size <= c->room)
+		return true;
+	if (room < left + size)
+		room = left + size;
+	grown = realloc(c->out, room);
+	if (!grown)
+		return false;
+	c->out = grown;
+	c->room = room;
+	return true;
 }
 
 static bool control_client_append(struct control_client *c, const char *text)
 {
-	size_t size = strlen(text), left = c->n_out - c->sent;
-	char *grown;
+	size_t size = strlen(text);
 
-	if (left + size + 1 > OUT_MAX)
-		return false; /* it does not read */
-	if (c->sent)
-		memmove(c->out, c->out + c->sent, left);
-	grown = realloc(c->out, left + size + 1);
-	if (!grown)
+	if (!control_client_make_room(c, size + 1))
 		return false;
-	memcpy(grown + left, text, size);
-	grown[left + size] = '\n';
-	c->out = grown;
-	c->n_out = left + size + 1;
-	c->sent = 0;
+	memcpy(c->out + c->n_out, text, size);
+	c->out[c->n_out + size] = '\n';
+	c->n_out += size + 1;
 	return true;
 }
 
