@@ -59,13 +59,33 @@ void decode_tunnel_choose(struct decoder *d, const struct decode_config *config)
 /* The destination tells; answers of some tunnels have their port as the source. */
 static const struct edge *tunnel_by_port(const struct decoder *d, const struct packet *p)
 {
-	for (unsigned i = 0; i < d->n_ports; i++)
-		if (d->ports[i].port == p->key.dst_port)
-			return &d->ports[i].edge;
-	for (unsigned i = 0; i < d->n_ports; i++)
-		if (d->ports[i].port == p->key.src_port)
-			return &d->ports[i].edge;
-	return NULL;
+	const struct edge *answer = NULL;
+
+	for (unsigned i = 0; i < d->n_ports; i++) {
+		const struct port_edge *port = &d->ports[i];
+
+		if (!(port->edge.outers & 1 << p->key.ip_version))
+			continue;
+		if (port->port == p->key.dst_port)
+			return &port->edge;
+		if (port->port == p->key.src_port && !answer)
+			answer = &port->edge;
+	}
+	return answer;
+}
+
+/* The datagram ends where UDP says.  Packets longer than UDP can say are several in one (offload). */
+static void tunnel_enter_udp(struct cursor *c)
+{
+	uint64_t left = cursor_wire_left(c);
+	size_t length = load16(c->at + 4);
+
+	if (length >= UDP_HEADER && length < left && left <= UINT16_MAX) {
+		c->wire_end -= left - length;
+		if (length < cursor_left(c))
+			c->end = c->at + length;
+	}
+	c->at += UDP_HEADER;
 }
 
 /* The header that the payload of the packet's IP header begins with, or LAYER_DONE. */
@@ -74,19 +94,15 @@ static enum decode_layer tunnel_first(struct cursor *c)
 	const struct decoder *d = c->decoder;
 	const struct packet *p = c->packet;
 	const struct edge *edge = &d->protocols[p->key.protocol][p->key.ip_version == 6];
-	size_t length;
 
 	if (edge->outers)
 		return (enum decode_layer)edge->layer;
 	if (p->key.protocol != PROTO_UDP || cursor_left(c) < UDP_HEADER)
 		return LAYER_DONE;
 	edge = tunnel_by_port(d, p);
-	if (!edge || !(edge->outers & 1 << p->key.ip_version))
+	if (!edge)
 		return LAYER_DONE;
-	length = load16(c->at + 4);
-	if (length >= UDP_HEADER && length < cursor_left(c))
-		c->end = c->at + length;
-	c->at += UDP_HEADER;
+	tunnel_enter_udp(c);
 	return (enum decode_layer)edge->layer;
 }
 

@@ -135,20 +135,25 @@ static const struct header rests[] = {
 	 PACKET_BAD_VERSION},
 };
 
-static struct packet decode(int link_type, const uint8_t *data, size_t captured, size_t wire)
+static struct packet decode_with(int link_type, const struct decode_config *config, const uint8_t *data,
+				 size_t captured, size_t wire)
 {
-	struct decode_config config = {.max_layers = 16};
 	struct decoder *d = NULL;
 	struct diag diag = {""};
 	struct packet p;
 	struct exact x;
 
-	assert_int_equal(decoder_new(&d, link_type, &config, &diag), 0);
+	assert_int_equal(decoder_new(&d, link_type, config, &diag), 0);
 	exact_init(&x, data, captured, wire);
 	decode_frame(d, &x.frame, &p);
 	exact_deinit(&x);
 	decoder_free(d);
 	return p;
+}
+
+static struct packet decode(int link_type, const uint8_t *data, size_t captured, size_t wire)
+{
+	return decode_with(link_type, &(struct decode_config){.max_layers = 16}, data, captured, wire);
 }
 
 /* The header alone is never enough for a packet, however much of it there is. */
@@ -250,12 +255,51 @@ static void test_directions(void **state)
 	assert_int_equal(p.egress, 7);
 }
 
+/* Cooked captures have the source's MAC address alone, and no MAC address where it is no Ethernet's. */
+static void test_cooked_source(void **state)
+{
+	static const struct {
+		int link_type;
+		const char *octets;
+		const char *src_mac;
+	} cooked[] = {
+		{113, "0000 0001 0006 020000000009 0000 0800", "\2\0\0\0\0\x9"},
+		{113, "0000 0200 0006 020000000009 0000 0800", "\0\0\0\0\0\0"}, /* PPP */
+		{113, "0000 0001 0004 020000000009 0000 0800", "\0\0\0\0\0\0"}, /* four octets */
+		{276, "0800 0000 00000007 0001 00 06 0200000000090000", "\2\0\0\0\0\x9"},
+		{276, "0800 0000 00000007 0200 00 06 0200000000090000", "\0\0\0\0\0\0"},
+		{276, "0800 0000 00000007 0001 00 08 0200000000090000", "\0\0\0\0\0\0"},
+	};
+	static struct fb b;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cooked); i++) {
+		struct decode_config config = {.max_layers = 16};
+		const struct block_link *link;
+		uint8_t data[128] = {0};
+		size_t header = fb_octets(data, cooked[i].octets);
+		struct packet p;
+
+		fb_init(&b);
+		fb_udp(&b, 1000, 53);
+		fb_ip4(&b, "10.0.0.1", "10.0.0.2");
+		memcpy(data + header, b.at, b.len);
+		record_layout_init(&config.layout, 1u << BLOCK_LINK, 0);
+		p = decode_with(cooked[i].link_type, &config, data, header + b.len, header + b.len);
+		assert_int_equal(p.verdict, PACKET_METERED);
+		link = (const struct block_link *)(const void *)p.blocks;
+		assert_memory_equal(link->src_mac, cooked[i].src_mac, 6);
+		assert_memory_equal(link->dst_mac, "\0\0\0\0\0\0", 6);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_headers),
 		cmocka_unit_test(test_rests),
 		cmocka_unit_test(test_directions),
+		cmocka_unit_test(test_cooked_source),
 	};
 
 	return cmocka_run_group_tests_name("decode_link", tests, NULL, NULL);

@@ -64,6 +64,8 @@ static const struct tunnel_case cases[] = {
 	{"ERSPAN II of another version", BIT(ERSPAN), 4, 47, "1000 88be 00000001 3001 0064 00000002 . 0800",
 	 4, FAIL(BAD), 0},
 	{"ERSPAN III", BIT(ERSPAN), 4, 47, "1000 22eb 00000001 2001 0064 00000002 0000 0000 . 86dd", 6, 0, 0},
+	{"ERSPAN III of another version", BIT(ERSPAN), 4, 47,
+	 "1000 22eb 00000001 1001 0064 00000002 0000 0000 . 86dd", 6, FAIL(BAD), 0},
 	{"ERSPAN III, subheader", BIT(ERSPAN), 4, 47,
 	 "1000 22eb 00000001 2001 0064 00000002 0000 0001 0102030405060708 . 0800", 4, 0, 0},
 	{"ERSPAN III, IP", BIT(ERSPAN), 4, 47, "1000 22eb 00000001 2001 0064 00000002 0000 0800", 4, 0, 0},
@@ -115,6 +117,7 @@ static const struct tunnel_case cases[] = {
 	{"Teredo, authentication and origin", BIT(TEREDO), 4, 17,
 	 "0001 02 01 6162 63 0102030405060708 00 0000 1234 c0000201", 6, 0, 3544},
 	{"Teredo, something else", BIT(TEREDO), 4, 17, "7777", 0, FAIL(BAD), 3544},
+	{"Teredo's port over IPv6", 0, 6, 17, "", 6, 0, 3544},
 	{"MPLS in UDP", BIT(MPLS_UDP), 4, 17, "00011040 00022140", 6, 0, 6635},
 	{"MPLS in IP", BIT(MPLS_IP), 4, 137, "00011140", 4, 0, 0},
 	{"EtherIP", BIT(ETHERIP), 4, 97, "3000 . 0800", 4, 0, 0},
@@ -295,6 +298,72 @@ static void test_ports(void **state)
 	}
 }
 
+/* A port that is another tunnel's in the other IP version does not hide the tunnel that the other port tells.
+ */
+static void test_both_ports(void **state)
+{
+	static struct fb b;
+	struct packet p;
+	uint8_t octets[64];
+	size_t n = fb_octets(octets, "08000000 00002a00 . 0800");
+
+	(void)state;
+	inner_packet(&b, 4);
+	memcpy(fb_push(&b, n), octets, n);
+	fb_udp(&b, 4789, 3544); /* VXLAN's, and Teredo's, which IPv4 alone carries */
+	outer_header(&b, 6);
+	p = open_all(&b);
+	check_packet("VXLAN from its port to Teredo's", &p, 4, true);
+}
+
+/* What follows a UDP datagram in its IP packet does not belong to the tunnel. */
+static void test_octets_behind_udp(void **state)
+{
+	static struct fb b;
+	struct packet p;
+	uint8_t octets[64];
+	size_t n = fb_octets(octets, "08000000 00002a00 . 0800");
+
+	(void)state;
+	inner_packet(&b, 4);
+	fb_put16(b.at + 2, 0); /* total length 0 by offload: up to the end of what carries it */
+	memcpy(fb_push(&b, n), octets, n);
+	fb_udp(&b, 40000, 4789);
+	fb_pad(&b, 20, 0xee);
+	outer_header(&b, 4);
+	p = open_all(&b);
+	assert_int_equal(p.octets, 68);
+	assert_int_equal(p.notes, PACKET_NOTE_DECAPSULATED | PACKET_NOTE_LENGTH_ZERO);
+	p = decode(&b, &(struct decode_config){.max_layers = 16, .tunnels = (uint32_t)ALL}, b.len - 60);
+	assert_int_equal(p.octets, 68); /* however much of it was captured */
+}
+
+/* A UDP length has 16 bits: in a packet of more octets (offload) it says nothing. */
+static void test_udp_length_that_wrapped(void **state)
+{
+	static struct fb b;
+	struct packet p;
+	uint8_t octets[64];
+	size_t n = fb_octets(octets, "08000000 00002a00 . 0800"), inner;
+
+	(void)state;
+	fb_init(&b);
+	fb_payload(&b, 66000);
+	fb_udp(&b, 1000, 53);
+	fb_ip4(&b, "10.0.0.1", "10.0.0.2");
+	fb_put16(b.at + 2, 0);
+	inner = b.len;
+	memcpy(fb_push(&b, n), octets, n);
+	fb_udp(&b, 40000, 4789);
+	fb_put16(b.at + 4, (uint16_t)b.len);
+	fb_ip4(&b, "192.0.2.1", "192.0.2.2");
+	fb_put16(b.at + 2, 0);
+	fb_ether(&b);
+	p = open_all(&b);
+	assert_int_equal(p.octets, inner);
+	assert_int_equal(p.key.src_port, 1000);
+}
+
 static void test_nesting(void **state)
 {
 	static struct fb b;
@@ -424,10 +493,16 @@ static void test_facts(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_cases),  cmocka_unit_test(test_cut_everywhere),
-		cmocka_unit_test(test_ports),  cmocka_unit_test(test_nesting),
-		cmocka_unit_test(test_quoted), cmocka_unit_test(test_outer_fragments),
+		cmocka_unit_test(test_cases),
+		cmocka_unit_test(test_cut_everywhere),
+		cmocka_unit_test(test_ports),
+		cmocka_unit_test(test_nesting),
+		cmocka_unit_test(test_quoted),
+		cmocka_unit_test(test_outer_fragments),
 		cmocka_unit_test(test_facts),
+		cmocka_unit_test(test_both_ports),
+		cmocka_unit_test(test_octets_behind_udp),
+		cmocka_unit_test(test_udp_length_that_wrapped),
 	};
 
 	return cmocka_run_group_tests_name("decode_tunnel", tests, NULL, NULL);
