@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <glob.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +12,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "pitot/clock.h"
 #include "pitot/control_protocol.h"
+#include "pitot/waiting.h"
 
 enum { WAIT_MS = 10000, ANSWER_MAX = 256 << 20 };
 
@@ -37,12 +40,17 @@ static int client_find(char *path, size_t size, struct diag *diag)
 	return r;
 }
 
+void client_init(struct client *c, int fd)
+{
+	*c = (struct client){.fd = fd, .wait_ms = WAIT_MS};
+}
+
 int client_open(struct client *c, const char *path, struct diag *diag)
 {
 	struct sockaddr_un at = {.sun_family = AF_UNIX};
 	int r = 0;
 
-	*c = (struct client){.fd = -1};
+	client_init(c, -1);
 	if (path && strlen(path) >= sizeof(at.sun_path))
 		return diag_set(diag, -ENAMETOOLONG, "%.60s...: a socket's path has at most %zu octets", path,
 				sizeof(at.sun_path) - 1);
@@ -98,11 +106,24 @@ static int client_send(struct client *c, const json_t *request, struct diag *dia
 	return 0;
 }
 
+/* Until something is there to be read; signals do not lengthen the wait.  False: nothing came in time. */
+static bool client_wait(const struct client *c, uint64_t end_ns)
+{
+	struct pollfd p = {.fd = c->fd, .events = POLLIN};
+	uint64_t now_ns;
+
+	while ((now_ns = clock_monotonic_ns()) < end_ns)
+		if (waiting_poll(&waiting_really, &p, 1, (int)((end_ns - now_ns) / NS_PER_MSEC) + 1) > 0)
+			return true;
+	return false;
+}
+
 /* Until a whole line is in. */
 static int client_receive(struct client *c, struct diag *diag)
 {
+	uint64_t end_ns = clock_monotonic_ns() + c->wait_ms * NS_PER_MSEC;
+
 	while (!c->n_in || !memchr(c->in, '\n', c->n_in)) {
-		struct pollfd p = {.fd = c->fd, .events = POLLIN};
 		ssize_t n;
 
 		if (c->n_in == c->size) {
@@ -113,7 +134,7 @@ static int client_receive(struct client *c, struct diag *diag)
 			c->in = grown;
 			c->size = c->size * 2 + 65536;
 		}
-		if (poll(&p, 1, WAIT_MS) == 0)
+		if (!client_wait(c, end_ns))
 			return diag_set(diag, -ETIMEDOUT, "pitot does not answer");
 		n = recv(c->fd, c->in + c->n_in, c->size - c->n_in, 0);
 		if (n < 0 && errno == EINTR)

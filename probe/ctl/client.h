@@ -10,10 +10,13 @@
 
 struct client {
 	int fd;
-	char *in; /* what came and is not taken yet */
+	unsigned wait_ms; /* for each line of an answer */
+	char *in;	  /* what came and is not taken yet */
 	size_t n_in, size;
 };
 
+/* On a socket that is connected, or -1. */
+void client_init(struct client *c, int fd);
 /*
  * path, or NULL: the only socket in the directory where pitot puts them.  Negative errno and a sentence when
  * there is none, or several.

@@ -236,13 +236,14 @@ static int screen_loop(struct screen *s, struct diag *diag)
 int screen_run(int fd, struct diag *diag)
 {
 	struct sigaction act = {.sa_handler = screen_on_signal};
-	struct client client = {.fd = fd};
+	struct client client;
 	struct screen *s = calloc(1, sizeof(*s));
 	SCREEN *terminal;
 	int r;
 
 	if (!s)
 		return diag_set(diag, -ENOMEM, "out of memory");
+	client_init(&client, fd);
 	s->client = &client;
 	setlocale(LC_CTYPE, "");
 	s->top.ascii = strcmp(nl_langinfo(CODESET), "UTF-8") != 0;
@@ -267,5 +268,7 @@ int screen_run(int fd, struct diag *diag)
 		delscreen(terminal);
 	}
 	free(s);
+	client.fd = -1; /* the caller's */
+	client_close(&client);
 	return screen_ended ? 0 : r;
 }

@@ -27,6 +27,4 @@ uint64_t show_count(const json_t *from, const char *group, const char *name);
 /* 1234567 as 1.23M. */
 const char *show_short(char text[16], double n);
 
-/* tcp, or its number. */
-
 #endif

@@ -27,7 +27,6 @@ EXCEPTIONS = {
     "process/pidfile.c": "end to end: tests/e2e/waits.py",
     "process/statistics.c": "end to end: tests/e2e/waits.py",
     "process/announce.c": "end to end: tests/e2e/messages.py",
-    "ctl/client.c": "end to end: tests/e2e/control.py",
     "ctl/pitotctl.c": "end to end: tests/e2e/control.py",
     "ctl/screen_curses.c": "end to end: tests/e2e/top.py",
     "process/live_view.c": "end to end: tests/e2e/live_view.py",
