@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <pthread.h>
@@ -27,6 +28,7 @@
 
 #include "lacking.h"
 #include "pitot/sandbox.h"
+#include "refused.h"
 
 #if defined(PITOT_SANITIZED) /* its run-time reads sources, and attaches to processes */
 #define SANITIZED true
@@ -419,6 +421,117 @@ static void test_off(void **state)
 	assert_int_equal(in_child(run_off, NULL), 0);
 }
 
+/* ---- kernels that lack something, or refuse it */
+
+static int drop_capability(unsigned capability)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[2];
+
+	if (syscall(SYS_capget, &header, data) < 0)
+		return -errno;
+	data[capability / 32].effective &= ~(1u << capability % 32);
+	data[capability / 32].permitted &= ~(1u << capability % 32);
+	return syscall(SYS_capset, &header, data) < 0 ? -errno : 0;
+}
+
+struct poor_kernel {
+	int call;
+	int error;
+	unsigned argument; /* the first; 0: whatever it is */
+	const char *user;
+	int result; /* of sandbox_enter() */
+	const char *sentence;
+	bool root; /* only for root */
+};
+
+#define SYS_LANDLOCK_CREATE   444
+#define SYS_LANDLOCK_ADD      445
+#define SYS_LANDLOCK_RESTRICT 446
+
+/* Layers that are not there are told; what was to be given up and is not ends the start. */
+static const struct poor_kernel poor_kernels[] = {
+	{SYS_LANDLOCK_CREATE, ENOSYS, 0, NULL, 0, "Landlock (this kernel has none)", false},
+	{SYS_LANDLOCK_CREATE, EOPNOTSUPP, 0, NULL, 0, "Landlock (switched off in this kernel)", false},
+	{SYS_seccomp, ENOSYS, 0, NULL, 0, "seccomp (libseccomp does not know this kernel)", false},
+	{SYS_seccomp, EINVAL, SECCOMP_SET_MODE_FILTER, NULL, 0, "seccomp (this kernel has none)", false},
+	{SYS_LANDLOCK_ADD, ENOMEM, 0, NULL, -ENOMEM, "Landlock: Cannot allocate memory", false},
+	{SYS_LANDLOCK_RESTRICT, E2BIG, 0, NULL, -E2BIG, "Landlock: Argument list too long", false},
+	{SYS_seccomp, ENOMEM, SECCOMP_SET_MODE_FILTER, NULL, -ENOMEM, "seccomp: Cannot allocate memory",
+	 false},
+	{SYS_memfd_create, EMFILE, 0, NULL, -EMFILE,
+	 "seccomp: compiling the list of system calls: Too many open files", false},
+	{SYS_capset, EPERM, 0, NULL, -EPERM, "cannot give up capabilities: Operation not permitted", false},
+	{SYS_capget, EPERM, 0, NULL, -EPERM, "cannot give up capabilities: Operation not permitted", false},
+	{SYS_prctl, EINVAL, PR_SET_NO_NEW_PRIVS, NULL, -EINVAL,
+	 "cannot give up new privileges: Invalid argument", false},
+	{SYS_prctl, EINVAL, PR_SET_DUMPABLE, NULL, -EINVAL, "cannot refuse debuggers: Invalid argument",
+	 false},
+	{SYS_setresuid, EINVAL, 0, NULL, 0, "another user than root (this user namespace has no user ", true},
+	{SYS_setresuid, EINVAL, 0, "777", -EINVAL, "--user 777: cannot become this user: Invalid argument",
+	 true},
+	{SYS_setresgid, EAGAIN, 0, NULL, -EAGAIN, "cannot become this user: Resource temporarily unavailable",
+	 true},
+};
+
+static void run_poor_kernel(const void *arg)
+{
+	const struct poor_kernel *k = arg;
+	struct sandbox_config config = {.user = k->user};
+	struct diag diag = {""};
+	struct sandbox *s = NULL;
+	const char *said;
+	int r;
+
+	EXPECT(k->argument ? refused_with_argument(k->call, k->argument, k->error)
+			   : refused_from_now_on(k->call, k->error));
+	r = sandbox_enter(&s, &config, &diag);
+	said = r < 0 ? diag.text : sandbox_missing(s);
+	if (r != k->result || !strstr(said, k->sentence)) {
+		fprintf(stderr, "call %d fails (%s): %d instead of %d, '%s' instead of '%s'\n", k->call,
+			strerror(k->error), r, k->result, said, k->sentence);
+		_exit(FAILED);
+	}
+	if (r < 0) {
+		EXPECT(!s);
+		return;
+	}
+	/* what there is holds all the same */
+	EXPECT(own_status("CapEff", 16) == 0);
+	EXPECT(own_status("NoNewPrivs", 10) == 1);
+	EXPECT(own_status("Seccomp_filters", 10) == (k->call == SYS_seccomp ? 1 : 2));
+	sandbox_free(s);
+}
+
+static void test_poor_kernels(void **state)
+{
+	(void)state;
+	require_seccomp();
+	for (size_t i = 0; i < ARRAY_SIZE(poor_kernels); i++)
+		if (geteuid() == 0 || !poor_kernels[i].root)
+			assert_int_equal(in_child(run_poor_kernel, &poor_kernels[i]), 0);
+}
+
+/* Root of a container without the capability to become somebody else. */
+static void run_bare_root(const void *arg)
+{
+	struct sandbox *s;
+
+	(void)arg;
+	EXPECT(drop_capability(CAP_SETUID) == 0);
+	s = enter(&(struct sandbox_config){0});
+	EXPECT(strstr(sandbox_missing(s), "another user than root (CAP_SETUID is missing)"));
+	EXPECT(geteuid() == 0 && own_status("CapEff", 16) == 0);
+}
+
+static void test_bare_root(void **state)
+{
+	(void)state;
+	if (geteuid() != 0)
+		lacking_here("root has capabilities to lose");
+	assert_int_equal(in_child(run_bare_root, NULL), 0);
+}
+
 /* ---- files and ports */
 
 static int open_in(const char *name, int flags)
@@ -583,6 +696,8 @@ int main(void)
 		cmocka_unit_test(test_process_calls),
 		cmocka_unit_test(test_log_mode),
 		cmocka_unit_test(test_off),
+		cmocka_unit_test(test_poor_kernels),
+		cmocka_unit_test(test_bare_root),
 		cmocka_unit_test(test_paths),
 		cmocka_unit_test(test_ports),
 		cmocka_unit_test(test_make_directory),

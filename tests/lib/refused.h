@@ -1,0 +1,13 @@
+/*
+ * refused: a kernel that lacks something, or refuses it.  From now on a system call fails in this process and
+ * in those that it forks, whoever makes it; there is no way back, so it is for a child of the test's.
+ */
+#ifndef TEST_REFUSED_H
+#define TEST_REFUSED_H
+
+/* number: SYS_...; error: the errno.  False: the kernel has no seccomp. */
+_Bool refused_from_now_on(int number, int error);
+/* The same of calls whose first argument (its lower half) is this one. */
+_Bool refused_with_argument(int number, unsigned argument, int error);
+
+#endif
