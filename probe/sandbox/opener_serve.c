@@ -291,14 +291,22 @@ static int serve_file(const struct serve *s, const struct opener_request *reques
 	return r;
 }
 
-static int serve_read(const struct serve *s, const struct opener_request *request, int *fds, unsigned *n_fds)
+/* From its beginning, each time. */
+static int serve_read(const struct serve *s, const struct opener_request *request, struct opener_reply *reply,
+		      int *fds, unsigned *n_fds)
 {
-	int fd = request->index < s->config->n_reads ? s->reads[request->index] : -1;
+	int fd = request->index < s->config->n_reads ? s->reads[request->index] : -1, r;
 
 	if (fd < 0)
 		return -ENOENT;
+	if (lseek(fd, 0, SEEK_SET) < 0) {
+		r = -errno;
+		snprintf(reply->text, sizeof(reply->text), "%.190s: is no file, so it can be read once only",
+			 s->config->reads[request->index]);
+		return r;
+	}
 	fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-	if (fd < 0 || lseek(fd, 0, SEEK_SET) < 0)
+	if (fd < 0)
 		return -errno;
 	fds[(*n_fds)++] = fd;
 	return 0;
@@ -315,7 +323,7 @@ static int serve_one(int fd, const struct serve *s, const struct opener_request 
 	if (request->kind == OPENER_CAPTURE)
 		reply.result = serve_capture(s->config, request, &reply, fds, &n_fds);
 	else if (request->kind == OPENER_READ)
-		reply.result = serve_read(s, request, fds, &n_fds);
+		reply.result = serve_read(s, request, &reply, fds, &n_fds);
 	else
 		reply.result = serve_file(s, request, &reply, fds, &n_fds);
 	if (reply.result < 0 && !reply.text[0])

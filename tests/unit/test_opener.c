@@ -13,7 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -22,6 +25,7 @@
 #include "pitot/opener.h"
 #include "pitot/capture.h"
 #include "pitot/sandbox.h"
+#include "refused.h"
 #include "sandbox/opener_internal.h"
 
 static bool is_part;
@@ -688,9 +692,133 @@ static void test_killed(void **state)
 	opener_hurry(NULL, -1, NULL);
 }
 
+/* What is no file can be read once: it is not handed over again, and no descriptor stays behind for that. */
+static void test_kept_pipe(void **state)
+{
+	const char *const reads[] = {other};
+	struct opener_config config = {.reads = reads, .n_reads = 1, .sandbox = true};
+	unsigned long long before;
+	struct opener *o = NULL;
+	struct diag diag;
+	char sentence[256];
+	int younger;
+
+	(void)state;
+	assert_int_equal(mkfifo(other, 0600), 0);
+	assert_int_equal(opener_start(&o, &config, &diag), 0);
+	younger = younger_of(opener_pid(o));
+	before = status_of(younger, "FDSize", 10);
+	for (unsigned i = 0; i < 200; i++)
+		assert_int_equal(opener_read(o, other, &diag), -ESPIPE);
+	snprintf(sentence, sizeof(sentence), "%s: is no file, so it can be read once only", other);
+	assert_string_equal(diag.text, sentence);
+	assert_int_equal(status_of(younger, "FDSize", 10), before);
+	opener_stop(o);
+}
+
+/* ---- kernels that lack something, or refuse it */
+
+struct poor_kernel {
+	int call, error;
+	unsigned argument; /* the first; 0: whatever it is */
+	int result;	   /* of opener_start() */
+	const char *sentence;
+	bool root; /* only for root */
+};
+
+#define SYS_LANDLOCK_CREATE   444
+#define SYS_LANDLOCK_ADD      445
+#define SYS_LANDLOCK_RESTRICT 446
+#define WHO		      "the process pitot-opener: "
+
+static const struct poor_kernel poor_kernels[] = {
+	{SYS_LANDLOCK_CREATE, ENOSYS, 0, 0, "Landlock (this kernel has none)", false},
+	{SYS_seccomp, ENOSYS, 0, 0, "seccomp (libseccomp does not know this kernel)", false},
+	{SYS_LANDLOCK_ADD, ENOMEM, 0, -ENOMEM, WHO "Landlock: Cannot allocate memory", false},
+	{SYS_LANDLOCK_RESTRICT, E2BIG, 0, -E2BIG, WHO "Landlock: Argument list too long", false},
+	{SYS_seccomp, ENOMEM, SECCOMP_SET_MODE_FILTER, -ENOMEM, WHO "seccomp: Cannot allocate memory", false},
+	{SYS_memfd_create, EMFILE, 0, -EMFILE, WHO "Too many open files", false},
+	{SYS_socketpair, EMFILE, 0, -EMFILE, WHO "Too many open files", false},
+	{SYS_clone, EAGAIN, 0, -EAGAIN, WHO "Resource temporarily unavailable", false},
+	{SYS_capset, EPERM, 0, -EPERM, WHO "cannot give up capabilities: Operation not permitted", false},
+	{SYS_prctl, EINVAL, PR_SET_NO_NEW_PRIVS, -EINVAL,
+	 WHO "cannot give up new privileges: Invalid argument", false},
+	{SYS_prctl, EINVAL, PR_SET_DUMPABLE, -EINVAL, WHO "cannot refuse debuggers: Invalid argument", false},
+	{SYS_prctl, EINVAL, PR_SET_KEEPCAPS, -EINVAL, WHO "cannot keep capabilities: Invalid argument", true},
+	{SYS_setresuid, EAGAIN, 0, -EAGAIN, WHO "cannot become uid 4321: Resource temporarily unavailable",
+	 true},
+	{SYS_setresuid, EINVAL, 0, 0, "", true}, /* this user namespace has no such user: it stays root */
+};
+
+static void check_poor_kernel(const struct poor_kernel *k)
+{
+	struct opener_config config = {.sandbox = true, .user = k->root ? 4321 : 0, .group = 4321};
+	struct diag diag = {""};
+	struct opener *o = NULL;
+	const char *said;
+	int r, status;
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		if (!(k->argument ? refused_with_argument(k->call, k->argument, k->error)
+				  : refused_from_now_on(k->call, k->error)))
+			_exit(77);
+		r = opener_start(&o, &config, &diag);
+		said = r < 0 ? diag.text : opener_missing(o);
+		if (r != k->result || strcmp(said, k->sentence) != 0)
+			fprintf(stderr, "call %d fails (%s): %d instead of %d, '%s' instead of '%s'\n",
+				k->call, strerror(k->error), r, k->result, said, k->sentence);
+		opener_stop(o);
+		_exit(r != k->result || strcmp(said, k->sentence) != 0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+		lacking_here("no seccomp in this kernel");
+	assert_int_equal(status, 0);
+}
+
+/* What is not there is told, and what was to be given up and is not ends the start. */
+static void test_poor_kernels(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(poor_kernels); i++)
+		if (geteuid() == 0 || !poor_kernels[i].root)
+			check_poor_kernel(&poor_kernels[i]);
+}
+
+/* What cannot be done later is told at the start, with the option that it belongs to. */
+static void test_bad_starts(void **state)
+{
+	static struct opener_file many[129];
+	struct opener_config config = {.files = many, .n_files = 1, .sandbox = true};
+	char path[128], sentence[256];
+	struct diag diag = {""};
+	struct opener *o = NULL;
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/no/such/file", directory);
+	many[0] = (struct opener_file){path, "--stats", OPENER_REWRITES};
+	snprintf(sentence, sizeof(sentence), WHO "--stats %s: No such file or directory", path);
+	assert_int_equal(opener_start(&o, &config, &diag), -ENOENT);
+	assert_string_equal(diag.text, sentence);
+	many[0].path = directory; /* a directory is no file */
+	assert_true(opener_start(&o, &config, &diag) < 0);
+	assert_non_null(strstr(diag.text, WHO "--stats "));
+	for (unsigned i = 0; i < ARRAY_SIZE(many); i++)
+		many[i] = (struct opener_file){stats, "--stats", OPENER_REWRITES};
+	config.n_files = ARRAY_SIZE(many);
+	assert_int_equal(opener_start(&o, &config, &diag), -E2BIG);
+	assert_string_equal(diag.text, WHO "more than 128 output files");
+	assert_null(o);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_kept_pipe, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_bad_starts, set_up, tear_down),
+		cmocka_unit_test(test_poor_kernels),
 		cmocka_unit_test_setup_teardown(test_files, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_files_after_the_sandbox, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_one_after_the_other, set_up, tear_down),
