@@ -159,7 +159,9 @@ def revived(program):
         for kind in "ab":
             rows = read_json(unpack(d, f"{kind}-*"))
             check(len({r["flowId"] for r in rows}) == len(rows), f"{kind}: records are there twice")
-            check(len(rows) == 600 and stats["ledger"]["balanced"], f"{kind}: {len(rows)} records: {stats['flows']}")
+            # on a host that is busy a flow may fall idle between two of its packets: more records, and all are there
+            check(len(rows) == stats["flows"]["exported"] >= 600 and stats["ledger"]["balanced"],
+                  f"{kind}: {len(rows)} records: {stats['flows']}")
 
 
 if __name__ == "__main__":
