@@ -21,6 +21,8 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include <linux/sctp.h> /* needs those before it */
+
 #include "cm.h"
 #include "transport/session.h"
 
@@ -111,6 +113,8 @@ static void listen_on(struct world *w, int backlog)
 	w->collector.port = ntohs(a.sin_port);
 }
 
+static enum transport_kind world_transport = TRANSPORT_TCP;
+
 /* On TCP, or by a layer of the test's. */
 static struct world *world_of(struct transport_config config, const struct session_layer *layer,
 			      const struct transport_ops *ops)
@@ -122,7 +126,7 @@ static struct world *world_of(struct transport_config config, const struct sessi
 	assert_non_null(w);
 	w->collector = (struct collector_config){.url = "ipfix+tcp://127.0.0.1",
 						 .format = FORMAT_IPFIX,
-						 .transport = TRANSPORT_TCP,
+						 .transport = world_transport,
 						 .host = "127.0.0.1"};
 	w->peer = -1;
 	w->got = malloc(64 << 20);
@@ -840,6 +844,84 @@ static void test_left_at_the_end(void **state)
 	remove_directory(dir);
 }
 
+/*
+ * ---- SCTP, also where the kernel has none: TCP stands in, and the test says how many chunks are not
+ * acknowledged.  This program is linked with --wrap.
+ */
+
+static bool sctp_stands_in;
+static int sctp_unacked_chunks, sctp_pending_chunks; /* negative: the kernel does not tell */
+
+int __real_socket(int family, int type, int protocol);
+int __wrap_socket(int family, int type, int protocol);
+int __real_getsockopt(int fd, int level, int name, void *value, socklen_t *size);
+int __wrap_getsockopt(int fd, int level, int name, void *value, socklen_t *size);
+
+int __wrap_socket(int family, int type, int protocol)
+{
+	return __real_socket(family, type,
+			     sctp_stands_in && protocol == IPPROTO_SCTP ? IPPROTO_TCP : protocol);
+}
+
+int __wrap_getsockopt(int fd, int level, int name, void *value, socklen_t *size)
+{
+	struct sctp_status status = {.sstat_unackdata = (uint16_t)sctp_unacked_chunks,
+				     .sstat_penddata = (uint16_t)sctp_pending_chunks};
+
+	if (!sctp_stands_in || level != IPPROTO_SCTP || name != SCTP_STATUS)
+		return __real_getsockopt(fd, level, name, value, size);
+	assert_int_equal(*size, sizeof(status));
+	if (sctp_unacked_chunks < 0) {
+		errno = EINVAL;
+		return -1;
+	}
+	memcpy(value, &status, sizeof(status));
+	return 0;
+}
+
+/* The first n messages, and no more, are with the collector's system, as far as is known. */
+static void check_acked(struct world *w, int unacked, int pending, uint64_t n)
+{
+	const struct session *s = (const struct session *)w->t;
+
+	sctp_unacked_chunks = unacked;
+	sctp_pending_chunks = pending;
+	tick(w, 1);
+	assert_int_equal(s->acked_entry, n);
+	assert_int_equal(s->backlog, (5 - n) * MESSAGE);
+}
+
+/* A chunk or more for each message: what is acknowledged is known from their number, and never too early. */
+static void test_sctp(void **state)
+{
+	struct world *w;
+
+	(void)state;
+	sctp_stands_in = true;
+	world_transport = TRANSPORT_SCTP;
+	sctp_unacked_chunks = 100; /* more than there are messages: of some that are cut in pieces */
+	w = world_new(quick());
+	assert_int_equal(w->t->limits.max_message, 1400);
+	commit(w, 0, 5);
+	accept_peer(w);
+	hear(w, 16 + 5 * MESSAGE);
+	check_heard(w, 0, 5);
+	assert_int_equal(w->sent, 5);
+	check_acked(w, 100, 0, 0);
+	check_acked(w, 2, 4, 0); /* the templates are one, too */
+	check_acked(w, 1, 1, 3);
+	check_acked(w, -1, 0, 3);
+	check_acked(w, 0, 1, 4);
+	check_acked(w, 0, 0, 5);
+	finish(w, ANSWER_CLOSE);
+	assert_int_equal(w->last.errors, 0);
+	assert_int_equal(w->sent, 5);
+	assert_int_equal(w->lost, 0);
+	world_free(w, 0);
+	sctp_stands_in = false;
+	world_transport = TRANSPORT_TCP;
+}
+
 /* What cannot work is said at once. */
 static void test_refused(void **state)
 {
@@ -897,6 +979,7 @@ int main(void)
 		cmocka_unit_test(test_dropped_while_lent),
 		cmocka_unit_test(test_left_at_the_end),
 		cmocka_unit_test(test_whole),
+		cmocka_unit_test(test_sctp),
 		cmocka_unit_test(test_refused),
 	};
 
