@@ -313,6 +313,7 @@ int control_run(const struct config *config, int argc, char **argv)
 			    .signal_fd = -1,
 			    .stop_fd = -1,
 			    .heir = {.fd = -1},
+			    .metrics = {.listener = -1},
 			    .service = {.fd = -1},
 			    .stepping = {.pressure_fd = -1}};
 	struct diag diag = {""};

@@ -58,7 +58,7 @@ struct control {
 		uint64_t due_ns; /* it is away, and is started again then; 0: it is there */
 		unsigned quick;	 /* how often it died young */
 		uint64_t exits, restarts;
-	} of_metering, of_exporting;
+	} of_metering, of_exporting, of_metrics;
 	struct helpers {
 		uint64_t exits, restarts;
 		bool gone[3]; /* that was told */

@@ -17,13 +17,11 @@
 #include <microhttpd.h>
 #include <netinet/in.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "pitot/sandbox.h"
@@ -355,60 +353,85 @@ static void metrics_close_others(int listener, int ask)
 	close_range((unsigned)high + 1, ~0u, 0);
 }
 
-static int metrics_child(const struct metrics_config *config, int listener, int ask)
+/* config: the first one gives up what it was started with; NULL: control has done that. */
+static int metrics_confine(const struct metrics_config *config, const struct sandbox *compiled)
 {
 	static const char *const nothing[] = {NULL};
-	struct sandbox_config sandbox = {.mode = config->sandbox ? SANDBOX_ON : SANDBOX_OFF,
-					 .role = SANDBOX_EXPORTING,
-					 .user = config->user,
-					 .stay_root = config->stay_root,
-					 .read_paths = nothing,
-					 .write_paths = nothing};
 	struct sandbox *s = NULL;
 	struct diag diag;
+	int r;
 
-	prctl(PR_SET_NAME, "pitot-metrics");
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	metrics_close_others(listener, ask);
-	if (sandbox_enter(&s, &sandbox, &diag) < 0)
-		return 1;
-	metrics_serve(listener, ask);
-	sandbox_free(s);
-	return 0;
+	if (config) {
+		struct sandbox_config sandbox = {.mode = config->sandbox ? SANDBOX_ON : SANDBOX_OFF,
+						 .role = SANDBOX_EXPORTING,
+						 .user = config->user,
+						 .stay_root = config->stay_root,
+						 .read_paths = nothing,
+						 .write_paths = nothing};
+
+		r = sandbox_enter(&s, &sandbox, &diag);
+		sandbox_free(s);
+	} else {
+		r = sandbox_enter_calls(compiled, SANDBOX_EXPORTING, &diag);
+	}
+	return r;
 }
 
-int metrics_start(struct metrics *m, const struct metrics_config *config, int *client, struct diag *diag)
+static int metrics_fork(struct metrics *m, const struct metrics_config *config, const struct sandbox *s,
+			int *client, struct diag *diag)
 {
-	int r = metrics_load(diag), listener = r < 0 ? r : metrics_listen(config->listen, diag), ends[2];
-	pid_t pid;
+	int ends[2];
+	pid_t parent = getpid(), pid;
 
-	if (listener < 0)
-		return listener;
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0) {
-		r = diag_set(diag, -errno, "--metrics: %s", strerror(errno));
-		close(listener);
-		return r;
-	}
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+		return diag_set(diag, -errno, "--metrics: %s", strerror(errno));
 	pid = fork();
-	if (pid == 0)
-		_exit(metrics_child(config, listener, ends[1]));
-	close(listener);
+	if (pid == 0) {
+		prctl(PR_SET_NAME, "pitot-metrics");
+		metrics_close_others(m->listener, ends[1]);
+		if (metrics_confine(config, s) < 0)
+			_exit(1);
+		child_hold_on(&(struct child){.pid = parent});
+		metrics_serve(m->listener, ends[1]);
+		_exit(0);
+	}
 	close(ends[1]);
 	if (pid < 0) {
 		close(ends[0]);
 		return diag_set(diag, -errno, "--metrics: %s", strerror(errno));
 	}
-	m->pid = pid;
+	m->child = (struct child){.name = "pitot-metrics", .pid = pid, .report_fd = -1};
 	*client = ends[0];
 	return 0;
 }
 
+int metrics_start(struct metrics *m, const struct metrics_config *config, int *client, struct diag *diag)
+{
+	int r = metrics_load(diag);
+
+	m->listener = r < 0 ? r : metrics_listen(config->listen, diag);
+	if (m->listener < 0)
+		return m->listener;
+	r = metrics_fork(m, config, NULL, client, diag);
+	if (r < 0)
+		metrics_stop(m);
+	return r;
+}
+
+int metrics_restart(struct metrics *m, const struct sandbox *s, int *client, struct diag *diag)
+{
+	return metrics_fork(m, NULL, s, client, diag);
+}
+
 void metrics_stop(struct metrics *m)
 {
-	for (unsigned waited_ms = 0; m->pid > 0 && waitpid(m->pid, NULL, WNOHANG) == 0; waited_ms += 10) {
+	for (unsigned waited_ms = 0; m->child.pid > 0 && child_look(&m->child) != CHILD_ENDED;
+	     waited_ms += 10) {
 		if (waited_ms >= STOP_MS)
-			kill(m->pid, SIGKILL);
+			child_kill(&m->child);
 		poll(NULL, 0, 10);
 	}
-	m->pid = 0;
+	if (m->listener >= 0)
+		close(m->listener);
+	m->listener = -1;
 }

@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 
+#include "child.h"
 #include "pitot/diag.h"
 
 struct metrics_config {
@@ -16,8 +17,11 @@ struct metrics_config {
 	bool sandbox;
 };
 
+struct sandbox;
+
 struct metrics {
-	int pid; /* 0: there is none */
+	struct child child;
+	int listener; /* kept for the next process; -1: there are no metrics */
 };
 
 /* 0, or -EINVAL and a sentence: what follows --metrics is wrong. */
@@ -27,7 +31,9 @@ int metrics_check(const char *listen, struct diag *diag);
  * client of the control socket like others.
  */
 int metrics_start(struct metrics *m, const struct metrics_config *config, int *client, struct diag *diag);
-/* It ends with its conversation; here at the latest. */
+/* In the place of one that has ended; s: what control has compiled for the processes that it forks. */
+int metrics_restart(struct metrics *m, const struct sandbox *s, int *client, struct diag *diag);
+/* It ends with its conversation; here at the latest.  The port is free then. */
 void metrics_stop(struct metrics *m);
 
 #endif

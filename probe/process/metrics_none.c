@@ -16,6 +16,14 @@ int metrics_start(struct metrics *m, const struct metrics_config *config, int *c
 	return metrics_check(config->listen, diag);
 }
 
+int metrics_restart(struct metrics *m, const struct sandbox *s, int *client, struct diag *diag)
+{
+	(void)m;
+	(void)s;
+	(void)client;
+	return diag_set(diag, -ENOTSUP, "--metrics: this build has no HTTP library (libmicrohttpd)");
+}
+
 void metrics_stop(struct metrics *m)
 {
 	(void)m;

@@ -51,6 +51,17 @@ static void revive_give_up(struct control *r)
 	ending_stop_workers(r);
 }
 
+/* Sets when it is due, and returns how long that is. */
+static uint64_t revive_wait(struct revival *v, uint64_t now_ns)
+{
+	uint64_t wait_ns;
+
+	v->quick = now_ns - v->born_ns < grown_up_ns ? v->quick + 1 : 0;
+	wait_ns = revive_wait_ns(v->quick > 1 ? v->quick - 1 : 0);
+	v->due_ns = now_ns + wait_ns;
+	return wait_ns;
+}
+
 /* It is gone: whether it comes again, and when. */
 static void revive_note(struct control *r, struct child *c, struct revival *v, uint64_t now_ns)
 {
@@ -60,7 +71,6 @@ static void revive_note(struct control *r, struct child *c, struct revival *v, u
 	child_describe_end(c, how, sizeof(how));
 	shared_hear(&r->shared);
 	v->exits++;
-	v->quick = now_ns - v->born_ns < grown_up_ns ? v->quick + 1 : 0;
 	if (!revive_may(r, c)) {
 		if (revive_obstacle(r, c))
 			log_error(
@@ -72,19 +82,19 @@ static void revive_note(struct control *r, struct child *c, struct revival *v, u
 		revive_give_up(r);
 		return;
 	}
-	wait_ns = revive_wait_ns(v->quick > 1 ? v->quick - 1 : 0);
-	v->due_ns = now_ns + wait_ns;
+	wait_ns = revive_wait(v, now_ns);
 	log_warning("the process %s has ended: %s; it is started again%s", c->name, how,
 		    wait_ns >= NS_PER_SEC ? " in a while" : "");
 }
 
-static void revive_look(struct control *r, struct child *c, bool hangs)
+/* may: whether another one may come in its place. */
+static void revive_look(struct child *c, bool may, bool hangs)
 {
 	if (hangs)
 		log_warning("the process %s hangs: it is ended", c->name);
 	if (hangs)
 		child_kill(c);
-	if (child_look(c) == CHILD_STOPPED && r->live) {
+	if (child_look(c) == CHILD_STOPPED && may) {
 		log_warning("the process %s was stopped: it is ended", c->name);
 		child_kill(c);
 	}
@@ -118,7 +128,7 @@ static void revive_metering(struct control *r, uint64_t now_ns)
 	struct revival *v = &r->of_metering;
 
 	if (r->metering.pid) {
-		revive_look(r, &r->metering, revive_hangs(r, &r->metering, 0, r->n_workers));
+		revive_look(&r->metering, r->live, revive_hangs(r, &r->metering, 0, r->n_workers));
 		/* a new process without a capture that cannot be had again measures nothing */
 		if (v->restarts && !r->stop_by_ns && interfaces_are_refused(&r->interfaces))
 			revive_give_up(r);
@@ -139,7 +149,7 @@ static void revive_exporting(struct control *r, uint64_t now_ns)
 	struct revival *v = &r->of_exporting;
 
 	if (r->exporting.pid) {
-		revive_look(r, &r->exporting,
+		revive_look(&r->exporting, r->live,
 			    !r->finishing && revive_hangs(r, &r->exporting, r->n_workers, r->n_workers + 1));
 		if (r->exporting.pid || atomic_load(&r->shared.exporting->ended))
 			return;
@@ -152,6 +162,39 @@ static void revive_exporting(struct control *r, uint64_t now_ns)
 		r->failed = true; /* what waits has nobody to send it */
 	}
 	revive_restart(r, v, now_ns, roles_restart_exporting);
+}
+
+/* ---- metrics */
+
+static void revive_metrics(struct control *r, uint64_t now_ns)
+{
+	struct revival *v = &r->of_metrics;
+	struct child *c = &r->metrics.child;
+	struct diag diag;
+	char how[64];
+	int client;
+
+	if (r->metrics.listener < 0 || r->stop_by_ns || r->finishing)
+		return;
+	if (c->pid) {
+		revive_look(c, true, false);
+		if (c->pid)
+			return;
+		r->of_helpers.exits++;
+		child_describe_end(c, how, sizeof(how));
+		log_warning("the process %s has ended: %s; it is started again", c->name, how);
+		revive_wait(v, now_ns);
+	}
+	if (now_ns < v->due_ns)
+		return;
+	v->born_ns = now_ns;
+	if (metrics_restart(&r->metrics, r->confine.sandbox, &client, &diag) < 0) {
+		log_error("%s", diag.text);
+		revive_wait(v, now_ns);
+		return;
+	}
+	control_socket_add(r->socket, client);
+	r->of_helpers.restarts++;
 }
 
 /* ---- openers */
@@ -203,5 +246,6 @@ void revive_step(struct control *r, uint64_t now_ns)
 {
 	revive_metering(r, now_ns);
 	revive_exporting(r, now_ns);
+	revive_metrics(r, now_ns);
 	revive_helpers(r);
 }

@@ -39,6 +39,7 @@ void role_leave_control(struct control *r)
 	role_close(&r->pid_fd);
 	role_close(&r->stepping.pressure_fd);
 	role_close(&r->metrics_client);
+	role_close(&r->metrics.listener);
 	netif_watch_close(r->interfaces.watch);
 	r->interfaces.watch = NULL;
 	opener_forget(r->confine.opener);

@@ -273,7 +273,7 @@ static const char *const names_sanitized[] = {
 	NULL,
 };
 /* It ends processes that hang, and hands memory over to a process that takes over. */
-static const char *const names_control[] = {"kill", "memfd_create", NULL};
+static const char *const names_control[] = {"close_range", "kill", "memfd_create", NULL};
 static const char *const names_coverage[] = {"fcntl",  "openat", "newfstatat", "mkdir",
 					     "unlink", "umask",	 "prlimit64",  NULL};
 

@@ -139,6 +139,14 @@ def written():
         check(got.returncode == 0, f"promtool: {got.stdout}{got.stderr}")
 
 
+def comes_back(p, sig):
+    """The process that serves the page is ended or stopped: another one serves it, and nobody else minds."""
+    before = roles(p.process.pid)["pitot-metrics"]
+    os.kill(before, sig)
+    wait(lambda: roles(p.process.pid).get("pitot-metrics", before) != before, "it is not started again")
+    wait(lambda: p.answers(), "the next one does not answer")
+
+
 def misbehaving():
     p = Running()
     pid = subprocess.run(["pgrep", "-P", str(p.process.pid), "pitot-metrics"], capture_output=True, text=True,
@@ -164,7 +172,8 @@ def misbehaving():
     garbage.close()
     wait(lambda: p.answers(), "slow clients keep others out")
     if pid:
-        os.kill(int(pid[0]), signal.SIGKILL)  # nobody else minds
+        comes_back(p, signal.SIGKILL)
+        comes_back(p, signal.SIGSTOP)
     p.end()
 
 
