@@ -150,7 +150,8 @@ int netif_counters_read(struct netif_counters *c, uint32_t index, struct interfa
 		.type = netif_type(rtnl_link_get_arptype(link)),
 		.admin_up = flags & IFF_UP,
 		.oper_up = flags & IFF_RUNNING,
-		.promiscuous = flags & IFF_PROMISC,
+		/* the flag is what ip(8) asked for; packet sockets, pitot's among them, are in the number */
+		.promiscuous = rtnl_link_get_promiscuity(link) > 0,
 		.in = netif_received(link),
 		.out = netif_sent(link),
 		.in_unknown_protocols = COUNTER_UNKNOWN,

@@ -2,8 +2,10 @@
 #include "cm.h"
 
 #include <errno.h>
+#include <linux/if_packet.h>
 #include <net/if.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "netns.h"
@@ -56,6 +58,30 @@ static void test_veth(void **state)
 	netns_delete("pca");
 }
 
+/* A packet socket wants to see everything, as a capture does. */
+static void test_promiscuous(void **state)
+{
+	struct packet_mreq all = {.mr_type = PACKET_MR_PROMISC};
+	struct interface_counters n;
+	struct netif_counters *c;
+	struct diag diag = {""};
+	int fd;
+
+	(void)state;
+	netns_veth("pcc", "pcd");
+	assert_int_equal(netif_counters_open(&c, &diag), 0);
+	read_index(c, "pcc", &n);
+	assert_false(n.promiscuous);
+	fd = netns_sender("pcc");
+	all.mr_ifindex = (int)if_nametoindex("pcc");
+	assert_int_equal(setsockopt(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &all, sizeof(all)), 0);
+	read_index(c, "pcc", &n);
+	assert_true(n.promiscuous);
+	close(fd);
+	netif_counters_close(c);
+	netns_delete("pcc");
+}
+
 static void test_loopback(void **state)
 {
 	struct interface_counters n;
@@ -89,6 +115,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_veth),
+		cmocka_unit_test(test_promiscuous),
 		cmocka_unit_test(test_loopback),
 		cmocka_unit_test(test_missing),
 	};
