@@ -17,5 +17,7 @@
 #define CONTROL_SUFFIX	  ".ctl"
 #define CONTROL_LINE_MAX  65536 /* octets of a request */
 #define CONTROL_FLOWS_TOP 10000 /* most flows of a sorted list */
+/* a real number as it was meant: 2.046, and not 2.0459999999999998 */
+#define CONTROL_REALS JSON_REAL_PRECISION(15)
 
 #endif

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -18,9 +19,39 @@
 
 enum { WAIT_MS = 10000, ANSWER_MAX = 256 << 20 };
 
+/* Connected; or why not.  A socket that somebody was killed beside stays, and nobody listens there. */
+static int client_connect(struct client *c, const char *path)
+{
+	struct sockaddr_un at = {.sun_family = AF_UNIX};
+	int r = 0;
+
+	if (!*path || strlen(path) >= sizeof(at.sun_path))
+		return *path ? -ENAMETOOLONG : -ENOENT;
+	memcpy(at.sun_path, path, strlen(path) + 1);
+	c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (c->fd < 0)
+		return -errno;
+	if (connect(c->fd, (struct sockaddr *)&at, sizeof(at)) < 0) {
+		r = -errno;
+		client_close(c);
+	}
+	return r;
+}
+
+static bool client_is_left_over(const char *path)
+{
+	struct client c = {.fd = -1};
+	int r = client_connect(&c, path);
+
+	client_close(&c);
+	return r == -ECONNREFUSED;
+}
+
 /* The one socket of a pitot that runs here. */
 static int client_find(char *path, size_t size, struct diag *diag)
 {
+	const char *several[2] = {NULL, NULL};
+	unsigned n = 0;
 	glob_t found = {0};
 	/* a service NAME of several has the directory pitot-NAME */
 	int r = glob(CONTROL_DIRECTORY "{,-*}/*" CONTROL_SUFFIX, GLOB_BRACE, NULL, &found);
@@ -31,11 +62,18 @@ static int client_find(char *path, size_t size, struct diag *diag)
 			     ": start it as root with -i, or give it --control PATH and say -c PATH here");
 	else if (r != 0)
 		r = diag_set(diag, -EACCES, "cannot look into " CONTROL_DIRECTORY);
-	else if (found.gl_pathc > 1)
+	for (size_t i = 0; r == 0 && i < found.gl_pathc; i++) {
+		if (found.gl_pathc > 1 && client_is_left_over(found.gl_pathv[i]))
+			continue;
+		if (n < 2)
+			several[n] = found.gl_pathv[i];
+		n++;
+	}
+	if (n > 1)
 		r = diag_set(diag, -EEXIST, "several pitots listen (%s, %s%s): say which with -c PATH",
-			     found.gl_pathv[0], found.gl_pathv[1], found.gl_pathc > 2 ? " ..." : "");
-	else
-		snprintf(path, size, "%s", found.gl_pathv[0]);
+			     several[0], several[1], n > 2 ? " ..." : "");
+	else if (r == 0)
+		snprintf(path, size, "%s", n ? several[0] : found.gl_pathv[0]);
 	globfree(&found);
 	return r;
 }
@@ -47,32 +85,31 @@ void client_init(struct client *c, int fd)
 
 int client_open(struct client *c, const char *path, struct diag *diag)
 {
-	struct sockaddr_un at = {.sun_family = AF_UNIX};
+	char found[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
+	struct stat st;
 	int r = 0;
 
 	client_init(c, -1);
-	if (path && strlen(path) >= sizeof(at.sun_path))
-		return diag_set(diag, -ENAMETOOLONG, "%.60s...: a socket's path has at most %zu octets", path,
-				sizeof(at.sun_path) - 1);
-	if (path)
-		snprintf(at.sun_path, sizeof(at.sun_path), "%s", path);
-	else
-		r = client_find(at.sun_path, sizeof(at.sun_path), diag);
+	if (!path) {
+		r = client_find(found, sizeof(found), diag);
+		path = found;
+	}
 	if (r < 0)
 		return r;
-	c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (c->fd < 0)
-		return diag_set(diag, -errno, "socket: %s", strerror(errno));
-	if (connect(c->fd, (struct sockaddr *)&at, sizeof(at)) == 0)
+	r = client_connect(c, path);
+	if (r == 0)
 		return 0;
-	r = -errno;
-	client_close(c);
+	if (r == -ENAMETOOLONG)
+		return diag_set(diag, r, "%.60s...: a socket's path has at most %zu octets", path,
+				sizeof(found) - 1);
+	if (r == -ECONNREFUSED && stat(path, &st) == 0 && !S_ISSOCK(st.st_mode))
+		return diag_set(diag, r, "%s: this is no socket", path);
 	if (r == -ECONNREFUSED)
-		return diag_set(diag, r, "%s: no pitot listens there any more", at.sun_path);
+		return diag_set(diag, r, "%s: no pitot listens there any more", path);
 	if (r == -EACCES)
 		return diag_set(diag, r, "%s: you may not: be root, or a member of pitot's --control-group",
-				at.sun_path);
-	return diag_set(diag, r, "%s: %s", at.sun_path, strerror(-r));
+				path);
+	return diag_set(diag, r, "%s: %s", *path ? path : "-c ''", strerror(-r));
 }
 
 void client_close(struct client *c)

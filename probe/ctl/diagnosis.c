@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "pitot/control_protocol.h"
 #include "pitot/doctor.h"
 #include "show.h"
 
@@ -175,7 +176,7 @@ int diagnosis_run(struct client *c, FILE *out, bool as_json, struct diag *diag)
 	if (r == 0) {
 		faults = doctor_check(&d->facts, diagnosis_finding, d);
 		if (d->findings) {
-			json_dumpf(d->findings, out, JSON_INDENT(1));
+			json_dumpf(d->findings, out, JSON_INDENT(1) | CONTROL_REALS);
 			diagnosis_line(d, "");
 		} else {
 			doctor_sum(faults, d->doubts, diagnosis_line, d);

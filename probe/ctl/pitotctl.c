@@ -48,7 +48,10 @@ static int pitotctl_fill_pairs(json_t *request, int argc, char **argv, struct di
 			return diag_set(diag, -EINVAL,
 					"'%s' is no time-out; there are active, inactive and tcp-end",
 					argv[i]);
-		r = pitotctl_put_number(request, argv[i], equals + 1, diag);
+		if (!strcmp(argv[i], "tcp-end") && !strcmp(equals + 1, "off"))
+			r = json_object_set_new(request, argv[i], json_null());
+		else
+			r = pitotctl_put_number(request, argv[i], equals + 1, diag);
 		if (r < 0)
 			return r;
 	}
@@ -209,7 +212,7 @@ struct run {
 
 static void pitotctl_run_json(const json_t *value, size_t flags)
 {
-	json_dumpf(value, stdout, flags | JSON_ENCODE_ANY);
+	json_dumpf(value, stdout, flags | JSON_ENCODE_ANY | CONTROL_REALS);
 	putchar('\n');
 }
 

@@ -128,8 +128,10 @@ void show_values(struct show *s, const json_t *result)
 			fprintf(out, "%s=%s\n", name, json_string_value(value));
 		else if (json_is_integer(value))
 			fprintf(out, "%s=%" JSON_INTEGER_FORMAT "\n", name, json_integer_value(value));
+		else if (json_is_null(value))
+			fprintf(out, "%s=off\n", name);
 		else
-			fprintf(out, "%s=%g\n", name, json_number_value(value));
+			fprintf(out, "%s=%.10g\n", name, json_number_value(value));
 	}
 }
 

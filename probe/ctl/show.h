@@ -18,7 +18,7 @@ struct show {
 typedef void show_fn(struct show *s, const json_t *result);
 
 show_fn show_statistics, show_collectors, show_interfaces, show_flows, show_templates;
-show_fn show_values;  /* NAME=VALUE lines; nothing of null; a string as it is */
+show_fn show_values;  /* NAME=VALUE lines, a null is off; a string as it is */
 show_fn show_nothing; /* what was to be done was done */
 
 /* A counter of a group, such as "packets", "received"; 0 when it is not there. */

@@ -11,6 +11,7 @@
 #include "control_streams.h"
 #include "ending.h"
 #include "orders.h"
+#include "pitot/control_protocol.h"
 #include "pitot/log.h"
 #include "reporting.h"
 #include "statistics.h"
@@ -26,17 +27,17 @@ static json_t *control_refuse(struct diag *diag, const char *sentence)
 	return NULL;
 }
 
-/* A member that is a number from 0 to most; false and a sentence when it is something else. */
-static bool control_number(const json_t *request, const char *name, double most, double *value,
+/* A member that is a number from least to most; false and a sentence when it is something else. */
+static bool control_number(const json_t *request, const char *name, double least, double most, double *value,
 			   struct diag *diag)
 {
 	const json_t *v = json_object_get(request, name);
 
-	if (v && json_is_number(v) && json_number_value(v) >= 0 && json_number_value(v) <= most) {
+	if (v && json_is_number(v) && json_number_value(v) >= least && json_number_value(v) <= most) {
 		*value = json_number_value(v);
 		return true;
 	}
-	diag_set(diag, -1, "%s: a number from 0 to %.0f is wanted", name, most);
+	diag_set(diag, -1, "%s: a number from %g to %.0f is wanted", name, least, most);
 	return false;
 }
 
@@ -123,9 +124,26 @@ static json_t *control_request_processes(struct control *r, const json_t *reques
 	return all;
 }
 
-static double control_seconds(uint64_t ns)
+/* Null for one that never comes. */
+static json_t *control_seconds(uint64_t ns)
 {
-	return (double)ns / 1e9;
+	return ns == UINT64_MAX ? json_null() : json_real((double)ns / 1e9);
+}
+
+/* The same limits as --timeout has. */
+static bool control_put_timeout(const json_t *request, const char *name, bool may_be_off, uint64_t *ns,
+				struct diag *diag)
+{
+	double s;
+
+	if (may_be_off && json_is_null(json_object_get(request, name))) {
+		*ns = UINT64_MAX;
+		return true;
+	}
+	if (!control_number(request, name, 0.001, 31536000, &s, diag))
+		return false;
+	*ns = (uint64_t)(s * 1e9);
+	return true;
 }
 
 static json_t *control_request_timeouts(struct control *r, const json_t *request, struct diag *diag)
@@ -138,20 +156,16 @@ static json_t *control_request_timeouts(struct control *r, const json_t *request
 	bool changed = false;
 
 	for (unsigned i = 0; i < 3; i++) {
-		double s;
-
 		if (!json_object_get(request, rows[i].name))
 			continue;
-		if (!control_number(request, rows[i].name, 31536000, &s, diag))
+		if (!control_put_timeout(request, rows[i].name, rows[i].ns == &t.tcp_end_ns, rows[i].ns,
+					 diag))
 			return NULL;
-		*rows[i].ns = (uint64_t)(s * 1e9);
 		changed = true;
 	}
-	if (!t.active_ns || !t.inactive_ns)
-		return control_refuse(diag, "active and inactive: more than 0 seconds are wanted");
 	if (changed)
 		orders_set_timeouts(r, &t);
-	return json_pack("{s:f, s:f, s:f}", "active", control_seconds(t.active_ns), "inactive",
+	return json_pack("{s:o, s:o, s:o}", "active", control_seconds(t.active_ns), "inactive",
 			 control_seconds(t.inactive_ns), "tcp-end", control_seconds(t.tcp_end_ns));
 }
 
@@ -167,8 +181,10 @@ static json_t *control_request_rate(struct control *r, const json_t *request, st
 {
 	double records;
 
-	if (!control_number(request, "records", UINT32_MAX, &records, diag))
+	if (!control_number(request, "records", 0, UINT32_MAX, &records, diag))
 		return NULL;
+	if (records != (uint32_t)records)
+		return control_refuse(diag, "records: a whole number is wanted");
 	orders_set_rate(r, (uint32_t)records);
 	return json_null();
 }
@@ -332,7 +348,7 @@ char *control_requests_print(const json_t *id, json_t *result, bool more, const 
 		json_object_set_new(answer, "result", result);
 	else
 		json_object_set_new(answer, "error", json_string(sentence));
-	text = json_dumps(answer, JSON_COMPACT);
+	text = json_dumps(answer, JSON_COMPACT | CONTROL_REALS);
 	json_decref(answer);
 	return text;
 }

@@ -189,7 +189,7 @@ static void stream_flows_print(FILE *out, const struct flows_entry *e)
 
 static char *stream_flows_line(struct flows *l, const struct flows_entry *entries, size_t n)
 {
-	char *text = NULL, *head = json_dumps(l->s.id, JSON_COMPACT | JSON_ENCODE_ANY);
+	char *text = NULL, *head = json_dumps(l->s.id, JSON_COMPACT | JSON_ENCODE_ANY | CONTROL_REALS);
 	size_t size = 0;
 	FILE *out = open_memstream(&text, &size);
 	bool has_id = json_is_string(l->s.id) || json_is_number(l->s.id);
