@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -229,12 +230,44 @@ static enum MHD_Result metrics_say(struct MHD_Connection *c, unsigned status, co
 			     MHD_RESPMEM_PERSISTENT);
 }
 
+/* How much a type is wanted by an Accept header (RFC 9110 §12.5.1): its largest q; -1 where it is not named.
+ */
+static double metrics_weight(const char *accept, const char *type)
+{
+	size_t n = strlen(type);
+	double most = -1;
+
+	for (const char *at = accept; at && *at;) {
+		const char *end = at + strcspn(at, ","), *q = at;
+		double weight = 1;
+
+		at += strspn(at, " \t");
+		while ((q = memchr(q, ';', (size_t)(end - q)))) {
+			q += 1 + strspn(q + 1, " \t");
+			if (!strncasecmp(q, "q=", 2))
+				weight = strtod(q + 2, NULL);
+		}
+		if (!strncasecmp(at, type, n) && strchr(";, \t", at[n]) && weight > most)
+			most = weight;
+		at = *end ? end + 1 : end;
+	}
+	return most;
+}
+
+/* For those who ask for it, and do not rather want the other. */
+static bool metrics_wants_openmetrics(const char *accept)
+{
+	double weight = metrics_weight(accept, "application/openmetrics-text");
+
+	return weight > 0 && weight >= metrics_weight(accept, "text/plain");
+}
+
 static enum MHD_Result metrics_answer(void *cls, struct MHD_Connection *c, const char *url,
 				      const char *method, const char *version, const char *data, size_t *size,
 				      void **state)
 {
-	const char *accept = mhd.lookup_connection_value(c, MHD_HEADER_KIND, "Accept");
-	bool openmetrics = accept && strstr(accept, "application/openmetrics-text");
+	bool openmetrics =
+		metrics_wants_openmetrics(mhd.lookup_connection_value(c, MHD_HEADER_KIND, "Accept"));
 	char *page;
 
 	(void)version;

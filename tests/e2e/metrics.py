@@ -59,6 +59,11 @@ def page():
     headers, other = p.get(headers={"Accept": "application/openmetrics-text;version=1.0.0"})
     check(headers["Content-Type"].startswith("application/openmetrics-text") and other.endswith("# EOF\n"), "OpenMetrics")
     check(names(text) == names(other), "two formats, two lists of numbers")
+    for accept, wanted in (("application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.6,*/*;q=0.1", "text/plain"),
+                           ("text/plain;q=0.5, application/openmetrics-text; version=1.0.0; q=0.75", "application/openmetrics-text"),
+                           ("application/openmetrics-text;q=0", "text/plain"), (",;q=,,", "text/plain")):
+        got = p.get(headers={"Accept": accept})[0]["Content-Type"]
+        check(got.startswith(wanted), f"Accept: {accept}: {got}")
     check("# TYPE pitot_received_packets counter\n" in other, "a counter's name in OpenMetrics")
     for path, status in (("/", 200), ("/x", 404)):
         try:
