@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 CALM, SETTLE, SAMPLE = 4, 18, 0.1  # seconds
-RUNGS = ("full", "defer", "sample", "count", "pause")
+RUNGS = ("full", "defer", "sample", "slice", "count", "pause")
 
 
 def processes(pid):
@@ -252,7 +252,7 @@ def picture(run):
 
 def height_of(rung, interval):
     """Steps of sampling lie between its line and the next."""
-    return rung + (0.09 * (interval.bit_length() - 2) if RUNGS[rung] == "sample" else 0)
+    return rung + (0.09 * (interval.bit_length() - 2) if RUNGS[rung] in ("sample", "slice") else 0)
 
 
 def ladder(run, x, end):

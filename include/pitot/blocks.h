@@ -34,6 +34,23 @@ struct block_tcp {
 	uint32_t psh;
 };
 
+/*
+ * Of a record whose flow was let into the table by chance (flow_table_set_slicing()): with probability
+ * 2^-step, at its first packet.  That packet stands for 2^step like it; those after it for themselves.  Both
+ * lengths saturate at 2^32-1.
+ */
+struct block_slice {
+	uint32_t octets;      /* IP total length of the first packet */
+	uint32_t link_octets; /* of its frame, as struct packet has them */
+	uint8_t step;	      /* 0: nothing was left to chance */
+};
+
+/* Packets that the first one stands for, besides itself. */
+static inline uint64_t block_slice_missed(const struct block_slice *s)
+{
+	return (UINT64_C(1) << (s->step & 31)) - 1;
+}
+
 /* The facts of a block for which the core of the packet is enough: takes no room. */
 struct block_nothing {
 	uint8_t unused;

@@ -56,6 +56,7 @@ struct config_sample {
 /* --polite; all in percent */
 struct config_polite {
 	bool on;
+	bool slice; /* new flows may be left out when the flow table is nearly full */
 	uint32_t cpu, yield, spare;
 	char pressure[256]; /* a file, "none"; "": the host's */
 };

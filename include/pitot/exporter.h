@@ -112,7 +112,10 @@ struct collector_stats {
 	bool shares;   /* a record goes to one of several, and this is one of them */
 	struct totals taken;
 	uint64_t messages, octets;
-	struct totals sent;    /* in messages that were handed to the system */
+	struct totals sent; /* in messages that were handed to the system */
+	/* In the same messages, beside it: records of sliced flows (blocks.h), and the packets and octets
+	 * that these were given for those that nobody counted. */
+	struct totals estimated;
 	struct totals pending; /* in messages that are not full or not sent yet; at the end: left in the
 				  spool */
 	uint32_t sequence;     /* of the next message; of some formats it counts records */
@@ -141,6 +144,8 @@ const char *collector_cause(const struct collector_stats *c);
 
 /* What not one of them was sent: by the ledger of the one that lost least, or of all that share. */
 struct totals collectors_not_sent(const struct collector_stats *c, unsigned n);
+/* What was estimated of what they were sent: by the one that was sent most, or all that share. */
+struct totals collectors_estimated(const struct collector_stats *c, unsigned n);
 
 struct exporter_stats {
 	struct totals taken;
@@ -148,7 +153,8 @@ struct exporter_stats {
 	uint64_t exported; /* records that were sent, or are pending */
 	/* by the ledger of the collector that lost least: exported + not_sent + unwanted = taken */
 	struct totals not_sent;
-	uint64_t dropped; /* of those: by exporter_drop() */
+	uint64_t dropped;	 /* of those: by exporter_drop() */
+	struct totals estimated; /* of the collector that was sent most */
 };
 
 /* What other processes know and the statistics options report; totals since start. */

@@ -34,7 +34,8 @@ struct flow_table_config {
 	bool host_clock; /* packet times are this host's clock (live): a record that is from the future and
 			    stays silent was left behind by a step back of the clock, and ends as idle */
 	struct hash_seed seed;
-	uint64_t first_id; /* record ids count from here: worker number << 56 */
+	uint64_t slicing_seed; /* of the draws of flow_table_set_slicing() */
+	uint64_t first_id;     /* record ids count from here: worker number << 56 */
 	/* Receives every ended record, in a copy or in place, of layout.record_size: valid during the call
 	 * only. */
 	void (*on_record)(void *ctx, const struct flow_record *record);
@@ -101,6 +102,14 @@ void flow_table_set_timeouts(struct flow_table *t, uint64_t active_ns, uint64_t 
  * comes, for lack of resources, so none has packets of two selectors.
  */
 void flow_table_set_selector(struct flow_table *t, uint16_t selector);
+
+/*
+ * Flow slices (Kompella and Estan, IMC 2005): from now on a packet that would begin a flow does so with
+ * probability 2^-step, else it is counted as sliced and in no record; 0: it always does.  Packets of flows in
+ * the table are all counted.  A record whose flow came in by chance says so in its block SLICE; a table
+ * without that block does not slice.
+ */
+void flow_table_set_slicing(struct flow_table *t, unsigned step);
 
 /* A record that is whole: it is given an id, counted as one that began and ended, and handed on. */
 void flow_table_hand_on(struct flow_table *t, struct flow_record *r, enum flow_end_reason reason);

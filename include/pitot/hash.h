@@ -29,6 +29,16 @@ static inline uint64_t hash_fold(uint64_t a, uint64_t b)
 	return (uint64_t)m ^ (uint64_t)(m >> 64);
 }
 
+/* The next of 2^64 numbers in an order that looks like chance (splitmix64); state is the seed at first. */
+static inline uint64_t hash_draw(uint64_t *state)
+{
+	uint64_t z = (*state += UINT64_C(0x9e3779b97f4a7c15));
+
+	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+	return z ^ z >> 31;
+}
+
 static inline uint64_t hash_word(const uint8_t *p)
 {
 	uint64_t w;

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "pitot/flow_key.h"
+#include "pitot/hash.h"
 
 enum sampler_kind { SAMPLER_NONE, SAMPLER_RANDOM, SAMPLER_SYSTEMATIC, SAMPLER_HASH, SAMPLER_KINDS };
 
@@ -56,13 +57,9 @@ static inline bool sampler_take(struct sampler *s)
 		take = --s->left == 0;
 		if (take)
 			s->left = s->config.interval;
-	} else { /* splitmix64 */
-		uint64_t z = (s->state += UINT64_C(0x9e3779b97f4a7c15));
-
-		z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-		z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-		z ^= z >> 31;
-		__extension__ unsigned __int128 scaled = (unsigned __int128)z * s->config.interval;
+	} else {
+		__extension__ unsigned __int128 scaled =
+			(unsigned __int128)hash_draw(&s->state) * s->config.interval;
 		take = (uint64_t)(scaled >> 64) == 0;
 	}
 	s->selected += take;

@@ -2,8 +2,9 @@
  * stats: the ledger (pitot(8), LEDGER).  Each block has one writer; others read with relaxed loads.
  *
  *   received  = metered + ignored(by reason) + unselected
- *   metered + taken over = in exported records + in the table + in records not sent + handed over   packets
- * and octets created + taken over = in the table + ended + handed over
+ *   metered + taken over = in exported records + in the table + in records not sent + handed over + sliced
+ *                                                                                     packets and octets
+ *   created + taken over = in the table + ended + handed over                         flows
  */
 #ifndef PITOT_STATS_H
 #define PITOT_STATS_H
@@ -53,6 +54,7 @@ struct flow_stats {
 	uint64_t ended[FLOW_END_COUNT];
 	struct totals in_table;
 	struct totals handed_on; /* ended */
+	struct totals sliced;	 /* packets and octets of flows that were not let in */
 	struct totals
 		taken_over; /* of another process, with the packets that they had: they were created there */
 	struct totals handed_over; /* to another process: they live on there */

@@ -81,6 +81,7 @@ struct transport_load {
 	uint32_t options;   /* options data records */
 	uint32_t templates; /* template and options template records */
 	struct totals flows;
+	struct totals estimated; /* what its records say beside flows: exporter.h */
 	struct totals lost; /* known to be lost when the message was begun: its sequence number shows them */
 };
 

@@ -422,13 +422,15 @@ enum { POLITE_CPU = 30, POLITE_YIELD = 20, POLITE_SPARE = 1 };
 
 static const struct polite_key {
 	const char *name; /* with its = */
+	enum { POLITE_NUMBER, POLITE_SWITCH, POLITE_FILE } kind;
 	uint64_t min, max;
 	size_t offset; /* in struct config_polite */
 } polite_keys[] = {
-	{"cpu=", 1, 100000, offsetof(struct config_polite, cpu)},
-	{"yield=", 1, 100, offsetof(struct config_polite, yield)},
-	{"spare=", 0, 100, offsetof(struct config_polite, spare)},
-	{"pressure=", 0, 0, offsetof(struct config_polite, pressure)},
+	{"cpu=", POLITE_NUMBER, 1, 100000, offsetof(struct config_polite, cpu)},
+	{"yield=", POLITE_NUMBER, 1, 100, offsetof(struct config_polite, yield)},
+	{"spare=", POLITE_NUMBER, 0, 100, offsetof(struct config_polite, spare)},
+	{"slice=", POLITE_SWITCH, 0, 0, offsetof(struct config_polite, slice)},
+	{"pressure=", POLITE_FILE, 0, 0, offsetof(struct config_polite, pressure)},
 };
 
 static const struct polite_key *list_polite_key(const char *word)
@@ -455,11 +457,16 @@ static int list_polite_part(struct config_polite *p, const char *part, const cha
 	if (!k)
 		return diag_set(
 			diag, CONFIG_E_USAGE,
-			"%s: '%.80s' is none of cpu=PERCENT, yield=PERCENT, spare=PERCENT and pressure=FILE",
+			"%s: '%.80s' is none of cpu=PERCENT, yield=PERCENT, spare=PERCENT, slice=off and "
+			"pressure=FILE",
 			label, part);
 	value = part + strlen(k->name);
 	snprintf(name, sizeof(name), "%.300s: %.*s", label, (int)strlen(k->name) - 1, k->name);
-	if (k->max) {
+	if (k->kind == POLITE_SWITCH)
+		return config_value_switch((bool *)(void *)((char *)p + k->offset), value, name, diag)
+			       ? CONFIG_E_USAGE
+			       : 0;
+	if (k->kind == POLITE_NUMBER) {
 		if (config_value_number(&n, value, k->min, k->max, name, diag))
 			return CONFIG_E_USAGE;
 		*(uint32_t *)(void *)((char *)p + k->offset) = (uint32_t)n;
@@ -475,7 +482,7 @@ static int list_polite_part(struct config_polite *p, const char *part, const cha
 int config_set_polite(struct config *c, const char *value, const char *label, struct diag *diag)
 {
 	struct config_polite p = {
-		.on = true, .cpu = POLITE_CPU, .yield = POLITE_YIELD, .spare = POLITE_SPARE};
+		.on = true, .slice = true, .cpu = POLITE_CPU, .yield = POLITE_YIELD, .spare = POLITE_SPARE};
 	char *copy __attribute__((cleanup(config_free_text))) = NULL;
 	int r = 0;
 

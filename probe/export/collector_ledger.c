@@ -49,6 +49,7 @@ static void ledger_on_outcome(void *context, const struct transport_load *load, 
 	c->stats.messages++;
 	c->stats.octets += size;
 	totals_add(&c->stats.sent, &load->flows);
+	totals_add(&c->stats.estimated, &load->estimated);
 	c->stats.samples += load->samples;
 	c->stats.option_records += load->options;
 	c->stats.templates += load->templates;
@@ -61,6 +62,7 @@ static void ledger_count_back(struct collector *c, const struct transport_load *
 	c->stats.messages--;
 	c->stats.octets -= size;
 	totals_subtract(&c->stats.sent, &load->flows);
+	totals_subtract(&c->stats.estimated, &load->estimated);
 	c->stats.samples -= load->samples;
 	c->stats.option_records -= load->options;
 	c->stats.templates -= load->templates;
@@ -93,7 +95,9 @@ void collector_lose(struct collector *c, const struct transport_load *load)
 
 void collector_unfit(struct collector *c, const struct flow_record *r)
 {
-	totals_count(&c->stats.unfit, r->packets, r->octets);
+	const struct totals *added = &c->exporter->added;
+
+	totals_count(&c->stats.unfit, r->packets - added->packets, r->octets - added->octets);
 }
 
 void collector_ledger_begin(struct collector *c)

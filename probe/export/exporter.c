@@ -46,6 +46,10 @@ static int exporter_copy_config(struct exporter *e, const struct exporter_config
 	e->config.interfaces = e->interfaces;
 	e->config.collectors = NULL;
 	e->may_wait = config->offline;
+	if (e->config.layout.record_at[BLOCK_SLICE])
+		e->estimate = aligned_alloc(64, e->config.layout.record_size);
+	if (e->config.layout.record_at[BLOCK_SLICE] && !e->estimate)
+		return diag_set(diag, -ENOMEM, "exporter: out of memory");
 	return 0;
 }
 
@@ -91,6 +95,7 @@ void exporter_free(struct exporter *e)
 	free(e->collectors);
 	free(e->interfaces);
 	free(e->fields);
+	free(e->estimate);
 	free(e);
 }
 
@@ -127,8 +132,38 @@ static void exporter_wait(struct exporter *e)
 		e->may_wait = !begun;
 }
 
+/*
+ * What collectors are told of a record: of a flow that came in by chance, 1 in 2^k, the first packet counts
+ * for 2^k, so that the sum over many flows is the truth whatever k they have.  That is no rate by which a
+ * collector could multiply: what came after that packet was counted.  All else is of packets that were seen.
+ */
+static const struct flow_record *exporter_estimate(struct exporter *e, const struct flow_record *r)
+{
+	const struct record_layout *l = &e->config.layout;
+	const struct block_slice *s = flow_record_block(l, r, BLOCK_SLICE);
+	uint64_t missed;
+
+	if (!s)
+		return r;
+	e->added = (struct totals){0};
+	missed = block_slice_missed(s);
+	if (!missed)
+		return r;
+	e->added = (struct totals){1, missed, missed * s->octets};
+	flow_record_copy(e->estimate, r, l->record_size);
+	e->estimate->packets += e->added.packets;
+	e->estimate->octets += e->added.octets;
+	if (l->record_at[BLOCK_FRAMES]) {
+		struct block_frames *f = (void *)((uint8_t *)e->estimate + l->record_at[BLOCK_FRAMES]);
+
+		f->octets += missed * s->link_octets;
+	}
+	return e->estimate;
+}
+
 void exporter_record(struct exporter *e, const struct flow_record *r, const struct clock_time *now)
 {
+	const struct flow_record *told = exporter_estimate(e, r);
 	uint64_t chosen;
 
 	e->now = *now;
@@ -146,10 +181,10 @@ void exporter_record(struct exporter *e, const struct flow_record *r, const stru
 		if (c->transport->rotates)
 			collector_rotate(c);
 		totals_count(&c->stats.taken, r->packets, r->octets);
-		if (c->format->fits && !c->format->fits(r))
-			collector_unfit(c, r);
+		if (c->format->fits && !c->format->fits(told))
+			collector_unfit(c, told);
 		else
-			c->format->record(c, r, now);
+			c->format->record(c, told, now);
 	}
 	e->stats.unwanted += e->all == 0;
 }
@@ -377,6 +412,7 @@ void exporter_get_stats(const struct exporter *e, struct exporter_stats *stats)
 	struct totals least = group_not_sent(e);
 
 	*stats = e->stats;
+	stats->estimated = group_estimated(e);
 	totals_add(&stats->not_sent, &least);
 	stats->exported = stats->taken.records - stats->not_sent.records - stats->unwanted;
 }

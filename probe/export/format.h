@@ -134,8 +134,10 @@ struct exporter {
 	bool group_waited;     /* offline: for one of the group to be up, once */
 	struct clock_time now; /* of the call that is running */
 	unsigned selector;     /* in force, of several */
-	uint64_t latest_ns;    /* latest record end: the clock of offline losses */
-	bool may_wait;	       /* offline: a message was handed over, or a session is to begin */
+	struct totals added;   /* to the record that formats have: what packets nobody counted; else 0 */
+	struct flow_record *estimate; /* it, layout.record_size octets; NULL: no record has a block SLICE */
+	uint64_t latest_ns;	      /* latest record end: the clock of offline losses */
+	bool may_wait;		      /* offline: a message was handed over, or a session is to begin */
 	bool finished;
 	uint8_t scratch[FORMAT_MAX_MESSAGE + 64]; /* messages that will be lost: nobody reads them */
 };
@@ -150,10 +152,14 @@ static inline uint32_t collector_first_sequence(const struct collector *c)
 
 /* Opens a message; header_size octets are left for ops->header.  Does nothing if one is open. */
 void message_begin(struct collector *c, unsigned header_size, unsigned reserve_at_end);
-/* Counts a record that was just written as one of the message. */
-static inline void message_count(struct message *m, uint64_t packets, uint64_t octets, uint64_t now_ns)
+/* Counts a record that was just written, with so many packets and octets, as one of the message. */
+static inline void message_count(struct collector *c, uint64_t packets, uint64_t octets, uint64_t now_ns)
 {
-	totals_count(&m->load.flows, packets, octets);
+	const struct totals *added = &c->exporter->added;
+	struct message *m = &c->message;
+
+	totals_count(&m->load.flows, packets - added->packets, octets - added->octets);
+	totals_add(&m->load.estimated, added);
 	m->touched_ns = now_ns;
 }
 /* Writes the header and hands the message over.  Does nothing if none is open. */
@@ -190,7 +196,7 @@ void collector_ledger_begin(struct collector *c);
 void collector_add_loss(struct collector *c, const struct totals *lost);
 /* Records of a message are lost, or one does not fit the format. */
 void collector_lose(struct collector *c, const struct transport_load *load);
-void collector_unfit(struct collector *c, const struct flow_record *r);
+void collector_unfit(struct collector *c, const struct flow_record *r); /* as formats have it */
 /* The transport gets a message; it will tell what became of it. */
 void collector_wait(struct collector *c, const struct transport_load *load, size_t octets);
 
@@ -202,5 +208,7 @@ uint64_t group_choose(struct exporter *e, const struct flow_record *r);
  * record. Collectors that share records are one of them together.
  */
 struct totals group_not_sent(const struct exporter *e);
+/* What was estimated of what was sent: by the one that was sent most; likewise. */
+struct totals group_estimated(const struct exporter *e);
 
 #endif

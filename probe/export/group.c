@@ -179,3 +179,41 @@ struct totals collectors_not_sent(const struct collector_stats *c, unsigned n)
 		group_count(&g, &c[i], c[i].takes, c[i].shares);
 	return group_sum(&g);
 }
+
+/* ---- what was estimated of what they were sent */
+
+struct group_estimates {
+	struct totals most, shared;
+};
+
+static void group_count_estimate(struct group_estimates *g, const struct totals *own, bool shares)
+{
+	if (shares)
+		totals_add(&g->shared, own);
+	else if (own->packets > g->most.packets)
+		g->most = *own;
+}
+
+static struct totals group_sum_estimates(const struct group_estimates *g)
+{
+	return g->shared.packets > g->most.packets ? g->shared : g->most;
+}
+
+struct totals group_estimated(const struct exporter *e)
+{
+	bool shares = e->config.group != COLLECTOR_GROUP_REPLICATE;
+	struct group_estimates g = {0};
+
+	for (unsigned i = 0; i < e->n_collectors; i++)
+		group_count_estimate(&g, &e->collectors[i].stats.estimated, shares && e->group >> i & 1);
+	return group_sum_estimates(&g);
+}
+
+struct totals collectors_estimated(const struct collector_stats *c, unsigned n)
+{
+	struct group_estimates g = {0};
+
+	for (unsigned i = 0; i < n; i++)
+		group_count_estimate(&g, &c[i].estimated, c[i].shares);
+	return group_sum_estimates(&g);
+}

@@ -140,7 +140,7 @@ void lines_record(struct collector *c, const struct flow_record *r, const struct
 		mark = wire_mark(&m->wire);
 		put(c, r);
 		if (!wire_overflowed(&m->wire)) {
-			message_count(m, r->packets, r->octets, now->monotonic_ns);
+			message_count(c, r->packets, r->octets, now->monotonic_ns);
 			return;
 		}
 		wire_rewind(&m->wire, mark);

@@ -120,7 +120,7 @@ static void netflow5_record(struct collector *c, const struct flow_record *r, co
 			return;
 		}
 		if (i == parts) {
-			message_count(&c->message, part.packets, part.octets, now->monotonic_ns);
+			message_count(c, part.packets, part.octets, now->monotonic_ns);
 		} else { /* the record counts where its last part is */
 			c->message.load.flows.packets += part.packets;
 			c->message.load.flows.octets += part.octets;

@@ -503,7 +503,7 @@ void templated_record(struct collector *c, const struct flow_record *r, const st
 	c->context.latest_ms = c->clock.header_ms;
 	c->context.earliest_ms = export_clock_earliest(&c->clock);
 	m->wire.at = template_encode(t, r, &c->context, m->wire.at);
-	message_count(m, r->packets, r->octets, now->monotonic_ns);
+	message_count(c, r->packets, r->octets, now->monotonic_ns);
 }
 
 void templated_tick(struct collector *c, const struct clock_time *now)

@@ -187,11 +187,11 @@ int flow_table_take_over(struct flow_table *t, struct section *s, const struct f
 	const uint8_t *from;
 	int r = flow_take_head(&k, s);
 
-	*missing = NULL;
+	*missing = NULL; /* not SLICE: who has it not has let in every flow, which is what all zero says */
 	if (r < 0)
 		return diag_set(diag, r, "the flows are of a kind that this version does not know");
 	for (unsigned i = 0; i < BLOCKS; i++)
-		if (t->config.layout.blocks >> i & 1 && !k.at[i] && !*missing)
+		if (t->config.layout.blocks >> i & 1 && i != BLOCK_SLICE && !k.at[i] && !*missing)
 			*missing = block_names[i];
 	k.record = aligned_alloc(64, t->config.layout.record_size);
 	if (!k.record)

@@ -55,6 +55,8 @@ struct flow_table {
 	struct wheel ended; /* of TCP connections */
 	struct flow_stats stats;
 	size_t buckets_mapped, entries_mapped;
+	uint64_t draws;	 /* state of hash_draw() */
+	uint8_t slicing; /* step of flow_table_set_slicing() */
 };
 
 static inline uint16_t flow_tag(uint64_t hash)

@@ -75,6 +75,7 @@ int flow_table_new(struct flow_table **tp, const struct flow_table_config *confi
 	table_lay_out(t);
 	t->free = ENTRY_NONE;
 	t->next_id = config->first_id;
+	t->draws = config->slicing_seed;
 	for (t->base_bits = 1; n_buckets * BUCKET_SLOTS < 2 * (uint64_t)config->max_flows; n_buckets *= 2)
 		t->base_bits += t->base_bits < BASE_BITS;
 	t->max_buckets = n_buckets;
@@ -396,6 +397,11 @@ void flow_table_set_timeouts(struct flow_table *t, uint64_t active_ns, uint64_t 
 void flow_table_set_selector(struct flow_table *t, uint16_t selector)
 {
 	t->selector = selector;
+}
+
+void flow_table_set_slicing(struct flow_table *t, unsigned step)
+{
+	t->slicing = t->config.layout.record_at[BLOCK_SLICE] ? (uint8_t)(step & 31) : 0;
 }
 
 void flow_table_hand_on(struct flow_table *t, struct flow_record *r, enum flow_end_reason reason)

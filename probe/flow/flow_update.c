@@ -139,6 +139,25 @@ FLOW_PHASE void flow_count(const struct flow_table *t, struct flow_record *e, co
 		flow_blocks(t->counts, t->n_counts, e, p);
 }
 
+/* While flows are sliced: whether the packet begins one. */
+__attribute__((noinline, cold)) static bool flow_is_let_in(struct flow_table *t, const struct packet *p)
+{
+	if (hash_draw(&t->draws) >> (64 - t->slicing) == 0)
+		return true;
+	t->stats.in_table.packets--;
+	t->stats.in_table.octets -= p->octets;
+	t->stats.sliced.packets++;
+	t->stats.sliced.octets += p->octets;
+	return false;
+}
+
+static void flow_mark_slice(const struct flow_table *t, struct flow_record *e)
+{
+	struct block_slice *s = (void *)((uint8_t *)e + t->config.layout.record_at[BLOCK_SLICE]);
+
+	s->step = t->slicing;
+}
+
 /* The entry of the packet's key, or ENTRY_NONE. */
 FLOW_PHASE uint32_t flow_look_up(struct flow_table *t, const struct packet *p, bool core_only)
 {
@@ -159,9 +178,13 @@ FLOW_PHASE void flow_packet(struct flow_table *t, struct packet *p, bool core_on
 	struct flow_record *e;
 
 	if (entry == ENTRY_NONE) {
+		if (!core_only && __builtin_expect(t->slicing, 0) && !flow_is_let_in(t, p))
+			return;
 		entry = flow_insert(t, p);
 		e = flow_entry_of(t, entry, core_only);
 		flow_start(t, e, p, core_only);
+		if (!core_only && __builtin_expect(t->slicing, 0))
+			flow_mark_slice(t, e);
 		if (!(e->state & ENTRY_IN_WHEEL))
 			flow_schedule(t, entry, t->elapsed_ns + (flow_deadline(t, e) - e->first_ns));
 	} else {

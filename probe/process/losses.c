@@ -73,6 +73,7 @@ static void losses_sum_up(struct exporting_stats *e)
 {
 	if (losses_has_takers(e))
 		e->exporter.not_sent = collectors_not_sent(e->collectors, (unsigned)e->n_collectors);
+	e->exporter.estimated = collectors_estimated(e->collectors, (unsigned)e->n_collectors);
 	e->exporter.exported =
 		e->exporter.taken.records - e->exporter.not_sent.records - e->exporter.unwanted;
 }
@@ -133,6 +134,7 @@ static void losses_add_collector(struct collector_stats *c, const struct collect
 	c->messages += earlier->messages;
 	c->octets += earlier->octets;
 	totals_add(&c->sent, &earlier->sent);
+	totals_add(&c->estimated, &earlier->estimated);
 	totals_add(&c->sent, &sent);
 	totals_add(&c->pending, &earlier->pending);
 	totals_subtract(&c->pending, &sent);

@@ -164,6 +164,8 @@ int metering_new(struct metering **wp, const struct metering_config *config, str
 	w->config.table.ctx = w;
 	w->config.table.first_id = config->first_id + ((uint64_t)config->number << 56);
 	w->config.table.host_clock = config->live;
+	w->config.table.slicing_seed =
+		~(config->selection.flows.seed + config->number); /* other draws than the sampler's */
 	if (config->follows) { /* with room for records that were never published */
 		published_get(&w->shared->numbers, &w->base);
 		w->config.table.first_id += w->base.flows.created + FOLLOWING_IDS;
@@ -244,6 +246,7 @@ static void metering_update(struct metering *w, struct packet *packets, unsigned
 		sandbox_test_hang("metering");
 	}
 	flow_table_set_selector(w->table, w->source->selector);
+	flow_table_set_slicing(w->table, w->source->slicing);
 	account_count(&w->stats.meter, packets, w->packet_size, n);
 	flow_table_prefetch(w->table, packets, n); /* touch every bucket first ... */
 	flow_table_update(w->table, packets, n);   /* ... then use them */

@@ -71,15 +71,15 @@ int metering_on_adopt(struct metering *w, const struct command_adopt *a, struct 
 static void metering_settle(struct metering_stats *s)
 {
 	struct flow_stats *f = &s->flows;
-	uint64_t packets =
-		f->in_table.packets + f->handed_on.packets + f->handed_over.packets - f->taken_over.packets;
+	uint64_t packets = f->in_table.packets + f->handed_on.packets + f->handed_over.packets +
+			   f->sliced.packets - f->taken_over.packets;
 
 	f->in_table.records =
 		f->created + f->taken_over.records - f->handed_on.records - f->handed_over.records;
 	s->meter.received_packets -= s->meter.metered_packets - packets;
 	s->meter.metered_packets = packets;
-	s->meter.metered_octets =
-		f->in_table.octets + f->handed_on.octets + f->handed_over.octets - f->taken_over.octets;
+	s->meter.metered_octets = f->in_table.octets + f->handed_on.octets + f->handed_over.octets +
+				  f->sliced.octets - f->taken_over.octets;
 }
 
 void metering_publish_numbers(struct metering *w, bool now)
@@ -94,6 +94,11 @@ void metering_publish_numbers(struct metering *w, bool now)
 	out.flows = *flow_table_stats(w->table);
 	out.flows.fragments = w->stats.flows.fragments;
 	metering_settle(&out);
+	if (w->config.polite)
+		atomic_store_explicit(
+			&w->shared->table_percent,
+			(uint32_t)(100 * out.flows.in_table.records / flow_table_capacity(w->table)),
+			memory_order_relaxed);
 	if (w->config.follows)
 		ledger_add(&out, &w->base);
 	published_put(&w->shared->numbers, &out);

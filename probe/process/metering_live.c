@@ -281,6 +281,7 @@ static void live_follow(struct metering_live *l)
 		if (l->places[i].capture && l->places[i].polite != word)
 			l->is_behind |= !live_draw(l, &l->places[i], word);
 	l->polite = word;
+	l->source.slicing = polite_word_row(word)->slicing;
 	selection_follow(l->config.selection, polite_word_interval(word), (uint16_t)polite_word_step(word),
 			 polite_word_row(word)->counts);
 }

@@ -5,6 +5,10 @@
  * seconds a step down, and after it, as long as all is well, each two more another one, so that nobody waits
  * minutes for full service.  What is neither uses up good time: a host that is half under pressure does not
  * invite to try.  What takes half of what it may is good, for a step down doubles it.
+ *
+ * A full flow table is no trouble by itself.  When there is trouble it decides what the next step is: where
+ * there is no room for flows, fewer of them are begun, however many packets are drawn; where there is, that
+ * would save nothing, and the rung is passed over.
  */
 #include "polite.h"
 
@@ -17,6 +21,8 @@ enum {
 	BUFFER_GOOD = 25,
 	QUEUE_BAD = 50,
 	QUEUE_BAD_DEFERRED = 90, /* it is meant to fill */
+	TABLE_FULL = 90,	 /* more than this: flows may be sliced */
+	TABLE_ROOM = 50,	 /* less than this: it need not be any more */
 };
 
 static const uint64_t quiet_ns = 10 * NS_PER_SEC, next_ns = 2 * POLITE_EVERY_NS;
@@ -31,6 +37,13 @@ const struct polite_row polite_ladder[POLITE_RUNGS] = {
 			   .what = "packets are drawn by chance",
 			   .steps = POLITE_STEPS,
 			   .defers = true},
+	[POLITE_SLICE] =
+		{.name = "slice",
+		 .what = "packets are drawn by chance, and one in 16 of those that would begin a flow "
+			 "does",
+		 .steps = POLITE_STEPS,
+		 .slicing = 4,
+		 .defers = true},
 	[POLITE_COUNT] = {.name = "count",
 			  .what = "packets are counted, in a record for each interface and second",
 			  .defers = true,
@@ -98,6 +111,12 @@ static bool polite_is_good(const struct polite *p, const struct polite_sample *s
 	       p->stalled_permille <= 5 * p->config.yield;
 }
 
+/* Below good: on a rung that slices, whose flow table would have had room for long. */
+static bool polite_has_room(const struct polite *p, const struct polite_sample *s)
+{
+	return polite_ladder[p->rung].slicing && s->table_percent < TABLE_ROOM;
+}
+
 /* ---- moving */
 
 static bool polite_enter(struct polite *p, enum polite_rung rung, unsigned step)
@@ -111,26 +130,41 @@ static bool polite_enter(struct polite *p, enum polite_rung rung, unsigned step)
 	return true;
 }
 
-static bool polite_go_up(struct polite *p)
+/* The next rung in that direction that is of use; POLITE_RUNGS: there is none. */
+static enum polite_rung polite_next(const struct polite *p, const struct polite_sample *s, int way)
 {
-	enum polite_rung next = (enum polite_rung)(p->rung + 1);
+	int rung = (int)p->rung + way;
 
-	if (p->step < polite_ladder[p->rung].steps)
+	if (rung < POLITE_RUNGS && polite_ladder[rung].slicing &&
+	    !(p->config.slice && s->table_percent > TABLE_FULL))
+		rung += way;
+	return (enum polite_rung)rung;
+}
+
+static bool polite_go_up(struct polite *p, const struct polite_sample *s)
+{
+	enum polite_rung next = polite_next(p, s, 1);
+
+	if (p->step < polite_ladder[p->rung].steps && !(next < POLITE_RUNGS && polite_ladder[next].slicing))
 		return polite_enter(p, p->rung, p->step + 1);
 	if (next == POLITE_RUNGS) {
 		p->n_bad = 0;
 		return false;
 	}
-	return polite_enter(p, next, polite_ladder[next].steps ? 1 : p->step);
+	return polite_enter(p, next, polite_ladder[next].steps && p->step == 0 ? 1 : p->step);
 }
 
-static bool polite_go_down(struct polite *p)
+static bool polite_go_down(struct polite *p, const struct polite_sample *s)
 {
+	const struct polite_row *row = &polite_ladder[p->rung];
+	enum polite_rung next;
+
 	if (p->rung == POLITE_FULL)
 		return false;
-	if (polite_ladder[p->rung].steps && p->step > 1)
+	if (row->steps && !row->slicing && p->step > 1)
 		return polite_enter(p, p->rung, p->step - 1);
-	return polite_enter(p, (enum polite_rung)(p->rung - 1), polite_ladder[p->rung].steps ? 0 : p->step);
+	next = polite_next(p, s, -1);
+	return polite_enter(p, next, next < POLITE_SAMPLE ? 0 : p->step);
 }
 
 static bool polite_on_bad(struct polite *p, const struct polite_sample *s)
@@ -140,17 +174,17 @@ static bool polite_on_bad(struct polite *p, const struct polite_sample *s)
 	p->good_ns = 0;
 	p->is_descending = false;
 	p->n_bad += urgent ? BAD_TO_GO_UP : 1;
-	return p->n_bad >= BAD_TO_GO_UP && polite_go_up(p);
+	return p->n_bad >= BAD_TO_GO_UP && polite_go_up(p, s);
 }
 
-static bool polite_on_good(struct polite *p, uint64_t elapsed_ns)
+static bool polite_on_good(struct polite *p, const struct polite_sample *s, uint64_t elapsed_ns)
 {
 	p->n_bad = 0;
 	p->good_ns += elapsed_ns;
 	if (p->rung == POLITE_FULL || p->good_ns < (p->is_descending ? next_ns : quiet_ns))
 		return false;
 	p->is_descending = true;
-	return polite_go_down(p);
+	return polite_go_down(p, s);
 }
 
 bool polite_step(struct polite *p, const struct polite_sample *s)
@@ -169,7 +203,10 @@ bool polite_step(struct polite *p, const struct polite_sample *s)
 		if (p->because != POLITE_BECAUSE_QUIET) {
 			changed = polite_on_bad(p, s);
 		} else if (polite_is_good(p, s)) {
-			changed = polite_on_good(p, elapsed_ns);
+			changed = polite_on_good(p, s, elapsed_ns);
+		} else if (polite_has_room(p, s)) {
+			p->because = POLITE_BECAUSE_ROOM;
+			changed = polite_on_good(p, s, elapsed_ns);
 		} else {
 			p->n_bad = 0;
 			p->is_descending = false;
@@ -202,6 +239,9 @@ static void polite_describe_why(const struct polite *p, char *text, unsigned siz
 	case POLITE_BECAUSE_QUEUE:
 		snprintf(text, size, "the queue of records was %u %% full", p->last.queue_percent);
 		return;
+	case POLITE_BECAUSE_ROOM:
+		snprintf(text, size, "the flow table has had room");
+		return;
 	case POLITE_BECAUSE_QUIET:
 		break;
 	}
@@ -211,10 +251,13 @@ static void polite_describe_why(const struct polite *p, char *text, unsigned siz
 void polite_describe(const struct polite *p, char *text, unsigned size)
 {
 	const struct polite_row *row = &polite_ladder[p->rung];
-	char why[160], drawn[40] = "";
+	char why[160], drawn[40] = "", table[60] = "";
 
 	polite_describe_why(p, why, sizeof(why));
+	if (row->slicing)
+		snprintf(table, sizeof(table), "; the flow table was %u %% full", p->last.table_percent);
 	if (row->steps)
 		snprintf(drawn, sizeof(drawn), " 1 in %u", 1u << p->step);
-	snprintf(text, size, "polite: rung %u, %s%s: %s (%s)", p->rung, row->name, drawn, row->what, why);
+	snprintf(text, size, "polite: rung %u, %s%s: %s (%s%s)", p->rung, row->name, drawn, row->what, why,
+		 table);
 }

@@ -16,7 +16,15 @@
 #define POLITE_EVERY_NS (100 * NS_PER_MSEC)
 #define POLITE_UNKNOWN	UINT64_MAX
 
-enum polite_rung { POLITE_FULL, POLITE_DEFER, POLITE_SAMPLE, POLITE_COUNT, POLITE_PAUSE, POLITE_RUNGS };
+enum polite_rung {
+	POLITE_FULL,
+	POLITE_DEFER,
+	POLITE_SAMPLE,
+	POLITE_SLICE,
+	POLITE_COUNT,
+	POLITE_PAUSE,
+	POLITE_RUNGS
+};
 
 enum { POLITE_STEPS = 10 }; /* of sampling: one of 2, 4 ... 1024 */
 
@@ -24,6 +32,9 @@ struct polite_row {
 	const char *name;
 	const char *what; /* "every packet is measured ..." */
 	unsigned steps;	  /* within the rung, each of which halves what is drawn; 0: it is one */
+	unsigned slicing; /* a packet that would begin a flow does so once in 2^slicing; 0: always.  Such a
+			     rung is of use with a full flow table only, and is reached from each step below
+			     it */
 	bool defers;	  /* records wait for the exporting process */
 	bool draws_none;  /* no packet is looked at */
 	bool counts;	  /* but all are counted, in a record for each interface and second */
@@ -36,6 +47,7 @@ struct polite_config {
 	unsigned cpu;	/* more than this of its own is too much at any time */
 	unsigned yield; /* so much of the time somebody waits for a processor: the host is under pressure */
 	unsigned spare; /* and then this is what it may keep */
+	bool slice;	/* the rungs that slice may be used */
 };
 
 /* What control sees; both times only grow. */
@@ -45,12 +57,14 @@ struct polite_sample {
 	uint64_t stalled_ns;	 /* how long somebody waited for a processor; POLITE_UNKNOWN */
 	unsigned buffer_percent; /* of the fullest capture buffer */
 	unsigned queue_percent;	 /* of the fullest queue of records */
+	unsigned table_percent;	 /* of the fullest flow table */
 	uint64_t dropped;	 /* packets, by the kernel, so far */
 };
 
-/* Why the last sample was not good; POLITE_BECAUSE_QUIET: it was. */
+/* Why the last sample was not good; POLITE_BECAUSE_QUIET and ROOM: it was. */
 enum polite_because {
 	POLITE_BECAUSE_QUIET,
+	POLITE_BECAUSE_ROOM, /* the rung is of no use any more */
 	POLITE_BECAUSE_CPU,
 	POLITE_BECAUSE_PRESSURE,
 	POLITE_BECAUSE_BUFFER,
@@ -60,7 +74,7 @@ enum polite_because {
 struct polite {
 	struct polite_config config;
 	enum polite_rung rung;
-	unsigned step; /* of sampling: one of 1 << step is drawn; 0 on the rungs above it */
+	unsigned step; /* of sampling: one of 1 << step is drawn; 0 on the rungs before it */
 	enum polite_because because;
 	unsigned cpu_permille, stalled_permille; /* in the last sample */
 	uint64_t entered[POLITE_RUNGS];

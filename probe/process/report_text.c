@@ -82,6 +82,11 @@ static void text_polite(FILE *out, const struct ledger *l)
 	}
 	if (*comma == ',')
 		fputc('\n', out);
+	if (N(packets, sliced))
+		fprintf(out,
+			"  %" PRIu64 " of the metered packets were of flows that were not begun (slice); "
+			"records were sent that stand for %" PRIu64 "\n",
+			N(packets, sliced), N(packets, estimated));
 }
 
 void report_text(FILE *out, const struct ledger *l)

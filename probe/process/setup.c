@@ -174,7 +174,8 @@ static void setup_layouts(struct control *r)
 				    .n_collectors = c->n_collectors,
 				    .fields = c->fields,
 				    .offline = !r->live};
-	uint32_t blocks = exporter_blocks(&e);
+	uint32_t blocks = exporter_blocks(&e) |
+			  (control_is_polite(r) && c->polite.slice ? UINT32_C(1) << BLOCK_SLICE : 0);
 	uint32_t key = (c->flow_key & FLOW_KEY_MAC ? UINT32_C(1) << BLOCK_LINK : 0) |
 		       (c->flow_key & FLOW_KEY_TUNNEL ? UINT32_C(1) << BLOCK_TUNNEL : 0);
 

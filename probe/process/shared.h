@@ -60,7 +60,8 @@ struct shared_metering {
 	_Alignas(64) _Atomic uint64_t turns; /* grows while its loop turns */
 	_Atomic int32_t thread;		     /* as the system calls it */
 	_Atomic bool done;
-	_Atomic uint32_t fill_percent; /* of its capture buffers the fullest; polite mode only */
+	_Atomic uint32_t fill_percent;	/* of its capture buffers the fullest; polite mode only */
+	_Atomic uint32_t table_percent; /* likewise: of its flow table */
 	_Alignas(64) _Atomic uint64_t
 		taking;		/* the exporting process is at work on its records up to this one */
 	_Atomic int32_t result; /* why it is done: 0, or negative errno and a sentence */

@@ -45,6 +45,7 @@ struct source {
 	const struct source_ops *ops;
 	bool may_wait;	   /* for room in the ring, so that no record is lost */
 	uint16_t selector; /* of the packets that next handed over */
+	unsigned slicing;  /* of their flows: flow_table_set_slicing() */
 	bool at_hand;	   /* there is more where the last packets came from: nobody waits for it */
 	/* the metering clock (pitot(8), AGEING), after each next */
 	uint64_t now_ns;     /* in packet time; it may step back */

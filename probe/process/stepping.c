@@ -25,7 +25,8 @@ int stepping_open(struct control *r, struct diag *diag)
 		return 0;
 	}
 	polite_init(&r->stepping.polite,
-		    &(struct polite_config){.cpu = c->cpu, .yield = c->yield, .spare = c->spare},
+		    &(struct polite_config){
+			    .cpu = c->cpu, .yield = c->yield, .spare = c->spare, .slice = c->slice},
 		    clock_monotonic_ns());
 	if (!strcmp(c->pressure, "none"))
 		return 0;
@@ -74,10 +75,12 @@ static struct polite_sample stepping_look(const struct control *r, uint64_t now_
 	shared_sum_metering(&r->shared, &sum);
 	s.dropped = sum.meter.kernel_dropped;
 	for (unsigned i = 0; i < r->n_workers; i++) {
-		uint32_t fill =
-			atomic_load_explicit(&r->shared.metering[i].fill_percent, memory_order_relaxed);
+		const struct shared_metering *m = &r->shared.metering[i];
+		uint32_t fill = atomic_load_explicit(&m->fill_percent, memory_order_relaxed),
+			 table = atomic_load_explicit(&m->table_percent, memory_order_relaxed);
 
 		s.buffer_percent = fill > s.buffer_percent ? fill : s.buffer_percent;
+		s.table_percent = table > s.table_percent ? table : s.table_percent;
 	}
 	return s;
 }

@@ -5,6 +5,9 @@ The pressure is staged: a file like the kernel's, whose total this test lets gro
 by side: one for which the kernel draws packets, and one with a filter, which draws by itself.  On each rung the ledger balances; what
 was received is what was sent; what records say, scaled by the selector that each of them names, is the truth within what
 chance allows; and of each selector records have exactly what was drawn by it, so none has packets of two.
+
+A third one has a flow table that its flows fill, so that it slices: what records say is what was metered, less what was
+sliced, and what was estimated, to the digit.
 """
 import os
 import re
@@ -125,6 +128,18 @@ def climb(polite):
         for name, look in (("defer", check_deferred), ("count", check_counted), ("pause", check_paused)):
             if rung[0] == name:
                 look(polite)
+    polite.pressure.level = GOOD
+    e.wait(lambda: polite.rungs()[-1:] == [("full", 0)], lambda: f"{polite.where}: not at full service again: {polite.p.said()}", 60)
+
+
+def climb_to_slices(polite):
+    """With a full table the step from sampling is the one to slicing; flows that end and go on begin anew there."""
+    polite.pressure.level = BAD
+    e.wait(lambda: any(name == "slice" for name, _ in polite.rungs()), lambda: f"{polite.where}: never sliced: {polite.p.said()}")
+    polite.pressure.level = HOLD
+    check_rung(polite, polite.rungs()[-1])
+    e.wait(lambda: polite.statistics()["packets"]["sliced"] > 0, f"{polite.where}: no packet is sliced")
+    check_rung(polite, polite.rungs()[-1])
     polite.pressure.level = GOOD
     e.wait(lambda: polite.rungs()[-1:] == [("full", 0)], lambda: f"{polite.where}: not at full service again: {polite.p.said()}", 60)
 
@@ -252,6 +267,27 @@ def check_end(polite, sent):
         as_pcap(datagrams, polite.sinks[form].port, f"{keep}/{where.replace(' ', '-')}-{form}.pcap")
 
 
+def check_slices(polite, sent):
+    """Collectors have exactly what the ledger says, and by that the truth within what chance allows."""
+    stats = polite.p.stop()
+    where, p, o = polite.where, stats["packets"], stats["octets"]
+    got = {f: s.stop() for f, s in polite.sinks.items()}
+    e.check_ledger(where, stats)
+    e.check(p["received"] == sent, f"{where}: {p['received']} packets received of {sent}")
+    e.check(p["sliced"] > 0 and p["estimated"] > 0 and p["not_sent"] == 0, f"{where}: {p}")
+    records = read_ipfix(where, got["ipfix"]).records
+    for name, element, n in (("packets", 2, p), ("octets", 1, o)):
+        has, says = sum(number(r[element]) for r in records), n["metered"] - n["sliced"] + n["estimated"]
+        e.check(has == says, f"{where}: records have {has} {name}, by the ledger {says}: {n}")
+    found = by_selector(records)
+    check_netflow9(where, got["netflow9"], found)
+    # a flow that comes in with 1/16 has a standard error of sqrt(240) packets, each of which was one drawn of 2^k
+    slices = p["estimated"] / 15 * 240 * 4 ** max(k for k, v in found.items() if v)
+    error = (sum(v * (1 << k) * ((1 << k) - 1) for k, v in found.items()) + slices) ** 0.5
+    told = sum(v << k for k, v in found.items())
+    e.check(abs(told - sent) <= 6 * error, f"{where}: {told} packets of {sent}, {error:.0f} is the standard error")
+
+
 def refused():
     with e.workdir() as d:
         got = e.run("-i", "po0", "--polite", f"pressure={d}/none", "-n", "text:-")
@@ -263,17 +299,20 @@ def main():
     why = live.enter_quiet_namespace()
     if why:
         e.skip(f"no network namespace: {why} (run as root)")
-    with live.links(("po0", "po0p")), tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
+    with live.links(("po0", "po0p")), tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two, \
+         tempfile.TemporaryDirectory() as three:
         refused()
-        polites = [Polite("the kernel draws", one), Polite("pitot draws", two, "ip or ip6 or vlan")]
+        polites = [Polite("the kernel draws", one), Polite("pitot draws", two, "ip or ip6 or vlan"),
+                   Polite("slices", three, "--workers", "1", "--max-flows", "40")]
+        climbs, checks = [climb, climb, climb_to_slices], [check_end, check_end, check_slices]
         try:
             for polite in polites:
                 e.wait(lambda p=polite: e.at_work(p.p.process.pid), f"{polite.where}: pitot does not begin")
             traffic = Traffic("po0p")
-            e.together(climb, polites)
+            e.together(lambda polite: climbs[polites.index(polite)](polite), polites)
             sent = traffic.stop()
-            for polite in polites:
-                check_end(polite, sent)
+            for polite, check in zip(polites, checks):
+                check(polite, sent)
         finally:
             for polite in polites:
                 polite.pressure.ending = True

@@ -422,6 +422,14 @@ static void test_polite(void **state)
 			assert_string_equal(config.filter, rows[i].filter);
 		config_deinit(&config);
 	}
+	good("-i a --polite");
+	assert_true(config.polite.slice);
+	config_deinit(&config);
+	good("-i a --polite slice=off,cpu=5");
+	assert_false(config.polite.slice);
+	assert_int_equal(config.polite.cpu, 5);
+	config_deinit(&config);
+	bad("-i a --polite slice=16", "--polite: slice", "neither yes nor no");
 	bad("-i a --polite cpu=0", "--polite: cpu", "from 1 to 100000");
 	bad("-i a --polite yield=101", "--polite: yield", "from 1 to 100");
 	bad("-i a --polite spare=-1", "--polite: spare", "from 0 to 100");

@@ -218,6 +218,41 @@ static void test_blocks(void **state)
 	free(memory);
 }
 
+/* Flows that came in by chance stay such; those of a process that left none out have nothing missing. */
+static void test_slices(void **state)
+{
+	uint32_t slice = 1u << BLOCK_SLICE;
+	struct side *plain = side_new(10, 0, 1), *old = side_new(10, slice, 2), *new = side_new(10, slice, 3);
+	void *memory = memory_new();
+	struct record_layout layout;
+	const struct block_slice *block;
+	const char *missing;
+
+	(void)state;
+	record_layout_init(&layout, slice, 0);
+	put(plain, 1, T0, 0, 0);
+	assert_int_equal(take_over(old, memory, hand_over(plain, memory), &no_points, T0, &missing), 0);
+	assert_null(missing);
+	flow_table_set_slicing(old->table, 1);
+	for (uint32_t key = 2; flow_table_stats(old->table)->created == 0; key++)
+		put(old, key, T0, 0, 0);
+	assert_int_equal(take_over(new, memory, hand_over(old, memory), &no_points, T0, &missing), 0);
+	flow_table_flush(new->table, FLOW_END_FORCED);
+	assert_int_equal(new->out.n, 2);
+	for (size_t i = 0; i < 2; i++) {
+		uint32_t key;
+
+		memcpy(&key, new->out.records[i].key.src, sizeof(key));
+		block = flow_record_block(&layout, &new->out.records[i], BLOCK_SLICE);
+		assert_int_equal(block->step, key == 1 ? 0 : 1);
+		assert_int_equal(block->octets, key == 1 ? 0 : 100);
+	}
+	side_free(plain);
+	side_free(old);
+	side_free(new);
+	free(memory);
+}
+
 /* An interface that is another one of several now. */
 static void test_points(void **state)
 {
@@ -338,7 +373,7 @@ int main(void)
 		cmocka_unit_test(test_flows_live_on), cmocka_unit_test(test_time_goes_on),
 		cmocka_unit_test(test_blocks),	      cmocka_unit_test(test_points),
 		cmocka_unit_test(test_less_room),     cmocka_unit_test(test_broken),
-		cmocka_unit_test(test_fragments),
+		cmocka_unit_test(test_fragments),     cmocka_unit_test(test_slices),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

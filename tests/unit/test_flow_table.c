@@ -63,8 +63,8 @@ static void check_ledger(const struct fixture *f)
 	assert_int_equal(ended, f->out.n);
 	assert_int_equal(s->handed_on.packets, f->out_packets);
 	assert_int_equal(s->handed_on.octets, f->out_octets);
-	assert_int_equal(f->packets, s->in_table.packets + s->handed_on.packets);
-	assert_int_equal(f->octets, s->in_table.octets + s->handed_on.octets);
+	assert_int_equal(f->packets, s->in_table.packets + s->handed_on.packets + s->sliced.packets);
+	assert_int_equal(f->octets, s->in_table.octets + s->handed_on.octets + s->sliced.octets);
 	assert_true(s->in_table.records <= flow_table_capacity(f->table));
 }
 
@@ -885,6 +885,194 @@ static void test_walk_ends(void **state)
 	close_table(f);
 }
 
+/* ---- slices: new flows by chance */
+
+static struct fixture *open_slicing_table(uint32_t max_flows)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	struct diag diag = {""};
+	struct flow_table_config config = {.max_flows = max_flows,
+					   .active_ns = ACTIVE,
+					   .inactive_ns = INACTIVE,
+					   .tcp_end_ns = TCP_END,
+					   .slicing_seed = 7,
+					   .on_record = fixture_on_record,
+					   .ctx = f};
+
+	record_layout_init(&config.layout, 1 << BLOCK_SLICE, 0);
+	assert_int_equal(config.layout.record_size, sizeof(struct flow_record)); /* it stands in the core */
+	hash_seed_fixed(&config.seed, 1);
+	assert_int_equal(flow_table_new(&f->table, &config, &diag), 0);
+	return f;
+}
+
+static const struct block_slice *slice_of(const struct flow_record *r)
+{
+	struct record_layout l;
+
+	record_layout_init(&l, 1 << BLOCK_SLICE, 0);
+	return flow_record_block(&l, r, BLOCK_SLICE);
+}
+
+/* A packet of so many octets; without the ledger's look at all records. */
+static void put_sized(struct fixture *f, uint32_t key, uint64_t octets)
+{
+	struct packet p = make(key, T0, 0);
+
+	p.octets = octets;
+	p.link_octets = octets + 14;
+	f->packets++;
+	f->octets += octets;
+	flow_table_prefetch(f->table, &p, 1);
+	flow_table_update(f->table, &p, 1);
+}
+
+static bool within_three_errors(double value, double truth, double variance)
+{
+	return (value - truth) * (value - truth) <= 9 * variance;
+}
+
+/* Of 100000 flows of a packet one in 16 is let in, within three standard errors; each packet is in one
+ * counter. */
+static void test_slices_admit(void **state)
+{
+	enum { FLOWS = 100000 };
+	struct fixture *f = open_slicing_table(FLOWS);
+	const struct flow_stats *s = flow_table_stats(f->table);
+
+	(void)state;
+	flow_table_set_slicing(f->table, 4);
+	for (uint32_t i = 0; i < FLOWS; i++)
+		put_sized(f, i, 40 + i % 1000);
+	check_ledger(f);
+	assert_int_equal(s->created + s->sliced.packets, FLOWS);
+	assert_true(within_three_errors((double)s->created, FLOWS / 16.0, FLOWS / 16.0 * 15 / 16));
+	flow_table_flush(f->table, FLOW_END_FORCED);
+	for (size_t i = 0; i < f->out.n; i++) {
+		const struct block_slice *slice = slice_of(&f->out.records[i]);
+
+		assert_int_equal(slice->step, 4);
+		assert_int_equal(slice->octets, f->out.records[i].octets);
+		assert_int_equal(slice->link_octets, f->out.records[i].octets + 14);
+	}
+	close_table(f);
+}
+
+/* A flow that is in the table is counted whole, in the record that there is and in those after it. */
+static void test_slices_spare_known_flows(void **state)
+{
+	struct fixture *f = open_slicing_table(16);
+
+	(void)state;
+	put(f, 1, T0, 0);
+	flow_table_set_slicing(f->table, 31);
+	for (unsigned i = 0; i < 99; i++)
+		put(f, 1, T0 + i, 0);
+	put(f, 2, T0, 0);
+	put(f, 1, T0 + ACTIVE + 1, 0); /* a record of its own, of the same entry */
+	put(f, 3, T0, SYN);
+	put(f, 3, T0, FIN);
+	assert_int_equal(flow_table_stats(f->table)->sliced.packets, 3);
+	assert_int_equal(flow_table_stats(f->table)->sliced.octets, 300);
+	assert_int_equal(flow_table_stats(f->table)->created, 2);
+	flow_table_flush(f->table, FLOW_END_FORCED);
+	assert_int_equal(f->out.records[0].packets, 100);
+	assert_int_equal(f->out.records[1].packets, 1);
+	assert_int_equal(slice_of(&f->out.records[0])->step, 0);
+	assert_int_equal(slice_of(&f->out.records[1])->step, 0);
+	close_table(f);
+}
+
+/* A flow keeps the step under which it came in, until its record ends. */
+static void test_slices_keep_their_step(void **state)
+{
+	struct fixture *f = open_slicing_table(16);
+	uint32_t key = 0;
+
+	(void)state;
+	flow_table_set_slicing(f->table, 3);
+	while (flow_table_stats(f->table)->created == 0)
+		put_sized(f, ++key, 500);
+	flow_table_set_slicing(f->table, 1);
+	put_sized(f, key, 60);
+	flow_table_set_slicing(f->table, 0);
+	put_sized(f, key, 60);
+	put_sized(f, 1000, 60);
+	put(f, key, T0 + INACTIVE + 1, 0); /* the next one begins for sure */
+	flow_table_flush(f->table, FLOW_END_FORCED);
+	assert_int_equal(f->out.n, 3);
+	assert_int_equal(slice_of(&f->out.records[0])->step, 3);
+	assert_int_equal(slice_of(&f->out.records[0])->octets, 500);
+	assert_int_equal(f->out.records[0].packets, 3);
+	assert_int_equal(slice_of(&f->out.records[1])->step, 0);
+	assert_int_equal(slice_of(&f->out.records[2])->step, 0);
+	close_table(f);
+}
+
+/*
+ * Many small flows, of 1 to 8 packets of 40 to 1499 octets that come in turn, while the step changes: what
+ * records stand for is the truth within three standard errors, which are those of the flows' own errors.
+ */
+static void test_slices_estimate(void **state)
+{
+	enum { FLOWS = 20000, TURNS = 8 };
+	static uint64_t truth[FLOWS][2], estimate[FLOWS][2];
+	struct fixture *f = open_slicing_table(FLOWS);
+	uint64_t draws = 3;
+
+	(void)state;
+	for (unsigned turn = 0; turn < TURNS; turn++) {
+		flow_table_set_slicing(f->table, 1 + turn % 5);
+		for (uint32_t i = 0; i < FLOWS; i++) {
+			uint64_t octets = 40 + hash_draw(&draws) % 1460;
+
+			if (i % TURNS < turn)
+				continue;
+			put_sized(f, i, octets);
+			truth[i][0]++;
+			truth[i][1] += octets;
+		}
+	}
+	check_ledger(f);
+	flow_table_flush(f->table, FLOW_END_FORCED);
+	for (size_t n = 0; n < f->out.n; n++) {
+		const struct flow_record *r = &f->out.records[n];
+		uint64_t missed = block_slice_missed(slice_of(r));
+		uint32_t i;
+
+		memcpy(&i, r->key.src, 4);
+		estimate[i][0] = r->packets + missed;
+		estimate[i][1] = r->octets + missed * slice_of(r)->octets;
+	}
+	for (unsigned of = 0; of < 2; of++) {
+		double sum = 0, all = 0, variance = 0;
+
+		for (unsigned i = 0; i < FLOWS; i++) {
+			double error = (double)estimate[i][of] - (double)truth[i][of];
+
+			sum += (double)estimate[i][of];
+			all += (double)truth[i][of];
+			variance += error * error;
+		}
+		assert_true(variance > 0 && variance < all * all / 10000); /* a standard error is below 1 % */
+		assert_true(within_three_errors(sum, all, variance));
+	}
+	close_table(f);
+}
+
+/* Records that could not tell are not sliced. */
+static void test_slices_want_their_block(void **state)
+{
+	struct fixture *f = open_table(100, ACTIVE, INACTIVE, TCP_END);
+
+	(void)state;
+	flow_table_set_slicing(f->table, 10);
+	for (uint32_t i = 0; i < 100; i++)
+		put(f, i, T0, 0);
+	assert_int_equal(flow_table_stats(f->table)->created, 100);
+	close_table(f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -919,6 +1107,11 @@ int main(void)
 		cmocka_unit_test(test_tiny_tables),
 		cmocka_unit_test(test_walk),
 		cmocka_unit_test(test_walk_ends),
+		cmocka_unit_test(test_slices_admit),
+		cmocka_unit_test(test_slices_spare_known_flows),
+		cmocka_unit_test(test_slices_keep_their_step),
+		cmocka_unit_test(test_slices_estimate),
+		cmocka_unit_test(test_slices_want_their_block),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

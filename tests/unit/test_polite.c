@@ -9,7 +9,7 @@
 
 #define MS NS_PER_MSEC
 
-static const struct polite_config config = {.cpu = 30, .yield = 20, .spare = 2};
+static const struct polite_config config = {.cpu = 30, .yield = 20, .spare = 2, .slice = true};
 
 /* A host and a pitot on it, of which a test says how they are. */
 struct host {
@@ -76,7 +76,7 @@ static void test_climbs(void **state)
 	}
 	assert_int_equal(host_until_change(&h, 1000), 0); /* there is no more */
 	for (unsigned r = 0; r < POLITE_RUNGS; r++)
-		assert_int_equal(h.p.entered[r], 1);
+		assert_int_equal(h.p.entered[r], r != POLITE_SLICE); /* the table has room */
 	assert_int_equal(h.p.spent_ns[POLITE_FULL], 300 * MS);
 	assert_int_equal(h.p.spent_ns[POLITE_SAMPLE], 3000 * MS);
 }
@@ -243,6 +243,127 @@ static void test_queue(void **state)
 	assert_int_equal(h.p.because, POLITE_BECAUSE_QUEUE);
 }
 
+/* The next n steps up, each after three bad samples. */
+static void host_climbs(struct host *h, unsigned n)
+{
+	h->cpu = 40;
+	while (n-- > 0)
+		assert_int_equal(host_until_change(h, 10), 3);
+}
+
+/* With a full table the step from sampling is the one to slicing, whatever is drawn; then less is drawn
+ * again. */
+static void test_slices(void **state)
+{
+	struct host h = host_new(&config);
+
+	(void)state;
+	h.s.table_percent = 100;
+	h.cpu = 1;
+	assert_int_equal(host_until_change(&h, 1000), 0); /* that is no trouble by itself */
+	h.s.table_percent = 90;
+	host_climbs(&h, 4);
+	host_is_at(&h, POLITE_SAMPLE, 3);
+	h.s.table_percent = 91;
+	host_climbs(&h, 1);
+	host_is_at(&h, POLITE_SLICE, 3);
+	assert_int_equal(polite_interval(&h.p), 8);
+	assert_int_equal(h.p.because, POLITE_BECAUSE_CPU);
+	h.s.table_percent = 20; /* it goes on from there */
+	for (unsigned step = 4; step <= POLITE_STEPS; step++) {
+		host_climbs(&h, 1);
+		host_is_at(&h, POLITE_SLICE, step);
+	}
+	host_climbs(&h, 1);
+	host_is_at(&h, POLITE_COUNT, 10);
+	assert_int_equal(polite_interval(&h.p), 0);
+	assert_int_equal(h.p.entered[POLITE_SLICE], 1);
+	assert_int_equal(h.p.spent_ns[POLITE_SLICE], 2400 * MS);
+}
+
+/* Where the table has room, or the user does not want it, it is passed over: up and down. */
+static void test_slices_not(void **state)
+{
+	struct polite_config off = config;
+	struct host h = host_new(&config);
+
+	(void)state;
+	off.slice = false;
+	for (unsigned turn = 0; turn < 2; turn++) {
+		h.s.table_percent = turn ? 100 : 90;
+		host_climbs(&h, 11);
+		host_is_at(&h, POLITE_SAMPLE, 10);
+		host_climbs(&h, 1);
+		host_is_at(&h, POLITE_COUNT, 10);
+		h.cpu = 1;
+		assert_int_equal(host_until_change(&h, 200), 100);
+		host_is_at(&h, POLITE_SAMPLE, 10);
+		h = host_new(&off);
+	}
+}
+
+/* Down: from the last rung by all the others, within 15 s; what is drawn stays for a step. */
+static void test_slices_down(void **state)
+{
+	struct host h = host_new(&config);
+	unsigned samples = 0;
+
+	(void)state;
+	h.s.table_percent = 95;
+	host_climbs(&h, 3);
+	host_is_at(&h, POLITE_SLICE, 1);
+	host_climbs(&h, 11);
+	host_is_at(&h, POLITE_PAUSE, 10);
+	h.cpu = 1;
+	samples += host_until_change(&h, 200);
+	samples += host_until_change(&h, 200);
+	host_is_at(&h, POLITE_SLICE, 10);
+	samples += host_until_change(&h, 200);
+	host_is_at(&h, POLITE_SAMPLE, 10);
+	while (h.p.rung != POLITE_FULL)
+		samples += host_until_change(&h, 200);
+	assert_in_range(samples, 100, 149);
+	host_is_at(&h, POLITE_FULL, 0);
+}
+
+/* It is left, too, when the table has been half empty for ten seconds; and is not entered again before it is
+ * full. */
+static void test_slices_until_there_is_room(void **state)
+{
+	struct host h = host_new(&config);
+	char text[400];
+
+	(void)state;
+	h.s.table_percent = 95;
+	host_climbs(&h, 3);
+	host_is_at(&h, POLITE_SLICE, 1);
+	polite_describe(&h.p, text, sizeof(text));
+	assert_string_equal(
+		text, "polite: rung 3, slice 1 in 2: packets are drawn by chance, and one in 16 of those "
+		      "that would begin a flow does (pitot itself took 40 % of a processor; the flow "
+		      "table was 95 % full)");
+	h.cpu = 25; /* neither bad nor good */
+	h.s.table_percent = 50;
+	assert_int_equal(host_until_change(&h, 1000), 0);
+	for (unsigned i = 0; i < 1000; i++) { /* now and then is not enough */
+		h.s.table_percent = i % 2 ? 49 : 60;
+		assert_false(host_step(&h, POLITE_EVERY_NS));
+	}
+	h.s.table_percent = 49;
+	assert_in_range(host_until_change(&h, 200), 99, 100);
+	host_is_at(&h, POLITE_SAMPLE, 1);
+	polite_describe(&h.p, text, sizeof(text));
+	assert_non_null(strstr(text, "rung 2, sample 1 in 2"));
+	assert_non_null(strstr(text, "(the flow table has had room)"));
+	assert_int_equal(host_until_change(&h, 1000), 0);
+	h.s.table_percent = 90;
+	host_climbs(&h, 1);
+	host_is_at(&h, POLITE_SAMPLE, 2);
+	h.s.table_percent = 91;
+	host_climbs(&h, 1);
+	host_is_at(&h, POLITE_SLICE, 2);
+}
+
 /* Times that begin anew, because a process did, samples at one instant, and a long one. */
 static void test_odd_times(void **state)
 {
@@ -275,6 +396,7 @@ static void test_words(void **state)
 			assert_int_equal(polite_word_rung(word), r);
 			assert_int_equal(polite_word_step(word), step);
 			assert_int_equal(polite_word_interval(word), r >= POLITE_COUNT ? 0 : 1u << step);
+			assert_int_equal(polite_word_row(word)->slicing, r == POLITE_SLICE ? 4 : 0);
 		}
 	assert_int_equal(polite_word_rung(UINT32_MAX), POLITE_FULL);
 	assert_int_equal(polite_word_step(UINT32_MAX), 0);
@@ -307,12 +429,21 @@ static void test_describes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_climbs),	     cmocka_unit_test(test_comes_down),
-		cmocka_unit_test(test_has_patience), cmocka_unit_test(test_goes_back_up),
-		cmocka_unit_test(test_pressure),     cmocka_unit_test(test_without_pressure),
-		cmocka_unit_test(test_buffer),	     cmocka_unit_test(test_queue),
-		cmocka_unit_test(test_odd_times),    cmocka_unit_test(test_words),
+		cmocka_unit_test(test_climbs),
+		cmocka_unit_test(test_comes_down),
+		cmocka_unit_test(test_has_patience),
+		cmocka_unit_test(test_goes_back_up),
+		cmocka_unit_test(test_pressure),
+		cmocka_unit_test(test_without_pressure),
+		cmocka_unit_test(test_buffer),
+		cmocka_unit_test(test_queue),
+		cmocka_unit_test(test_odd_times),
+		cmocka_unit_test(test_words),
 		cmocka_unit_test(test_describes),
+		cmocka_unit_test(test_slices),
+		cmocka_unit_test(test_slices_not),
+		cmocka_unit_test(test_slices_down),
+		cmocka_unit_test(test_slices_until_there_is_room),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
