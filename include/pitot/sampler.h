@@ -15,8 +15,6 @@
 
 enum sampler_kind { SAMPLER_NONE, SAMPLER_RANDOM, SAMPLER_SYSTEMATIC, SAMPLER_HASH, SAMPLER_KINDS };
 
-#define SAMPLER_MAX (UINT32_C(1) << 24) /* largest interval */
-
 struct sampler_config {
 	enum sampler_kind kind;
 	uint32_t interval; /* one packet (or flow) of so many; 1: all */
@@ -27,7 +25,6 @@ struct sampler {
 	struct sampler_config config;
 	uint64_t state;
 	uint32_t left;	   /* systematic: packets until the next one */
-	uint64_t observed; /* selectorIdTotalPktsObserved (IE 318) */
 	uint64_t selected; /* selectorIdTotalPktsSelected (IE 319) */
 };
 
@@ -52,7 +49,6 @@ static inline bool sampler_take(struct sampler *s)
 {
 	bool take;
 
-	s->observed++;
 	if (s->config.kind == SAMPLER_SYSTEMATIC) {
 		take = --s->left == 0;
 		if (take)
@@ -72,7 +68,6 @@ static inline bool sampler_take_key(struct sampler *s, const struct flow_key *ke
 	bool take = sampler_hash(key, (uint32_t)s->config.seed) < sampler_hash_limit(s->config.interval) ||
 		    s->config.interval == 1;
 
-	s->observed++;
 	s->selected += take;
 	return take;
 }

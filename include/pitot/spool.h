@@ -32,6 +32,7 @@
 #include <stdint.h>
 
 #include "pitot/diag.h"
+#include "pitot/totals.h"
 
 #define SPOOL_MESSAGE_MOST 65535u	    /* octets in a message */
 #define SPOOL_LEAST	   UINT64_C(262144) /* less max_octets or memory_octets is taken as this */
@@ -53,7 +54,8 @@ struct spool_config {
 };
 
 struct spool_totals {
-	uint64_t messages, records, packets, octets; /* octets: of the flows, as told to spool_append() */
+	uint64_t messages;
+	struct totals flows; /* in them, as told to spool_append() */
 };
 
 struct spool_stats {

@@ -45,10 +45,10 @@ struct transport_config {
 	bool again;		     /* this process follows another one, and the mark is what that left */
 	/* (D)TLS */
 	const char *tls_ca, *tls_cert, *tls_key, *tls_name;
-	uint64_t reconnect_ns;	/* least time between connection attempts; 0: the default, 60 s */
+	uint64_t reconnect_ns;	/* least time between connection attempts */
 	uint64_t dtls_renew_ns; /* age of a DTLS session that is made anew; 0: never */
 	/* what waits for a collector that has a session: see spool.h */
-	uint64_t buffer_octets; /* memory; 0: the default, 16 MiB */
+	uint64_t buffer_octets; /* memory; never 0 */
 	const char *spool_dir;	/* NULL: memory only */
 	uint64_t spool_octets;	/* of its files */
 	uint64_t replay_octets, replay_ns;
@@ -61,7 +61,6 @@ struct transport_stats {
 	uint64_t octets;
 	uint64_t records;	/* data records in them */
 	uint64_t lost_messages; /* not sent: no route, no room, not connected ... */
-	uint64_t lost_records;
 	uint64_t errors;	/* errors that the system reported, ICMP unreachable among them */
 	int last_error;		/* errno; 0 none */
 	const char *last_cause; /* static text that says it better than the errno; NULL */
@@ -224,8 +223,6 @@ void transport_resolve(struct transport *t, const struct transport_load *load, s
 void transport_revoke(struct transport *t, const struct transport_load *load, size_t size);
 /* By a spooled transport, at its end: what it had resolved as sent is left for the next run. */
 void transport_keep(struct transport *t, const struct transport_load *load, size_t size);
-/* The memory for messages that wait: --send-buffer, or the default. */
-uint64_t transport_buffer_octets(const struct transport_config *config);
 /* Does this kind keep flow records until the collector has them, so that some may come twice? */
 bool transport_replays(enum transport_kind kind);
 

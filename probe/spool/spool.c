@@ -117,7 +117,7 @@ static int spool_open_disk(struct spool *s, const struct spool_config *c, struct
 		diag_set(diag, 0,
 			 "spool %s/%s: %" PRIu64 " messages (%" PRIu64 " records) of an earlier run are "
 			 "sent first; %" PRIu64 " octets were torn and are left out",
-			 c->dir, c->name, s->stats.recovered.messages, s->stats.recovered.records,
+			 c->dir, c->name, s->stats.recovered.messages, s->stats.recovered.flows.records,
 			 d->torn_octets);
 	return 0;
 }

@@ -15,17 +15,13 @@
 static inline void spool_totals_add(struct spool_totals *a, const struct spool_totals *b)
 {
 	a->messages += b->messages;
-	a->records += b->records;
-	a->packets += b->packets;
-	a->octets += b->octets;
+	totals_add(&a->flows, &b->flows);
 }
 
 static inline void spool_totals_sub(struct spool_totals *a, const struct spool_totals *b)
 {
 	a->messages -= b->messages;
-	a->records -= b->records;
-	a->packets -= b->packets;
-	a->octets -= b->octets;
+	totals_subtract(&a->flows, &b->flows);
 }
 
 /* ---- a block: what is said about the message that follows it */
@@ -49,8 +45,7 @@ struct spool_block {
 
 static inline struct spool_totals spool_block_totals(const struct spool_block *b)
 {
-	return (struct spool_totals){
-		.messages = 1, .records = b->records, .packets = b->packets, .octets = b->octets};
+	return (struct spool_totals){.messages = 1, .flows = {b->records, b->packets, b->octets}};
 }
 
 void spool_crc_init(struct spool_crc *crc);
@@ -227,16 +222,13 @@ static inline struct spool_sent *spool_sent_at(const struct spool *s, uint64_t i
 
 static inline struct spool_totals spool_sent_totals(const struct spool_sent *e)
 {
-	return (struct spool_totals){
-		.messages = 1, .records = e->records, .packets = e->packets, .octets = e->octets};
+	return (struct spool_totals){.messages = 1, .flows = {e->records, e->packets, e->octets}};
 }
 
 static inline struct spool_totals spool_lent_totals(const struct spool *s)
 {
 	return (struct spool_totals){.messages = 1,
-				     .records = s->lent.records,
-				     .packets = s->lent.packets,
-				     .octets = s->lent.octets};
+				     .flows = {s->lent.records, s->lent.packets, s->lent.octets}};
 }
 
 static inline uint64_t spool_head_number(const struct spool *s)

@@ -207,7 +207,7 @@ static void file_init(struct file *f, const struct transport_config *config)
 	f->every_ns = config->collector->rotate_ns;
 	f->most_octets = config->collector->rotate_octets;
 	f->change_ns = UINT64_MAX;
-	f->octets = transport_buffer_octets(config);
+	f->octets = config->buffer_octets;
 	f->t.ops = &transport_file_ops;
 	f->t.fd = -1;
 	f->t.limits = (struct transport_limits){.max_message = FILE_MESSAGE_MOST, .reliable = true};

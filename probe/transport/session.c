@@ -15,7 +15,7 @@ static uint64_t session_room(const struct session *s)
 {
 	if (s->spool_dir[0] && s->layer->reliable)
 		return s->config.spool_octets / 2;
-	return transport_buffer_octets(&s->config) / 2;
+	return s->config.buffer_octets / 2;
 }
 
 bool session_crowded(const struct transport *t)

@@ -6,11 +6,10 @@
 
 #include "session.h"
 
-#define RECONNECT_NS (60 * NS_PER_SEC)	/* RFC 7011 §10.4.4 */
-#define JITTER_NS    (50 * NS_PER_MSEC) /* the other end must not see attempts come closer than they may */
-#define CONNECT_NS   (10 * NS_PER_SEC)	/* for one address */
-#define GREET_NS     (10 * NS_PER_SEC)
-#define LOOKUP_NS    (40 * NS_PER_SEC)
+#define JITTER_NS  (50 * NS_PER_MSEC) /* the other end must not see attempts come closer than they may */
+#define CONNECT_NS (10 * NS_PER_SEC)  /* for one address */
+#define GREET_NS   (10 * NS_PER_SEC)
+#define LOOKUP_NS  (40 * NS_PER_SEC)
 
 void session_begin(struct session *s)
 {
@@ -128,12 +127,11 @@ void session_check_lookup(struct session *s)
 	}
 }
 
+/* Not more often than --reconnect says: once a minute is the standard's (RFC 7011 §10.4.4). */
 bool session_may_attempt(const struct session *s, uint64_t now_ns)
 {
-	uint64_t interval = s->config.reconnect_ns ? s->config.reconnect_ns : RECONNECT_NS;
-
 	/* an attempt that nobody saw does not count when the reason may be gone */
 	if (s->changed && !s->left && now_ns - s->attempt_ns >= NS_PER_SEC)
 		return true;
-	return !s->attempted || now_ns - s->attempt_ns >= interval + JITTER_NS;
+	return !s->attempted || now_ns - s->attempt_ns >= s->config.reconnect_ns + JITTER_NS;
 }

@@ -117,7 +117,7 @@ int session_queue_open(struct session *s, struct diag *diag)
 	struct spool_config spool = {.dir = s->layer->reliable && s->spool_dir[0] ? s->spool_dir : NULL,
 				     .name = name,
 				     .max_octets = c->spool_octets,
-				     .memory_octets = transport_buffer_octets(c),
+				     .memory_octets = c->buffer_octets,
 				     .replay_octets = c->replay_octets,
 				     .replay_ns = c->replay_ns,
 				     .lost = queue_on_lost,
@@ -443,7 +443,7 @@ static void queue_tell_of_spool(struct session *s)
 			 "--spool: files for %.100s were removed by somebody else: %llu flow records in them "
 			 "are "
 			 "lost%s",
-			 s->collector.url, (unsigned long long)stats.missing.records,
+			 s->collector.url, (unsigned long long)stats.missing.flows.records,
 			 stats.degraded ? memory_only : "");
 	else if (stats.degraded != s->spool_degraded)
 		snprintf(s->t.notice, sizeof(s->t.notice), "--spool: %s%s",

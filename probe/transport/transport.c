@@ -19,7 +19,6 @@ void transport_resolve(struct transport *t, const struct transport_load *load, s
 		t->stats.records += load->flows.records;
 	} else {
 		t->stats.lost_messages++;
-		t->stats.lost_records += load->flows.records;
 	}
 	if (t->outcome)
 		t->outcome(t->context, load, size, sent);
@@ -37,7 +36,6 @@ void transport_revoke(struct transport *t, const struct transport_load *load, si
 {
 	transport_count_back(t, load, size);
 	t->stats.lost_messages++;
-	t->stats.lost_records += load->flows.records;
 	if (t->revoked)
 		t->revoked(t->context, load, size);
 }
@@ -47,11 +45,6 @@ void transport_keep(struct transport *t, const struct transport_load *load, size
 	transport_count_back(t, load, size);
 	if (t->kept)
 		t->kept(t->context, load, size);
-}
-
-uint64_t transport_buffer_octets(const struct transport_config *config)
-{
-	return config->buffer_octets ? config->buffer_octets : UINT64_C(16) << 20;
 }
 
 bool transport_replays(enum transport_kind kind)

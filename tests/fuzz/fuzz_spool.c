@@ -105,9 +105,9 @@ static struct spool_totals send_all(struct spool *s)
 		if (!m->preamble) {
 			last = m->number;
 			sum.messages++;
-			sum.records += m->records;
-			sum.packets += m->packets;
-			sum.octets += m->octets;
+			sum.flows.records += m->records;
+			sum.flows.packets += m->packets;
+			sum.flows.octets += m->octets;
 		}
 		spool_mark_sent(s, sum.messages, 1);
 	}
@@ -147,7 +147,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	/* near the last number that a file can claim what follows is not found again: no run comes there */
 	if (stats.tail < FOUND_NUMBER_MOST / 2) {
 		FUZZ_CHECK(again.recovered.messages == sum.messages + 1);
-		FUZZ_CHECK(again.recovered.octets == sum.octets + 3);
+		FUZZ_CHECK(again.recovered.flows.octets == sum.flows.octets + 3);
 		FUZZ_CHECK(again.torn_octets == 0 || stats.torn_octets > 0);
 	}
 	send_all(s);

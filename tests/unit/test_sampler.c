@@ -28,7 +28,6 @@ static double chi_square(uint32_t interval, uint64_t draws)
 		gap = 0;
 		n++;
 	}
-	assert_int_equal(s.observed, draws);
 	assert_int_equal(s.selected, n);
 	for (double g = 1, below = 0; below < 1 - 1e-12; g++) {
 		double here = pow(1 - p, g - 1) * p;
@@ -56,11 +55,12 @@ static void test_uniform(void **state)
 /* The largest interval is as exact as small ones. */
 static void test_rare(void **state)
 {
+	const uint32_t most = UINT32_C(1) << 24; /* of --sample */
 	struct sampler s;
 
 	(void)state;
-	sampler_init(&s, &(struct sampler_config){SAMPLER_RANDOM, SAMPLER_MAX, 1});
-	for (uint64_t i = 0; i < UINT64_C(64) * SAMPLER_MAX / 16; i++)
+	sampler_init(&s, &(struct sampler_config){SAMPLER_RANDOM, most, 1});
+	for (uint64_t i = 0; i < UINT64_C(64) * most / 16; i++)
 		sampler_take(&s);
 	assert_true(s.selected <= 16); /* 4 expected */
 	sampler_init(&s, &(struct sampler_config){SAMPLER_RANDOM, 1, 1});
@@ -108,7 +108,6 @@ static void test_hash(void **state)
 		n += one;
 	}
 	assert_true(fabs(n - 10000.0) < 4 * sqrt(100000 * 0.1 * 0.9));
-	assert_int_equal(s.observed, 300000);
 	assert_int_equal(s.selected, 3 * n);
 	sampler_init(&s, &(struct sampler_config){SAMPLER_HASH, 1, 42});
 	for (uint32_t i = 0; i < 1000; i++) {

@@ -86,9 +86,9 @@ static void check_identity(const struct spool *s)
 	assert_int_equal(t.appended.member + t.recovered.member,                                             \
 			 t.done.member + t.dropped.member + t.held.member)
 	IDENTITY(messages);
-	IDENTITY(records);
-	IDENTITY(packets);
-	IDENTITY(octets);
+	IDENTITY(flows.records);
+	IDENTITY(flows.packets);
+	IDENTITY(flows.octets);
 	assert_true(t.unsent.messages <= t.held.messages);
 }
 
@@ -1009,9 +1009,9 @@ static void on_lost(void *context, uint64_t first, uint64_t last)
 		assert_in_range(first, 1, sizeof(t->numbers) - 1);
 		assert_int_equal(t->numbers[first]++, 0);
 		t->sum.messages++;
-		t->sum.records += first % 30;
-		t->sum.packets += first % 1000;
-		t->sum.octets += first % 100000;
+		t->sum.flows.records += first % 30;
+		t->sum.flows.packets += first % 1000;
+		t->sum.flows.octets += first % 100000;
 	}
 }
 
@@ -1059,7 +1059,7 @@ static void test_spoilt(void **state)
 	for (uint64_t id = 1; id <= ids; id++)
 		assert_true(came[id] != told.numbers[id]);
 	assert_int_equal(told.sum.messages, 1);
-	assert_int_equal(stats_of(s).dropped.octets, told.sum.octets);
+	assert_int_equal(stats_of(s).dropped.flows.octets, told.sum.flows.octets);
 	spool_close(s);
 }
 
@@ -1139,7 +1139,7 @@ static void test_anything(void **state)
 					assert_in_range(stats_of(s).recovered.messages, t.unsent.messages,
 							t.held.messages);
 					if (!t.dropped.messages && config.max_octets > MIB)
-						assert_int_equal(stats_of(s).recovered.octets, t.held.octets);
+						assert_int_equal(stats_of(s).recovered.flows.octets, t.held.flows.octets);
 					offset = last = 0;
 				}
 				break;

@@ -52,6 +52,7 @@ static int open_with(const struct collector_config *c, struct transport_config c
 	int r;
 
 	config.collector = c;
+	config.buffer_octets = 1 << 20;
 	told_sent = told_lost = told_revoked = told_packets = 0;
 	diag.text[0] = '\0';
 	r = transport_open(&t, &config, &diag);
