@@ -15,7 +15,7 @@
 
 #include "pitot/spool.h"
 #include "pitot/transport.h"
-#include "resolve.h"
+#include "pitot/resolve.h"
 #include "transport/socket.h"
 
 #define SESSION_MESSAGE 65535u

@@ -11,7 +11,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "resolve.h"
+#include "pitot/resolve.h"
 
 #ifndef SO_BINDTOIFINDEX /* Linux 5.0 */
 #define SO_BINDTOIFINDEX 62

@@ -5,7 +5,7 @@
 #include <sys/socket.h>
 
 #include "pitot/transport.h"
-#include "resolve.h"
+#include "pitot/resolve.h"
 #include "transport/socket.h"
 
 #define UDP_SLOTS     44u    /* as many as one run of full messages can have */

@@ -1,7 +1,7 @@
 /*
  * The transports, each through its ops: transport/transport.c, transport/file.c, transport/file_place.c,
  * transport/file_writer.c, transport/udp.c,
- * transport/udp_sent.c, transport/udp_slots.c, transport/resolve.c.  Sockets are on
+ * transport/udp_sent.c, transport/udp_slots.c, base/resolve.c.  Sockets are on
  * loopback.
  */
 #include <arpa/inet.h>
@@ -25,7 +25,7 @@
 #include "lacking.h"
 #include "pitot/clock.h"
 #include "pitot/transport.h"
-#include "transport/resolve.h"
+#include "pitot/resolve.h"
 
 static struct transport *t;
 static struct diag diag;

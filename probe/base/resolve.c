@@ -1,5 +1,5 @@
 /* resolve: see resolve.h. */
-#include "resolve.h"
+#include "pitot/resolve.h"
 
 #include <errno.h>
 #include <netdb.h>

@@ -4,8 +4,8 @@
  * A lookup runs in a thread of its own, because getaddrinfo() may take half a minute; the thread that exports
  * asks now and then whether it is done.  Dropping a lookup that still runs leaves it to end by itself.
  */
-#ifndef PITOT_TRANSPORT_RESOLVE_H
-#define PITOT_TRANSPORT_RESOLVE_H
+#ifndef PITOT_RESOLVE_H
+#define PITOT_RESOLVE_H
 
 #include <stdbool.h>
 #include <stdint.h>
