@@ -12,6 +12,7 @@
 
 #include "pitot/collector.h"
 #include "pitot/diag.h"
+#include "pitot/resolve.h"
 
 enum { DOCTOR_INTERFACES = 64, DOCTOR_COLLECTORS = 64, DOCTOR_PATHS = 64 };
 
@@ -56,16 +57,17 @@ enum doctor_certificate {
 
 struct doctor_collector {
 	struct collector_config config;
-	char name_error[128]; /* why its name has no address; "" it has */
-	char address[64];
-	int route_error;       /* errno */
-	uint32_t route_mtu;    /* 0 unknown */
-	uint32_t mtu;	       /* that was asked for; 0: what the route takes */
-	int probe_error;       /* errno; 0: nothing refused */
-	bool host_silent;      /* UDP: not even a closed port was refused */
-	char said[48];	       /* what the port said, which no collector does; "" nothing */
-	bool handshake_silent; /* TLS: it takes connections and never answers */
-	char tls_error[192];   /* "" none */
+	char name_error[128];	     /* why its name has no address; "" it has */
+	struct resolve_result found; /* its addresses */
+	char address[64];	     /* the one that the rest is about */
+	int route_error;	     /* errno */
+	uint32_t route_mtu;	     /* 0 unknown */
+	uint32_t mtu;		     /* that was asked for; 0: what the route takes */
+	int probe_error;	     /* errno; 0: nothing refused */
+	bool host_silent;	     /* UDP: not even a closed port was refused */
+	char said[48];		     /* what the port said, which no collector does; "" nothing */
+	bool handshake_silent;	     /* TLS: it takes connections and never answers */
+	char tls_error[192];	     /* "" none */
 	enum doctor_certificate tls_certificate;
 	const char *tls_name; /* that it has to have; NULL unknown */
 	int tls_days;	      /* until its certificate expires; -1 unknown */

@@ -11,46 +11,66 @@
 #include "pitot/clock.h"
 #include "pitot/doctor.h"
 
-enum { PROBE_MS = 3000, REFUSAL_MS = 1000, CLOSED_PORT = 33434 };
+enum { LOOKUP_MS = 40000, PROBE_MS = 3000, REFUSAL_MS = 1000, CLOSED_PORT = 33434 };
 
 static bool doctor_is_stream(const struct doctor_collector *c)
 {
 	return transport_is(c->config.transport, TRANSPORT_OVER_TCP);
 }
 
-/* 0: address and size are set. */
-static int doctor_resolve(const struct doctor_collector *c, uint16_t port, struct sockaddr_storage *address,
-			  socklen_t *size)
+/* All addresses of its name, as a transport looks them up; whoever answers late has not answered. */
+static void doctor_resolve(struct doctor_collector *c)
 {
-	struct addrinfo hints = {.ai_socktype = doctor_is_stream(c) ? SOCK_STREAM : SOCK_DGRAM},
-			*found = NULL;
-	char service[8];
-	int r;
+	int type = doctor_is_stream(c) ? SOCK_STREAM : SOCK_DGRAM, r;
+	struct resolve *lookup;
 
-	snprintf(service, sizeof(service), "%u", port);
-	r = getaddrinfo(c->config.host, service, &hints, &found);
-	if (r)
-		return r;
-	memcpy(address, found->ai_addr, found->ai_addrlen);
-	*size = found->ai_addrlen;
-	freeaddrinfo(found);
-	return 0;
+	if (resolve_numeric(&c->found, c->config.host, c->config.port, type))
+		return;
+	r = resolve_start(&lookup, c->config.host, c->config.port, type);
+	if (r < 0) {
+		snprintf(c->name_error, sizeof(c->name_error), "%s", strerror(-r));
+	} else if (!resolve_take(&lookup, &c->found, LOOKUP_MS)) {
+		resolve_drop(&lookup);
+		snprintf(c->name_error, sizeof(c->name_error), "no answer from the name service");
+	} else if (c->found.error) {
+		snprintf(c->name_error, sizeof(c->name_error), "%s", gai_strerror(c->found.error));
+	}
 }
 
-/* What the route takes, of a socket that is connected. */
-static void doctor_look_route(struct doctor_collector *c, const struct sockaddr_storage *address,
-			      socklen_t size)
+/* The one that is used: what is said is said of it. */
+static void doctor_name_address(struct doctor_collector *c, unsigned i)
 {
-	int fd = socket(address->ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0), mtu = 0;
-	bool six = address->ss_family == AF_INET6;
+	if (getnameinfo((const struct sockaddr *)&c->found.addresses[i], c->found.sizes[i], c->address,
+			sizeof(c->address), NULL, 0, NI_NUMERICHOST))
+		c->address[0] = '\0';
+}
+
+/* errno, or 0 and what the route takes, of a socket that is connected. */
+static int doctor_look_route(const struct doctor_collector *c, unsigned i, uint32_t *route_mtu)
+{
+	const struct sockaddr *address = (const struct sockaddr *)&c->found.addresses[i];
+	int fd = socket(address->sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0), mtu = 0, error = 0;
+	bool six = address->sa_family == AF_INET6;
 	socklen_t length = sizeof(mtu);
 
-	if (fd < 0 || connect(fd, (const struct sockaddr *)address, size) < 0)
-		c->route_error = errno;
+	if (fd < 0 || connect(fd, address, c->found.sizes[i]) < 0)
+		error = errno;
 	else if (getsockopt(fd, six ? IPPROTO_IPV6 : IPPROTO_IP, six ? IPV6_MTU : IP_MTU, &mtu, &length) == 0)
-		c->route_mtu = (uint32_t)mtu;
+		*route_mtu = (uint32_t)mtu;
 	if (fd >= 0)
 		close(fd);
+	return error;
+}
+
+/* The first address that there is a way to, as a transport would take it. */
+static void doctor_look_routes(struct doctor_collector *c)
+{
+	for (unsigned i = 0; i < c->found.n; i++) {
+		doctor_name_address(c, i);
+		c->route_error = doctor_look_route(c, i, &c->route_mtu);
+		if (!c->route_error)
+			return;
+	}
 }
 
 static void doctor_look_file(struct doctor_collector *c)
@@ -72,24 +92,14 @@ static void doctor_look_file(struct doctor_collector *c)
 
 void doctor_look_collector(struct doctor_collector *c)
 {
-	struct sockaddr_storage address = {0};
-	socklen_t size;
-	int r;
-
 	c->tls_days = -1;
 	if (c->config.transport == TRANSPORT_FILE) {
 		doctor_look_file(c);
 		return;
 	}
-	r = doctor_resolve(c, c->config.port, &address, &size);
-	if (r) {
-		snprintf(c->name_error, sizeof(c->name_error), "%s", gai_strerror(r));
-		return;
-	}
-	if (getnameinfo((struct sockaddr *)&address, size, c->address, sizeof(c->address), NULL, 0,
-			NI_NUMERICHOST))
-		c->address[0] = '\0';
-	doctor_look_route(c, &address, size);
+	doctor_resolve(c);
+	if (!c->name_error[0])
+		doctor_look_routes(c);
 }
 
 /* ---- ports */
@@ -97,17 +107,18 @@ void doctor_look_collector(struct doctor_collector *c)
 /* errno of what came back within wait_ms of a datagram without contents; 0: nothing. */
 static int doctor_refusal(const struct doctor_collector *c, uint16_t port, int wait_ms)
 {
-	struct sockaddr_storage address = {0};
 	struct pollfd p = {.events = POLLIN};
-	socklen_t size, length = sizeof(int);
+	socklen_t length = sizeof(int);
+	struct resolve_result at;
 	int error = 0, fd;
 
-	if (doctor_resolve(c, port, &address, &size))
+	if (!resolve_numeric(&at, c->address, port, SOCK_DGRAM))
 		return 0;
-	fd = socket(address.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	fd = socket(at.addresses[0].ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return errno;
-	if (connect(fd, (struct sockaddr *)&address, size) < 0 || send(fd, "", 0, MSG_NOSIGNAL) < 0) {
+	if (connect(fd, (struct sockaddr *)&at.addresses[0], at.sizes[0]) < 0 ||
+	    send(fd, "", 0, MSG_NOSIGNAL) < 0) {
 		error = errno;
 	} else {
 		p.fd = fd;
@@ -125,29 +136,44 @@ static void doctor_probe_datagrams(struct doctor_collector *c)
 		c->host_silent = doctor_refusal(c, CLOSED_PORT, REFUSAL_MS) == 0;
 }
 
-/* A connection, or -1 and c->probe_error. */
-static int doctor_connect(struct doctor_collector *c)
+/* A connection to one of its addresses, or negative errno. */
+static int doctor_connect_one(const struct doctor_collector *c, unsigned i, uint64_t end_ns)
 {
-	struct sockaddr_storage address = {0};
+	const struct sockaddr *address = (const struct sockaddr *)&c->found.addresses[i];
 	struct pollfd p = {.events = POLLOUT};
-	socklen_t size, length = sizeof(c->probe_error);
+	uint64_t now_ns = clock_monotonic_ns();
+	socklen_t length = sizeof(int);
+	int error = 0;
 
-	if (doctor_resolve(c, c->config.port, &address, &size))
-		return -1;
-	p.fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (p.fd < 0) {
-		c->probe_error = errno;
-		return -1;
-	}
-	if (connect(p.fd, (struct sockaddr *)&address, size) < 0 && errno != EINPROGRESS)
-		c->probe_error = errno;
-	else if (poll(&p, 1, PROBE_MS) == 0)
-		c->probe_error = ETIMEDOUT;
+	p.fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (p.fd < 0)
+		return -errno;
+	if (connect(p.fd, address, c->found.sizes[i]) < 0 && errno != EINPROGRESS)
+		error = errno;
+	else if (poll(&p, 1, now_ns < end_ns ? (int)((end_ns - now_ns) / NS_PER_MSEC) : 0) == 0)
+		error = ETIMEDOUT;
 	else
-		getsockopt(p.fd, SOL_SOCKET, SO_ERROR, &c->probe_error, &length);
-	if (!c->probe_error)
+		getsockopt(p.fd, SOL_SOCKET, SO_ERROR, &error, &length);
+	if (!error)
 		return p.fd;
 	close(p.fd);
+	return -error;
+}
+
+/* A connection to the first address that takes one, as a transport looks for it; or -1 and c->probe_error. */
+static int doctor_connect(struct doctor_collector *c)
+{
+	uint64_t end_ns = clock_monotonic_ns() + PROBE_MS * NS_PER_MSEC;
+	int fd = -EADDRNOTAVAIL;
+
+	for (unsigned i = 0; i < c->found.n; i++) {
+		fd = doctor_connect_one(c, i, end_ns);
+		if (fd >= 0) {
+			doctor_name_address(c, i);
+			return fd;
+		}
+	}
+	c->probe_error = -fd;
 	return -1;
 }
 

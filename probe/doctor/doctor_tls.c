@@ -1,15 +1,16 @@
 /* doctor_tls: a handshake with a collector, to see whether its certificate would be accepted. */
 #include <errno.h>
+#include <fcntl.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "pitot/clock.h"
 #include "pitot/doctor.h"
+#include "pitot/tls_verify.h"
 
 static const uint64_t handshake_ns = 3 * NS_PER_SEC;
 
@@ -21,24 +22,17 @@ static void tls_fail(struct doctor_collector *c, const char *what)
 		 reason ? reason : "");
 }
 
+/* As a transport does; whether others could change the file is no question here. */
 static bool tls_load(struct doctor_collector *c, SSL_CTX *ctx, const char *ca)
 {
-	struct stat st;
-	bool folder = ca && ca[0] && stat(ca, &st) == 0 && S_ISDIR(st.st_mode);
+	struct diag diag;
+	int fd = ca ? open(ca, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY) : -1;
+	int r = ca && fd < 0 ? diag_set(&diag, -errno, "--tls-ca %.100s: %s", ca, strerror(errno))
+			     : tls_verify_setup(ctx, TLS1_2_VERSION, ca, fd, &diag);
 
-	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
-	if (ca && ca[0] ? SSL_CTX_load_verify_locations(ctx, folder ? NULL : ca, folder ? ca : NULL) == 1
-			: SSL_CTX_set_default_verify_paths(ctx) == 1)
-		return true;
-	snprintf(c->tls_error, sizeof(c->tls_error), "--tls-ca %.100s cannot be read", ca ? ca : "");
-	return false;
-}
-
-static bool tls_name(SSL *ssl, const char *name)
-{
-	if (X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name) == 1)
-		return true;
-	return SSL_set1_host(ssl, name) == 1 && SSL_set_tlsext_host_name(ssl, name) == 1;
+	if (r < 0)
+		snprintf(c->tls_error, sizeof(c->tls_error), "%.180s", diag.text);
+	return r == 0;
 }
 
 /* Until it is done, has failed, or took too long: 1, 0, -1. */
@@ -116,9 +110,9 @@ void doctor_probe_tls(struct doctor_collector *c, int fd, const char *ca, const 
 
 	ERR_clear_error();
 	c->tls_name = name;
-	if (ctx && tls_load(c, ctx, ca)) {
+	if (ctx && tls_load(c, ctx, ca && ca[0] ? ca : NULL)) {
 		ssl = SSL_new(ctx);
-		if (ssl && tls_name(ssl, name) && SSL_set_fd(ssl, fd) == 1)
+		if (ssl && tls_verify_name(ssl, name) && SSL_set_fd(ssl, fd) == 1)
 			tls_verdict(c, ssl, tls_shake(ssl, fd));
 		else
 			tls_fail(c, "cannot begin a session");

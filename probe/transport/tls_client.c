@@ -1,13 +1,7 @@
 /*
- * tls_client: TLS and DTLS as a client: verification, the handshake, what goes through, and what to say when
- * it fails.
- *
- * The collector's certificate must come from an authority of --tls-ca (or the system's) and bear the name of
- * the URL or --tls-name (RFC 7011 §11.3: DNS-ID, or the address itself); nothing turns that off.  TLS 1.2 is
- * the least.  Of the chain, each certificate is looked for in the CRL of its authority, where --tls-ca has
- * one.
+ * tls_client: TLS and DTLS as a client: the handshake, what goes through, and what to say when it fails.
+ * Whom we believe is in tls_verify.h.
  */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
@@ -15,18 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pitot/tls_verify.h"
 #include "tls_client.h"
 
 /* ---- set-up */
-
-/* Certificates are looked for in the CRLs that there are: an authority need not have one. */
-static int tls_on_verify(int good, X509_STORE_CTX *verified)
-{
-	if (good || X509_STORE_CTX_get_error(verified) != X509_V_ERR_UNABLE_TO_GET_CRL)
-		return good;
-	X509_STORE_CTX_set_error(verified, X509_V_OK);
-	return 1;
-}
 
 /* The collector wants a certificate, and we have none. */
 static int tls_on_asked(SSL *ssl, X509 **certificate, EVP_PKEY **key)
@@ -42,7 +28,7 @@ static int tls_on_asked(SSL *ssl, X509 **certificate, EVP_PKEY **key)
 int tls_setup(struct session *s, const SSL_METHOD *method, int least_version, struct diag *diag)
 {
 	struct tls *tls = calloc(1, sizeof(*tls));
-	int r;
+	int r, fd;
 
 	s->own = tls;
 	ERR_clear_error();
@@ -52,13 +38,13 @@ int tls_setup(struct session *s, const SSL_METHOD *method, int least_version, st
 		return diag_set(diag, -ENOMEM, "--collector %.200s: TLS cannot be set up (%s)",
 				s->collector.url, tls_why());
 	signal(SIGPIPE, SIG_IGN); /* OpenSSL writes by write() */
-	SSL_CTX_set_min_proto_version(tls->ctx, least_version);
 	SSL_CTX_set_options(tls->ctx, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_QUERY_MTU);
 	SSL_CTX_set_mode(tls->ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-	SSL_CTX_set_verify(tls->ctx, SSL_VERIFY_PEER, tls_on_verify);
 	SSL_CTX_set_default_passwd_cb(tls->ctx, tls_no_password);
 	SSL_CTX_set_client_cert_cb(tls->ctx, tls_on_asked);
-	r = tls_load_authorities(tls->ctx, &s->config, diag);
+	r = tls_open_authorities(&s->config, &fd, diag);
+	if (r == 0)
+		r = tls_verify_setup(tls->ctx, least_version, s->config.tls_ca, fd, diag);
 	return r ? r : tls_load_own(s, diag);
 }
 
@@ -74,18 +60,10 @@ void tls_free(struct session *s)
 	s->own = NULL;
 }
 
-static bool tls_is_address(const char *name)
-{
-	uint8_t address[16];
-
-	return inet_pton(AF_INET, name, address) == 1 || inet_pton(AF_INET6, name, address) == 1;
-}
-
 int tls_new(struct session *s)
 {
 	struct tls *tls = s->own;
 	const char *name = s->tls_name;
-	bool good;
 
 	tls->asked = false;
 	tls->begun_ns = s->now_ns;
@@ -93,16 +71,11 @@ int tls_new(struct session *s)
 	if (!tls->ssl)
 		return -ENOMEM;
 	SSL_set_app_data(tls->ssl, s);
-	if (tls_is_address(name)) {
-		good = X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(tls->ssl), name) == 1;
-	} else {
-		SSL_set_hostflags(tls->ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-		good = SSL_set1_host(tls->ssl, name) == 1 && SSL_set_tlsext_host_name(tls->ssl, name) == 1;
-	}
 	SSL_set_connect_state(tls->ssl);
-	return good ? 0
-		    : session_because(s, -EINVAL, "%s: the name %.100s cannot be verified", s->layer->name,
-				      name);
+	return tls_verify_name(tls->ssl, name)
+		       ? 0
+		       : session_because(s, -EINVAL, "%s: the name %.100s cannot be verified", s->layer->name,
+					 name);
 }
 
 void tls_stop(struct session *s)

@@ -26,12 +26,9 @@ int tls_read(struct session *s);
 int tls_shut(struct session *s);
 
 /* tls_files.c */
-int tls_load_authorities(SSL_CTX *ctx, const struct transport_config *c, struct diag *diag);
+/* --tls-ca, open; -1: there is none. */
+int tls_open_authorities(const struct transport_config *c, int *fd, struct diag *diag);
 /* The certificate of --tls-cert, and its key. */
 int tls_load_own(struct session *s, struct diag *diag);
-/* Nobody is there to be asked. */
-int tls_no_password(char *out, int size, int writing, void *context);
-/* OpenSSL's word for the last error. */
-const char *tls_why(void);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * tls_files: the files of --tls-ca, --tls-cert and --tls-key.
+ * tls_files: the files of --tls-ca, --tls-cert and --tls-key, opened and looked at.
  *
  * Certificates, CRLs and keys are read once, at the start, before privileges are given up; of a directory,
  * those that a chain needs, when it does.
@@ -16,28 +16,10 @@
 
 #include "pitot/opener.h"
 #include "pitot/path.h"
+#include "pitot/tls_verify.h"
 #include "tls_client.h"
 
 #define WARN_DAYS 30 /* before the own certificate expires */
-
-const char *tls_why(void)
-{
-	unsigned long e = ERR_peek_last_error();
-	const char *text = e ? ERR_reason_error_string(e) : NULL;
-
-	if (e && ERR_GET_LIB(e) == ERR_LIB_SYS)
-		return strerror(ERR_GET_REASON(e));
-	return text ? text : "unknown reason";
-}
-
-int tls_no_password(char *out, int size, int writing, void *context)
-{
-	(void)out;
-	(void)size;
-	(void)writing;
-	(void)context;
-	return 0; /* nobody is there to be asked */
-}
 
 /* Whoever can read the key can be us, and whoever can write it can make us somebody else. */
 static int tls_check_key(const struct stat *st, unsigned user, const char *option, const char *path,
@@ -124,22 +106,6 @@ static FILE *tls_open_certificates(const struct transport_config *c, const char 
 	return f;
 }
 
-/* Certificates and CRLs; their number. */
-static unsigned tls_read_authorities(X509_STORE *store, FILE *f)
-{
-	STACK_OF(X509_INFO) *all = PEM_X509_INFO_read(f, NULL, tls_no_password, NULL);
-	unsigned n = 0;
-
-	for (int i = 0; all && i < sk_X509_INFO_num(all); i++) {
-		const X509_INFO *one = sk_X509_INFO_value(all, i);
-
-		n += one->x509 && X509_STORE_add_cert(store, one->x509) == 1;
-		n += one->crl && X509_STORE_add_crl(store, one->crl) == 1;
-	}
-	sk_X509_INFO_pop_free(all, X509_INFO_free);
-	return n;
-}
-
 /* The own one, and those between it and an authority. */
 static bool tls_read_chain(SSL_CTX *ctx, FILE *f)
 {
@@ -156,32 +122,10 @@ static bool tls_read_chain(SSL_CTX *ctx, FILE *f)
 	return good;
 }
 
-int tls_load_authorities(SSL_CTX *ctx, const struct transport_config *c, struct diag *diag)
+int tls_open_authorities(const struct transport_config *c, int *fd, struct diag *diag)
 {
-	const char *path = c->tls_ca;
-	struct stat st;
-	bool good;
-	FILE *f;
-
-	if (!path) {
-		if (SSL_CTX_set_default_verify_paths(ctx) != 1)
-			return diag_set(diag, -EINVAL,
-					"the system's certificate authorities cannot be read; use --tls-ca");
-		return 0;
-	}
-	f = tls_open_certificates(c, "--tls-ca", path, &st, diag);
-	if (!f)
-		return -EINVAL;
-	good = S_ISDIR(st.st_mode) ? SSL_CTX_load_verify_locations(ctx, NULL, path) == 1
-				   : tls_read_authorities(SSL_CTX_get_cert_store(ctx), f) > 0;
-	fclose(f);
-	if (!good)
-		return diag_set(diag, -EINVAL, "--tls-ca %.300s: no certificates in PEM format (%s)", path,
-				tls_why());
-	ERR_clear_error();
-	X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ctx),
-				    X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
-	return 0;
+	*fd = c->tls_ca ? tls_open_file(c, c->tls_ca, false, diag) : -1;
+	return c->tls_ca && *fd < 0 ? diag_prefix(diag, *fd, "--tls-ca ") : 0;
 }
 
 static void tls_warn_of_expiry(struct session *s, const char *path)

@@ -20,7 +20,7 @@ import tempfile
 import threading
 
 from e2elib import DATA, PITOT, check, finish, skip, statistics, wait
-from transportlib import make_certificates
+from transportlib import make_certificates, make_crl
 
 CTL = os.path.join(os.path.dirname(PITOT), "pitotctl")
 A, B = f"doctor-a-{os.getpid()}", f"doctor-b-{os.getpid()}"
@@ -249,6 +249,7 @@ def collectors():
 def tls():
     with tempfile.TemporaryDirectory() as folder:
         make_certificates(folder)
+        make_crl(folder, "revoked", "good")
 
         def path(name):
             return os.path.join(folder, name)
@@ -259,6 +260,7 @@ def tls():
                 ("self", "ca", "localhost", ["certificate"], no_authority),
                 ("good", "ca", "elsewhere.example", ["certificate"], f"{another} elsewhere.example: hostname mismatch"),
                 ("good", "ca", None, ["certificate"], f"{another} 10.91.0.2: IP address mismatch"),
+                ("good", "revoked", "localhost", ["certificate"], "certificate revoked"),
                 ("expired", "ca", "localhost", ["certificate"], "the collector's certificate has expired")):
             stream, port = listen(socket.SOCK_STREAM)
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -2,6 +2,7 @@
 import os
 import struct
 import subprocess
+from pathlib import Path
 
 import e2elib as e
 
@@ -59,3 +60,15 @@ def make_certificates(d):
     openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout",
             "self.key", "-out", "self.pem", "-days", "2", "-subj", "/CN=localhost", "-addext",
             f"subjectAltName={here}", cwd=d)
+
+
+def make_crl(d, name, *revoked, arguments=("-crldays", "2")):
+    """A list of the authority ca's in name.pem, behind its certificate."""
+    Path(f"{d}/{name}.cnf").write_text(
+        f"[ca]\ndefault_ca = c\n[c]\ndatabase = {d}/{name}.index\ncertificate = {d}/ca.pem\nprivate_key = {d}/ca.key\n"
+        f"default_md = sha256\n")
+    Path(f"{d}/{name}.index").touch()
+    for certificate in revoked:
+        openssl("ca", "-config", f"{name}.cnf", "-revoke", f"{certificate}.pem", cwd=d)
+    openssl("ca", "-config", f"{name}.cnf", "-gencrl", *arguments, "-out", f"{name}.crl", cwd=d)
+    Path(f"{d}/{name}.pem").write_bytes(Path(f"{d}/ca.pem").read_bytes() + Path(f"{d}/{name}.crl").read_bytes())

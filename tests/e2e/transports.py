@@ -14,7 +14,7 @@ from pathlib import Path
 
 import e2elib as e
 import ipfixlib as ipfix
-from transportlib import finish, make_certificates, openssl, start, write_pcap
+from transportlib import finish, make_certificates, make_crl, openssl, start, write_pcap
 
 FLOWS = 30000
 WEB = e.DATA / "web.pcap"
@@ -329,18 +329,6 @@ def tls_files(d, own):
         e.check((b"belongs to user" in got.stderr and b"chown" in got.stderr) != good,
                 f"TLS: a key of user {owner}, {user}: {got.stderr!r}")
     os.chown(f"{d}/client.key", 0, 0)
-
-
-def make_crl(d, name, *revoked, arguments=("-crldays", "2")):
-    """A list of the authority ca's in name.pem, behind its certificate."""
-    Path(f"{d}/{name}.cnf").write_text(
-        f"[ca]\ndefault_ca = c\n[c]\ndatabase = {d}/{name}.index\ncertificate = {d}/ca.pem\nprivate_key = {d}/ca.key\n"
-        f"default_md = sha256\n")
-    Path(f"{d}/{name}.index").touch()
-    for certificate in revoked:
-        openssl("ca", "-config", f"{name}.cnf", "-revoke", f"{certificate}.pem", cwd=d)
-    openssl("ca", "-config", f"{name}.cnf", "-gencrl", *arguments, "-out", f"{name}.crl", cwd=d)
-    Path(f"{d}/{name}.pem").write_bytes(Path(f"{d}/ca.pem").read_bytes() + Path(f"{d}/{name}.crl").read_bytes())
 
 
 def tls_revoked(d, own):

@@ -23,11 +23,11 @@ STAGES = {
     "enrich": {"enrich.h", "flow_record.h", "flow_key.h", "blocks.h", "blocks.def", "interface.h", "netif.h"},
     "export": {"exporter.h", "flow_record.h", "flow_key.h", "blocks.h", "blocks.def", "packet_sample.h", "counters.h", "interface.h", "ie.h",
                "ie.def", "fields.def", "transport.h", "collector.h", "formats.def", "transports.def", "wire.h"},
-    "transport": {"transport.h", "collector.h", "formats.def", "transports.def", "opener.h", "spool.h", "wire.h"},
+    "transport": {"transport.h", "collector.h", "formats.def", "transports.def", "opener.h", "spool.h", "tls_verify.h", "wire.h"},
     "spool": {"spool.h", "wire.h"},
     "netif": {"netif.h", "counters.h"},
     "sandbox": {"sandbox.h", "opener.h"},
-    "doctor": {"doctor.h", "collector.h", "formats.def", "transports.def", "netif.h"},
+    "doctor": {"doctor.h", "collector.h", "formats.def", "transports.def", "netif.h", "tls_verify.h"},
     "ctl": {"control_protocol.h", "doctor.h", "collector.h", "formats.def", "transports.def", "screen.h"},
 }
 

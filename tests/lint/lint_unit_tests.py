@@ -35,7 +35,6 @@ EXCEPTIONS = {
     "transport/compress_zst_none.c": "says that there is none",
     "ctl/screen_none.c": "says that there is none",
     "ctl/diagnosis.c": "end to end: tests/e2e/doctor.py",
-    "doctor/doctor_collector.c": "end to end: tests/e2e/doctor.py",
     "doctor/doctor_look.c": "end to end: tests/e2e/doctor.py",
     "doctor/doctor_tls.c": "end to end: tests/e2e/doctor.py",
     "doctor/doctor_tls_none.c": "says that there is none",

@@ -2,8 +2,8 @@
  * Transports with a connection, against peers on loopback: transport/session.c, transport/session_connect.c,
  * transport/session_end.c, transport/session_queue.c, transport/tcp.c,
  * transport/sctp.c; what TLS refuses to begin with: transport/tls_client.c, transport/tls_files.c,
- * transport/tls.c, transport/dtls.c, transport/tls_none.c (the rest is in tests/e2e/transports.py, where
- * certificates can be made).
+ * transport/tls_verify.c, transport/tls.c, transport/dtls.c, transport/tls_none.c (the rest is in
+ * tests/e2e/transports.py, where certificates can be made).
  *
  * Time is the test's: ticks say what it is.  A message is 16 octets and numbers: restamp writes the session's
  * count into it, so a peer sees where it came from and where it stands.
