@@ -275,6 +275,7 @@ static void file_collect(struct transport *t)
 		return;
 	file_writer_collect(f->writer, &news, file_tell, t);
 	file_note(t, &news);
+	f->asked |= news.removed && t->rotates && !f->offline && !f->looking && !f->ready;
 }
 
 static uint8_t *file_reserve(struct transport *t)

@@ -139,11 +139,16 @@ static int writer_put(struct file_writer *w, const uint8_t *data, size_t size, s
 	return 0;
 }
 
-static off_t writer_size(const struct file_writer *w)
+/* Of a regular file; -1: it is none.  -ENOENT: it was removed, and what is written is gone with it. */
+static int writer_size(const struct file_writer *w, off_t *size)
 {
 	struct stat st;
 
-	return w->regular && fstat(w->piece.fd, &st) == 0 ? st.st_size : -1;
+	*size = -1;
+	if (!w->regular || fstat(w->piece.fd, &st) < 0)
+		return 0;
+	*size = st.st_size;
+	return st.st_nlink == 0 ? -ENOENT : 0;
 }
 
 /* A regular file ends with a whole message.  size: before. */
@@ -183,12 +188,14 @@ static void writer_note(struct file_writer *w, int r, const char *reason)
 /* A run, compressed or not; *done: of its octets, none of those that are compressed and not whole. */
 static int writer_put_run(struct file_writer *w, const uint8_t *data, size_t size, size_t *done)
 {
-	off_t before = writer_size(w);
 	const uint8_t *member = data;
 	size_t length = size;
-	int r;
+	off_t before;
+	int r = writer_size(w, &before);
 
 	*done = 0;
+	if (r < 0)
+		return r;
 	if (w->compress)
 		member = compress_member(w->compress, data, size, &length);
 	r = member ? writer_put(w, member, length, done) : -ENOMEM;
@@ -220,8 +227,9 @@ static void writer_write_run(struct file_writer *w)
 	w->done += n;
 	w->news.well = r == 0;
 	w->news.damaged |= r < 0;
+	w->news.removed = r == -ENOENT;
 	if (r < 0)
-		writer_note(w, r, "");
+		writer_note(w, r, r == -ENOENT ? "somebody removed the file; it is made anew" : "");
 }
 
 /* 0 or negative errno: some say ENOSPC only here. */
@@ -271,7 +279,7 @@ static void writer_change(struct file_writer *w)
 	pthread_mutex_lock(&w->mutex);
 	w->piece = next;
 	memmove(w->switches, w->switches + 1, --w->n_switches * sizeof(*w->switches));
-	w->news.damaged = false;
+	w->news.damaged = w->news.removed = false;
 	if (closed < 0)
 		writer_note(w, closed, "");
 	if (r < 0)

@@ -57,6 +57,7 @@ struct file_writer_news {
 	bool well;	/* the last write went well */
 	uint64_t taken; /* octets, since it was made */
 	bool damaged;	/* something for the file in work could not be written */
+	bool removed;	/* nobody can read the file in work any more: another one is wanted */
 	bool unnamed;	/* a file was complete, and did not get its name, or was not */
 	char reason[192];
 };

@@ -250,6 +250,36 @@ def no_room(program):
         all_once(read_json([f"{d}/a.json", f"{d}/b.json"]), stats, "json")
 
 
+def removed(program):
+    """A file that somebody removes is made anew; what was written into nothing counts as not sent, and is told."""
+    with links(("pt0", "pt0p")), tempfile.TemporaryDirectory() as d:
+        os.chmod(d, 0o755)
+        names = "a.json", "a.ipfix"
+        urls = [f"json:{d}/a.json", f"ipfix+file:{d}/a.ipfix"]
+        with running(program, "-i", "pt0", "--fields", FIELDS, *SHORT, collectors=urls, fields=False) as p:
+
+            def grown(why):
+                def done():
+                    send("pt0p", mixture(1), 50)
+                    return all(os.path.exists(f"{d}/{n}") and os.path.getsize(f"{d}/{n}") for n in names)
+
+                until(done, why)
+
+            grown("nothing is written")
+            for name in names:
+                os.unlink(f"{d}/{name}")
+            grown(lambda: f"it is not made anew: {os.listdir(d)} {p.said()}")
+            p.process.send_signal(signal.SIGTERM)
+            check(p.process.wait(live.DEADLINE_S) == 1, "records are lost, and it says that all is well")
+            with open(p.stats, encoding="ascii") as f:
+                stats = json.load(f)
+        by = {c["url"].split(":")[0]: c for c in stats["collectors"]}
+        check(all(c["not_sent"]["records"] > 0 for c in by.values()), f"{by}")
+        check("somebody removed the file" in p.said(), f"it is not told: {p.said()}")
+        check(0 < len(read_json([f"{d}/a.json"])) <= by["json"]["records"], f"{by}")
+        check(messages(f"{d}/a.ipfix")[0][0] == 0, "what was made anew can not be read by itself")
+
+
 @contextlib.contextmanager
 def small_disk(size):
     """A file system of its own, of so many octets."""
@@ -408,6 +438,6 @@ def progress(program):
 
 if __name__ == "__main__":
     try:
-        sys.exit(option_data.main((at_once, again, torn, rotation, logrotate, no_room, full_disk, left, savefile, terminal, progress)))
+        sys.exit(option_data.main((at_once, again, torn, rotation, logrotate, removed, no_room, full_disk, left, savefile, terminal, progress)))
     except Failure as failure:
         sys.exit(str(failure))
