@@ -407,7 +407,15 @@ static int seccomp_fill(scmp_filter_ctx ctx, enum syscalls_list list)
 	return r;
 }
 
-/* libseccomp writes its program into a file only. */
+/* All of it is there: a program ends with an answer. */
+static bool seccomp_is_whole(const struct syscalls_program *p, size_t size)
+{
+	const struct sock_filter *filter = p->instructions;
+
+	return p->n && size % sizeof(*filter) == 0 && BPF_CLASS(filter[p->n - 1].code) == BPF_RET;
+}
+
+/* libseccomp writes its program into a file only, and says nothing when the file may not be so long. */
 static int seccomp_export(scmp_filter_ctx ctx, struct syscalls_program *p)
 {
 	int fd = memfd_create("seccomp", MFD_CLOEXEC), r;
@@ -426,6 +434,8 @@ static int seccomp_export(scmp_filter_ctx ctx, struct syscalls_program *p)
 		r = -EIO;
 	if (r == 0)
 		p->n = (unsigned)((size_t)st.st_size / sizeof(struct sock_filter));
+	if (r == 0 && !seccomp_is_whole(p, (size_t)st.st_size))
+		r = -EFBIG;
 	close(fd);
 	return r;
 }
@@ -448,6 +458,10 @@ int syscalls_compile(struct syscalls_program *p, enum syscalls_list list, bool l
 	seccomp_release(ctx);
 	if (r < 0) {
 		syscalls_release(p);
+		if (r == -EFBIG)
+			return diag_set(diag, r,
+					"seccomp: the list of system calls does not fit into a file: the "
+					"limit of file sizes is too small (ulimit -f)");
 		return diag_set(diag, r, "seccomp: compiling the list of system calls: %s", strerror(-r));
 	}
 	return 0;

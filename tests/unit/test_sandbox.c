@@ -20,6 +20,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -401,6 +402,27 @@ static void test_log_mode(void **state)
 	assert_int_equal(in_child(run_log_mode, NULL), 0);
 }
 
+/* libseccomp writes its program into a file.  One that is cut off is no reason to go on without it. */
+static void run_small_files(const void *arg)
+{
+	struct rlimit most = {1024, 1024};
+	struct sandbox *s;
+	struct diag diag = {""};
+
+	(void)arg;
+	signal(SIGXFSZ, SIG_IGN);
+	EXPECT(setrlimit(RLIMIT_FSIZE, &most) == 0);
+	EXPECT(sandbox_enter(&s, &(struct sandbox_config){.mode = SANDBOX_ON}, &diag) == -EFBIG);
+	EXPECT(strstr(diag.text, "ulimit -f"));
+}
+
+static void test_small_files(void **state)
+{
+	(void)state;
+	require_seccomp();
+	assert_int_equal(in_child(run_small_files, NULL), 0);
+}
+
 static void run_off(const void *arg)
 {
 	struct sandbox *s = enter(&(struct sandbox_config){.mode = SANDBOX_OFF});
@@ -687,19 +709,13 @@ static void test_make_directory(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_status),
-		cmocka_unit_test(test_no_way_back),
-		cmocka_unit_test(test_stay_root),
-		cmocka_unit_test(test_user),
-		cmocka_unit_test(test_metering_calls),
-		cmocka_unit_test(test_metering_calls_of_a_plain_build),
-		cmocka_unit_test(test_process_calls),
-		cmocka_unit_test(test_log_mode),
-		cmocka_unit_test(test_off),
-		cmocka_unit_test(test_poor_kernels),
-		cmocka_unit_test(test_bare_root),
-		cmocka_unit_test(test_paths),
-		cmocka_unit_test(test_ports),
+		cmocka_unit_test(test_status),	       cmocka_unit_test(test_no_way_back),
+		cmocka_unit_test(test_stay_root),      cmocka_unit_test(test_user),
+		cmocka_unit_test(test_metering_calls), cmocka_unit_test(test_metering_calls_of_a_plain_build),
+		cmocka_unit_test(test_process_calls),  cmocka_unit_test(test_log_mode),
+		cmocka_unit_test(test_small_files),    cmocka_unit_test(test_off),
+		cmocka_unit_test(test_poor_kernels),   cmocka_unit_test(test_bare_root),
+		cmocka_unit_test(test_paths),	       cmocka_unit_test(test_ports),
 		cmocka_unit_test(test_make_directory),
 	};
 
