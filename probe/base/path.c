@@ -106,6 +106,9 @@ static int path_step(struct path_walk *w, bool *done, struct diag *diag)
 		r = -errno;
 	if (r < 0) {
 		*done = is_last && r == -ENOENT;
+		if (!is_last && r == -ENOENT)
+			return diag_set(diag, r, "%.250s: %s: there is no directory \"%.100s\"", at->path,
+					strerror(ENOENT), at->name);
 		return *done ? 0 : diag_set(diag, r, "%.300s: %s", at->path, strerror(-r));
 	}
 	is_link = S_ISLNK(st.st_mode);

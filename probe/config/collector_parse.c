@@ -75,6 +75,16 @@ static enum export_format collector_url_format(const char *text, size_t len)
 	return (enum export_format)f;
 }
 
+/* TRANSPORT_COUNT: none. */
+static enum transport_kind collector_url_transport(const char *text, size_t len)
+{
+	unsigned t = 0;
+
+	while (t < TRANSPORT_COUNT && !collector_url_is(text, len, transport_rows[t].name))
+		t++;
+	return (enum transport_kind)t;
+}
+
 /* FORMAT[+TRANSPORT] */
 static int collector_url_parse_scheme(struct collector_config *c, const char *text, size_t len,
 				      struct diag *diag)
@@ -86,16 +96,18 @@ static int collector_url_parse_scheme(struct collector_config *c, const char *te
 	char list[128];
 	unsigned t = TRANSPORT_UDP;
 
+	if (f == FORMAT_COUNT && !plus && collector_url_transport(text, len) != TRANSPORT_COUNT)
+		return diag_set(
+			diag, -EINVAL, "'%.*s' is a transport, and the format is missing: ipfix+%.*s:%s",
+			shown, text, shown, text,
+			collector_url_transport(text, len) == TRANSPORT_FILE ? "FILE" : "//HOST:PORT");
 	if (f == FORMAT_COUNT)
 		return diag_set(diag, -EINVAL, "'%.*s' is not a format; there are %s",
 				(int)(name < 40 ? name : 40), text,
 				collector_list(list, sizeof(list), collector_format_name));
 	c->format = f;
 	if (plus) {
-		for (t = 0; t < TRANSPORT_COUNT &&
-			    !collector_url_is(plus + 1, len - name - 1, transport_rows[t].name);
-		     t++)
-			;
+		t = collector_url_transport(plus + 1, len - name - 1);
 		if (t == TRANSPORT_COUNT)
 			return diag_set(diag, -EINVAL,
 					"'%.*s' has no known transport after the +; there are %s", shown,
@@ -439,7 +451,8 @@ int collector_parse(struct collector_config *c, const char *text, enum export_fo
 			text, text, text);
 	if (!rest || text[0] == '[')
 		return collector_url_parse_address(c, text, diag);
-	if (strncmp(rest, "//", 2) != 0 && !memchr(text, '+', scheme) && !is_lines)
+	if (strncmp(rest, "//", 2) != 0 && !memchr(text, '+', scheme) && !is_lines &&
+	    (named == FORMAT_COUNT || !rest[strspn(rest, "0123456789")]))
 		return collector_url_parse_address(c, text, diag);
 	r = collector_url_parse_scheme(c, text, scheme, diag);
 	if (r)
@@ -447,6 +460,7 @@ int collector_parse(struct collector_config *c, const char *text, enum export_fo
 	if (c->transport == TRANSPORT_FILE)
 		return collector_url_parse_file(c, rest, diag);
 	if (strncmp(rest, "//", 2) != 0)
-		return diag_set(diag, -EINVAL, "'%.80s' lacks the // before the host", text);
+		return diag_set(diag, -EINVAL, "'%.80s' lacks the // before the host: %.*s://%.80s", text,
+				(int)scheme, text, rest + strspn(rest, "/"));
 	return collector_url_parse_address(c, rest + 2, diag);
 }

@@ -67,6 +67,7 @@ static int config_apply(struct config_build *b, int argc, char **argv, struct di
 			r = config_set(b, arg.row, arg.value, arg.label, diag);
 		else if (r == 0)
 			r = config_add_word(b, arg.value, diag);
+		b->has_unknown |= r == CONFIG_E_USAGE && !arg.row && !arg.value;
 		r = config_mistake(b, r, diag);
 		if (r)
 			return r;

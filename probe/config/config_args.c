@@ -28,14 +28,12 @@ static const struct softflowd_letter {
 	 "name the elements with --fields, flowStartSeconds, flowStartMicroseconds or flowStartNanoseconds "
 	 "and "
 	 "their ends; without it times are in milliseconds"},
-	{'b', false, NULL, NULL, NULL,
-	 "flows of both directions in one record come later; each direction is a flow of its own: leave it "
-	 "out"},
+	{'b', false, NULL, NULL, NULL, "each direction of a connection is a record of its own: leave it out"},
 	{'l', false, NULL, "collector-group", "hash", NULL},
 	{'P', true, "udp", NULL, NULL, "the collector's URL names the transport: -n ipfix+tcp://HOST:PORT"},
 	{'R', true, NULL, NULL, NULL, "pitot does not receive PSAMP"},
 	{'S', true, NULL, NULL, NULL, "use --bind-device DEV, or --source ADDR"},
-	{'x', true, NULL, NULL, NULL, "MPLS labels in records come later: leave it out"},
+	{'x', true, NULL, NULL, NULL, "records have no MPLS labels: leave it out"},
 };
 
 static const struct softflowd_letter *args_find_softflowd(char letter)

@@ -209,12 +209,12 @@ static bool check_ends_with(const char *text, const char *end)
 	return n > m && strcmp(text + n - m, end) == 0;
 }
 
-/* The trailing words become the filter. */
+/* The trailing words become the filter, unless they may be the value of an option that is unknown. */
 static int check_filter(struct config_build *b, struct diag *diag)
 {
 	struct config *c = b->c;
 
-	if (b->words) {
+	if (b->words && !b->has_unknown) {
 		if (b->filter_replaced)
 			return diag_set(diag, CONFIG_E_USAGE,
 					"--filter (-f): there is a second filter after the options: %.120s",
@@ -386,11 +386,11 @@ int config_finish(struct config_build *b, struct diag *diag)
 		r = config_mistake(b, check_polite(b->c, diag), diag);
 	if (!r)
 		r = config_mistake(b, check_tunnels(b->c, diag), diag);
-	if (!r)
+	if (!r && !b->has_unknown)
 		r = config_mistake(b, check_takeover(b->c, diag), diag);
 	if (!r)
 		r = config_mistake(b, check_daemon(b->c, diag), diag);
-	if (!r)
+	if (!r && !b->has_unknown)
 		r = config_mistake(b, check_live(b->c, diag), diag);
 	if (!r)
 		r = config_mistake(b, check_user(b->c, diag), diag);

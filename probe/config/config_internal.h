@@ -72,6 +72,7 @@ struct config_build {
 	bool urls_replaced;
 	bool filter_replaced;
 	char *words;				/* the trailing words */
+	bool has_unknown;			/* an option that there is not: words may be its value */
 	bool help;				/* --help or --version: nothing else matters */
 	const struct config_listener *listener; /* NULL: the first mistake ends it */
 	unsigned n_mistakes;

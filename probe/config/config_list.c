@@ -441,10 +441,13 @@ static const struct polite_key *list_polite_key(const char *word)
 	return NULL;
 }
 
-/* cpu=, and what was to be one of them: no filter of tcpdump's begins like that. */
+/* cpu=, and what was to be one of them, such as 30 or 30%: no filter of tcpdump's begins like that. */
 bool config_is_polite_value(const char *word)
 {
-	return word[strspn(word, "abcdefghijklmnopqrstuvwxyz")] == '=';
+	size_t digits = strspn(word, "0123456789");
+
+	return word[strspn(word, "abcdefghijklmnopqrstuvwxyz")] == '=' ||
+	       (digits && !word[digits + (word[digits] == '%')]);
 }
 
 static int list_polite_part(struct config_polite *p, const char *part, const char *label, struct diag *diag)

@@ -109,7 +109,7 @@ static unsigned config_row_distance(const char *a, size_t a_len, const char *b, 
 const struct config_row *config_row_nearest(const char *name, size_t len)
 {
 	const struct config_row *nearest = NULL;
-	unsigned least = 4; /* farther is no likeness */
+	unsigned least = len < 8 ? 1 + (unsigned)(len + 1) / 3 : 4; /* farther is no likeness */
 
 	for (unsigned i = 0; i < config_rows_count; i++) {
 		const struct config_row *row = &config_rows[i];
@@ -119,7 +119,7 @@ const struct config_row *config_row_nearest(const char *name, size_t len)
 		if (row->kind == KIND_GROUP)
 			continue;
 		distance = config_row_distance(name, len, row->name, row_len);
-		if (len >= 3 && len < row_len && memcmp(row->name, name, len) == 0)
+		if (len >= 2 && len < row_len && memcmp(row->name, name, len) == 0)
 			distance = 1; /* an abbreviation */
 		if (distance < least && distance < row_len) {
 			least = distance;

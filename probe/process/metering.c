@@ -367,7 +367,9 @@ static void metering_bind(struct metering *w)
 	r = pthread_setaffinity_np(w->thread, sizeof(set), &set);
 	if (r)
 		log_warning("--cpus: metering thread %u cannot be bound to processor %d: %s",
-			    w->config.number, w->config.cpu, strerror(r));
+			    w->config.number, w->config.cpu,
+			    r == EINVAL ? "there is none of that number, or pitot may not use it"
+					: strerror(r));
 }
 
 int metering_start(struct metering *w, struct diag *diag)

@@ -194,7 +194,7 @@ def files():
         elif e.have("setpriv"):
             sentence(e.run("-r", secret, user="65534"), 1, "secret.pcap", "ermission")
     sentence(e.run("-q", "-r", WEB, "-n", "json:/does/not/exist/x"), 1, "/does/not/exist/x")
-    for pidfile, why in (("/does/not/exist/x", "No such file"), ("/dev/full", "No space left")):
+    for pidfile, why in (("/does/not/exist/x", 'there is no directory "does"'), ("/dev/full", "No space left")):
         sentence(e.run("-q", "-r", WEB, "-n", "json:/dev/null", "-p", pidfile), 1, "--pidfile", pidfile, why)
     sentence(e.run("--daemon", "-r", "/does/not/exist", "-n", "json:/dev/null"), 1, "/does/not/exist", "No such file")
 

@@ -221,7 +221,12 @@ static void test_mistakes(void **state)
 		{"netflow5+tcp://h", "NetFlow v5 goes over UDP only"},
 		{"netflow5+sctp://h", "NetFlow v5 goes over UDP only"},
 		{"netflow9+tls://h", "NetFlow v9 goes over UDP or SCTP only"},
-		{"ipfix+tcp:h:4739", "lacks the //"},
+		{"ipfix+tcp:h:4739", "lacks the // before the host: ipfix+tcp://h:4739"},
+		{"ipfix:127.0.0.1:4739", "lacks the // before the host: ipfix://127.0.0.1:4739"},
+		{"netflow9:/h", "lacks the // before the host: netflow9://h"},
+		{"sflow:h", "lacks the // before the host: sflow://h"},
+		{"tcp://h", "'tcp' is a transport, and the format is missing: ipfix+tcp://HOST:PORT"},
+		{"UDP://h:1", "'UDP' is a transport"},
 	};
 	struct collector_config c;
 	struct diag diag;
@@ -315,10 +320,10 @@ static void test_settings(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_addresses),
-		cmocka_unit_test(test_settings), cmocka_unit_test(test_files),
-		cmocka_unit_test(test_rotate),	  cmocka_unit_test(test_mistakes),
-		cmocka_unit_test(test_lengths),	  cmocka_unit_test(test_prefixes),
+		cmocka_unit_test(test_addresses), cmocka_unit_test(test_settings),
+		cmocka_unit_test(test_files),	  cmocka_unit_test(test_rotate),
+		cmocka_unit_test(test_mistakes),  cmocka_unit_test(test_lengths),
+		cmocka_unit_test(test_prefixes),
 	};
 
 	return cmocka_run_group_tests_name("collector", tests, NULL, NULL);

@@ -349,6 +349,11 @@ static void test_mistakes(void **state)
 	bad("-r a --colector h", "--colector", "--collector meant");
 	bad("-r a --templ 5", "--templ", "--template-refresh meant");
 	bad("-r a --zzzzzzzz", "--zzzzzzzz", "--help");
+	bad("--in a.pcap", "--in", "--interface meant");
+	bad("--out a.ipfix", "--out", "--help lists");
+	bad("-i a --live --foo", "--foo", "--help lists");
+	bad("-i a --polite 30", "--polite", "'30' is none of cpu=PERCENT");
+	bad("-i a --polite 30% udp", "--polite", "'30%' is none of cpu=PERCENT");
 	bad("-r a -Z", "-Z", "--help");
 	bad("-r a -s 16777217", "--sample", "from 1 to 16777216");
 	bad("-r a -s often", "--sample", "number");
@@ -357,8 +362,8 @@ static void test_mistakes(void **state)
 	bad("-r a --agent host", "--agent", "address");
 	bad("-r a -P tcp", "-P", "URL");
 	bad("-r a -A micro", "-A", "flowStartMicroseconds");
-	bad("-r a -b", "-b", "come later");
-	bad("-r a -x 1", "-x", "come later");
+	bad("-r a -b", "-b", "of its own");
+	bad("-r a -x 1", "-x", "no MPLS labels");
 	bad("-r a -s", "--sample", "missing");
 	bad("-r a -n a:1,,b:2", "--collector (-n)", "empty part");
 	bad("-r a -n a:1,b:x", "--collector (-n)", "'x' is not a port");
@@ -500,7 +505,8 @@ static void test_all_mistakes(void **state)
 	static const char *const words[] = {"pitot", "-t",    "foo=1", "-Q",	  "-w", "0",   "--zork",
 					    "-n",    "xml:-", "-n",    "h:1,h:1", "-P", "tcp", "udp"};
 	static const char *const says[] = {
-		"'foo'", "-Q", "'0'", "--zork", "softflowd", "xml", "same destination", "udp"};
+		"'foo'", "-Q", "'0'", "--zork", "softflowd", "xml", "same destination", "no filter"};
+	static const char *const zero[] = {"pitot", "-r", "a", "-w", "0", "udp"};
 	static const char *const none[] = {"pitot", "-r", "a", "--filter", "udp", "-n", "h"};
 	static const char *const help[] = {"pitot", "-Q", "--help"};
 
@@ -510,6 +516,11 @@ static void test_all_mistakes(void **state)
 	for (unsigned i = 0; i < n_mistakes; i++)
 		if (!strstr(mistakes[i], says[i]))
 			fail_msg("%u: %s", i, mistakes[i]);
+	/* words behind an unknown option may be its value, and are no filter; behind another mistake they are
+	 */
+	assert_int_equal(parse_all(N_OF(zero), zero, true), CONFIG_E_USAGE);
+	assert_int_equal(n_mistakes, 2);
+	assert_string_equal(mistakes[1], "udp");
 	assert_int_equal(parse_all(N_OF(none), none, false), 0);
 	assert_int_equal(n_mistakes, 0);
 	config_deinit(&config);
