@@ -269,9 +269,13 @@ static int path_check_obeyed(const struct path_at *at, int fd, struct diag *diag
 		return path_error(at, -errno, diag);
 	if (!S_ISREG(st.st_mode) || (path_may_own(at, &st) && !(st.st_mode & S_IWOTH)))
 		return 0;
+	if (st.st_mode & S_IWOTH)
+		return diag_set(diag, -EPERM,
+				"%.300s: everybody may change it, and decide what pitot does: chmod o-w",
+				at->path);
 	return diag_set(diag, -EPERM,
-			"%.300s: uid %u or everybody may change it, and decide what pitot does: "
-			"it has to be root's or your own (chown, chmod o-w)",
+			"%.300s: it is uid %u's, who may change it, and decide what pitot does: it has to be "
+			"root's or your own (chown)",
 			at->path, (unsigned)st.st_uid);
 }
 

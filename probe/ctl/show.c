@@ -84,14 +84,15 @@ void show_collectors(struct show *s, const json_t *result)
 void show_statistics(struct show *s, const json_t *result)
 {
 	FILE *out = s->out;
-	static const char *const groups[] = {"packets",	   "octets", "notes",
-					     "interfaces", "flows",  "fragments"};
 	const json_t *ledger = json_object_get(result, "ledger");
+	const char *group;
+	json_t *numbers;
 
 	fprintf(out, "pitot %s, running for %.1f s\n", show_string(result, "version", ""),
 		json_number_value(json_object_get(result, "seconds")));
-	for (size_t i = 0; i < sizeof(groups) / sizeof(groups[0]); i++)
-		show_tree(out, groups[i], json_object_get(result, groups[i]));
+	json_object_foreach((json_t *)result, group,
+			    numbers) if (json_is_object(numbers) && numbers != ledger)
+		show_tree(out, group, numbers);
 	show_collectors(s, json_object_get(result, "collectors"));
 	if (json_is_true(json_object_get(ledger, "balanced")))
 		fprintf(out, "The ledger is balanced.\n");

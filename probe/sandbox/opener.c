@@ -131,7 +131,9 @@ static int opener_started(struct opener *o, struct diag *diag)
 	if (r < 0)
 		return diag_set(diag, r, "the process %s did not start: %s", o->name, strerror(-r));
 	if (reply.result < 0)
-		return diag_set(diag, reply.result, "%s", reply.text); /* it names what it is about */
+		return reply.text[0] == '-' /* of an option: it says what is wrong, whoever says it */
+			       ? diag_set(diag, reply.result, "%s", reply.text)
+			       : diag_set(diag, reply.result, "the process %s: %s", o->name, reply.text);
 	snprintf(o->missing, sizeof(o->missing), "%s", reply.text);
 	return 0;
 }

@@ -70,6 +70,29 @@ class Running:
             return json.loads(s.makefile().readline() or '{"ok": null}')
 
 
+def flat(tree, prefix=""):
+    """{path: number} of the numbers that are not 0."""
+    found = {}
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            found.update(flat(value, f"{prefix}{name}."))
+        elif isinstance(value, (int, float)) and not isinstance(value, bool) and value:
+            found[prefix + name] = value
+    return found
+
+
+def every_number():
+    """What people are shown has every number that is not 0: those of samples are in a group of their own."""
+    p = Running("-n", "sflow+file:/dev/zero", "--sflow-rate", "1")
+    p.feed()
+    wait(lambda: json.loads(p.ctl("--json", "statistics").stdout)["samples"]["pool"] == 76, "no samples")
+    wanted = {path: value for path, value in flat(json.loads(p.ctl("--json", "statistics").stdout)).items() if "." in path}
+    shown = {line.split()[0] for line in p.ctl("statistics").stdout.splitlines() if line.startswith("  ")}
+    check("samples.pool" in wanted and shown == set(wanted), f"shown: {sorted(shown)}, not {sorted(wanted)}")
+    p.ctl("stop")
+    p.end()
+
+
 def numbers(page):
     return dict(line.rsplit(" ", 1) for line in page.splitlines() if line and line[0] != "#")
 
@@ -372,6 +395,6 @@ def gathering():
 
 if not os.path.exists(CTL):
     skip("this build has no pitotctl")
-for part in (commands, protocol, misbehaving, flows, ending, templates, many, gathering, who, starting):
+for part in (commands, every_number, protocol, misbehaving, flows, ending, templates, many, gathering, who, starting):
     part()
 finish()

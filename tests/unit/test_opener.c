@@ -799,12 +799,13 @@ static void test_bad_starts(void **state)
 	(void)state;
 	snprintf(path, sizeof(path), "%s/no/such/file", directory);
 	many[0] = (struct opener_file){path, "--stats", OPENER_REWRITES};
-	snprintf(sentence, sizeof(sentence), WHO "--stats %s: No such file or directory", path);
+	snprintf(sentence, sizeof(sentence),
+		 "--stats %s: No such file or directory: there is no directory \"no\"", path);
 	assert_int_equal(opener_start(&o, &config, &diag), -ENOENT);
 	assert_string_equal(diag.text, sentence);
 	many[0].path = directory; /* a directory is no file */
 	assert_true(opener_start(&o, &config, &diag) < 0);
-	assert_non_null(strstr(diag.text, WHO "--stats "));
+	assert_memory_equal(diag.text, "--stats ", 8);
 	for (unsigned i = 0; i < ARRAY_SIZE(many); i++)
 		many[i] = (struct opener_file){stats, "--stats", OPENER_REWRITES};
 	config.n_files = ARRAY_SIZE(many);
