@@ -27,9 +27,6 @@
 
 enum { WAIT_MS = 50 };
 
-/* After --stop-timeout: the exporting thread has said goodbye to collectors by then. */
-static const uint64_t too_late_ns = NS_PER_SEC;
-
 /* A metering thread that ended by itself: of interfaces that is a failure, and ends all. */
 static void control_check_workers(struct control *r)
 {
@@ -203,11 +200,8 @@ static void control_finish(struct control *r)
 		revive_step(r, now_ns);
 		reporting_step(r, now_ns);
 		control_hear(r, &diag);
-		if (r->stop_by_ns && now_ns >= r->stop_by_ns + too_late_ns) {
-			log_error("the exporting process does not end: what it has is lost");
-			r->lost = true;
+		if (ending_is_too_late(r, now_ns))
 			return;
-		}
 	}
 	shared_hear(&r->shared);
 }

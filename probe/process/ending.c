@@ -7,6 +7,11 @@
 
 /* After --stop-timeout: nobody takes the records of metering threads any more. */
 static const uint64_t late_ns = 300 * NS_PER_MSEC;
+/* The exporting thread has said goodbye to collectors by then. */
+static const uint64_t too_late_ns = NS_PER_SEC;
+/* What is added where the machine has no time for them: the data is there, and they only have to come round.
+ */
+static const uint64_t starved_ns = 10 * NS_PER_SEC;
 
 void ending_stop_workers(struct control *r)
 {
@@ -27,6 +32,9 @@ static bool ending_is_lost(struct control *r, unsigned i, uint64_t now_ns)
 
 	if (!r->stop_by_ns || (still_ns < WATCH_HUNG_NS && now_ns < r->stop_by_ns + late_ns))
 		return false;
+	if (now_ns < r->stop_by_ns + starved_ns &&
+	    watch_starves(&r->watch, &r->shared, i, (int)r->metering.pid))
+		return false;
 	if (!r->lost)
 		log_error("metering thread %u does not end: what it has is lost", i);
 	r->lost = true;
@@ -42,6 +50,18 @@ bool ending_all_done(struct control *r)
 	for (unsigned i = 0; i < r->n_workers; i++)
 		if (!atomic_load(&r->shared.metering[i].done) && !ending_is_lost(r, i, now_ns))
 			return false;
+	return true;
+}
+
+bool ending_is_too_late(struct control *r, uint64_t now_ns)
+{
+	if (!r->stop_by_ns || now_ns < r->stop_by_ns + too_late_ns)
+		return false;
+	if (now_ns < r->stop_by_ns + starved_ns &&
+	    watch_starves(&r->watch, &r->shared, r->n_workers, (int)r->exporting.pid))
+		return false;
+	log_error("the exporting process does not end: what it has is lost");
+	r->lost = true;
 	return true;
 }
 

@@ -96,9 +96,16 @@ static int64_t watch_ticks(const char *line)
 	return (int64_t)(user + strtoull(end, NULL, 10));
 }
 
-static int64_t watch_cpu_ms(int process, int thread)
+struct watch_seen {
+	int64_t cpu_ms;
+	char state; /* R: it wants a processor */
+};
+
+/* False: nothing is to be seen of it. */
+static bool watch_see(struct watch_seen *seen, int process, int thread)
 {
 	char path[64], text[512];
+	const char *at;
 	int64_t ticks;
 	ssize_t n;
 	int fd;
@@ -106,28 +113,49 @@ static int64_t watch_cpu_ms(int process, int thread)
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", process, thread);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return -1;
+		return false;
 	n = read(fd, text, sizeof(text) - 1);
 	close(fd);
 	text[n > 0 ? n : 0] = '\0';
 	ticks = watch_ticks(text);
-	return ticks < 0 ? -1 : ticks * 1000 / sysconf(_SC_CLK_TCK);
+	if (ticks < 0)
+		return false;
+	at = strrchr(text, ')'); /* watch_ticks() has found it, and numbers behind it */
+	*seen = (struct watch_seen){.cpu_ms = ticks * 1000 / sysconf(_SC_CLK_TCK), .state = at[2]};
+	return true;
+}
+
+static int watch_tid(const struct shared *s, unsigned i)
+{
+	return i < s->config.n_metering ? atomic_load(&s->metering[i].thread)
+					: atomic_load(&s->exporting->thread);
+}
+
+/* Of one that stands still: has it got so much processor time meanwhile that it should have come round? */
+static bool watch_had_time(struct watch_thread *t, int64_t cpu_ms)
+{
+	if (t->cpu_ms < 0)
+		t->cpu_ms = cpu_ms;
+	return cpu_ms - t->cpu_ms >= HANG_MS;
 }
 
 bool watch_hangs(struct watch *w, const struct shared *s, unsigned i, int process)
 {
 	struct watch_thread *t = &w->threads[i];
-	int thread = i < s->config.n_metering ? atomic_load(&s->metering[i].thread)
-					      : atomic_load(&s->exporting->thread);
-	int64_t cpu_ms;
+	struct watch_seen seen;
 
 	if (clock_monotonic_ns() - t->moved_ns < look_ns || watch_is_done(s, i) ||
 	    watch_turns(s, i) != t->turns)
 		return false;
-	cpu_ms = watch_cpu_ms(process, thread);
-	if (t->cpu_ms < 0)
-		t->cpu_ms = cpu_ms;
-	return cpu_ms >= 0 && cpu_ms - t->cpu_ms >= HANG_MS;
+	return watch_see(&seen, process, watch_tid(s, i)) && watch_had_time(t, seen.cpu_ms);
+}
+
+bool watch_starves(struct watch *w, const struct shared *s, unsigned i, int process)
+{
+	struct watch_seen seen;
+
+	return watch_see(&seen, process, watch_tid(s, i)) && (seen.state == 'R' || seen.state == 'D') &&
+	       !watch_had_time(&w->threads[i], seen.cpu_ms);
 }
 
 uint64_t watch_metering(const struct watch *w, unsigned i, uint64_t now_ns)

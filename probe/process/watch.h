@@ -36,6 +36,9 @@ uint64_t watch_look(struct watch *w, const struct shared *s, bool exporting, uin
  * for somebody.
  */
 bool watch_hangs(struct watch *w, const struct shared *s, unsigned i, int process);
+/* Or is it the machine that has no time for it: it wants to run, and has not been let?  (Or it waits for a
+ * disk.) */
+bool watch_starves(struct watch *w, const struct shared *s, unsigned i, int process);
 /* After a process was started again. */
 void watch_begin(struct watch *w, unsigned i, uint64_t now_ns);
 /* How long metering thread i has not, when it was last looked at. */

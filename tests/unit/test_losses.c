@@ -260,10 +260,15 @@ static void test_hangs(void **state)
 			usleep(20000);
 		}
 		assert_int_equal(hangs, busy);
+		/* it had its time, and does not starve; nor does one that is not there */
+		assert_false(busy && watch_starves(&w, &shared, 0, getpid()));
+		assert_false(watch_starves(&w, &shared, 1, getpid()));
 		/* and is forgiven when it moves */
 		atomic_fetch_add(&shared.metering[0].turns, 1);
 		watch_look(&w, &shared, false, clock_monotonic_ns());
 		assert_false(watch_hangs(&w, &shared, 0, getpid()));
+		/* and one that wants to run, and was not let since, does */
+		assert_true(!busy || watch_starves(&w, &shared, 0, getpid()));
 		atomic_store(&stop, true);
 		pthread_join(thread, NULL);
 		watch_deinit(&w);
