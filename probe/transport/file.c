@@ -451,6 +451,14 @@ static bool file_idle(const struct transport *t, uint64_t until_ns)
 
 /* ---- the end */
 
+/* The path is in what else there is to say, and a sentence has no room for it twice. */
+static const char *file_base_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
 /* What is not complete keeps its name, and whoever looks for it hears which that is. */
 static void file_name(struct file *f, bool hangs, bool damaged)
 {
@@ -471,7 +479,8 @@ static void file_name(struct file *f, bool hangs, bool damaged)
 			s->errors++;
 			s->last_error = EIO;
 			s->unnamed = true;
-			diag_prefix(&why, 0, "all of it is left as %.200s.part: ", f->place.path);
+			diag_prefix(&why, 0,
+				    "all of it is left as %.60s.part: ", file_base_name(f->place.path));
 			text = why;
 		}
 	}
