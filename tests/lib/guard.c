@@ -12,10 +12,12 @@
  */
 #include <dirent.h>
 #include <ftw.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -102,6 +104,9 @@ static int wait_for(pid_t test, const sigset_t *signals)
 static void run(char **command, const sigset_t *mask)
 {
 	setpgid(0, 0);
+	/* as root: what it mounts, and the network namespaces that it gives names to, end with it, too */
+	if (unshare(CLONE_NEWNS) == 0)
+		mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);
 	setenv("TMPDIR", directory, 1);
 	signal(SIGINT, SIG_DFL);
 	sigprocmask(SIG_SETMASK, mask, NULL);
@@ -120,7 +125,7 @@ static void keep(char **command, pid_t parent, const sigset_t *signals, const si
 	prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
 	if (getppid() != parent)
 		_exit(1);
-	snprintf(directory, sizeof(directory), "%s/pitot-test-XXXXXX",
+	snprintf(directory, sizeof(directory), "%s/pt-XXXXXX",
 		 below && access(below, W_OK) == 0 ? below : "/tmp");
 	if (!mkdtemp(directory) || chmod(directory, 0755)) {
 		perror(directory);

@@ -7,8 +7,10 @@ import sys
 import time
 
 GUARD, PATIENCE_S = sys.argv[1], 60
-# a daemon, which tells where it is; then the test goes on for ever, or does what comes as an argument
-SCRIPT = 'setsid sh -c \'echo x > "$TMPDIR/file"; echo $$ "$TMPDIR"; exec sleep 1000\' & eval "$1"; sleep 1000'
+# a file system and a daemon, which tells where it is; then the test goes on for ever, or does what comes as an argument
+SCRIPT = """mkdir "$TMPDIR/m"; mount -t tmpfs none "$TMPDIR/m" 2>/dev/null
+setsid sh -c 'echo $$ "$TMPDIR"; echo x > "$TMPDIR/file"; exec sleep 1000' &
+while [ ! -e "$TMPDIR/file" ]; do sleep 0.01; done; eval "$1"; sleep 1000"""
 
 
 def wait(what, text):
