@@ -252,7 +252,7 @@ def slow_pipe():
         p.stdin.write(data[at:at + 1500])
         p.stdin.flush()
         time.sleep(0.02)
-    out, err = p.communicate(timeout=30)
+    out, err = p.communicate(timeout=60)
     e.check(not e.differences(flows.flows(WEB)[0], e.json_flows(out)), f"a slow pipe: {err!r}")
 
 
@@ -268,7 +268,7 @@ def pidfile_in_use():
         e.wait(lambda: pidfile.read_text() == f"{p.pid}\n", lambda: f"{pidfile.read_text()!r} in the pid file")
         sentence(e.run("-q", "-r", WEB, "-n", "json:/dev/null", "-p", pidfile), 1, "--pidfile", f"process {p.pid},")
         e.check(pidfile.exists() and pidfile.read_text() == f"{p.pid}\n", "the pid file of another was touched")
-        err = p.communicate(timeout=30)[1]
+        err = p.communicate(timeout=60)[1]
         e.check(p.returncode == 0 and not pidfile.exists(), f"{p.returncode}, {err!r}, {os.listdir(d)}")
 
 
@@ -352,7 +352,7 @@ def live(arguments, do):
                               "-p", str(pidfile), *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         e.wait(lambda: p.poll() is not None or (pidfile.exists() and pidfile.read_text()), "a live pitot does not start")
         do(p)
-        out, err = p.communicate(timeout=30)
+        out, err = p.communicate(timeout=60)
     return p.returncode, out, err
 
 
@@ -434,7 +434,7 @@ def signal_while_opening():
                 e.check(p.poll() is None, f"{arguments}: does not wait: {p.returncode}")
                 p.send_signal(signal.SIGTERM)
                 try:
-                    p.wait(timeout=30)
+                    p.wait(timeout=60)
                 except subprocess.TimeoutExpired:
                     p.kill()
                     e.check(False, f"{arguments}: SIGTERM is not heard")
@@ -457,23 +457,21 @@ def second_signal():
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         deaf.bind(("127.0.0.1", 0))
         deaf.listen(1)
-        with subprocess.Popen([e.PITOT, "-q", "-r", "-", "-m", "200000", "-p", f"{d}/pid", "--stop-timeout", "30", "-n",
+        with subprocess.Popen([e.PITOT, "-q", "-r", "-", "-m", "200000", "-p", f"{d}/pid", "--stop-timeout", "600", "-n",
                                f"ipfix+tcp://127.0.0.1:{deaf.getsockname()[1]}"], stdin=subprocess.PIPE,
                               stderr=subprocess.PIPE) as p:
             p.stdin.write(many_flows(100000))
             p.stdin.close()
-            time.sleep(2)
-            for again in (False, True):
-                e.check(p.poll() is None, f"ended before the {'second' if again else 'first'} signal: {p.returncode}")
-                began = time.monotonic()
-                p.send_signal(signal.SIGTERM)
-                time.sleep(0 if again else 1)
+            e.wait(lambda: p.poll() is not None or e.at_work(p.pid), "does not begin")
+            p.send_signal(signal.SIGTERM)
+            e.wait(lambda: p.poll() is not None or e.heard(p.pid, signal.SIGTERM), "the first SIGTERM is not heard")
+            e.check(p.poll() is None, f"ended before the second signal: {p.returncode}")
+            p.send_signal(signal.SIGTERM)
             try:
-                p.wait(timeout=25)
+                p.wait(timeout=60)
             except subprocess.TimeoutExpired:
                 p.kill()
-            took = time.monotonic() - began
-            e.check(p.returncode == 1 and took < 15, f"a second SIGTERM: status {p.returncode} after {took:.1f} s")
+            e.check(p.returncode == 1, f"a second SIGTERM: status {p.returncode}")
             e.check(not os.path.exists(f"{d}/pid"), "a second SIGTERM: the pid file is still there")
 
 

@@ -1,5 +1,6 @@
 """What the end-to-end tests share.  Each is run as NAME.py PITOT SRCROOT [-v]."""
 import concurrent.futures
+import contextlib
 import ipaddress
 import itertools
 import json
@@ -102,7 +103,7 @@ def find(program):
     return shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin:/usr/local/sbin")
 
 
-def run(*args, stdin=None, timeout=60, env=None, user=None):
+def run(*args, stdin=None, timeout=120, env=None, user=None):
     """Runs pitot; .returncode, .stdout, .stderr as text.  A hang is a failure with status None."""
     command = [PITOT, *map(str, args)]
     if user:
@@ -137,6 +138,14 @@ def free_port():
                 continue
 
 
+def make_room(receiver, octets=16 << 20):
+    """What comes waits there while this process gets no processor; as root it is as much as is asked for."""
+    with contextlib.suppress(PermissionError):
+        receiver.setsockopt(socket.SOL_SOCKET, 33, octets)  # SO_RCVBUFFORCE
+        return
+    receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, octets)
+
+
 class Sink(threading.Thread):
     """Takes datagrams on loopback and keeps them."""
 
@@ -144,7 +153,7 @@ class Sink(threading.Thread):
         super().__init__(daemon=True)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.socket = socket.socket(family, socket.SOCK_DGRAM)
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
+        make_room(self.socket)
         self.socket.bind((host, 0))
         self.socket.settimeout(0.1)
         self.port = self.socket.getsockname()[1]
@@ -211,6 +220,16 @@ def roles(pid):
     return found
 
 
+def waits(pid):
+    """Does none of its threads want a processor?"""
+    try:
+        states = [Path(f"/proc/{pid}/task/{tid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+                  for tid in os.listdir(f"/proc/{pid}/task")]
+    except OSError:  # it has ended
+        return False
+    return all(state in "ST" for state in states)
+
+
 def at_work(pid):
     """Has it got so far that packets are read, and signals are answered?"""
     found = roles(pid)
@@ -228,7 +247,7 @@ def statistics(stderr_or_path):
     return json.loads(text[text.index("{"):text.rindex("}") + 1])
 
 
-def wait(what, text, seconds=30):
+def wait(what, text, seconds=60):
     """Until what() is true; text says what is missing otherwise, or makes the sentence."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -236,6 +255,31 @@ def wait(what, text, seconds=30):
             return True
         time.sleep(0.05)
     return check(False, text() if callable(text) else text)
+
+
+def heard(pid, signal_number):
+    """Has it taken the signal that it was sent, and done what there was to do?"""
+    pending = re.findall(r"^S\w+Pnd:\s*(\w+)", Path(f"/proc/{pid}/status").read_text(), re.M)
+    return not any(int(p, 16) & 1 << (signal_number - 1) for p in pending) and waits(pid)
+
+
+def statistics_now(process, path):
+    """What SIGUSR1 makes a pitot write that is at work; {} when it has ended."""
+    def mark():
+        with contextlib.suppress(FileNotFoundError):
+            s = os.stat(path)
+            return s.st_ino, s.st_mtime_ns
+        return None
+    before, got = mark(), {}
+    process.send_signal(signal.SIGUSR1)
+
+    def fresh():
+        with contextlib.suppress(OSError, ValueError):  # not yet, or not wholly
+            if mark() != before:
+                got.update(statistics(path))
+        return bool(got) or process.poll() is not None
+    wait(fresh, "SIGUSR1 brings no statistics")
+    return got
 
 
 def check_shape(where, s):

@@ -116,9 +116,8 @@ def part_again():
     with e.workdir() as d:
         with Log(JOURNAL):
             p = Daemon(d)
-        time.sleep(0.1)
-        os.kill(p.pid, signal.SIGHUP)  # one that nobody hears
-        time.sleep(0.5)
+        os.kill(p.pid, signal.SIGHUP)  # one that nobody hears of
+        e.wait(lambda: e.heard(p.pid, signal.SIGHUP), "SIGHUP is not heard", PATIENCE_S)
         with Log(JOURNAL) as journal:
             time.sleep(1)
             p.ask("again", journal, "packets: 76 received")

@@ -32,7 +32,7 @@ class Collector:
 
     def __init__(self):
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
+        e2elib.make_room(self.socket)
         self.socket.bind(("127.0.0.1", 0))
         self.socket.setblocking(False)
         self.url = "ipfix://127.0.0.1:%d" % self.socket.getsockname()[1]

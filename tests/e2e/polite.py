@@ -38,7 +38,7 @@ class Traffic(threading.Thread):
         while not self.ending:
             live.send(self.name_of_link, frames, 400)
             self.sent += 400
-            time.sleep(0.005)
+            time.sleep(0.01)
 
     def stop(self):
         self.ending = True

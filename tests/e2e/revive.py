@@ -441,8 +441,10 @@ def part_busy():
         p = Measuring(d, "-n", f"ipfix://127.0.0.1:{udp.port}")
         first = e.roles(p.process.pid)["pitot-metering"]
         traffic = Traffic()
+        p.works()  # so its thread has begun, and is known
         injectlib.Taken(injectlib.worker(first)).spin()
-        e.wait(lambda: e.roles(p.process.pid).get("pitot-metering", first) != first, p.said, PATIENCE_S)
+        # it has to get nearly a second of processor time for that
+        e.wait(lambda: e.roles(p.process.pid).get("pitot-metering", first) != first, p.said, 3 * PATIENCE_S)
         e.check("the process pitot-metering hangs: it is ended" in p.said(), p.said())
         p.works()
         traffic.stop()
@@ -474,6 +476,7 @@ def main():
     why = live.enter_namespace()
     if why:
         e.skip(f"no network namespace: {why}")
+    live.set_up("lo")
     e.run_parts(part_savefile, part_file, part_file_moved, part_pipe, part_any, part_waiting, part_helpers, part_stopped_helpers, part_busy, part_collectors)
     e.finish()
 

@@ -7,7 +7,6 @@ is a filter: what was received is what was sent, also when the interface is made
 """
 import os
 import tempfile
-import time
 
 import e2elib as e
 import live
@@ -28,7 +27,6 @@ def export(path, sample, *more):
         stats = e.statistics(f"{d}/s")
         with open(f"{d}/json", "rb") as f:
             flows = e.json_flows(f.read())
-    time.sleep(0.05)
     return {f: s.stop() for f, s in sinks.items()}, stats, flows
 
 
@@ -36,11 +34,18 @@ def total(found):
     return sum(f[0] for f in found.values()), sum(f[1] for f in found.values())
 
 
+def compared(work, n, got):
+    """(what, value, truth, standard error) of scaled totals."""
+    return zip(("packets", "octets"), got, (work.packets, work.octets), work.errors(n))
+
+
+def is_near(work, n, got):
+    """Within three standard errors of the truth; with n = 1 that is the truth."""
+    return all(abs(value - truth) <= 3 * error for _, value, truth, error in compared(work, n, got))
+
+
 def near(where, work, n, got):
-    """Scaled totals within three standard errors of the truth; with n = 1 that is the truth."""
-    for what, value, truth, error in zip(("packets", "octets"), got, (work.packets, work.octets), work.errors(n)):
-        e.check(abs(value - truth) <= 3 * error,
-                f"{where}: {value} {what} of {truth}, {abs(value - truth) / error if error else 'any':.4} standard errors")
+    e.check(is_near(work, n, got), f"{where}: {list(compared(work, n, got))}")
 
 
 def check_statistics(work, n, stats):
@@ -61,7 +66,8 @@ def through_collectors(path, work, n):
             scale = 1 if scheme == "netflow5" else n
             near(f"-s {n} {scheme} nfcapd", work, n, (found[0] * scale, found[1] * scale))
         if e.find("nfacctd"):
-            near(f"-s {n} {scheme} nfacctd", work, n, total(nfacctd(datagrams[scheme], renormalize=True)))
+            found = nfacctd(datagrams[scheme], lambda found: is_near(work, n, total(found)), renormalize=True)
+            near(f"-s {n} {scheme} nfacctd", work, n, total(found))
 
 
 def whole_flows(path, work):

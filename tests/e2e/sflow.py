@@ -53,14 +53,18 @@ def export(path, n, *more):
         got = e.run("-q", "-r", path, "-n", f"sflow://127.0.0.1:{sink.port}", "--sflow-rate", n, "--stats", f"{d}/s", *more)
         e.check(got.returncode == 0 and not got.stderr, f"1 in {n}: status {got.returncode}, {got.stderr!r}")
         stats = e.statistics(f"{d}/s")
-    time.sleep(0.05)
     return sink.stop(), stats
+
+
+def is_near(got, work, n, fcs):
+    """Packets and octets within three standard errors of the truth."""
+    truth = work.packets, work.fcs_octets if fcs else work.octets
+    return all(abs(value - true) <= 3 * error for value, true, error in zip(got, truth, work.errors(n, fcs)))
 
 
 def near(where, got, work, n, fcs):
     truth = work.packets, work.fcs_octets if fcs else work.octets
-    for what, value, true, error in zip(("packets", "octets"), got, truth, work.errors(n, fcs)):
-        e.check(abs(value - true) <= 3 * error, f"{where}: {value} {what} of {true}, standard error {error:.0f}")
+    e.check(is_near(got, work, n, fcs), f"{where}: {got} packets and octets of {truth}, standard errors {work.errors(n, fcs)}")
 
 
 def total(found):
@@ -92,7 +96,8 @@ def from_file(path, work, n):
     if e.find("sfcapd") and e.find("nfdump"):
         near(f"{where} sfcapd", total(nfdump(datagrams, where, "sfcapd")), work, n, True)
     if e.find("sfacctd"):
-        near(f"{where} sfacctd", total(nfacctd(datagrams, collector="sfacctd", renormalize=True)), work, n, True)
+        found = nfacctd(datagrams, lambda found: is_near(total(found), work, n, True), collector="sfacctd", renormalize=True)
+        near(f"{where} sfacctd", total(found), work, n, True)
     if e.find("tshark"):
         tshark(where, datagrams, flows)
 

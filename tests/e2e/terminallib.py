@@ -10,6 +10,7 @@ class Terminal:
 
     def __init__(self, folder, width, height, *environment):
         self.socket = os.path.join(folder, f"tmux-{width}-{len(environment)}")
+        self.asked = 0
         self.tmux("-f", "/dev/null", "new-session", "-d", "-x", str(width), "-y", str(height),
                   "env " + " ".join(("PS1='ready '", "HISTFILE=", *environment)) + " sh")
         self.see("ready")
@@ -32,8 +33,9 @@ class Terminal:
 
     def settings(self):
         """What stty says of the terminal; the screen is cleared before."""
-        self.keys("clear; stty -g; echo 'that was' it", "Enter")
-        self.see("\nthat was it")
+        self.asked += 1  # what an earlier call has left on the screen is another answer
+        self.keys(f"clear; stty -g; echo 'that was' {self.asked}.", "Enter")
+        self.see(f"\nthat was {self.asked}.")
         return self.tmux("capture-pane", "-p", "-J").splitlines()[0]
 
     def clean(self, before):

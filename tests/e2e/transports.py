@@ -87,10 +87,12 @@ def killed():
         write_pcap(f"{d}/p", FLOWS)
         write_pcap(f"{d}/q", 100, FLOWS)
         spool = ["--spool", f"{d}/spool", "--reconnect", 1, "--stop-timeout", 40]
-        collector = ipfix.Collector("unread:300000", "read")
+        collector = ipfix.Collector("still:300000")
         url = f"ipfix+tcp://127.0.0.1:{collector.port}"
-        p = start("-q", "-r", f"{d}/p", *e.NO_AGEING, *spool, "-n", url)
-        time.sleep(0.8)  # all is in the spool, a part has gone, the collector sleeps
+        p = start("-q", "-r", f"{d}/p", *e.NO_AGEING, *spool, "--stats", f"{d}/s", "-n", url)
+        # a part has gone, the collector sleeps, and all the rest is in the spool
+        e.wait(lambda: e.at_work(p.pid) or p.poll() is not None, "kill -9: does not begin")
+        e.wait(lambda: e.statistics_now(p, f"{d}/s")["flows"]["exported"] == FLOWS, "kill -9: not all is in the spool")
         p.send_signal(signal.SIGKILL)
         p.communicate()
         collector.stop()

@@ -52,15 +52,17 @@ class Running:
 
 
 def sleeps(pid):
-    """Whether it has begun to wait: none of its processes uses any more processor time."""
+    """Whether it has begun to wait: none of its processes uses any more processor time, or wants to."""
     def used():
+        if not all(e.waits(p) for p in (pid, *e.roles(pid).values())):
+            raise OSError
         return [Path(f"/proc/{p}/stat").read_text().rsplit(")", 1)[1].split()[i]
                 for p in (pid, *e.roles(pid).values()) for i in (11, 12)]
     try:
         before = used()
         time.sleep(0.3)
         return used() == before
-    except OSError:  # one has ended
+    except OSError:  # one has ended, or wants to run
         return False
 
 
