@@ -10,7 +10,6 @@
 
 #include "pitot/clock.h"
 #include "pitot/log.h"
-#include "control_internal.h"
 #include "take_over.h"
 
 #define BUFFERS_SAID (UINT64_C(1) << 30)
@@ -307,9 +306,9 @@ static int interfaces_refuse_twin(const struct interfaces *r, unsigned n, struct
 static int interfaces_take_over(const struct interfaces *r, unsigned n, struct capture **captures,
 				struct diag *diag)
 {
-	if (!r->control)
-		return 0;
-	return take_over_captures(r->control->taking, r->control, n, captures, r->each[n].plan, diag);
+	const struct interfaces_interface *i = &r->each[n];
+
+	return take_over_captures(r->taking, i->config->interface, captures, i->plan, diag);
 }
 
 static int interfaces_open_one(struct interfaces *r, unsigned n, struct metering *const *workers,

@@ -22,7 +22,7 @@
 #include "metering.h"
 #include "names.h"
 
-struct control;
+struct take_over;
 
 struct interfaces_interface {
 	const struct capture_config *config;
@@ -43,8 +43,8 @@ struct interfaces_interface {
 struct interfaces {
 	struct opener *opener; /* NULL: nothing can be opened again */
 	struct netif_watch *watch;
-	const struct control *control; /* --takeover: who has the captures of another process; NULL */
-	struct names *names;	       /* forgets interfaces that are deleted; NULL: nobody */
+	struct take_over *taking; /* --takeover: the captures of another process; NULL */
+	struct names *names;	  /* forgets interfaces that are deleted; NULL: nobody */
 	const struct shared *shared;
 	unsigned n_workers, n;
 	struct interfaces_interface *each;

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "control_socket.h"
 #include "exporting.h"
 #include "interfaces.h"
 #include "polite.h"
@@ -24,6 +25,7 @@ struct report {
 		uint64_t metering_exits, metering_restarts, exporting_exits, exporting_restarts;
 		uint64_t helper_exits, helper_restarts;
 	} processes;
+	struct control_socket_stats control;
 	const struct polite *polite; /* NULL: pitot is not polite */
 	bool final;		     /* everything was flushed: nothing may be under way */
 };

@@ -38,6 +38,7 @@ void reporting_take(struct control *r, struct report *report, struct ledger *led
 						       .exporting_restarts = r->of_exporting.restarts,
 						       .helper_exits = r->of_helpers.exits,
 						       .helper_restarts = r->of_helpers.restarts};
+	control_socket_get_stats(r->socket, &report->control);
 	report->polite = control_is_polite(r) ? &r->stepping.polite : NULL;
 	for (;;) {
 		reporting_take_exporting(r, &report->exporting);

@@ -493,7 +493,7 @@ static int setup_take_over(struct control *r, struct diag *diag)
 	r->boot = (struct clock_time){other->start_realtime_ns, other->start_monotonic_ns};
 	for (unsigned i = 0; i < r->n_captures; i++)
 		r->captures[i].fanout_seed = other->fanout_seed;
-	r->interfaces.control = r;
+	r->interfaces.taking = r->taking;
 	if (!r->service.interval_ns) /* whoever reloads a service is not told of its watchdog */
 		r->service.interval_ns = other->watchdog_ns;
 	return 0;
@@ -573,7 +573,7 @@ int setup_open(struct control *r, struct diag *diag)
 	if (ret == 0 && r->live && setup_has_sflow(c))
 		ret = poller_init(&r->poller, c->sflow_polling_ns, diag);
 	take_over_free(r->taking);
-	r->taking = NULL;
+	r->taking = r->interfaces.taking = NULL;
 	if (ret == 0)
 		ret = setup_live_view(r, diag);
 	if (ret == 0)

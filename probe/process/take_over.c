@@ -335,10 +335,10 @@ uint64_t take_over_latest_id(const struct take_over *t)
 /* ---- captures */
 
 /* By its name, or by its index where it was renamed; -1: none of those that were measured. */
-static int take_find_place(const struct take_over *t, const struct control *r, unsigned n)
+static int take_find_place(const struct take_over *t, const char *interface)
 {
 	for (unsigned i = 0; i < t->process.n_interfaces; i++)
-		if (strcmp(t->interfaces[i].name, r->captures[n].interface) == 0)
+		if (strcmp(t->interfaces[i].name, interface) == 0)
 			return (int)i;
 	return -1;
 }
@@ -363,9 +363,9 @@ static bool take_find_capture(struct take_over_worker *w, unsigned place, struct
 }
 
 /* Have all workers a socket of it?  What they have instead is said. */
-static bool take_is_whole(struct take_over *t, const struct control *r, unsigned n, unsigned place)
+static bool take_is_whole(struct take_over *t, const char *interface, unsigned place)
 {
-	uint32_t index = if_nametoindex(r->captures[n].interface);
+	uint32_t index = if_nametoindex(interface);
 
 	for (unsigned i = 0; i < t->n_workers; i++) {
 		struct take_over_capture c;
@@ -379,18 +379,18 @@ static bool take_is_whole(struct take_over *t, const struct control *r, unsigned
 			log_warning("--takeover: interface %s was captured by %s, which cannot be handed "
 				    "over: it is "
 				    "opened anew, and what came meanwhile is not measured",
-				    r->captures[n].interface, c.method);
+				    interface, c.method);
 		return false;
 	}
 	return true;
 }
 
-int take_over_captures(struct take_over *t, const struct control *r, unsigned n, struct capture **captures,
+int take_over_captures(struct take_over *t, const char *interface, struct capture **captures,
 		       const struct capture_plan *plan, struct diag *diag)
 {
-	int place = t && t->received ? take_find_place(t, r, n) : -1, ret = 0;
+	int place = t && t->received ? take_find_place(t, interface) : -1, ret = 0;
 
-	if (place < 0 || !take_is_whole(t, r, n, (unsigned)place))
+	if (place < 0 || !take_is_whole(t, interface, (unsigned)place))
 		return 0;
 	for (unsigned i = 0; ret == 0 && i < t->n_workers; i++) {
 		struct take_over_capture c;

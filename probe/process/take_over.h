@@ -73,10 +73,10 @@ const struct take_over_facts *
 take_over_get_facts(const struct take_over *t); /* received; NULL: nothing was */
 uint64_t take_over_latest_id(const struct take_over *t);
 /*
- * The captures of interface n of the configuration, n_workers of them: 1, they were taken over; 0: there is
- * nothing to take over; or negative errno.
+ * The captures of an interface, one for each metering thread: 1, they were taken over; 0: there is nothing to
+ * take over; or negative errno.
  */
-int take_over_captures(struct take_over *t, const struct control *r, unsigned n, struct capture **captures,
+int take_over_captures(struct take_over *t, const char *interface, struct capture **captures,
 		       const struct capture_plan *plan, struct diag *diag);
 /* Flows and fragments of all threads. */
 int take_over_flows(struct take_over *t, const struct control *r, struct diag *diag);
