@@ -197,7 +197,9 @@ def misbehaving():
     p.process.stdin.close()
     p.process.stdin = open(os.devnull, "wb")
     p.end()
-    check_ledger("after all that", statistics(p.stats))
+    end = statistics(p.stats)
+    check_ledger("after all that", end)
+    check(end["control"]["cut_off"] >= 2 and end["control"]["requests"] > 100, f"the statistics tell of them: {end['control']}")
 
 
 def who():
@@ -215,6 +217,7 @@ def who():
     check(got.returncode == 1, f"a stranger: {got}")
     p.ctl("stop")
     p.end()
+    check(statistics(p.stats)["control"]["refused"] == 1, "who was refused is counted")
     p = Running("--control-group", "daemon")
     check(os.stat(p.path).st_mode & 0o777 == 0o660, "mode with a group")
     got = subprocess.run(["setpriv", "--reuid", "12345", "--regid", "12345", "--groups", "1", CTL, "-c", p.path,

@@ -38,6 +38,7 @@ static struct report sample(void)
 					      .state = TRANSPORT_STATE_UP}}},
 		.duration_ns = UINT64_C(61500000000),
 		.interfaces = {.gaps = 1, .gap_ns = UINT64_C(2250000000)},
+		.control = {.accepted = 4, .refused = 3, .cut_off = 2, .requests = 7},
 	};
 
 	return r;
@@ -70,6 +71,8 @@ static void test_values(void **state)
 	assert_int_equal(ledger_family(&l, "packets", "ignored"), 4);
 	assert_int_equal(ledger_family(&l, "flows", "ended"), 3);
 	assert_int_equal(l.collectors[0].values[LEDGER_COLLECTOR_not_sent_octets], 50);
+	assert_int_equal(l.values[LEDGER_control_refused], 3);
+	assert_int_equal(l.values[LEDGER_control_cut_off], 2);
 	assert_string_equal(l.collectors[0].state, "up");
 }
 
