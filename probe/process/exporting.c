@@ -1,5 +1,5 @@
 /* exporting: see exporting.h. */
-#include "exporting.h"
+#include "exporting_internal.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -7,12 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "losses.h"
-#include "mailbox.h"
-#include "pace.h"
 #include "ledger.h"
 #include "pitot/clock.h"
 #include "polite.h"
@@ -27,41 +24,6 @@ static const uint64_t same_ns = 60 * NS_PER_SEC, other_ns = 5 * NS_PER_SEC; /* b
 static const uint64_t deferred_tick_ns = 200 * NS_PER_MSEC, deferred_most_ns = 30 * NS_PER_SEC;
 static const uint64_t caught_up_ns = 100 * NS_PER_MSEC;
 static const uint64_t facts_every_ns = 250 * NS_PER_MSEC;
-
-struct exporting {
-	struct exporter *exporter;
-	struct exporting_config config;
-	struct shared_exporting *shared;
-	struct mailbox mailbox;
-	struct ring_reader *rings; /* of each metering thread */
-	struct totals lost_before; /* when this process began */
-	uint64_t *taken;	   /* of each in this turn; the ring has them until they are counted */
-	unsigned n_samples; /* rings of packet samples: as many, and that of the reader of savefiles; 0 */
-	struct ring_reader *samples;
-	unsigned n_rings;
-	bool finish; /* nothing comes any more */
-	/* another process may take over: what waits is pushed out, at this instant at the latest; then
-	 * nothing is sent */
-	uint64_t settle_by_ns;
-	bool frozen;
-	struct command_handed passed;
-	uint32_t rate;
-	uint64_t facts_ns;     /* when the metering processes' numbers are looked at next */
-	uint32_t polite;       /* the word that is followed */
-	bool defers;	       /* records wait in the rings, unless these */
-	bool catches_up;       /* are too full, or the records too old */
-	uint64_t caught_up_ns; /* when it began to, or to wait */
-	struct pace pace;
-	unsigned turn; /* the ring that is first */
-	uint64_t start_ns;
-	struct exporting_stats stats;
-	struct exporting_locals locals;
-	int last_state[EXPORTING_COLLECTORS_MAX];
-	uint64_t last_errors[EXPORTING_COLLECTORS_MAX];
-	uint64_t told_ns[EXPORTING_COLLECTORS_MAX]; /* of the last line about errors; 0 none */
-	char told[EXPORTING_COLLECTORS_MAX][64];    /* what it said, as far as that tells it from others */
-	unsigned notices[EXPORTING_COLLECTORS_MAX];
-};
 
 static struct gate *exporting_room(struct exporting *e, unsigned i)
 {
@@ -375,148 +337,6 @@ static bool exporting_has_records(struct exporting *e)
 		if (ring_peek(&e->samples[i]))
 			return true;
 	return false;
-}
-
-/* ---- commands */
-
-int exporting_on_refresh(struct exporting *e, const struct command_none *a, struct command_none *reply)
-{
-	struct clock_time now = clock_now();
-
-	(void)a;
-	(void)reply;
-	exporter_refresh(e->exporter, &now);
-	return 0;
-}
-
-int exporting_on_periods(struct exporting *e, const struct exporter_periods *a, struct command_none *reply)
-{
-	struct clock_time now = clock_now();
-
-	(void)reply;
-	exporter_set_periods(e->exporter, a, &now);
-	return 0;
-}
-
-int exporting_on_rate(struct exporting *e, const struct command_rate *a, struct command_none *reply)
-{
-	(void)reply;
-	e->rate = a->records;
-	return 0;
-}
-
-int exporting_on_network(struct exporting *e, const struct command_none *a, struct command_none *reply)
-{
-	(void)a;
-	(void)reply;
-	exporter_network_changed(e->exporter);
-	enrich_network_changed(e->config.enrich);
-	return 0;
-}
-
-int exporting_on_interfaces(struct exporting *e, const struct command_none *a, struct command_none *reply)
-{
-	struct exporting_interfaces *now = calloc(1, sizeof(*now));
-	unsigned n;
-	int r = -ENOMEM;
-
-	(void)a;
-	(void)reply;
-	if (now) {
-		published_get(&e->shared->interfaces, now);
-		n = now->n < EXPORTING_INTERFACES_MAX ? (unsigned)now->n : EXPORTING_INTERFACES_MAX;
-		r = exporter_set_interfaces(e->exporter, now->list, n);
-		if (r == 0 && e->config.enrich)
-			r = enrich_set_interfaces(e->config.enrich, now->list, n);
-	}
-	free(now);
-	return r;
-}
-
-int exporting_on_counters(struct exporting *e, const struct interface_counters *a, struct command_none *reply)
-{
-	struct clock_time now = clock_now();
-
-	(void)reply;
-	exporter_counters(e->exporter, a, &now);
-	return 0;
-}
-
-int exporting_on_template(struct exporting *e, const struct command_template *a,
-			  struct export_template *reply)
-{
-	exporter_get_template(e->exporter, a->collector, a->number, reply);
-	return 0;
-}
-
-/* ---- another process may take over: commands.def, take_over.h */
-
-int exporting_on_settle(struct exporting *e, const struct command_settle *a, struct command_none *reply)
-{
-	(void)reply;
-	e->settle_by_ns = a->by_ns ? a->by_ns : 1;
-	return 0;
-}
-
-int exporting_on_settled(struct exporting *e, const struct command_none *a, struct command_frozen *reply)
-{
-	(void)a;
-	*reply = (struct command_frozen){.frozen = e->frozen,
-					 .octets = exporter_hand_over_octets(e->exporter)};
-	return 0;
-}
-
-int exporting_on_pass_on(struct exporting *e, const struct command_hand_over *a, struct command_none *reply)
-{
-	int sockets[EXPORTING_COLLECTORS_MAX], r;
-	struct sections_writer w;
-	void *memory;
-
-	(void)reply;
-	e->passed = (struct command_handed){0};
-	r = mailbox_take_memory(&e->mailbox, a->octets, &memory);
-	if (r < 0)
-		return r;
-	if (!e->frozen) {
-		munmap(memory, a->octets);
-		return -EINVAL;
-	}
-	sections_write_init(&w, memory, a->octets);
-	e->passed.n_fds = exporter_hand_over(e->exporter, &w, sockets, EXPORTING_COLLECTORS_MAX);
-	if (mailbox_give_fds(&e->mailbox, sockets, e->passed.n_fds) == 0)
-		e->passed.octets = sections_finish(&w);
-	munmap(memory, a->octets);
-	return 0;
-}
-
-int exporting_on_passed(struct exporting *e, const struct command_none *a, struct command_handed *reply)
-{
-	(void)a;
-	*reply = e->passed;
-	return 0;
-}
-
-int exporting_on_resume(struct exporting *e, const struct command_none *a, struct command_none *reply)
-{
-	(void)a;
-	(void)reply;
-	e->settle_by_ns = 0;
-	e->frozen = false;
-	return 0;
-}
-
-int exporting_on_release(struct exporting *e, const struct command_release *a, struct command_none *reply)
-{
-	exporter_let_go(e->exporter, e->frozen ? a->taken : 0);
-	return exporting_on_resume(e, NULL, reply);
-}
-
-int exporting_on_finish(struct exporting *e, const struct command_none *a, struct command_none *reply)
-{
-	(void)a;
-	(void)reply;
-	e->finish = true;
-	return 0;
 }
 
 /* ---- the end */

@@ -1,6 +1,6 @@
 /*
  * export_hand_over: another exporter goes on in a session: from the same port, with the next sequence number,
- * and the collector needs no templates.  Covers export/export_hand_over.c.
+ * and the collector needs no templates.  Covers export/export_hand_over.c, export/templated_hand_over.c.
  */
 #include "sink.h"
 

@@ -2,7 +2,8 @@
  * The metering process and the exporting process together, without a main: savefiles in, records out, and the
  * ledger that is reported over both.
  * Covers process/metering.c, process/metering_commands.c,
- * process/metering_files.c, process/metering_live.c, process/intake.c, process/exporting.c, process/ledger.c,
+ * process/metering_files.c, process/metering_live.c, process/intake.c, process/exporting.c,
+ * process/exporting_commands.c, process/ledger.c,
  * process/savefiles.c, process/dealing.c, process/account.c, base/gate.c.
  */
 #include "cm.h"

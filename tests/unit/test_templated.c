@@ -1,5 +1,6 @@
 /*
- * NetFlow v9 and IPFIX streams: export/templated.c, export/netflow9.c, export/ipfix.c, export/message.c.
+ * NetFlow v9 and IPFIX streams: export/templated.c, export/templated_tell.c, export/netflow9.c,
+ * export/ipfix.c, export/message.c.
  *
  * The reader fails where data come before their template, sets do not tile, or v9's Count is wrong.
  */
