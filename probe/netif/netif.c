@@ -17,7 +17,10 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
+
+enum { ANSWER_S = 1 };
 
 static void netif_close_socket(struct nl_sock **sk)
 {
@@ -147,11 +150,16 @@ static int netif_set_missing(struct nl_sock *sk, const char *name, struct diag *
 /* libnl has few words of its own: a limit on open files is an "unspecific failure". */
 const char *netif_error_text(int nl_error)
 {
+	if (nl_error == -NLE_AGAIN)
+		return "the kernel does not answer";
 	return nl_error == -NLE_FAILURE && errno ? strerror(errno) : nl_geterror(nl_error);
 }
 
+/* An answer is there when its question was sent, but libnl waits for those to questions that it could not
+ * send, too. */
 int netif_connect(struct nl_sock **sk, struct diag *diag)
 {
+	const struct timeval wait = {.tv_sec = ANSWER_S};
 	int r;
 
 	*sk = nl_socket_alloc();
@@ -159,6 +167,8 @@ int netif_connect(struct nl_sock **sk, struct diag *diag)
 		return diag_set(diag, -ENOMEM, "rtnetlink: out of memory");
 	errno = 0;
 	r = nl_connect(*sk, NETLINK_ROUTE);
+	if (r == 0 && setsockopt(nl_socket_get_fd(*sk), SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait)) < 0)
+		r = -NLE_FAILURE;
 	if (r < 0)
 		return diag_set(diag, netif_errno(r), "rtnetlink: %s", netif_error_text(r));
 	return 0;
@@ -179,7 +189,7 @@ int netif_get(struct netif *n, const char *name, struct diag *diag)
 	if (netif_errno(r) == -ENODEV)
 		return netif_set_missing(sk, name, diag);
 	if (r < 0)
-		return diag_set(diag, netif_errno(r), "%s: rtnetlink: %s", name, nl_geterror(r));
+		return diag_set(diag, netif_errno(r), "%s: rtnetlink: %s", name, netif_error_text(r));
 	netif_fill(n, link);
 	return 0;
 }
@@ -195,7 +205,8 @@ int netif_get_index(struct netif *n, uint32_t index, struct diag *diag)
 		return r;
 	r = rtnl_link_get_kernel(sk, (int)index, NULL, &link);
 	if (r < 0)
-		return diag_set(diag, netif_errno(r), "interface %u: rtnetlink: %s", index, nl_geterror(r));
+		return diag_set(diag, netif_errno(r), "interface %u: rtnetlink: %s", index,
+				netif_error_text(r));
 	netif_fill(n, link);
 	return 0;
 }
@@ -210,7 +221,7 @@ int netif_each(void (*take)(void *ctx, const struct netif *n), void *ctx, struct
 		return r;
 	r = rtnl_link_alloc_cache(sk, AF_UNSPEC, &cache);
 	if (r < 0)
-		return diag_set(diag, netif_errno(r), "rtnetlink: %s", nl_geterror(r));
+		return diag_set(diag, netif_errno(r), "rtnetlink: %s", netif_error_text(r));
 	for (struct nl_object *o = nl_cache_get_first(cache); o; o = nl_cache_get_next(o)) {
 		struct netif n;
 

@@ -51,8 +51,7 @@ void netif_counters_close(struct netif_counters *c)
 	free(c);
 }
 
-/* IANAifType-MIB */
-static uint32_t netif_type(unsigned arphrd)
+uint32_t netif_counters_type(unsigned arphrd)
 {
 	switch (arphrd) {
 	case ARPHRD_ETHER:
@@ -115,7 +114,7 @@ static struct interface_traffic netif_sent(struct rtnl_link *link)
 	};
 }
 
-static struct interface_ethernet netif_ethernet(struct rtnl_link *link)
+struct interface_ethernet netif_counters_ethernet(struct rtnl_link *link)
 {
 	return (struct interface_ethernet){
 		.alignment_errors = rtnl_link_get_stat(link, RTNL_LINK_RX_FRAME_ERR),
@@ -147,7 +146,7 @@ int netif_counters_read(struct netif_counters *c, uint32_t index, struct interfa
 	flags = rtnl_link_get_flags(link);
 	*n = (struct interface_counters){
 		.index = index,
-		.type = netif_type(rtnl_link_get_arptype(link)),
+		.type = netif_counters_type(rtnl_link_get_arptype(link)),
 		.admin_up = flags & IFF_UP,
 		.oper_up = flags & IFF_RUNNING,
 		/* the flag is what ip(8) asked for; packet sockets, pitot's among them, are in the number */
@@ -158,7 +157,7 @@ int netif_counters_read(struct netif_counters *c, uint32_t index, struct interfa
 	};
 	netif_read_driver(c, name ? name : "", n);
 	if (n->ethernet)
-		n->ether = netif_ethernet(link);
+		n->ether = netif_counters_ethernet(link);
 	rtnl_link_put(link);
 	return 0;
 }

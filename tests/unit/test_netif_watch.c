@@ -8,9 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include "lacking.h"
 #include "netns.h"
 #include "pitot/netif.h"
+#include "refused.h"
 
 struct heard {
 	unsigned n;
@@ -135,6 +140,64 @@ static void watch_tells_of_addresses(void **state)
 	netns_delete("pwa");
 }
 
+/* A port that leaves its bridge is told as deleted, by the bridge: the interface is still there. */
+static void watch_tells_nothing_of_bridges(void **state)
+{
+	struct netif_watch *w;
+	struct heard heard;
+
+	(void)state;
+	netns_veth("pwa", "pwb");
+	if (system("ip link add pwbr type bridge 2>/dev/null") != 0) {
+		netns_delete("pwa");
+		lacking_here("this kernel has no bridge");
+	}
+	assert_int_equal(system("ip link set pwbr up; ip link set pwa master pwbr"), 0);
+	w = open_watch();
+	assert_int_equal(system("ip link set pwa nomaster"), 0);
+	heard = hear(w);
+	assert_true(heard.n > 0 && !heard.gone);
+	netif_watch_close(w);
+	netns_delete("pwa");
+	netns_delete("pwbr");
+}
+
+static int fails_with(int error)
+{
+	struct netif_watch *w = open_watch();
+	struct heard heard = {0};
+	int r;
+
+	if (!refused_from_now_on(SYS_recvmsg, error))
+		return 77;
+	netif_watch_changed(w);
+	r = netif_watch_read(w, on_link, &heard);
+	/* what could not be read may have been a change */
+	if (heard.n || !netif_watch_changed(w))
+		return 1;
+	netif_watch_close(w);
+	return r != (error == ENOBUFS ? NETIF_E_LOST : -EPERM);
+}
+
+/* Whatever the kernel says reading ends, and what is said of it is true. */
+static void watch_ends(void **state)
+{
+	static const int errors[] = {ENOBUFS, EPERM};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(errors); i++) {
+		int status;
+		pid_t pid = fork();
+
+		if (pid == 0)
+			_exit(fails_with(errors[i]));
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+			lacking_here("no seccomp in this kernel");
+		assert_int_equal(status, 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -142,6 +205,8 @@ int main(void)
 		cmocka_unit_test(watch_read_does_not_wait),
 		cmocka_unit_test(watch_tells_that_it_lost),
 		cmocka_unit_test(watch_tells_of_addresses),
+		cmocka_unit_test(watch_tells_nothing_of_bridges),
+		cmocka_unit_test(watch_ends),
 	};
 	int r = netns_enter();
 
