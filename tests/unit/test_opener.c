@@ -756,6 +756,7 @@ static void check_poor_kernel(const struct poor_kernel *k)
 	struct diag diag = {""};
 	struct opener *o = NULL;
 	const char *said;
+	bool wrong;
 	int r, status;
 	pid_t pid = fork();
 
@@ -766,11 +767,12 @@ static void check_poor_kernel(const struct poor_kernel *k)
 			_exit(77);
 		r = opener_start(&o, &config, &diag);
 		said = r < 0 ? diag.text : opener_missing(o);
-		if (r != k->result || strcmp(said, k->sentence) != 0)
+		wrong = r != k->result || strcmp(said, k->sentence) != 0;
+		if (wrong)
 			fprintf(stderr, "call %d fails (%s): %d instead of %d, '%s' instead of '%s'\n",
 				k->call, strerror(k->error), r, k->result, said, k->sentence);
 		opener_stop(o);
-		_exit(r != k->result || strcmp(said, k->sentence) != 0);
+		_exit(wrong);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
