@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -20,17 +21,20 @@
 enum { WAIT_MS = 10000, ANSWER_MAX = 256 << 20 };
 
 /* Connected; or why not.  A socket that somebody was killed beside stays, and nobody listens there. */
-static int client_connect(struct client *c, const char *path)
+static int client_connect(struct client *c, const char *path, int flags)
 {
 	struct sockaddr_un at = {.sun_family = AF_UNIX};
+	/* one that hangs takes no more connections at some time, and would be waited for */
+	const struct timeval most = {.tv_sec = WAIT_MS / 1000};
 	int r = 0;
 
 	if (!*path || strlen(path) >= sizeof(at.sun_path))
 		return *path ? -ENAMETOOLONG : -ENOENT;
 	memcpy(at.sun_path, path, strlen(path) + 1);
-	c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
 	if (c->fd < 0)
 		return -errno;
+	setsockopt(c->fd, SOL_SOCKET, SO_SNDTIMEO, &most, sizeof(most));
 	if (connect(c->fd, (struct sockaddr *)&at, sizeof(at)) < 0) {
 		r = -errno;
 		client_close(c);
@@ -41,7 +45,7 @@ static int client_connect(struct client *c, const char *path)
 static bool client_is_left_over(const char *path)
 {
 	struct client c = {.fd = -1};
-	int r = client_connect(&c, path);
+	int r = client_connect(&c, path, SOCK_NONBLOCK);
 
 	client_close(&c);
 	return r == -ECONNREFUSED;
@@ -96,9 +100,11 @@ int client_open(struct client *c, const char *path, struct diag *diag)
 	}
 	if (r < 0)
 		return r;
-	r = client_connect(c, path);
+	r = client_connect(c, path, 0);
 	if (r == 0)
 		return 0;
+	if (r == -EAGAIN)
+		return diag_set(diag, -ETIMEDOUT, "%s: pitot does not answer", path);
 	if (r == -ENAMETOOLONG)
 		return diag_set(diag, r, "%.60s...: a socket's path has at most %zu octets", path,
 				sizeof(found) - 1);
@@ -134,8 +140,11 @@ static int client_send(struct client *c, const json_t *request, struct diag *dia
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0) {
+			int r = -errno;
+
 			free(text);
-			return diag_set(diag, -errno, "pitot is gone: %s", strerror(errno));
+			return r == -EAGAIN ? diag_set(diag, -ETIMEDOUT, "pitot does not answer")
+					    : diag_set(diag, r, "pitot is gone: %s", strerror(-r));
 		}
 		sent += (size_t)n;
 	}

@@ -73,7 +73,7 @@ static int tls_verify_load(SSL_CTX *ctx, const char *path, int fd, struct diag *
 	fclose(f);
 	if (!good)
 		return diag_set(diag, -EINVAL, "--tls-ca %.300s: no certificates in PEM format (%s)", path,
-				tls_why());
+				ERR_peek_last_error() ? tls_why() : "none is in it");
 	ERR_clear_error();
 	X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ctx),
 				    X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);

@@ -119,7 +119,7 @@ static const struct file_case cases[] = {
 	{NULL, "ten-days", "key", 0, "--tls-cert %/ten-days expires in 10 days"},
 	{NULL, "hours", "key", 0, "--tls-cert %/hours expires in 0 days"},
 	{NULL, "expired", "key", 0, "--tls-cert %/expired has expired"},
-	{"missing", NULL, NULL, -EINVAL, "--tls-ca %/missing: No such file or directory"},
+	{"missing", NULL, NULL, -ENOENT, "--tls-ca %/missing: No such file or directory"},
 	{"empty", NULL, NULL, -EINVAL, "--tls-ca %/empty: no certificates in PEM format (none is in it)"},
 	{"key", NULL, NULL, -EINVAL, "--tls-ca %/key: no certificates in PEM format (none is in it)"},
 	{NULL, NULL, "key", -EINVAL, "--tls-key %/key: the certificate for it is missing: --tls-cert"},
