@@ -146,7 +146,6 @@ static void flow_take_record(struct taking *k, const uint8_t *from)
 	memset((void *)k->record, 0, l->record_size);
 	memcpy((void *)k->record, from, CORE_OCTETS);
 	k->record->end_reason = FLOW_END_NONE;
-	k->record->selector = k->table->selector;
 	flow_take_point(k->points, &k->record->key);
 	for (unsigned i = 0; i < BLOCKS; i++)
 		if (l->blocks >> i & 1 && k->at[i])

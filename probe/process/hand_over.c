@@ -253,7 +253,8 @@ static void hand_write_process(const struct control *r, struct sections_writer *
 				    .watchdog_ns = r->service.interval_ns,
 				    .fanout_seed = r->captures[0].fanout_seed,
 				    .n_workers = r->n_workers,
-				    .n_interfaces = r->n_captures};
+				    .n_interfaces = r->n_captures,
+				    .sampling = take_over_sampling(r)};
 
 	if (r->config->pidfile)
 		snprintf(p.pidfile, sizeof(p.pidfile), "%s", r->config->pidfile);

@@ -488,7 +488,9 @@ static int setup_take_over(struct control *r, struct diag *diag)
 	int ret = take_over_receive(r->taking, diag);
 
 	other = ret == 0 ? take_over_get_facts(r->taking) : NULL;
-	if (!other)
+	if (other)
+		ret = take_over_check_sampling(r->taking, r, diag);
+	if (ret < 0 || !other)
 		return ret;
 	r->boot = (struct clock_time){other->start_realtime_ns, other->start_monotonic_ns};
 	for (unsigned i = 0; i < r->n_captures; i++)

@@ -312,6 +312,28 @@ int take_over_receive(struct take_over *t, struct diag *diag)
 	return r;
 }
 
+uint32_t take_over_sampling(const struct control *r)
+{
+	const struct config_sample *s = &r->config->sample;
+	uint32_t polite = 15;
+
+	if (control_is_polite(r))
+		return polite << 28; /* each record says by itself */
+	return s->interval > 1 ? (uint32_t)s->kind << 28 | s->interval : 1;
+}
+
+int take_over_check_sampling(const struct take_over *t, const struct control *r, struct diag *diag)
+{
+	uint32_t there = t->process.sampling;
+
+	if (there == 0 || there == take_over_sampling(r))
+		return 0;
+	return diag_set(
+		diag, -ENOTSUP,
+		"--takeover: the other process selects packets otherwise (--sample, --polite), and a "
+		"flow's record has packets of one rate only: it goes on; stop it, and start this one");
+}
+
 const struct take_over_facts *take_over_get_facts(const struct take_over *t)
 {
 	return t && t->received ? &t->process : NULL;

@@ -38,7 +38,7 @@ struct take_over_facts {
 	uint64_t watchdog_ns; /* how often the service manager is told that it is alive; 0: nobody watches */
 	uint32_t fanout_seed;
 	uint32_t n_workers, n_interfaces;
-	uint32_t spare;
+	uint32_t sampling; /* take_over_sampling(); 0: of a version that does not say */
 	char pidfile[512]; /* "" none */
 };
 struct take_over_interface {
@@ -46,6 +46,9 @@ struct take_over_interface {
 	uint32_t point;
 	uint32_t spare;
 };
+
+/* How packets are selected, as a number: records of different ones must not be mixed.  Never 0. */
+uint32_t take_over_sampling(const struct control *r);
 
 /* Of a metering thread. */
 struct take_over_thread {
@@ -69,6 +72,8 @@ int take_over_begin(struct take_over **tp, const struct control *r, struct diag 
 unsigned take_over_workers(const struct take_over *t);
 /* The older process stops reading, and hands over. */
 int take_over_receive(struct take_over *t, struct diag *diag);
+/* Received: are its flows such that ours may go on with them? */
+int take_over_check_sampling(const struct take_over *t, const struct control *r, struct diag *diag);
 const struct take_over_facts *
 take_over_get_facts(const struct take_over *t); /* received; NULL: nothing was */
 uint64_t take_over_latest_id(const struct take_over *t);

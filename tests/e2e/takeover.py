@@ -447,6 +447,10 @@ def part_what_is_not_taken():
                   "--pidfile", f"{d}/pid", "-n", f"json:{d}/flows.json")
         traffic = Traffic()
         traffic.goes_on(2000)
+        for args in (("-s", "10"), ("--polite",)):
+            got = Pitot(d, "-n", f"ipfix://127.0.0.1:{first.port}", *args, takeover=True)
+            e.check(got.wait() == 1 and "one rate only" in got.said() and "error" in got.said(), f"{args}: {got.said()}")
+        traffic.goes_on(2000)
         heir = Pitot(d, "-w", "2", "-t", "active=3600,inactive=3600", "-n", f"ipfix://127.0.0.1:{first.port}", "--fields",
                      "sourceTransportPort,destinationTransportPort,packetDeltaCount,sourceIPv4Address,"
                      "destinationIPv4Address,protocolIdentifier", "-n", f"ipfix://127.0.0.1:{second.port}",

@@ -281,6 +281,30 @@ static void test_points(void **state)
 }
 
 /* A smaller table: flows that had to give way have records. */
+/* Polite mode: what was drawn at one rate there is not called drawn at another here. */
+static void test_selectors(void **state)
+{
+	struct side *a = side_new(100, 0, 1), *b = side_new(100, 0, 2);
+	void *memory = memory_new();
+	const char *missing;
+
+	(void)state;
+	flow_table_set_selector(a->table, 3);
+	put(a, 1, T0, 0, 0);
+	assert_int_equal(take_over(b, memory, hand_over(a, memory), &no_points, T0, &missing), 0);
+	put(b, 1, T0 + 1, 0, 0); /* of selector 0: the record ends, and another one begins */
+	assert_int_equal(b->out.n, 1);
+	assert_int_equal(b->out.records[0].selector, 3);
+	assert_int_equal(b->out.records[0].packets, 1);
+	flow_table_flush(b->table, FLOW_END_FORCED);
+	assert_int_equal(b->out.n, 2);
+	assert_int_equal(b->out.records[1].selector, 0);
+	flow_table_let_go(a->table);
+	free(memory);
+	side_free(a);
+	side_free(b);
+}
+
 static void test_less_room(void **state)
 {
 	struct side *old = side_new(100, 0, 1), *new = side_new(30, 0, 2);
@@ -372,8 +396,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_flows_live_on), cmocka_unit_test(test_time_goes_on),
 		cmocka_unit_test(test_blocks),	      cmocka_unit_test(test_points),
-		cmocka_unit_test(test_less_room),     cmocka_unit_test(test_broken),
-		cmocka_unit_test(test_fragments),     cmocka_unit_test(test_slices),
+		cmocka_unit_test(test_selectors),     cmocka_unit_test(test_less_room),
+		cmocka_unit_test(test_broken),	      cmocka_unit_test(test_fragments),
+		cmocka_unit_test(test_slices),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
