@@ -84,9 +84,9 @@ static void text_polite(FILE *out, const struct ledger *l)
 		fputc('\n', out);
 	if (N(packets, sliced))
 		fprintf(out,
-			"  %" PRIu64 " of the metered packets were of flows that were not begun (slice); "
-			"records were sent that stand for %" PRIu64 "\n",
-			N(packets, sliced), N(packets, estimated));
+			"  sliced: %" PRIu64 " metered packet%s of flows that were not begun; %" PRIu64
+			" estimated in what was sent\n",
+			N(packets, sliced), log_plural(N(packets, sliced)), N(packets, estimated));
 }
 
 void report_text(FILE *out, const struct ledger *l)

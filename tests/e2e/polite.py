@@ -26,19 +26,28 @@ STEPS = [("defer", 0)] + [("sample", k) for k in range(1, 11)] + [("count", 10),
 
 
 class Traffic(threading.Thread):
-    """Sends until it is told to stop; .sent frames so far."""
+    """Sends until it is told to stop; .sent frames so far.  Of them .fresh in each burst are of flows of one packet."""
 
     def __init__(self, name):
         super().__init__(daemon=True)
-        self.name_of_link, self.sent, self.ending = name, 0, False
+        self.name_of_link, self.sent, self.fresh, self.ending = name, 0, 0, False
         self.start()
 
     def run(self):
-        frames = live.mixture(1)
+        frames, begun = live.mixture(1), 0
         while not self.ending:
+            fresh = [self.flow_of_one_packet(begun + i) for i in range(self.fresh)]
             live.send(self.name_of_link, frames, 400)
-            self.sent += 400
+            live.send(self.name_of_link, fresh, len(fresh))
+            self.sent += 400 + len(fresh)
+            begun += len(fresh)
             time.sleep(0.01)
+
+    @staticmethod
+    def flow_of_one_packet(i):
+        flow = live.Flow(f"10.9.{i >> 14 & 255}.1", "10.9.0.2", 17, 1024 + (i & 16383), 53, 0)
+        data, octets = live.frame(flow, 20 + i % 1000)
+        return data, flow, octets
 
     def stop(self):
         self.ending = True
@@ -133,12 +142,14 @@ def climb(polite):
 
 
 def climb_to_slices(polite):
-    """With a full table the step from sampling is the one to slicing; flows that end and go on begin anew there."""
+    """With a full table the step from sampling is the one to slicing; then new flows come."""
     polite.pressure.level = BAD
     e.wait(lambda: any(name == "slice" for name, _ in polite.rungs()), lambda: f"{polite.where}: never sliced: {polite.p.said()}")
     polite.pressure.level = HOLD
     check_rung(polite, polite.rungs()[-1])
-    e.wait(lambda: polite.statistics()["packets"]["sliced"] > 0, f"{polite.where}: no packet is sliced")
+    polite.traffic.fresh = 20
+    e.wait(lambda: polite.statistics()["packets"]["sliced"] > 200, f"{polite.where}: no packet is sliced")
+    polite.traffic.fresh = 0
     check_rung(polite, polite.rungs()[-1])
     polite.pressure.level = GOOD
     e.wait(lambda: polite.rungs()[-1:] == [("full", 0)], lambda: f"{polite.where}: not at full service again: {polite.p.said()}", 60)
@@ -308,7 +319,7 @@ def main():
         try:
             for polite in polites:
                 e.wait(lambda p=polite: e.at_work(p.p.process.pid), f"{polite.where}: pitot does not begin")
-            traffic = Traffic("po0p")
+            traffic = polites[2].traffic = Traffic("po0p")
             e.together(lambda polite: climbs[polites.index(polite)](polite), polites)
             sent = traffic.stop()
             for polite, check in zip(polites, checks):

@@ -95,6 +95,8 @@ static void test_equations(void **state)
 		&r.metering.flows.in_table.records,
 		&r.metering.flows.in_table.packets,
 		&r.metering.flows.in_table.octets,
+		&r.metering.flows.sliced.packets,
+		&r.metering.flows.sliced.octets,
 		&r.metering.flows.handed_on.records,
 		&r.metering.flows.handed_on.packets,
 		&r.metering.flows.handed_on.octets,
@@ -112,6 +114,28 @@ static void test_equations(void **state)
 			fail_msg("number %zu is one too many, and the ledger calls itself balanced", i);
 		--*numbers[i];
 	}
+	/* a packet of a flow that was not begun is metered, and in no record; what stands for it is in no
+	 * balance */
+	r.metering.meter.received_packets++;
+	r.metering.meter.received_octets += 114;
+	r.metering.meter.metered_packets++;
+	r.metering.meter.metered_octets += 100;
+	r.metering.meter.metered_link_octets += 114;
+	r.metering.flows.sliced = (struct totals){.packets = 1, .octets = 100};
+	r.exporting.exporter.estimated = (struct totals){1, 15, 1500};
+	r.exporting.collectors[0].estimated = r.exporting.exporter.estimated;
+	ledger_take(&l, &r);
+	assert_true(l.balanced);
+	assert_int_equal(l.values[LEDGER_packets_sliced], 1);
+	assert_int_equal(l.values[LEDGER_octets_sliced], 100);
+	assert_int_equal(l.values[LEDGER_packets_estimated], 15);
+	assert_int_equal(l.values[LEDGER_octets_estimated], 1500);
+	assert_int_equal(l.collectors[0].values[LEDGER_COLLECTOR_estimated_packets], 15);
+	assert_int_equal(l.collectors[0].values[LEDGER_COLLECTOR_estimated_octets], 1500);
+	assert_non_null(
+		strstr(write_report(report_text, &r),
+		       "\n  sliced: 1 metered packet of flows that were not begun; 15 estimated in what was "
+		       "sent\n"));
 	r.exporting.exporter.taken.octets = 251; /* more than was handed on */
 	ledger_take(&l, &r);
 	assert_false(l.balanced);
