@@ -64,12 +64,12 @@ static inline unsigned capture_workers(const struct capture_config *config)
 /* Totals since open, where the back end can know them. */
 struct capture_stats {
 	uint64_t kernel_dropped; /* frames that the kernel had no room for */
-	uint64_t filtered;	 /* frames that the filter rejected here (packets, octets on the wire) */
+	uint64_t filtered;	 /* frames that the filter rejected (packets, octets on the wire) */
 	uint64_t filtered_octets;
 	/* frames that the kernel left out for select_interval, and their octets on the wire */
 	uint64_t unselected, unselected_octets;
 	unsigned fill_percent; /* of the buffer that the kernel fills; with select_varies, else 0 */
-	bool filtered_unknown; /* it runs in the kernel, which does not count them */
+	bool filtered_unknown; /* it runs in the kernel, and as a program that cannot count them */
 };
 
 /* Fan-out groups: the kernel gives a new one its id, which may be 0. */
@@ -201,11 +201,14 @@ static inline bool capture_draw(struct capture *c, uint32_t interval, uint16_t m
 void capture_close(struct capture *c); /* NULL is fine */
 
 /*
- * What opening an interface takes that can be had before the interface is there: its filter, compiled while
- * no sandbox is around.  The strings of config must outlive it.
+ * What opening an interface takes that can be had before the interface is there: its filter, compiled, and
+ * its programs, loaded into the kernel, while no sandbox is around and no privilege is gone.  The strings of
+ * config must outlive it.
  */
 int capture_plan_new(struct capture_plan **pp, const struct capture_config *config, struct diag *diag);
 void capture_plan_free(struct capture_plan *p); /* NULL is fine */
+/* Why the kernel cannot count what the filter rejects; NULL: it can, or there is no filter. */
+const char *capture_plan_uncounted(const struct capture_plan *p);
 
 /*
  * A socket of the plan's interface in this group, or in a new one.  -EPROTONOSUPPORT where only libpcap can

@@ -75,14 +75,14 @@ struct afpacket {
 	bool down;	  /* it was, and may be gone by now */
 	struct capture_ending ending;
 	uint64_t kernel_dropped;
-	struct capture_plan_sampling *sampling; /* the plan's; NULL: frames are not drawn by the kernel */
-	struct capture_sampling_count left_out; /* by it before, for another socket */
+	struct capture_plan_program *program; /* the plan's, in the place of the filter; may be NULL */
+	struct capture_left_out left_out;     /* by it before, for another socket */
 	bool tells_fill;
 };
 
 /* ---- open */
 
-static int afpacket_fail(struct afpacket *a, int err, const char *what, struct diag *diag)
+static int afpacket_fail(const struct afpacket *a, int err, const char *what, struct diag *diag)
 {
 	return diag_set(diag, -err, "%s: %s: %s", a->socket.facts.name, what, strerror(err));
 }
@@ -94,7 +94,7 @@ static void afpacket_close(struct capture *c)
 	if (a->ring)
 		munmap(a->ring, a->ring_octets);
 	capture_descriptor_close(&a->socket);
-	capture_plan_release_sampling(a->sampling);
+	capture_plan_release_program(a->program);
 	free(a);
 }
 
@@ -113,17 +113,28 @@ static int afpacket_map(struct afpacket *a, struct diag *diag)
 	return 0;
 }
 
-/* Where the kernel cannot draw whoever meters does: no error. */
-static bool afpacket_sample(struct afpacket *a, const struct capture_plan *plan)
+static int afpacket_attach(const struct afpacket *a, struct diag *diag)
 {
-	a->sampling = capture_plan_take_sampling(plan);
-	if (!a->sampling)
+	int r = a->program ? capture_socket_program_attach(a->program->program, a->socket.fd)
+			   : capture_filter_attach(a->socket.fd, a->filter);
+
+	return r < 0 ? afpacket_fail(a, -r, a->program ? "SO_ATTACH_BPF" : "SO_ATTACH_FILTER", diag) : 0;
+}
+
+/* Where the kernel has no such program it gets the filter as it is, which counts nothing, and whoever meters
+ * draws: no error. */
+static bool afpacket_take_program(struct afpacket *a, const struct capture_plan *plan)
+{
+	struct diag none;
+
+	a->program = capture_plan_take_program(plan, &a->socket.facts);
+	if (!a->program)
 		return false;
-	a->left_out = capture_sampling_left_out(a->sampling->sampling);
-	if (capture_sampling_attach(a->sampling->sampling, a->socket.fd) == 0)
+	a->left_out = capture_socket_program_left_out(a->program->program);
+	if (afpacket_attach(a, &none) == 0)
 		return true;
-	capture_plan_release_sampling(a->sampling);
-	a->sampling = NULL;
+	capture_plan_release_program(a->program);
+	a->program = NULL;
 	return false;
 }
 
@@ -135,11 +146,10 @@ static int afpacket_begin(struct afpacket *a, const struct capture_plan *plan, s
 		r = afpacket_map(a, diag);
 	if (r < 0)
 		return r;
-	a->capture.selects = afpacket_sample(a, plan);
-	if (a->capture.selects)
-		return 0;
-	r = capture_filter_attach(a->socket.fd, a->filter);
-	return r < 0 ? afpacket_fail(a, -r, "SO_ATTACH_FILTER", diag) : 0;
+	if (!afpacket_take_program(a, plan))
+		return afpacket_attach(a, diag);
+	a->capture.selects = capture_socket_program_draws(a->program->program);
+	return 0;
 }
 
 int capture_open_socket(struct capture **cp, const struct capture_plan *plan,
@@ -499,7 +509,7 @@ static bool afpacket_draw(struct capture *c, uint32_t interval, uint16_t mark)
 
 	if (a->n_draws == DRAWS_MAX)
 		return false;
-	capture_sampling_set(a->sampling->sampling, interval);
+	capture_socket_program_draw(a->program->program, interval);
 	ready = afpacket_ready_blocks(a);
 	draw.block = a->n_returned + ready;
 	if (ready < n_blocks)
@@ -522,14 +532,16 @@ static int afpacket_get_stats(struct capture *c, struct capture_stats *stats)
 	a->kernel_dropped += kernel.tp_drops;
 	*stats = (struct capture_stats){
 		.kernel_dropped = a->kernel_dropped,
-		.filtered_unknown = a->has_filter,
+		.filtered_unknown = a->has_filter && !a->program,
 		.fill_percent = a->tells_fill ? 100 * afpacket_ready_blocks(a) / a->socket.facts.n_blocks : 0,
 	};
-	if (a->sampling) {
-		struct capture_sampling_count n = capture_sampling_left_out(a->sampling->sampling);
+	if (a->program) {
+		struct capture_left_out n = capture_socket_program_left_out(a->program->program);
 
-		stats->unselected = n.packets - a->left_out.packets;
-		stats->unselected_octets = n.octets - a->left_out.octets;
+		stats->filtered = n.filtered - a->left_out.filtered;
+		stats->filtered_octets = n.filtered_octets - a->left_out.filtered_octets;
+		stats->unselected = n.unselected - a->left_out.unselected;
+		stats->unselected_octets = n.unselected_octets - a->left_out.unselected_octets;
 	}
 	return 0;
 }
@@ -552,11 +564,7 @@ static void afpacket_hand_over(struct capture *c, struct capture_descriptor *d,
 /* The other process has set its own program. */
 static int afpacket_resume(struct capture *c, struct diag *diag)
 {
-	struct afpacket *a = (struct afpacket *)c;
-	int r = a->sampling ? capture_sampling_attach(a->sampling->sampling, a->socket.fd)
-			    : capture_filter_attach(a->socket.fd, a->filter);
-
-	return r < 0 ? afpacket_fail(a, -r, "SO_ATTACH_FILTER", diag) : 0;
+	return afpacket_attach((struct afpacket *)c, diag);
 }
 
 /* The kernel counts the frames of a block and says where each ends: the other process cannot say anything

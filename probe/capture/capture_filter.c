@@ -22,6 +22,7 @@
 #define NOTHING_ERROR "expression rejects all packets"
 
 enum { ETHERNET_HEADER = 14, LOOPBACK_HEADER = 4 };
+enum { LOOPBACK_INDEX = 1 }; /* in every network namespace */
 
 /* What an expression is compiled for, and how. */
 struct filter_plan {
@@ -143,18 +144,40 @@ static bool filter_settle_direction(const struct filter_plan *plan, struct bpf_p
 	return true;
 }
 
-static void filter_put_direction(struct filter_code *c, enum capture_direction direction)
+/* Of all interfaces: what loopback sends it receives, too, and once is enough. */
+static void filter_put_direction(struct filter_code *c, const struct capture_filter_config *config)
 {
-	unsigned on = filter_code_label(c), off = filter_code_label(c);
-	bool out = direction == CAPTURE_OUT;
+	bool out = config->direction == CAPTURE_OUT, both = config->direction == CAPTURE_BOTH;
+	unsigned on, off, sent;
 
-	if (direction == CAPTURE_BOTH)
+	if (config->place == FILTER_FRAMES || (both && config->place != FILTER_COOKED))
 		return;
+	on = filter_code_label(c);
+	off = filter_code_label(c);
+	sent = filter_code_label(c);
 	filter_code_put(c, BPF_LD | BPF_B | BPF_ABS, (uint32_t)(SKF_AD_OFF + SKF_AD_PKTTYPE));
-	filter_code_jump(c, BPF_JMP | BPF_JEQ | BPF_K, PACKET_OUTGOING, out ? on : off, out ? off : on);
+	filter_code_jump(c, BPF_JMP | BPF_JEQ | BPF_K, PACKET_OUTGOING,
+			 both  ? sent
+			 : out ? on
+			       : off,
+			 out ? off : on);
+	filter_code_here(c, sent);
+	if (both) {
+		filter_code_put(c, BPF_LD | BPF_W | BPF_ABS, (uint32_t)(SKF_AD_OFF + SKF_AD_IFINDEX));
+		filter_code_jump(c, BPF_JMP | BPF_JEQ | BPF_K, LOOPBACK_INDEX, off, on);
+	}
 	filter_code_here(c, off);
 	filter_code_put(c, BPF_RET | BPF_K, 0);
 	filter_code_here(c, on);
+}
+
+/* The jumps are short, so these are as many as they will be. */
+static unsigned filter_count_direction(const struct capture_filter_config *config)
+{
+	__attribute__((cleanup(filter_code_deinit))) struct filter_code c = {0};
+
+	filter_put_direction(&c, config);
+	return c.n;
 }
 
 static int filter_put_pieces(struct filter_code *c, const struct bpf_program *program,
@@ -230,7 +253,7 @@ static int filter_put_program(struct filter_code *c, const struct filter_plan *p
 
 	if (plan->config->place == FILTER_FRAMES)
 		return filter_put_frames(c, plan, program);
-	filter_put_direction(c, plan->config->direction);
+	filter_put_direction(c, plan->config);
 	if (plan->config->place == FILTER_COOKED && !all)
 		return filter_put_cooked_socket(c, &s);
 	if (plan->layout == FILTER_ETHERNET && !all)
@@ -309,7 +332,8 @@ int capture_filter_compile(struct capture_filter *f, const struct capture_filter
 		plan.layout == FILTER_ETHERNET || plan.layout == FILTER_SLL || plan.layout == FILTER_SLL2;
 	int r = filter_compile_program(&plan, &program, diag);
 
-	*f = (struct capture_filter){.layout = plan.layout,
+	*f = (struct capture_filter){.n_direction = filter_count_direction(config),
+				     .layout = plan.layout,
 				     .header_extra = filter_header_extra(&plan),
 				     .shift_extra = plan.as_ethernet ? filter_header_extra(&plan) : 0};
 	if (r < 0)

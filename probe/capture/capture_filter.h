@@ -32,6 +32,7 @@ enum filter_layout {
 struct capture_filter {
 	struct sock_filter *insns;
 	unsigned n;
+	unsigned n_direction; /* so many in front only leave out the direction that is not wanted */
 	/* FILTER_FRAMES: another program for frames with tags; its first instructions are constants */
 	struct sock_filter *tagged;
 	unsigned n_tagged;

@@ -43,6 +43,7 @@ struct pcap_live {
 	bool has_filter;
 	bool runs_filter; /* the kernel does not */
 	struct capture_filter filter;
+	struct capture_socket_program *program; /* in its place in the kernel; may be NULL */
 	uint64_t filtered, filtered_octets;
 	struct capture_ending ending;
 	bool shut;
@@ -160,6 +161,12 @@ static int pcap_live_attach(struct pcap_live *p, struct diag *diag)
 		r = pcap_live_drain(p, diag);
 		if (r < 0)
 			return r;
+		r = p->program ? capture_socket_program_attach(p->program, fd) : -EOPNOTSUPP;
+		if (r == 0)
+			return 0;
+		/* it works all the same, and counts nothing */
+		capture_socket_program_free(p->program);
+		p->program = NULL;
 		r = capture_filter_attach(fd, &p->filter);
 	}
 	return r < 0 ? diag_set(diag, r, "%s: SO_ATTACH_FILTER: %s", p->interface.name, strerror(-r)) : 0;
@@ -189,7 +196,9 @@ static int pcap_live_set_filter(struct pcap_live *p, const struct capture_config
 		.place = p->has_interface ? FILTER_SOCKET : FILTER_COOKED,
 		.link_type = p->capture.link_type,
 		.snap_len = config->snap_len,
-		.direction = config->direction,
+		/* loopback shows each frame twice, and libpcap one of them */
+		.direction = p->interface.loopback && config->direction == CAPTURE_BOTH ? CAPTURE_IN
+											: config->direction,
 	};
 	int r;
 
@@ -199,8 +208,16 @@ static int pcap_live_set_filter(struct pcap_live *p, const struct capture_config
 	if (p->has_interface && c.link_type != LINKTYPE_ETHERNET && c.link_type != LINKTYPE_RAW)
 		return pcap_live_set_own_filter(p, config->filter, diag);
 	r = capture_filter_compile(&p->filter, &c, diag);
-	if (r == 0)
+	if (r == 0) {
+		const struct capture_socket_program_config program = {
+			.filter = &p->filter,
+			.header = c.place == FILTER_COOKED ? CAPTURE_COOKED_HEADER : 0,
+		};
+		struct diag none;
+
+		(void)capture_socket_program_new(&p->program, &program, &none);
 		return pcap_live_attach(p, diag);
+	}
 	if (r != CAPTURE_FILTER_E_KERNEL)
 		return r;
 	c.place = FILTER_FRAMES;
@@ -239,6 +256,7 @@ static void pcap_live_close(struct capture *c)
 	if (p->pcap)
 		pcap_close(p->pcap);
 	capture_filter_deinit(&p->filter);
+	capture_socket_program_free(p->program);
 	free(p->buffer);
 	free(p);
 }
@@ -410,15 +428,18 @@ static void pcap_live_stop(struct capture *c)
 static int pcap_live_get_stats(struct capture *c, struct capture_stats *stats)
 {
 	struct pcap_live *p = (struct pcap_live *)c;
+	struct capture_left_out kernel = {0};
 	int r = pcap_live_count_drops(p);
 
 	if (r < 0)
 		return r;
+	if (p->program)
+		kernel = capture_socket_program_left_out(p->program);
 	*stats = (struct capture_stats){
 		.kernel_dropped = p->dropped,
-		.filtered = p->filtered,
-		.filtered_octets = p->filtered_octets,
-		.filtered_unknown = p->has_filter && !p->runs_filter,
+		.filtered = p->filtered + kernel.filtered,
+		.filtered_octets = p->filtered_octets + kernel.filtered_octets,
+		.filtered_unknown = p->has_filter && !p->runs_filter && !p->program,
 	};
 	return 0;
 }

@@ -5,14 +5,15 @@
 #define CAPTURE_PLAN_H
 
 #include "capture/capture_filter.h"
-#include "capture/capture_sampling.h"
+#include "capture/capture_socket_program.h"
 #include "pitot/capture.h"
 
 /* An interface that is made anew may have the other link type of those that the ring knows. */
 enum capture_plan_link { CAPTURE_PLAN_ETHERNET, CAPTURE_PLAN_RAW, CAPTURE_PLAN_COOKED, CAPTURE_PLAN_LINKS };
 
-struct capture_plan_sampling {
-	struct capture_sampling *sampling;
+struct capture_plan_program {
+	struct capture_socket_program *program;
+	enum capture_plan_link link;
 	_Atomic unsigned holders; /* the plan, and the capture of a socket, which may outlive it */
 };
 
@@ -24,10 +25,11 @@ struct capture_plan {
 		int result; /* 0, or why there is none: negative errno and the sentence */
 		struct diag why;
 	} filters[CAPTURE_PLAN_LINKS];
-	/* with a select_interval, or one that varies, one for each worker's socket; none where the kernel has
-	 * no way to draw */
-	unsigned n_samplings;
-	struct capture_plan_sampling **samplings;
+	/* With a filter, a select_interval, or one that varies: for each worker's socket one of each link
+	 * type; none where the kernel takes no such program, and why. */
+	unsigned n_programs;
+	struct capture_plan_program **programs;
+	struct diag no_program;
 };
 
 /* The filter for frames of this link type; -EPROTONOSUPPORT where the kernel cannot run it. */
@@ -35,7 +37,8 @@ int capture_plan_filter(const struct capture_plan *p, const struct capture_facts
 			const struct capture_filter **filter, struct diag *diag);
 
 /* One that no socket has, NULL when there is none; to be given back when the socket is closed. */
-struct capture_plan_sampling *capture_plan_take_sampling(const struct capture_plan *p);
-void capture_plan_release_sampling(struct capture_plan_sampling *s); /* NULL is fine */
+struct capture_plan_program *capture_plan_take_program(const struct capture_plan *p,
+						       const struct capture_facts *facts);
+void capture_plan_release_program(struct capture_plan_program *program); /* NULL is fine */
 
 #endif

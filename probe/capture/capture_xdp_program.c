@@ -1,10 +1,9 @@
 /*
  * capture_xdp_program: see capture_xdp_program.h.
  *
- * The program is assembled here, so that no compiler for BPF is needed to build and no object file to run. It
- * hangs on a bpf_link, which the kernel takes away with the last descriptor: nothing is left on the interface
- * however the process ends.  (libxdp's own loader shares an interface with other XDP programs, but pins what
- * it attached, and leaves it behind.)
+ * The program is assembled here (capture_ebpf.h).  It hangs on a bpf_link, which the kernel takes away with
+ * the last descriptor: nothing is left on the interface however the process ends.  (libxdp's own loader
+ * shares an interface with other XDP programs, but pins what it attached, and leaves it behind.)
  *
  * Stopping must need no system call that a sandbox forbids: the gate is a word of memory that the program
  * reads.
@@ -22,17 +21,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "capture/capture_ebpf.h"
 #include "capture/capture_interface.h"
-
-#define INSN(c, d, s, o, i)                                                                                  \
-	((struct bpf_insn){                                                                                  \
-		.code = (uint8_t)(c), .dst_reg = (d), .src_reg = (s), .off = (int16_t)(o), .imm = (i)})
-#define LOAD(size, d, s, o)   INSN(BPF_LDX | BPF_MEM | (size), d, s, o, 0)
-#define MOVE(d, i)	      INSN(BPF_ALU64 | BPF_MOV | BPF_K, d, 0, 0, i)
-#define JUMP_EQUAL(d, i, o)   INSN(BPF_JMP | BPF_JEQ | BPF_K, d, 0, o, i)
-#define CALL(f)		      INSN(BPF_JMP | BPF_CALL, 0, 0, 0, f)
-#define EXIT		      INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0)
-#define LOAD_MAP(d, kind, fd) INSN(BPF_LD | BPF_DW | BPF_IMM, d, kind, 0, fd), INSN(0, 0, 0, 0, 0)
 
 static int program_fail(const char *interface, int err, const char *what, struct diag *diag)
 {
@@ -67,19 +57,20 @@ static int program_make_maps(struct capture_xdp_program *p, const char *interfac
 static int program_load(struct capture_xdp_program *p, const char *interface, struct diag *diag)
 {
 	const struct bpf_insn program[] = {
-		LOAD(BPF_W, BPF_REG_2, BPF_REG_1, offsetof(struct xdp_md, rx_queue_index)),
-		LOAD_MAP(BPF_REG_6, BPF_PSEUDO_MAP_VALUE, p->gate_fd),
-		LOAD(BPF_W, BPF_REG_3, BPF_REG_6, offsetof(struct capture_xdp_gate, open)),
-		JUMP_EQUAL(BPF_REG_3, 0, 7), /* to the last two */
-		LOAD_MAP(BPF_REG_1, BPF_PSEUDO_MAP_FD, p->sockets_fd),
-		MOVE(BPF_REG_3, XDP_PASS), /* the outcome for a queue without a socket */
-		CALL(BPF_FUNC_redirect_map),
-		JUMP_EQUAL(BPF_REG_0, XDP_REDIRECT, 3), /* to the last */
-		MOVE(BPF_REG_1, 1),
-		INSN(BPF_STX | BPF_ATOMIC | BPF_DW, BPF_REG_6, BPF_REG_1,
-		     offsetof(struct capture_xdp_gate, missed), BPF_ADD),
-		MOVE(BPF_REG_0, XDP_PASS),
-		EXIT,
+		EBPF_LOAD(BPF_W, BPF_REG_2, BPF_REG_1, offsetof(struct xdp_md, rx_queue_index)),
+		EBPF_LOAD_MAP(BPF_REG_6, BPF_PSEUDO_MAP_VALUE, p->gate_fd),
+		EBPF_LOAD_MAP_REST,
+		EBPF_LOAD(BPF_W, BPF_REG_3, BPF_REG_6, offsetof(struct capture_xdp_gate, open)),
+		EBPF_INSN(BPF_JMP | BPF_JEQ | BPF_K, BPF_REG_3, 0, 7, 0), /* to the last two */
+		EBPF_LOAD_MAP(BPF_REG_1, BPF_PSEUDO_MAP_FD, p->sockets_fd),
+		EBPF_LOAD_MAP_REST,
+		EBPF_MOVE(BPF_REG_3, XDP_PASS), /* the outcome for a queue without a socket */
+		EBPF_CALL(BPF_FUNC_redirect_map),
+		EBPF_INSN(BPF_JMP | BPF_JEQ | BPF_K, BPF_REG_0, 0, 3, XDP_REDIRECT), /* to the last */
+		EBPF_MOVE(BPF_REG_1, 1),
+		EBPF_ATOMIC_ADD(BPF_REG_6, BPF_REG_1, offsetof(struct capture_xdp_gate, missed)),
+		EBPF_MOVE(BPF_REG_0, XDP_PASS),
+		EBPF_EXIT,
 	};
 	static const struct bpf_prog_load_opts opts = {.sz = sizeof(opts), .expected_attach_type = BPF_XDP};
 

@@ -42,6 +42,15 @@ static int interfaces_init_one(const struct interfaces *r, struct interfaces_int
 	return capture_plan_new(&i->plan, config, diag);
 }
 
+/* Once: the filter is the same for all. */
+static void interfaces_say_uncounted(const struct interfaces *r)
+{
+	const char *why = r->n ? capture_plan_uncounted(r->plans[0]) : NULL;
+
+	if (why)
+		log_debug("--filter: what it rejects is not counted: %s", why);
+}
+
 int interfaces_init(struct interfaces *r, const struct capture_config *configs, unsigned n,
 		    const struct shared *shared, struct opener *opener, struct diag *diag)
 {
@@ -60,6 +69,8 @@ int interfaces_init(struct interfaces *r, const struct capture_config *configs, 
 		ret = interfaces_init_one(r, &r->each[r->n], &configs[r->n], diag);
 	for (unsigned i = 0; i < r->n; i++)
 		r->plans[i] = r->each[i].plan;
+	if (ret == 0)
+		interfaces_say_uncounted(r);
 	return ret;
 }
 

@@ -27,6 +27,7 @@ IN, OUT = "pfi", "pfo"  # OUT sends to IN
 XDP_IN, XDP_OUT = "pfx", "pfy"
 GUEST, PORT_IN, PORT_OUT, HOST = "pfg", "pfp", "pfq", "pfh"  # GUEST - PORT_IN, bridge, PORT_OUT - HOST
 BRIDGE = "pfb"
+COUNTS = not live.without_counting(PITOT)  # what the kernel rejects
 
 TAGS = ((), ((0x8100, 10),), ((0x8100, 0x4010 | 5),), ((0x88a8, 5), (0x8100, 10)), ((0x8100, 5), (0x8100, 10)),
         ((0x88a8, 3), (0x8100, 4), (0x8100, 5)), ((0x9100, 7),), ((0x8100, 10), (0x9100, 4)))
@@ -334,8 +335,13 @@ def measure(expression, numbers, where):
             stats = p.wait()
             expect(expression, place.name, numbers, stats, sources_of(p.rows()), place.every)
             counted = stats["packets"]["filtered"]
-            check(counted == (len(PACKETS) - len(numbers) if "xdp" in place.args else None),
-                  f"{expression!r} {place.name}: {counted} filtered")
+            if "xdp" in place.args or COUNTS:
+                # a type of hardware, which an address that is computed may reach, eBPF cannot load
+                cooked = {"inbound", "outbound", "ifindex"} & set(expression.split())
+                check(counted == len(PACKETS) - len(numbers) if place.every else cooked or counted is not None,
+                      f"{expression!r} {place.name}: {counted} filtered")
+            else:
+                check(counted is None, f"{expression!r} {place.name}: {counted} filtered")
 
 
 def alive(wanted, where):

@@ -2,7 +2,7 @@
 """--polite: the rungs of the ladder, one by one, up and down, with packets coming all the time.
 
 The pressure is staged: a file like the kernel's, whose total this test lets grow as fast as it wants.  Two pitots climb side
-by side: one for which the kernel draws packets, and one with a filter, which draws by itself.  On each rung the ledger balances; what
+by side: one for which the kernel draws packets, behind a filter, and one that draws by itself.  On each rung the ledger balances; what
 was received is what was sent; what records say, scaled by the selector that each of them names, is the truth within what
 chance allows; and of each selector records have exactly what was drawn by it, so none has packets of two.
 
@@ -313,7 +313,7 @@ def main():
     with live.links(("po0", "po0p")), tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two, \
          tempfile.TemporaryDirectory() as three:
         refused()
-        polites = [Polite("the kernel draws", one), Polite("pitot draws", two, "ip or ip6 or vlan"),
+        polites = [Polite("the kernel draws", one, "ip or ip6 or vlan"), Polite("pitot draws", two, "--capture", "pcap"),
                    Polite("slices", three, "--workers", "1", "--max-flows", "40")]
         climbs, checks = [climb, climb, climb_to_slices], [check_end, check_end, check_slices]
         try:

@@ -2,8 +2,8 @@
 """--sample: what collectors make of sampled flows is the truth, within the error that sampling has.
 
 A million packets with -s 1, 10 and 100, by NetFlow v5, v9 and IPFIX, through nfcapd and nfacctd.  The draws of a file are
-the same each time, so a result is always the same.  Then live, where the kernel draws if it can, and whoever meters if there
-is a filter: what was received is what was sent, also when the interface is made anew.
+the same each time, so a result is always the same.  Then live, where the kernel draws if it can, behind the filter if there
+is one, and whoever meters otherwise: what was received is what was sent, also when the interface is made anew.
 """
 import os
 import tempfile
@@ -124,6 +124,7 @@ def live_part():
     drawn_live()
     drawn_live("-w", "2")
     drawn_live("ip or ip6 or vlan")
+    drawn_live("--capture", "pcap")
     drawn_live(anew=True)
 
 

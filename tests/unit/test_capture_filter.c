@@ -59,6 +59,9 @@ static void filter_direction_is_a_prefix(void **state)
 	assert_int_equal(compile(&in, "ip", CAPTURE_IN, 1), 0);
 	assert_int_equal(compile(&out, "ip", CAPTURE_OUT, 1), 0);
 	assert_int_equal(in.n, both.n + 3);
+	assert_int_equal(both.n_direction, 0);
+	assert_int_equal(in.n_direction, 3);
+	assert_int_equal(out.n_direction, 3);
 	assert_memory_equal(in.insns + 3, both.insns, both.n * sizeof(*both.insns));
 	assert_int_equal(in.insns[1].jt, out.insns[1].jf);
 	assert_int_equal(in.insns[1].jf, out.insns[1].jt);

@@ -1,12 +1,12 @@
-/* capture_sampling: what the kernel draws and what it counts are together all that came.  Built where libbpf
- * is. */
+/* capture_socket_program: what the kernel takes and what it counts are together all that came.  Built where
+ * libbpf is. */
 #include "cm.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "capture/capture_sampling.h"
+#include "capture/capture_socket_program.h"
 #include "capture_contract.h"
 #include "lacking.h"
 #include "netns.h"
@@ -119,25 +119,80 @@ static void sampling_has_directions(void **state)
 	close(out);
 }
 
-/* With a filter of the user's, or for one of one, nothing is drawn by the kernel. */
-static void sampling_leaves_filters_alone(void **state)
+/* The kernel has nothing to draw where all are wanted, and nothing to count where all pass. */
+static void sampling_is_not_there_for_nothing(void **state)
 {
-	struct capture_config config = contract_config();
+	struct capture *c = sampling_open(1, CAPTURE_BOTH);
 	struct capture_stats stats;
-	struct capture *c;
-	struct diag diag;
 
 	(void)state;
-	config.select_interval = 10;
-	config.filter = "udp";
-	assert_int_equal(capture_open(&c, &config, &diag), 0);
 	assert_false(c->selects);
 	assert_int_equal(capture_get_stats(c, &stats), 0);
 	assert_int_equal(stats.unselected, 0);
+	assert_int_equal(stats.filtered, 0);
+	assert_false(stats.filtered_unknown);
 	capture_close(c);
-	c = sampling_open(1, CAPTURE_BOTH);
-	assert_false(c->selects);
-	capture_close(c);
+}
+
+/* With a filter: what it rejects, and of what passes what is not drawn; each frame in one of them, or lent.
+ */
+static void filter_counts_all(void **state)
+{
+	static const struct {
+		enum capture_direction direction;
+		uint32_t interval;
+		const struct capture_ops *ops;
+	} cases[] = {{CAPTURE_IN, 0, &capture_afpacket_ops},   {CAPTURE_OUT, 0, &capture_afpacket_ops},
+		     {CAPTURE_BOTH, 0, &capture_afpacket_ops}, {CAPTURE_IN, 5, &capture_afpacket_ops},
+		     {CAPTURE_BOTH, 5, &capture_afpacket_ops}, {CAPTURE_BOTH, 0, &capture_pcap_ops},
+		     {CAPTURE_OUT, 0, &capture_pcap_ops}};
+	int in = netns_sender(CONTRACT_B), out = netns_sender(CONTRACT_A);
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct capture_config config = contract_config();
+		struct sampled got = {0}, sent[2], want = {0}, rejected = {0};
+		struct capture_stats stats;
+		struct capture *c;
+
+		config.direction = cases[i].direction;
+		config.select_interval = cases[i].interval;
+		config.filter = "greater 500";
+		c = contract_open(cases[i].ops, &config);
+		assert_int_equal(c->selects, cases[i].interval > 1);
+		sent[0] = sampling_send(c, in, 2000, &got);
+		sent[1] = sampling_send(c, out, 1000, &got);
+		for (unsigned k = 0; k < 2; k++) {
+			if (cases[i].direction == (k ? CAPTURE_IN : CAPTURE_OUT))
+				continue;
+			for (unsigned n = 0; n < sent[k].packets; n++) {
+				struct sampled *to;
+
+				contract_frame(&b, n, 40 + n % 1000);
+				to = b.len >= 500 ? &want : &rejected;
+				to->packets++;
+				to->octets += b.len;
+			}
+		}
+		assert_int_equal(capture_get_stats(c, &stats), 0);
+		assert_false(stats.filtered_unknown);
+		assert_int_equal(stats.filtered, rejected.packets);
+		assert_int_equal(stats.filtered_octets, rejected.octets);
+		assert_int_equal(got.packets + stats.unselected, want.packets);
+		assert_int_equal(got.octets + stats.unselected_octets, want.octets);
+		assert_int_equal(stats.unselected > 0, cases[i].interval > 1);
+		assert_int_equal(stats.kernel_dropped, 0);
+		/* nothing gets in, and nothing is counted any more */
+		capture_stop(c);
+		contract_frame(&b, 1, 40);
+		netns_send(in, b.at, b.len);
+		netns_send(out, b.at, b.len);
+		assert_int_equal(capture_get_stats(c, &stats), 0);
+		assert_int_equal(stats.filtered, rejected.packets);
+		capture_close(c);
+	}
+	close(in);
+	close(out);
 }
 
 /* What is drawn may be another part from one moment to the next: frames have the mark of their own draw. */
@@ -206,18 +261,22 @@ int main(void)
 		cmocka_unit_test_setup_teardown(sampling_changes, contract_set_up, contract_tear_down),
 		cmocka_unit_test_setup_teardown(sampling_counts_all, contract_set_up, contract_tear_down),
 		cmocka_unit_test_setup_teardown(sampling_has_directions, contract_set_up, contract_tear_down),
-		cmocka_unit_test_setup_teardown(sampling_leaves_filters_alone, contract_set_up,
+		cmocka_unit_test_setup_teardown(sampling_is_not_there_for_nothing, contract_set_up,
 						contract_tear_down),
+		cmocka_unit_test_setup_teardown(filter_counts_all, contract_set_up, contract_tear_down),
 	};
-	const struct capture_sampling_config probe = {.interval = 2, .snap_len = 64};
-	struct capture_sampling *s;
+	struct sock_filter all = BPF_STMT(BPF_RET | BPF_K, 64);
+	const struct capture_filter f = {.insns = &all, .n = 1};
+	const struct capture_socket_program_config probe = {.filter = &f, .draws = true, .interval = 2};
+	struct capture_socket_program *p;
+	struct diag why;
 	int r = netns_enter();
 
 	if (r)
 		return r;
-	r = capture_sampling_new(&s, &probe);
+	r = capture_socket_program_new(&p, &probe, &why);
 	if (r < 0)
-		return lacking("no eBPF socket filters here: %s", strerror(-r));
-	capture_sampling_free(s);
+		return lacking("no eBPF socket filters here: %s", why.text);
+	capture_socket_program_free(p);
 	return cmocka_run_group_tests(tests, NULL, NULL) ? 1 : 0;
 }
