@@ -43,7 +43,7 @@ class Running:
     def end(self, status=0):
         """Until it has ended by itself."""
         try:
-            self.process.wait(30)
+            self.process.wait(60)
         except subprocess.TimeoutExpired:
             self.process.kill()
             check(False, "does not end")
@@ -391,7 +391,7 @@ def gathering():
         wait(lambda: now()["metered"] >= 50, "not measured again")
         check(json.loads(ctl("--json", "interfaces"))[0]["name"] == "lo", "interfaces")
         ctl("stop")
-        check(process.wait(30) == 0, "status")
+        check(process.wait(60) == 0, "status")
         end = statistics(stats)
         check_ledger("gather", end)
 

@@ -102,7 +102,7 @@ class Running:
 
     def end(self):
         self.process.send_signal(signal.SIGTERM)
-        said = self.process.communicate(timeout=30)[1]
+        said = self.process.communicate(timeout=60)[1]
         if not os.path.exists(self.stats):
             raise RuntimeError(f"no statistics: status {self.process.returncode}, {said.decode(errors='replace')}")
         return statistics(self.stats)

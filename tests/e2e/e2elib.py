@@ -230,6 +230,17 @@ def waits(pid):
     return all(state in "ST" for state in states)
 
 
+def listens(port):
+    """Is there somebody on this port, on TCP or UDP?"""
+    for name, state in (("tcp", "0A"), ("tcp6", "0A"), ("udp", "07"), ("udp6", "07")):
+        with contextlib.suppress(FileNotFoundError):
+            for row in Path(f"/proc/net/{name}").read_text().splitlines()[1:]:
+                words = row.split()
+                if words[1].endswith(f":{port:04X}") and words[3] == state:
+                    return True
+    return False
+
+
 def at_work(pid):
     """Has it got so far that packets are read, and signals are answered?"""
     found = roles(pid)

@@ -98,7 +98,7 @@ def flags_of(name):
 
 def wait_running(*names):
     """Until frames pass: the kernel sees to the carrier later, up to a second."""
-    end = time.monotonic() + 5
+    end = time.monotonic() + DEADLINE_S
     while not all(flags_of(n) & 0x40 for n in names) and time.monotonic() < end:
         time.sleep(0.01)
 
@@ -264,6 +264,12 @@ class Pitot:
     def said(self):
         self.stderr.seek(0)
         return self.stderr.read().strip()
+
+    def wait_for(self, words):
+        end = time.monotonic() + DEADLINE_S
+        while words not in self.said():
+            check(time.monotonic() < end, f"does not say {words!r}: {self.said()}")
+            time.sleep(0.02)
 
     def kill(self):
         if self.process.poll() is None:
@@ -518,7 +524,7 @@ def expires_while_running(program, method):
     with links(("pt0", "pt0p")):
         with running(program, "--capture", method, "-i", "pt0", "-t", "inactive=0.5") as p:
             expected = send("pt0p", mixture(1), 400)
-            end = time.monotonic() + 8
+            end = time.monotonic() + DEADLINE_S
             while sums(p.rows()) != expected:
                 check(time.monotonic() < end, "records do not appear")
                 time.sleep(0.1)
@@ -534,11 +540,11 @@ def down_and_up(program, method):
             expected = send("pt0p", mixture(1), 1000)
             time.sleep(0.2)
             set_up("pt0", False)
-            time.sleep(0.5)
+            p.wait_for("is down or gone")
             check(p.process.poll() is None, f"ended when the link went down: {p.said()}")
             set_up("pt0", True)
             wait_running("pt0", "pt0p")
-            time.sleep(1)  # as long as metering may take to go on
+            p.wait_for("capturing again")
             for flow, (packets, octets) in send("pt0p", mixture(1), 1000).items():
                 expected[flow] = (expected[flow][0] + packets, expected[flow][1] + octets)
             stats = p.stop()
@@ -657,7 +663,7 @@ def xdp_leaves_the_host(program, method):
                 check(at_host() == 0, "the host gets packets")
                 p.process.send_signal(end)
                 p.process.wait(DEADLINE_S)
-            deadline = time.monotonic() + 5
+            deadline = time.monotonic() + DEADLINE_S
             while at_host() != 5:
                 check(time.monotonic() < deadline, f"the host does not get its packets after {end.name}")
 

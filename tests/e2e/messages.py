@@ -18,7 +18,7 @@ import e2elib as e
 
 WEB = e.DATA / "web.pcap"
 JOURNAL, SYSLOG = "/run/systemd/journal/socket", "/dev/log"
-PATIENCE_S = 30
+PATIENCE_S = 60
 
 
 class Log:

@@ -42,7 +42,7 @@ class Running:
 
     def end(self):
         self.process.stdin.close()
-        check(self.process.wait(30) == 0, "status")
+        check(self.process.wait(60) == 0, "status")
 
 
 def names(page):
@@ -136,7 +136,7 @@ def written():
         for _ in range(200):
             whole()
         p.stdin.close()
-        check(p.wait(30) == 0, "status")
+        check(p.wait(60) == 0, "status")
         page = open(path).read()
         check(f"pitot_exported_flows_total {statistics(stats)['flows']['exported']}\n" in page, "the end")
         got = subprocess.run(["promtool", "check", "metrics"], input=page, capture_output=True, text=True, timeout=60,

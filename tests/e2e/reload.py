@@ -43,6 +43,13 @@ def hup(p, words, times):
         time.sleep(0.02)
 
 
+def until(condition, words):
+    end = time.monotonic() + live.DEADLINE_S
+    while not condition():
+        check(time.monotonic() < end, words)
+        time.sleep(0.02)
+
+
 def taken_over(program):
     """Time-outs and the period of statistics change; flows, ids and the sequence go on."""
     collector = option_data.Collector()
@@ -50,17 +57,15 @@ def taken_over(program):
     with links(("pt0", "pt0p")):
         with running(program, "-i", "pt0", "--config", config.path, collectors=[collector.url], fields=False) as p:
             send("pt0p", mixture(1), 400)
-            time.sleep(0.5)
+            until(lambda: option_data.statistics(p)["flows"]["active"] == 40, "no 40 flows")
             collector.read()
             told = len(collector.options[option_data.METERING])
-            now = option_data.statistics(p)
-            check(now["flows"]["active"] == 40 and collector.records == 0, f"{now['flows']}")
+            check(collector.records == 0, f"{collector.records} records before there was a reason")
             config.write("timeout = active=1000,inactive=1\nstats-interval = 1\n")
             hup(p, "is in force", 1)
-            time.sleep(3.5)
-            collector.read()
-            check(collector.records == 40, f"{collector.records} records after the time-out was shortened to 1 s")
-            check(len(collector.options[option_data.METERING]) >= told + 3, "the period of the statistics did not change")
+            until(lambda: collector.read() or collector.records == 40, "no records after the time-out was shortened to 1 s")
+            until(lambda: collector.read() or len(collector.options[option_data.METERING]) >= told + 3,
+                  "the period of the statistics did not change")
             check(collector.sessions == 1 and collector.gaps == 0, "another sequence")
             stats = p.stop()
         collector.read()
@@ -87,8 +92,7 @@ def refused(program):
             check(p.said().count("nothing was changed") == 3, p.said())
             config.write("timeout = inactive=1\nmax-flows = 1000\n")
             hup(p, "is in force", 1)
-            time.sleep(2.5)
-            check(option_data.statistics(p)["flows"]["ended"]["idle"] == 40, "the good file was not taken over")
+            until(lambda: option_data.statistics(p)["flows"]["ended"]["idle"] == 40, "the good file was not taken over")
             p.stop()
 
 

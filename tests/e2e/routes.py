@@ -75,7 +75,7 @@ class Pitot:
 
     def stop(self):
         self.p.send_signal(signal.SIGTERM)
-        self.p.wait(30)
+        self.p.wait(60)
         err = Path(self.err).read_bytes()
         e.check(self.p.returncode == 0 and not e.sanitizer(err), f"{self.p.returncode} {err}")
         e.check_ledger("routes", e.statistics(self.stats))

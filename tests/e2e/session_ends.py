@@ -6,7 +6,6 @@ the table says that they may."""
 import os
 import ssl
 import subprocess
-import time
 from pathlib import Path
 
 import e2elib as e
@@ -124,7 +123,7 @@ def s_server(kind, *arguments):
         server = subprocess.Popen([e.find("openssl"), "s_server", *arguments, "-accept", str(port), "-cert",
                                    f"{work}/good.pem", "-key", f"{work}/good.key", "-quiet"], stdin=null,
                                   stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    time.sleep(0.5)
+    e.wait(lambda: e.listens(port), "s_server does not listen")
     got = e.run("-r", e.DATA / "web.pcap", *e.NO_AGEING, "--tls-ca", f"{work}/ca.pem", "--stats", f"{work}/s",
                 "--stop-timeout", 2, "-n", f"ipfix+{kind}://localhost:{port}")
     server.kill()

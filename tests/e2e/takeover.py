@@ -408,6 +408,8 @@ def part_is_killed():
             heir.wait()
             traffic.goes_on(1000)
             sent = traffic.stop()
+            for _ in range(2):  # in between it hears what the other one has said
+                e.statistics_now(p.process, p.stats)
             if "has taken over" in p.said():
                 e.check(p.wait() == 0, f"{delay_s}: {p.said()}")
             else:

@@ -63,7 +63,7 @@ def main():
         t.keys(f"clear; {CTL} -c {path} top", "Enter")
         t.see("q quit")
         process.send_signal(signal.SIGTERM)  # pitot ends: so does the view, and says why
-        process.wait(30)
+        process.wait(60)
         process.stdin.close()
         t.see("pitotctl: pitot", gone="q quit")
         t.clean(before)

@@ -252,9 +252,9 @@ def socat():
         port = e.free_port()
         listener = subprocess.Popen([e.find("socat"), "-u", f"TCP-LISTEN:{port},bind=127.0.0.1,reuseaddr",
                                      f"CREATE:{d}/heard"])
-        time.sleep(0.5)
+        e.wait(lambda: e.listens(port), "socat does not listen")
         finish("socat", start("-q", "-r", f"{d}/p", *e.NO_AGEING, "-n", f"ipfix+tcp://127.0.0.1:{port}"))
-        listener.wait(timeout=10)
+        listener.wait(timeout=60)
         stream = ipfix.Stream()
         stream.feed(Path(f"{d}/heard").read_bytes())
         check_complete("socat", [stream], 5000, False)
@@ -362,13 +362,17 @@ def s_server(d, own, expected):
                                        f"{d}/good.pem", "-key", f"{d}/good.key", "-CAfile", f"{d}/ca.pem", "-Verify", "1",
                                        "-verify_return_error", "-quiet", "-naccept", "1"], stdin=subprocess.PIPE,
                                       stdout=out, stderr=subprocess.DEVNULL)
-            time.sleep(0.5)
+            e.wait(lambda: e.listens(port), "s_server does not listen")
             got = tls_run(d, port, *own, kind=kind)
-            time.sleep(0.3)
+
+            def heard():
+                found = ipfix.Stream()
+                found.feed(Path(f"{d}/heard").read_bytes())
+                return found
+            e.wait(lambda: len(heard().records) >= expected or server.poll() is not None, f"s_server, {kind}: not all comes")
             server.kill()
             server.communicate()
-        stream = ipfix.Stream()
-        stream.feed(Path(f"{d}/heard").read_bytes())
+        stream = heard()
         errors = [x for x in stream.errors if kind == "tls" or "again" not in x]  # templates are repeated over UDP
         e.check(got.returncode == 0 and len(stream.records) == expected and not errors,
                 f"s_server, {kind}: {len(stream.records)} records, {errors[:3]}, {got.stderr!r}")

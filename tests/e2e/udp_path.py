@@ -89,7 +89,7 @@ def pitot(d, *args, captured="lo"):
 
     def stop():
         p.send_signal(signal.SIGTERM)
-        p.wait(30)
+        p.wait(60)
         err = Path(f"{d}/err").read_text()
         e.check(p.returncode in (0, 1) and not e.sanitizer(err.encode()), f"{p.returncode} {err}")
         s = e.statistics(f"{d}/s")
@@ -340,7 +340,7 @@ def collector_moves(d):
     except socket.timeout:
         e.check(False, "moves: nothing came where the collector is now")
     p.terminate()
-    _, err = p.communicate(timeout=30)
+    _, err = p.communicate(timeout=60)
     e.check(not e.sanitizer(err), f"moves: {err!r}")
     after.close()
 
