@@ -44,17 +44,12 @@ static void block_tcp_start(void *block, const struct packet *p, const void *fac
 	block_tcp_count(block, p, facts);
 }
 
-static uint32_t block_saturate32(uint64_t v)
-{
-	return v > UINT32_MAX ? UINT32_MAX : (uint32_t)v;
-}
-
 /* Of a flow that was in the table before, or that came in for sure: the table says so when it did not. */
 static void block_slice_start(void *block, const struct packet *p, const void *facts)
 {
 	(void)facts;
-	*(struct block_slice *)block = (struct block_slice){.octets = block_saturate32(p->octets),
-							    .link_octets = block_saturate32(p->link_octets)};
+	*(struct block_slice *)block = (struct block_slice){.octets = flow_saturate32(p->octets),
+							    .link_octets = flow_saturate32(p->link_octets)};
 }
 
 #define FACTS_SIZE(facts) _Generic((facts *)0, struct block_nothing * : 0, default : sizeof(facts))

@@ -15,4 +15,10 @@ struct block_row {
 
 extern const struct block_row block_rows[BLOCKS];
 
+/* What does not fit is the largest number that does. */
+static inline uint32_t flow_saturate32(uint64_t v)
+{
+	return v > UINT32_MAX ? UINT32_MAX : (uint32_t)v;
+}
+
 #endif

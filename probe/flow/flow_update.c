@@ -66,11 +66,6 @@ FLOW_PHASE uint32_t flow_find(struct flow_table *t, const struct packet *p, bool
 	return ENTRY_NONE;
 }
 
-static inline uint32_t flow_saturate32(uint64_t v)
-{
-	return v > UINT32_MAX ? UINT32_MAX : (uint32_t)v;
-}
-
 static void flow_blocks(const struct flow_block *blocks, unsigned n, struct flow_record *e,
 			const struct packet *p)
 {
