@@ -4,11 +4,9 @@
  */
 #include "control_internal.h"
 
-#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "pitot/log.h"

@@ -14,13 +14,11 @@
 #include <unistd.h>
 
 #include "pitot/netif.h"
-#include "control_requests.h"
+#include "contacts.h"
 #include "daemon.h"
-#include "pidfile.h"
 #include "role.h"
 #include "roles.h"
 #include "stepping.h"
-#include "pitot/control_protocol.h"
 #include "pitot/link_type.h"
 #include "pitot/log.h"
 
@@ -31,8 +29,6 @@ enum {
 	BUFFERS_AUTO = 1 << 30, /* of all interfaces */
 	FILES_OF_OURS = 256,	/* descriptors besides those of savefiles and collectors */
 };
-
-static const uint64_t last_breath_ns = 3 * NS_PER_SEC; /* of a process that ends, beside --stop-timeout */
 
 static int setup_interfaces(struct control *r, struct diag *diag)
 {
@@ -377,110 +373,6 @@ static int setup_workers(struct control *r, struct diag *diag)
 	return 0;
 }
 
-/* --control, or a path of its own in the directory for that, where one may be made; "" for none. */
-static void setup_choose_control(struct control *r)
-{
-	const struct config *c = r->config;
-	const char *directory = getenv("RUNTIME_DIRECTORY"); /* of a service: systemd.exec(5) */
-
-	if (!directory || directory[0] != '/' || strchr(directory, ':'))
-		directory = CONTROL_DIRECTORY;
-	if (c->control_path && strcmp(c->control_path, "none") != 0)
-		snprintf(r->confine.control_path, sizeof(r->confine.control_path), "%s", c->control_path);
-	else if (!c->control_path && r->live && control_requests_exist() && access(directory, W_OK) == 0)
-		snprintf(r->confine.control_path, sizeof(r->confine.control_path),
-			 "%.400s/%.64s" CONTROL_SUFFIX, directory, c->interfaces[0].name);
-}
-
-static int setup_control_socket(struct control *r, struct diag *diag)
-{
-	const struct config *c = r->config;
-	struct control_socket_config s = {.path = r->confine.control_path,
-					  .listener = take_over_listener(r->taking),
-					  .group = c->control_group,
-					  .user = r->confine.user,
-					  .answer = control_requests_answer,
-					  .ctx = r};
-	int ret;
-
-	if (!s.path[0])
-		s.path = NULL;
-	if (!s.path && r->metrics_client < 0 && !c->live)
-		return 0;
-	if (!control_requests_exist())
-		return diag_set(diag, -ENOTSUP, "--control: this build has no JSON library");
-	ret = control_socket_open(&r->socket, &s, diag);
-	if (ret < 0 && r->socket) { /* it was taken over, and serves all but its group */
-		log_warning("%s", diag->text);
-		ret = 0;
-	}
-	if (ret < 0)
-		r->confine.control_path[0] = '\0'; /* it is another's */
-	if (ret < 0 && c->control_path)
-		return ret;
-	if (ret < 0) {
-		/* another pitot may measure the same interface: this one then has none unless it is told a
-		 * name */
-		log_warning("%s", diag->text);
-		s.path = NULL;
-		s.listener = 0;
-		ret = control_socket_open(&r->socket, &s, diag);
-	}
-	if (ret == 0 && r->metrics_client >= 0)
-		control_socket_add(r->socket, r->metrics_client);
-	r->metrics_client = -1;
-	return ret;
-}
-
-/* A process of its own: before there are threads, and anything that it should not have. */
-static int setup_metrics(struct control *r, struct diag *diag)
-{
-	const struct config *c = r->config;
-	struct metrics_config m = {.listen = c->metrics,
-				   .user = c->user,
-				   .stay_root = c->stay_root,
-				   .sandbox = c->sandbox != CONFIG_SANDBOX_OFF};
-
-	return c->metrics ? metrics_start(&r->metrics, &m, &r->metrics_client, diag) : 0;
-}
-
-/* Before control gives up what opens a terminal's description, and once nothing else can go wrong. */
-static int setup_live_view(struct control *r, struct diag *diag)
-{
-	struct live_view_config v = {.user = r->config->user, .stay_root = r->config->stay_root};
-	int client, ret = r->config->live ? live_view_start(&r->live_view, &v, &client, diag) : 0;
-
-	if (ret == 0 && r->config->live)
-		control_socket_add(r->socket, client);
-	return ret;
-}
-
-/* Before anything else: what an earlier process still writes to must not be touched while it does. */
-static int setup_pidfile(struct control *r, struct diag *diag)
-{
-	const struct config *c = r->config;
-	struct sandbox_user user;
-	int ret = c->pidfile ? sandbox_find_user(&user, c->user, c->stay_root, diag) : 0;
-
-	if (ret < 0 || !c->pidfile)
-		return ret;
-	r->pid_fd = pidfile_take(c->pidfile, user.uid, c->stop_ns + last_breath_ns, diag);
-	return r->pid_fd < 0 ? r->pid_fd : 0;
-}
-
-static int setup_write_pidfile(struct control *r, struct diag *diag)
-{
-	struct diag ignored;
-	int ret = r->pid_fd >= 0 ? pidfile_write(r->pid_fd, r->config->pidfile, diag) : 0;
-
-	if (ret < 0) { /* then it is nobody's */
-		(void)opener_remove(r->confine.files_opener, r->config->pidfile, &ignored);
-		close(r->pid_fd);
-		r->pid_fd = -1;
-	}
-	return ret;
-}
-
 /* The process that is taken over from stops reading here; what it has is ours once everything is ready. */
 static int setup_take_over(struct control *r, struct diag *diag)
 {
@@ -517,11 +409,11 @@ static void setup_after_take_over(struct control *r)
 {
 	struct diag diag = {""};
 
-	if (setup_pidfile(r, &diag) < 0)
+	if (contacts_take_pidfile(r, &diag) < 0)
 		log_error("%s", diag.text);
-	if (setup_write_pidfile(r, &diag) < 0)
+	if (contacts_write_pidfile(r, &diag) < 0)
 		log_error("%s", diag.text);
-	if (setup_metrics(r, &diag) < 0)
+	if (contacts_open_metrics(r, &diag) < 0)
 		log_error("%s", diag.text);
 }
 
@@ -534,8 +426,8 @@ int setup_open(struct control *r, struct diag *diag)
 	/* nothing was measured, and paths and names may hang; the resolver's threads hear no signals */
 	daemon_may_end(true);
 	r->metrics_client = -1;
-	ret = c->takeover ? 0 : setup_pidfile(r, diag);
-	setup_choose_control(r);
+	ret = c->takeover ? 0 : contacts_take_pidfile(r, diag);
+	contacts_choose_control(r);
 	if (ret == 0)
 		ret = take_over_begin(&r->taking, r, diag);
 	if (ret == 0 && r->live)
@@ -546,7 +438,7 @@ int setup_open(struct control *r, struct diag *diag)
 	if (ret == 0)
 		ret = confine_start_opener(&r->confine, c, r->captures, diag);
 	if (ret == 0 && !r->taking)
-		ret = setup_metrics(r, diag);
+		ret = contacts_open_metrics(r, diag);
 	if (ret == 0)
 		ret = setup_shared(r, diag);
 	if (ret == 0 && r->live)
@@ -567,9 +459,9 @@ int setup_open(struct control *r, struct diag *diag)
 		setup_after_take_over(r);
 	}
 	if (ret == 0 && !r->took_over)
-		ret = setup_write_pidfile(r, diag);
+		ret = contacts_write_pidfile(r, diag);
 	if (ret == 0)
-		ret = setup_control_socket(r, diag);
+		ret = contacts_open_control(r, diag);
 	if (ret == 0)
 		ret = stepping_open(r, diag);
 	if (ret == 0 && r->live && setup_has_sflow(c))
@@ -577,7 +469,7 @@ int setup_open(struct control *r, struct diag *diag)
 	take_over_free(r->taking);
 	r->taking = r->interfaces.taking = NULL;
 	if (ret == 0)
-		ret = setup_live_view(r, diag);
+		ret = contacts_open_view(r, diag);
 	if (ret == 0)
 		ret = confine_enter(&r->confine, c, SANDBOX_CONTROL, diag);
 	return ret;

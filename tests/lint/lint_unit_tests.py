@@ -12,6 +12,7 @@ from lintlib import error, finish, name, root
 EXCEPTIONS = {
     "main.c": "end to end: tests/e2e",
     "process/control.c": "end to end: tests/e2e",
+    "process/contacts.c": "end to end: tests/e2e/control.py, metrics.py, live_view.py and waits.py",
     "process/orders.c": "end to end: tests/e2e/reload.py and control.py",
     "process/ending.c": "end to end: tests/e2e/waits.py",
     "process/reporting.c": "end to end: tests/e2e/metrics.py and messages.py",
