@@ -268,6 +268,12 @@ def wait(what, text, seconds=60):
     return check(False, text() if callable(text) else text)
 
 
+def listens(path):
+    """A control socket is there a moment before anybody listens on it."""
+    with socket.socket(socket.AF_UNIX) as s:
+        return s.connect_ex(path) == 0
+
+
 def heard(pid, signal_number):
     """Has it taken the signal that it was sent, and done what there was to do?"""
     pending = re.findall(r"^S\w+Pnd:\s*(\w+)", Path(f"/proc/{pid}/status").read_text(), re.M)
