@@ -45,7 +45,10 @@ static bool check_path_usable(const struct doctor_view *v, struct doctor_finding
 static bool check_interface_exists(const struct doctor_view *v, struct doctor_finding *f)
 {
 	return !v->interface->any && !v->interface->exists &&
-	       doctor_say(f, "ip link shows what there is; give its name to -i",
+	       doctor_say(f,
+			  v->interface->name[strcspn(v->interface->name, ", ")]
+				  ? "give each interface a -i of its own"
+				  : "ip link shows what there is; give its name to -i",
 			  "there is no such interface");
 }
 

@@ -143,8 +143,9 @@ static int netif_set_missing(struct nl_sock *sk, const char *name, struct diag *
 	char list[320];
 
 	netif_list(sk, list, sizeof(list));
-	return diag_set(diag, -ENODEV, "interface \"%.64s\" does not exist (there are: %s)", name,
-			list[0] ? list : "none");
+	return diag_set(diag, -ENODEV, "interface \"%.64s\" does not exist (there are: %s)%s", name,
+			list[0] ? list : "none",
+			name[strcspn(name, ", ")] ? "; each needs a --interface (-i) of its own" : "");
 }
 
 /* libnl has few words of its own: a limit on open files is an "unspecific failure". */

@@ -67,6 +67,8 @@ static void netif_missing_lists_what_there_is(void **state)
 	(void)state;
 	assert_int_equal(netif_get(&n, "eth9", &diag), -ENODEV);
 	assert_string_equal(diag.text, "interface \"eth9\" does not exist (there are: lo)");
+	assert_int_equal(netif_get(&n, "eth8,eth9", &diag), -ENODEV);
+	assert_non_null(strstr(diag.text, "(there are: lo); each needs a --interface (-i) of its own"));
 	netns_veth("pna", "pnb");
 	assert_int_equal(netif_get(&n, "eth9", &diag), -ENODEV);
 	assert_non_null(strstr(diag.text, "pna"));
