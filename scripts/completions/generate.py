@@ -42,12 +42,12 @@ class Option:
 
     @property
     def parts(self):
-        """What stands between commas: words, and names with = where a value follows."""
+        """What stands between commas: words, and names with = where a value follows, or with the only one."""
         if self.words:
             return self.choices + self.words
         if self.argument.startswith("NAME="):
             return re.findall(r"[a-z-]+=", self.preset)
-        return re.findall(r"\[,?([a-z]+=)", self.argument)
+        return re.findall(r"\[,?([a-z]+=[a-z0-9]*)", self.argument)
 
     @property
     def part_files(self):
@@ -248,8 +248,11 @@ complete -o bashdefault -o default -F _pitot pitot
 
 def zsh(options, urls):
     def action(o):
-        parts = " ".join(f"'{part[:-1]}:value:{'_files' if part in o.part_files else ' '}'" if part.endswith("=") else part
-                         for part in o.parts)
+        def part_of_list(part):
+            name, equals, word = part.partition("=")
+            values = f"({word})" if word else "_files" if part in o.part_files else " "
+            return f"'{name}:value:{values}'" if equals else name
+        parts = " ".join(part_of_list(part) for part in o.parts)
         return {"interface": "_pitot_interfaces", "file": "_files", "directory": "_files -/", "user": "_users",
                 "group": "_groups", "collector": "_pitot_collector",
                 "list": f"_values -s , part {parts}".replace(":", "\\:").replace("'", '"'),
