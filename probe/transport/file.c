@@ -469,7 +469,12 @@ static void file_name(struct file *f, bool hangs, bool damaged)
 
 	if ((!is_result && f->place.kind != FILE_SERIES) || f->t.incomplete || !f->writer)
 		return;
-	if (hangs || (is_result ? s->lost_messages > 0 : damaged)) {
+	if (!hangs && damaged && s->last_error == ENOENT) {
+		diag_set(&text, 0,
+			 "what was written is gone, as its file was removed or replaced; if one is there, "
+			 "remove it: %.300s.part",
+			 f->place.path);
+	} else if (hangs || (is_result ? s->lost_messages > 0 : damaged)) {
 		diag_set(&text, 0, "%s; what was written is left as %.300s.part",
 			 s->last_error ? strerror(s->last_error) : "it takes its time", f->place.path);
 	} else {
