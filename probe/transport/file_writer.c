@@ -81,6 +81,8 @@ struct file_writer {
 	pthread_mutex_t mutex; /* guards what follows, and entries */
 	pthread_cond_t work, ended_changed;
 	uint32_t shown, done;
+	bool lacks;	     /* templates were lost in this file, and whoever commits was not told yet */
+	uint32_t understood; /* entries before that need templates which were lost: they are lost, too */
 	bool ending, ended;
 	int close_result;
 	struct file_writer_news news;
@@ -208,13 +210,24 @@ static int writer_put_run(struct file_writer *w, const uint8_t *data, size_t siz
 	return r;
 }
 
+/* Whether the next message was committed when nobody knew that its templates were lost. */
+static bool writer_is_senseless(const struct file_writer *w)
+{
+	return w->lacks || (int32_t)(w->understood - w->done) > 0;
+}
+
 static void writer_write_run(struct file_writer *w)
 {
-	size_t size, done, end = 0;
+	size_t size, done = 0, end = 0;
 	uint32_t n = writer_run(w, &size);
 	const uint8_t *data = w->memory + w->entries[w->done % ENTRIES].at;
 	int r;
 
+	if (writer_is_senseless(w)) {
+		w->done++; /* it is not written */
+		return;
+	}
+	w->understood = w->done; /* so that numbers which begin again are no matter */
 	pthread_mutex_unlock(&w->mutex);
 	r = writer_put_run(w, data, size, &done);
 	pthread_mutex_lock(&w->mutex);
@@ -223,6 +236,7 @@ static void writer_write_run(struct file_writer *w)
 
 		end += e->size;
 		e->written = end <= done;
+		w->lacks |= !e->written && e->load.templates > 0;
 	}
 	w->done += n;
 	w->news.well = r == 0;
@@ -279,7 +293,8 @@ static void writer_change(struct file_writer *w)
 	pthread_mutex_lock(&w->mutex);
 	w->piece = next;
 	memmove(w->switches, w->switches + 1, --w->n_switches * sizeof(*w->switches));
-	w->news.damaged = w->news.removed = false;
+	w->news.damaged = w->news.removed = w->lacks = false; /* it has its own templates */
+	w->understood = w->done;
 	if (closed < 0)
 		writer_note(w, closed, "");
 	if (r < 0)
@@ -546,6 +561,9 @@ void file_writer_collect(struct file_writer *w, struct file_writer_news *news,
 		drained = 0; /* then whoever polls wakes once more */
 	pthread_mutex_lock(&w->mutex);
 	done = w->done;
+	if (w->lacks) /* they are told of now, and what follows begins with them */
+		w->understood = w->head;
+	w->lacks = false;
 	*news = w->news;
 	w->news.errors = 0;
 	w->news.unnamed = false;

@@ -11,11 +11,13 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -25,6 +27,7 @@
 #include "lacking.h"
 #include "pitot/clock.h"
 #include "pitot/transport.h"
+#include "transport/file_writer.h"
 #include "pitot/resolve.h"
 
 static struct transport *t;
@@ -394,6 +397,72 @@ static void test_file_full(void **state)
 }
 
 /* The reader of a pipe goes away: counted, no signal. */
+static unsigned told_of;
+
+static void note_written(void *ctx, const struct transport_load *load, size_t size, bool written)
+{
+	(void)load;
+	(void)size;
+	((bool *)ctx)[told_of++] = written;
+}
+
+static void commit_text(struct file_writer *w, const char *text, unsigned templates)
+{
+	uint8_t *room = file_writer_reserve(w);
+
+	assert_non_null(room);
+	memcpy(room, text, strlen(text));
+	file_writer_commit(w, strlen(text), &(struct transport_load){.templates = templates});
+	file_writer_flush(w);
+}
+
+static void await_written(struct file_writer *w)
+{
+	struct pollfd p = {.fd = file_writer_fd(w), .events = POLLIN};
+	uint64_t drained;
+
+	assert_int_equal(poll(&p, 1, 30000), 1);
+	assert_int_equal(read(p.fd, &drained, sizeof(drained)), sizeof(drained));
+}
+
+/* Records whose templates found no room are not written: nobody could read them.  Those that come later are.
+ */
+static void test_file_without_templates(void **state)
+{
+	struct collector_config c = file_collector("templates");
+	struct file_place place = {.kind = FILE_RESULT};
+	struct file_piece piece = {.fd = open(c.path, O_RDWR | O_CREAT | O_CLOEXEC, 0600)};
+	struct rlimit before, none;
+	struct file_writer_news news;
+	struct file_writer *w = NULL;
+	bool written[8] = {false};
+
+	(void)state;
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+	assert_int_equal(file_writer_new(&w, &place, &piece, true, 0), 0);
+	signal(SIGXFSZ, SIG_IGN);
+	none = (struct rlimit){0, before.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+	commit_text(w, "templates,", 3);
+	await_written(w);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+	signal(SIGXFSZ, SIG_DFL);
+	commit_text(w, "records of them,", 0);
+	await_written(w);
+	commit_text(w, "more of them,", 0); /* before the loss is told */
+	told_of = 0;
+	file_writer_collect(w, &news, note_written, written);
+	assert_int_equal(news.error, EFBIG);
+	commit_text(w, "templates again, records", 3);
+	assert_int_equal(
+		file_writer_end(w, clock_monotonic_ns() + 30 * NS_PER_SEC, &news, note_written, written), 0);
+	assert_int_equal(told_of, 4);
+	assert_false(written[0] || written[1] || written[2]);
+	assert_true(written[3]);
+	check_file(c.path, "templates again, records");
+	unlink(c.path);
+}
+
 static void test_file_pipe(void **state)
 {
 	struct collector_config c = file_collector("fifo");
@@ -896,6 +965,7 @@ int main(void)
 		cmocka_unit_test(test_file),
 		cmocka_unit_test(test_file_flush_between),
 		cmocka_unit_test(test_file_full),
+		cmocka_unit_test(test_file_without_templates),
 		cmocka_unit_test(test_file_pipe),
 		cmocka_unit_test(test_file_continued),
 		cmocka_unit_test(test_file_again),
