@@ -78,10 +78,11 @@ struct doctor_collector {
 	char path_error[192]; /* of an output file */
 };
 
-/* A file or folder that an option names. */
+/* A file or folder that an option names; or an address or a device of this host. */
 struct doctor_path {
 	char option[32], path[256];
-	char error[96]; /* "" none */
+	char error[96];	    /* "" none */
+	const char *advice; /* NULL: that of files */
 };
 
 struct doctor_facts {
@@ -107,6 +108,11 @@ void doctor_look_collector(struct doctor_collector *c);
 void doctor_probe_collector(struct doctor_collector *c, const char *tls_ca, const char *tls_name);
 /* Whether it can be read (R_OK), written or searched. */
 void doctor_look_path(struct doctor_facts *facts, const char *option, const char *path, int mode);
+/* Whether it can be read, and is no folder. */
+void doctor_look_file(struct doctor_facts *facts, const char *option, const char *path);
+/* Whether this host has the address, and the device, that is to be sent from. */
+void doctor_look_source(struct doctor_facts *facts, const char *option, const char *address);
+void doctor_look_device(struct doctor_facts *facts, const char *option, const char *name);
 /* Whether files can be made in this directory; or, where it is not there, it in its own one. */
 void doctor_look_directory(struct doctor_facts *facts, const char *option, const char *path);
 /* The handshake on a connection that is there: tls_*, handshake_silent. */

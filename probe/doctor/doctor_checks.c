@@ -36,8 +36,10 @@ static bool doctor_doubt(struct doctor_finding *f)
 
 static bool check_path_usable(const struct doctor_view *v, struct doctor_finding *f)
 {
-	return v->path->error[0] && doctor_say(f, "correct the path, or its owner and mode", "--%s: %s",
-					       v->path->option, v->path->error);
+	const struct doctor_path *p = v->path;
+
+	return p->error[0] && doctor_say(f, p->advice ? p->advice : "correct the path, or its owner and mode",
+					 "--%s: %s", p->option, p->error);
 }
 
 /* ---- interfaces */

@@ -1,4 +1,5 @@
 /* doctor_look: facts of this host: interfaces, files and clock. */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <libgen.h>
 #include <limits.h>
@@ -11,6 +12,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/timex.h>
 #include <unistd.h>
 
@@ -88,6 +90,16 @@ void doctor_look_path(struct doctor_facts *facts, const char *option, const char
 	facts->n_paths++;
 }
 
+void doctor_look_file(struct doctor_facts *facts, const char *option, const char *path)
+{
+	struct doctor_path *p = &facts->paths[facts->n_paths];
+	struct stat st;
+
+	doctor_look_path(facts, option, path, R_OK);
+	if (p < &facts->paths[facts->n_paths] && stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+		snprintf(p->error, sizeof(p->error), "%s", strerror(EISDIR));
+}
+
 void doctor_look_directory(struct doctor_facts *facts, const char *option, const char *path)
 {
 	char above[PATH_MAX];
@@ -97,6 +109,59 @@ void doctor_look_directory(struct doctor_facts *facts, const char *option, const
 		path = dirname(above);
 	}
 	doctor_look_path(facts, option, path, W_OK | X_OK);
+}
+
+/* ---- where we send from */
+
+static struct doctor_path *doctor_add(struct doctor_facts *facts, const char *option, const char *text)
+{
+	struct doctor_path *p = &facts->paths[facts->n_paths];
+
+	if (!text || facts->n_paths == DOCTOR_PATHS)
+		return NULL;
+	*p = (struct doctor_path){.error = ""};
+	snprintf(p->option, sizeof(p->option), "%s", option);
+	snprintf(p->path, sizeof(p->path), "%s", text);
+	facts->n_paths++;
+	return p;
+}
+
+void doctor_look_source(struct doctor_facts *facts, const char *option, const char *address)
+{
+	struct doctor_path *p = doctor_add(facts, option, address);
+	struct sockaddr_in6 six = {.sin6_family = AF_INET6};
+	struct sockaddr_in four = {.sin_family = AF_INET};
+	bool is_six;
+	int fd;
+
+	if (!p)
+		return;
+	is_six = inet_pton(AF_INET6, address, &six.sin6_addr) == 1;
+	/* one with a scope is tried when it is used */
+	if (!is_six && inet_pton(AF_INET, address, &four.sin_addr) != 1)
+		return;
+	if (is_six && IN6_IS_ADDR_LINKLOCAL(&six.sin6_addr))
+		return;
+	fd = socket(is_six ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return;
+	if (bind(fd, is_six ? (struct sockaddr *)&six : (struct sockaddr *)&four,
+		 is_six ? sizeof(six) : sizeof(four)) < 0 &&
+	    errno == EADDRNOTAVAIL) {
+		snprintf(p->error, sizeof(p->error), "this host does not have the address");
+		p->advice = "ip address shows those that it has";
+	}
+	close(fd);
+}
+
+void doctor_look_device(struct doctor_facts *facts, const char *option, const char *name)
+{
+	struct doctor_path *p = doctor_add(facts, option, name);
+
+	if (!p || if_nametoindex(name))
+		return;
+	snprintf(p->error, sizeof(p->error), "there is no such interface");
+	p->advice = "ip link shows what there is";
 }
 
 /* ---- the clock */

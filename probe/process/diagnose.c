@@ -24,11 +24,13 @@ static void diagnose_say(void *ctx, const struct doctor_finding *f)
 static void diagnose_paths(struct doctor_facts *facts, const struct config *c)
 {
 	for (unsigned i = 0; i < c->n_files; i++)
-		doctor_look_path(facts, "read", c->files[i], R_OK);
+		doctor_look_file(facts, "read", c->files[i]);
 	doctor_look_path(facts, "tls-ca", c->tls_ca, R_OK);
 	doctor_look_path(facts, "tls-cert", c->tls_cert, R_OK);
 	doctor_look_path(facts, "tls-key", c->tls_key, R_OK);
 	doctor_look_directory(facts, "spool", c->spool_dir);
+	doctor_look_source(facts, "source", c->source_host);
+	doctor_look_device(facts, "bind-device", c->bind_device);
 }
 
 static void diagnose_interfaces(struct doctor_facts *facts, const struct config *c)

@@ -234,8 +234,14 @@ def collectors():
     thread.join()
     found, text = before("-i", "meas0", "-n", "json:/no/such/folder/x", option="--dry-run")
     check(found == ["file"], text)
-    found, text = before("-r", "/no/such/file", "-n", "json:-", option="--dry-run")
-    check(found == ["usable"], text)
+    found, text = before("-i", "meas0", "-n", "json:/tmp", option="--dry-run")
+    check(found == ["file"] and "Is a directory" in text, text)
+    for args in (("-r", "/no/such/file"), ("-r", "/tmp"), ("-i", "meas0", "--source", "192.0.2.99"),
+                 ("-i", "meas0", "--source", "2001:db8::99"), ("-i", "meas0", "--bind-device", "gone0")):
+        found, text = before(*args, "-n", "json:-", option="--dry-run")
+        check(found == ["usable"] and args[-2] in text, text)
+    check(before("-i", "meas0", "-n", "json:-", "--source", "127.0.0.1", "--bind-device", "meas0", option="--dry-run",
+                 status=0)[1] == "", "a source and a device that are there")
     check(before("-r", str(DATA / "mixed.pcap"), "-n", "json:-", option="--dry-run", status=0)[1] == "", "--dry-run")
     with tempfile.TemporaryDirectory() as folder:  # pitot makes the directory of a spool, but none above it
         for spool, want in ((folder, []), (f"{folder}/new", []), (f"{folder}/new/", []), (f"{folder}/no/new", ["usable"])):
