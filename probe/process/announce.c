@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "pitot/clock.h"
@@ -15,7 +16,9 @@ enum { LIST_MOST = 360 }; /* of a line; more are counted */
 
 bool announce_is_wanted(const struct config *c)
 {
-	return !c->quiet && (c->n_interfaces > 0 || c->debug || c->daemon);
+	if (c->daemon || c->log >= CONFIG_LOG_SYSLOG || getenv("NOTIFY_SOCKET"))
+		return true;
+	return !c->quiet && (c->n_interfaces > 0 || c->debug);
 }
 
 /* "a, b and 5 more" */

@@ -6,7 +6,8 @@
 #include "ledger.h"
 #include "pitot/config.h"
 
-/* What runs for long, or in the background, or is looked at closely; --quiet says nothing. */
+/* What runs for long, or is looked at closely, without --quiet; and whatever writes into a log, or is a
+ * service: who looks there later wants to know when it began and ended. */
 bool announce_is_wanted(const struct config *c);
 void announce_start(const struct config *c);
 void announce_stop(const struct ledger *l);

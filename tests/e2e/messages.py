@@ -111,6 +111,19 @@ def part_syslog():
             e.check(not journal.has("."), f"--log syslog: {journal.lines}")
 
 
+def part_quiet():
+    """--quiet leaves out the summary; when it began and ended is in a log all the same."""
+    with Log(SYSLOG) as syslog, e.workdir() as d:
+        p = Daemon(d, "-q")
+        syslog.wait("-q", "measures .*/in; records go to json:")
+        p.stop()
+        syslog.wait("-q", "ended after")
+        e.check(not syslog.has("packets: "), f"-q: {syslog.lines}")
+    with e.workdir() as d:
+        got = e.run("-q", "-r", WEB, "-n", "json:/dev/null", env={"NOTIFY_SOCKET": f"{d}/nobody"})
+        e.check(got.stderr.count(b"\n") == 2 and b"measures" in got.stderr and b"ended after" in got.stderr, f"service: {got}")
+
+
 def part_again():
     """A log that was away is found when it is back."""
     with e.workdir() as d:
@@ -164,7 +177,7 @@ def main():
                   'exec "$@"')
         command = [e.find("unshare"), "--mount", "--propagation", "private", "sh", "-ec", script, "sh", sys.executable, *sys.argv]
         sys.exit(subprocess.call(command, env={**os.environ, "MESSAGES_NAMESPACE": "1"}))
-    e.run_parts(part_journal, part_syslog, part_again, part_without, part_failed_start, part_foreground)
+    e.run_parts(part_journal, part_syslog, part_quiet, part_again, part_without, part_failed_start, part_foreground)
     e.finish()
 
 
