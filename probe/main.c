@@ -10,6 +10,7 @@
 #include "pitot/capture.h"
 #include "pitot/clock.h"
 #include "pitot/config.h"
+#include "pitot/descriptors.h"
 #include "pitot/exporter.h"
 #include "pitot/log.h"
 #include "process/control.h"
@@ -92,7 +93,7 @@ int main(int argc, char **argv)
 	static const struct config_listener listener = {.mistake = main_mistake, .check = main_check};
 	struct config config;
 	struct diag diag = {""};
-	int status, r = daemon_open_standard();
+	int status, r = descriptors_open_standard();
 
 	if (r < 0)
 		exit(1); /* and nowhere to say it */

@@ -1,4 +1,5 @@
-/* descriptors: a message of a socket of messages (SOCK_SEQPACKET), and descriptors that go with it. */
+/* descriptors: a message of a socket of messages (SOCK_SEQPACKET), and descriptors that go with it; and the
+ * standard ones. */
 #ifndef PITOT_DESCRIPTORS_H
 #define PITOT_DESCRIPTORS_H
 
@@ -15,5 +16,12 @@ int descriptors_send(int fd, const void *message, size_t size, const int *fds, u
  */
 int descriptors_receive(int fd, void *message, size_t size, int *fds, unsigned max, unsigned *n, int flags);
 void descriptors_close(const int *fds, unsigned n);
+
+/*
+ * Descriptors 0 to 2 that the caller has closed are opened, before anything else can get their numbers: else
+ * log text would go into a socket, or --daemon would replace one by /dev/null.  Using them fails, as it does
+ * for a closed one.  0 or negative errno.
+ */
+int descriptors_open_standard(void);
 
 #endif

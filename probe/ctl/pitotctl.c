@@ -10,6 +10,7 @@
 #include "client.h"
 #include "diagnosis.h"
 #include "pitot/control_protocol.h"
+#include "pitot/descriptors.h"
 #include "pitot/screen.h"
 #include "show.h"
 
@@ -246,7 +247,7 @@ static int pitotctl_run_ask(struct run *run, struct client *client, const json_t
 		else if (r == 0)
 			run->verb->show(&run->show, result);
 		json_decref(result);
-		if (fflush(stdout) != 0)
+		if (fflush(stdout) != 0 || ferror(stdout))
 			return diag_set(diag, -errno, "standard output: %s", strerror(errno));
 		if (r == 0 && follow)
 			nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
@@ -317,6 +318,8 @@ int main(int argc, char **argv)
 	bool as_json = false;
 	int o;
 
+	if (descriptors_open_standard() < 0) /* or the socket is what is printed to */
+		return STATUS_FAILED;
 	while ((o = getopt_long(argc, argv, "+c:hV", options, NULL)) != -1) {
 		switch (o) {
 		case 'c':

@@ -16,18 +16,6 @@
 
 static int ready_fd = -1;
 
-int daemon_open_standard(void)
-{
-	for (int fd = 0; fd <= 2; fd++) {
-		if (fcntl(fd, F_GETFD) >= 0)
-			continue;
-		/* the lowest free number is this one */
-		if (open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) < 0 && open("/", O_PATH) < 0)
-			return -errno;
-	}
-	return 0;
-}
-
 /* The parent, until the child is ready or has ended. */
 static _Noreturn void daemon_wait(pid_t pid, int ready, int signals)
 {

@@ -10,13 +10,6 @@
 #include "pitot/diag.h"
 
 /*
- * Descriptors 0 to 2 that the caller has closed are opened, before anything else can get their numbers: else
- * log text would go into a socket, or --daemon would replace one by /dev/null.  Using them fails, as it does
- * for a closed one.  0 or negative errno.
- */
-int daemon_open_standard(void);
-
-/*
  * Forks; the child returns 0 and goes on, the parent waits until daemon_ready() and never returns: it leaves
  * by _exit() with the child's status.  TERM and INT reach the child through it; a second one ends both at
  * once. Negative errno when there is no child.

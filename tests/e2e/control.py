@@ -123,6 +123,10 @@ def commands():
     p.ctl("rate", "1000")
     p.ctl("rate", status=2)
     p.ctl("rate", "1.5", status=1)
+    for closed in (">&-", "<&- >&-", "<&- >&- 2>&-"):  # nothing is printed into the socket
+        got = subprocess.run(["sh", "-c", f'exec "$@" {closed}', "sh", CTL, "-c", p.path, "statistics"], check=False,
+                             capture_output=True, text=True, timeout=60)
+        check(got.returncode == 1 and ("2>" in closed or "standard output" in got.stderr), f"{closed}: {got}")
     p.ctl("send-template")
     p.ctl("reload")
     p.ctl("tea", status=2)
