@@ -19,6 +19,7 @@ from pathlib import Path
 PITOT = os.path.abspath(sys.argv[1])
 ROOT = Path(sys.argv[2]).resolve()
 DATA = ROOT / "tests/data"
+SANITIZED = any(word in Path(PITOT).read_bytes() for word in (b"__asan_init", b"__tsan_init"))
 NO_AGEING = ["-t", "tcp-end=off,active=1000000,inactive=1000000"]
 
 _checks = _failures = 0

@@ -19,7 +19,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from e2elib import (DATA, PITOT, Sink, at_work, check, check_ledger, finish, roles, run, run_parts, sanitizer, skip,
+from e2elib import (DATA, PITOT, SANITIZED, Sink, at_work, check, check_ledger, finish, roles, run, run_parts, sanitizer, skip,
                     skip_part, statistics, workdir)
 import injectlib
 import live
@@ -30,7 +30,6 @@ CAP_NET_RAW = 1 << 13
 HOOKS = b"PITOT_TEST_PARSER" in Path(PITOT).read_bytes()
 PATIENCE_S = 60  # how long what has to come is waited for
 TSAN = b"__tsan_init" in Path(PITOT).read_bytes()  # it runs a thread of its own from the start
-SANITIZED = TSAN or b"__asan_init" in Path(PITOT).read_bytes()
 COVERAGE = b"__gcov_dump" in Path(PITOT).read_bytes()  # everybody may open and write: its counters
 
 
