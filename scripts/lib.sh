@@ -3,6 +3,7 @@
 
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 export PATH
+targets= # of build(); nothing: all
 
 say() {
     printf '%s: %s\n' "${0##*/}" "$*" >&2
@@ -65,7 +66,8 @@ as_owner() {
     fi
 }
 
-# build DIRECTORY [MESON-OPTION...]: sets up or updates a build directory and builds it; quiet when all is well
+# build DIRECTORY [MESON-OPTION...]: sets up or updates a build directory and builds $targets, or all, in it; quiet when
+# all is well
 build() {
     build_dir=$root/$1
     shift
@@ -75,7 +77,7 @@ build() {
         [ $# -eq 0 ] || as_owner meson configure "$build_dir" "$@" >"$log" 2>&1
     else
         as_owner meson setup "$build_dir" "$root" "$@" >"$log" 2>&1
-    fi && as_owner ninja -C "$build_dir" >>"$log" 2>&1
+    fi && as_owner ninja -C "$build_dir" $targets >>"$log" 2>&1
     status=$?
     [ $status -eq 0 ] || cat "$log" >&2
     rm -f "$log"
