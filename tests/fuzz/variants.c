@@ -1,11 +1,12 @@
 /*
- * variants: what becomes of captures when they are cut and damaged: variants LEADING PATH...
+ * variants: what becomes of captures when they are cut and damaged: variants LEADING FIRST PATH...
  *
- * Every file (of folders: all) goes through a fuzz target cut at every 64 octets, and with 1 % of its bits
+ * Every file (of folders: all) goes through a fuzz target cut at every 128 octets, and with 1 % of its bits
  * flipped, once anywhere and once in packets only, so that the reader gets to the end.  LEADING is how many
- * octets of its own the target takes before the file.  A cut far into a file comes with the file's header and
- * the records of the last WINDOW octets instead of all of it: otherwise time would grow with the square of
- * its size.
+ * octets of its own the target takes before the file.  FIRST is where the first cut is: two targets that have
+ * the same reader cut at 64 octets from each other, so that it is cut at every 64.  A cut far into a file
+ * comes with the file's header and the records of the last WINDOW octets instead of all of it: otherwise time
+ * would grow with the square of its size.
  *
  * PITOT_CORPUS in the environment names a folder with captures/, which is used instead of PATH.
  */
@@ -15,10 +16,10 @@
 
 #include "fuzz.h"
 
-enum { STEP = 64, WINDOW = 8192, WHOLE = 65536, LEADING_MAX = 8 };
+enum { STEP = 128, WINDOW = 8192, WHOLE = 65536, LEADING_MAX = 8 };
 
 static unsigned files, variants;
-static size_t leading;
+static size_t leading, first_cut;
 
 struct file {
 	uint8_t *data;
@@ -113,9 +114,9 @@ static void try_cuts(const struct file *f)
 {
 	size_t near = 0;
 
-	for (size_t cut = 0; cut <= f->size; cut += STEP) {
+	for (size_t cut = first_cut; cut <= f->size; cut += STEP) {
 		if (cut <= WHOLE || !f->starts) {
-			if (cut > WHOLE && cut % WHOLE)
+			if (cut > WHOLE && (cut - first_cut) % WHOLE)
 				continue; /* of unknown format */
 			try_pieces(f, 0, 0, cut, cut);
 			continue;
@@ -196,12 +197,13 @@ int main(int argc, char **argv)
 	char captures[4096];
 
 	leading = argc > 1 ? (size_t)strtoul(argv[1], NULL, 10) : 0;
+	first_cut = argc > 2 ? (size_t)strtoul(argv[2], NULL, 10) : 0;
 	FUZZ_CHECK(leading <= LEADING_MAX);
 	if (corpus && corpus[0]) {
 		snprintf(captures, sizeof(captures), "%s/captures", corpus);
 		try_path(captures);
 	} else {
-		for (int i = 2; i < argc; i++)
+		for (int i = 3; i < argc; i++)
 			try_path(argv[i]);
 	}
 	printf("%u files, %u variants\n", files, variants);
