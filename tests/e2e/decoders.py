@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Foreign decoders read what pitot sends: nfdump, tshark and nfacctd, against an independent reader of the captures.
 
-NetFlow v5, v9 and IPFIX over UDP, IPFIX files, JSON and text; packets, octets and TCP flags of every 5-tuple.
+NetFlow v5, v9 and IPFIX over UDP, IPFIX files, JSON and text; packets, octets and TCP flags of every 5-tuple.  With a
+sanitizer tshark, which takes most of the time, reads one capture only: pitot is run in the same way all the same.
 """
 import re
 import struct
@@ -122,10 +123,11 @@ def own_outputs():
 
 def foreign(capture):
     expected, _ = flows.flows(e.DATA / capture)
+    with_tshark = e.find("tshark") and (not e.SANITIZED or capture == "mixed.pcap")
     for scheme in FORMATS:
         wanted, mask = (only4(expected), 0xff) if scheme == "netflow5" else (expected, 0xff)
         datagrams = export(capture, scheme)
-        if e.find("tshark"):
+        if with_tshark:
             compare(f"{capture} {scheme} tshark", wanted, tshark(datagrams, scheme, capture), mask)
         if e.find("nfcapd") and e.find("nfdump"):
             compare(f"{capture} {scheme} nfdump", wanted, nfdump(datagrams, f"{capture} {scheme}"), mask)
@@ -133,10 +135,10 @@ def foreign(capture):
             # nfacctd 1.7.7 reads the first of tcpControlBits' two octets
             known = 0 if scheme == "ipfix" else mask
             compare(f"{capture} {scheme} nfacctd", wanted, nfacctd(datagrams, whole(wanted, known)), known)
-    if e.find("tshark"):
-        with e.workdir() as d:
-            got = e.run("-q", "-r", e.DATA / capture, *e.NO_AGEING, "-n", f"ipfix+file:{d}/x.ipfix")
-            e.check(got.returncode == 0, f"{capture} ipfix+file: {got.stderr!r}")
+    with e.workdir() as d:
+        got = e.run("-q", "-r", e.DATA / capture, *e.NO_AGEING, "-n", f"ipfix+file:{d}/x.ipfix")
+        e.check(got.returncode == 0, f"{capture} ipfix+file: {got.stderr!r}")
+        if with_tshark:
             compare(f"{capture} ipfix+file tshark", expected,
                     pdml_flows([e.find("tshark"), "-n", "-r", f"{d}/x.ipfix", "-T", "pdml"], f"{capture} file"))
 
