@@ -1,6 +1,6 @@
 /*
- * control: see control.h.  Opens everything (setup.c), starts the threads, waits for signals and for the
- * metering processes; flushes, and reports.
+ * control: see control.h.  Opens everything and starts the others (setup.c); then waits for signals and for
+ * what they have to say, until all records are out.
  */
 #include "control_internal.h"
 

@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 
-from e2elib import DATA, PITOT, check, check_ledger, finish, listens, skip, skip_part, statistics, wait
+from e2elib import DATA, PITOT, check, check_ledger, finish, is_served, skip, skip_part, statistics, wait
 
 CTL = os.path.join(os.path.dirname(PITOT), "pitotctl")
 
@@ -34,7 +34,7 @@ class Running:
             stdin=subprocess.PIPE, stderr=subprocess.PIPE)
         self.process.stdin.write((DATA / "mixed.pcap").read_bytes()[:24])
         self.process.stdin.flush()
-        wait(lambda: listens(self.path) or self.process.poll() is not None, "no control socket")
+        wait(lambda: is_served(self.path) or self.process.poll() is not None, "no control socket")
 
     def feed(self, name="mixed.pcap"):
         self.process.stdin.write((DATA / name).read_bytes()[24:])
@@ -371,7 +371,7 @@ def gathering():
         path, stats = os.path.join(folder, "socket"), os.path.join(folder, "stats")
         process = subprocess.Popen(["unshare", "-n", "sh", "-c", f"ip link set lo up && exec {PITOT} -i lo -q "
                                     f"-n json:/dev/null -c {path} --stats {stats}"], stderr=subprocess.DEVNULL)
-        wait(lambda: listens(path), "no control socket")
+        wait(lambda: is_served(path), "no control socket")
 
         def ctl(*args):
             got = subprocess.run([CTL, "-c", path, *args], capture_output=True, text=True, timeout=60, check=False)

@@ -19,7 +19,7 @@ import sys
 import tempfile
 import threading
 
-from e2elib import DATA, PITOT, check, finish, listens, skip, statistics, wait
+from e2elib import DATA, PITOT, check, finish, is_served, skip, statistics, wait
 from transportlib import make_certificates, make_crl
 
 CTL = os.path.join(os.path.dirname(PITOT), "pitotctl")
@@ -86,7 +86,7 @@ class Running:
         self.path, self.stats = (os.path.join(self.folder.name, n) for n in ("socket", "stats"))
         self.process = subprocess.Popen(["ip", "netns", "exec", A, PITOT, "-q", "-c", self.path, "--stats", self.stats,
                                          *args], stderr=subprocess.PIPE)
-        wait(lambda: listens(self.path) or self.process.poll() is not None, "no control socket")
+        wait(lambda: is_served(self.path) or self.process.poll() is not None, "no control socket")
 
     def doctor(self):
         got = sh("ip", "netns", "exec", A, CTL, "-c", self.path, "doctor", "--json", ok=False)

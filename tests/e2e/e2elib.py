@@ -269,7 +269,7 @@ def wait(what, text, seconds=60):
     return check(False, text() if callable(text) else text)
 
 
-def listens(path):
+def is_served(path):
     """A control socket is there a moment before anybody listens on it."""
     with socket.socket(socket.AF_UNIX) as s:
         return s.connect_ex(path) == 0

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import tempfile
 
-from e2elib import DATA, PITOT, check, finish, have, listens, skip, wait
+from e2elib import DATA, PITOT, check, finish, have, is_served, skip, wait
 from terminallib import Terminal
 
 CTL = os.path.join(os.path.dirname(PITOT), "pitotctl")
@@ -23,7 +23,7 @@ def main():
                                     "active=3600,inactive=3600,tcp-end=off"], stdin=subprocess.PIPE)
         process.stdin.write((DATA / "mixed.pcap").read_bytes())
         process.stdin.flush()
-        wait(lambda: listens(path), "no control socket")
+        wait(lambda: is_served(path), "no control socket")
         for width, height, *environment in ((80, 24, "LC_ALL=C.UTF-8"), (200, 60, "LC_ALL=C.UTF-8"),
                                             (80, 24, "LC_ALL=C", "TERM=vt100", "NO_COLOR=1")):
             t = Terminal(folder, width, height, *environment)

@@ -2,7 +2,8 @@
 """Where a function is told by its name: lint_names.py SRCROOT.
 
 A static function begins with a word of its file's name, as session_queue.c has queue_put() or session_put(): so a stack
-trace and grep say where one is.  A word may stand in the plural or the singular, or be cut.
+trace and grep say where one is.  A word may stand in the plural or the singular, or be cut.  In Python, where the second of
+two takes the place of the first without a word, a module has no two functions of one name.
 """
 import re
 
@@ -32,6 +33,12 @@ def main():
             if not is_of(function.split("_")[0], words):
                 error(f"{name(path)}:{line_of(text, match.start(1))}",
                       f"{function}() does not begin with one of: {', '.join(words)}")
+    for path in sources("tests", "scripts", suffixes=(".py",)):
+        defined = set()
+        for match in re.finditer(r"^(?:def|class) (\w+)", path.read_text(encoding="utf-8"), re.M):
+            if match.group(1) in defined:
+                error(name(path), f"{match.group(1)} is defined twice")
+            defined.add(match.group(1))
     print(f"{n} static functions")
     finish()
 
