@@ -370,6 +370,15 @@ def forbidden_calls(fds):
     return [c for c in calls if c[0] in injectlib.NUMBERS[injectlib.MACHINE]]
 
 
+def is_confined(pid):
+    """Does it measure, and may the thread that does no longer make any call?"""
+    try:
+        metering = roles(pid)["pitot-metering"]
+        return at_work(pid) and status(f"/proc/{metering}/task/{injectlib.worker(metering)}/status")["Seccomp"] == ["2"]
+    except (KeyError, OSError):
+        return False
+
+
 def part_taken_over():
     """System calls that are put into the metering process by ptrace: each ends it, and pitot goes on."""
     if not SECCOMP:
@@ -400,7 +409,7 @@ def part_taken_over():
             check(got == "SIGSYS", f"{call}: {got}")
             check(until(lambda pid=pid: roles(p.process.pid).get("pitot-metering", pid) != pid, PATIENCE_S), f"{call}: {p.said()}")
             struck += 1
-            until(lambda: at_work(p.process.pid), PATIENCE_S)
+            until(lambda: is_confined(p.process.pid), PATIENCE_S)
             if struck == 3 or not todo:  # from then on it is waited for longer
                 check(p.said().count(b"pitot-metering has ended: killed by signal 31") == struck, f"{call}: {p.said()}")
                 check(p.stop() == 0, f"{call}: {p.process.returncode} {p.said()}")
