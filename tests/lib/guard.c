@@ -80,7 +80,7 @@ static void kill_children(void)
 		closedir(proc);
 }
 
-/* Its status, or what waitpid() left in status when it was interrupted and does not end. */
+/* The test's status; that of a test that was killed when it was interrupted and does not end. */
 static int wait_for(pid_t test, const sigset_t *signals)
 {
 	struct timespec patience = {.tv_sec = SECONDS_TO_SAY_WHERE};
