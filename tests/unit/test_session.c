@@ -537,7 +537,7 @@ static void test_slow_reader(void **state)
 		commit(w, i * 50, 50);
 		tick(w, 1);
 	}
-	assert_true(clock_monotonic_ns() - begun < 8 * NS_PER_SEC);
+	assert_true(clock_monotonic_ns() - begun < 60 * NS_PER_SEC); /* of 200, if each waited */
 	s = &w->t->stats;
 	assert_true(w->lost > 5000);
 	assert_true(w->sent > 30);
@@ -573,7 +573,7 @@ static void test_lost_at_the_end(void **state)
 	begun = clock_monotonic_ns();
 	w->t->ops->close(w->t, w->now.monotonic_ns + 500 * NS_PER_MSEC, &w->last);
 	w->t = NULL;
-	assert_true(clock_monotonic_ns() - begun < 4 * NS_PER_SEC);
+	assert_true(clock_monotonic_ns() - begun < 9 * NS_PER_SEC);
 	assert_int_equal(w->sent, 0);
 	assert_int_equal(w->lost, 15);
 	assert_int_equal(w->last.records, 0);
@@ -607,7 +607,7 @@ static void test_half_open(void **state)
 	for (unsigned i = 0; i < 60; i++)
 		tick(w, 100);
 	assert_int_equal(w->t->stats.last_error, ETIMEDOUT);
-	assert_true(clock_monotonic_ns() - begun < 4 * NS_PER_SEC);
+	assert_true(clock_monotonic_ns() - begun < 60 * NS_PER_SEC); /* of 111 turns, if each waited */
 	assert_int_equal(w->lost, 0);
 	for (unsigned i = 0; i < 8; i++)
 		close(others[i]);
