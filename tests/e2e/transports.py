@@ -91,7 +91,8 @@ def killed():
         url = f"ipfix+tcp://127.0.0.1:{collector.port}"
         p = start("-q", "-r", f"{d}/p", *e.NO_AGEING, *spool, "--stats", f"{d}/s", "-n", url)
         # a part has gone, the collector sleeps, and all the rest is in the spool
-        e.wait(lambda: e.at_work(p.pid) or p.poll() is not None, "kill -9: does not begin")
+        # (the metering process of so small a file may have ended before anybody looks)
+        e.wait(lambda: "pitot-exporting" in e.roles(p.pid) or p.poll() is not None, "kill -9: does not begin")
         e.wait(lambda: e.statistics_now(p, f"{d}/s")["flows"]["exported"] == FLOWS, "kill -9: not all is in the spool")
         p.send_signal(signal.SIGKILL)
         p.communicate()
