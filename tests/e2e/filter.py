@@ -341,7 +341,7 @@ def measure(expression, numbers, where):
             if "xdp" in place.args or COUNTS:
                 # a type of hardware, which an address that is computed may reach, eBPF cannot load
                 cooked = {"inbound", "outbound", "ifindex"} & set(expression.split())
-                check(counted == len(PACKETS) - len(numbers) if place.every else cooked or counted is not None,
+                check(counted == place.times * (len(PACKETS) - len(numbers)) if place.times else cooked or counted is not None,
                       f"{expression!r} {place.name}: {counted} filtered")
             else:
                 check(counted is None, f"{expression!r} {place.name}: {counted} filtered")
