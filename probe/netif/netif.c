@@ -71,7 +71,8 @@ int netif_ethtool(int fd, const char *name, void *command)
 
 uint64_t netif_ethtool_speed(const struct ethtool_cmd *cmd)
 {
-	uint32_t mbit = ethtool_cmd_speed(cmd);
+	/* the header's own function shifts an int into its sign */
+	uint32_t mbit = (uint32_t)cmd->speed_hi << 16 | cmd->speed;
 
 	if (mbit == UINT16_MAX || mbit == UINT32_MAX) /* SPEED_UNKNOWN, in old drivers of 16 bits */
 		return 0;
