@@ -73,6 +73,7 @@ build() {
     shift
     as_owner mkdir -p "$build_dir" || die "cannot write to $root"
     log=$(as_owner mktemp)
+    # shellcheck disable=SC2086
     if [ -f "$build_dir/build.ninja" ]; then
         [ $# -eq 0 ] || as_owner meson configure "$build_dir" "$@" >"$log" 2>&1
     else
