@@ -80,7 +80,7 @@ struct session_layer {
 	uint64_t (*written)(const struct session *s);
 	/* of those, how many the peer's kernel does not have yet; NULL: those of the socket */
 	uint64_t (*unacked)(const struct session *s);
-	/* goodbye: 0 said, -EAGAIN; NULL: FIN is all */
+	/* goodbye: 0 said, -EAGAIN, or negative errno: the connection is gone; NULL: FIN is all */
 	int (*shut)(struct session *s);
 	/* before goodbye: how long a peer is listened to that has everything and may be leaving */
 	uint64_t quiet_ns;

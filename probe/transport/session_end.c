@@ -14,6 +14,7 @@
  * answered by the peer's kernel.
  */
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -182,18 +183,19 @@ void session_end_begin(struct session *s)
 	session_end_step(s);
 }
 
-static bool session_end_say(struct session *s)
+/* 0 said, -EAGAIN, or negative errno: there is nobody any more to hear it. */
+static int session_end_say(struct session *s)
 {
 	int r = s->layer->shut ? s->layer->shut(s) : 0;
 
-	if (r == -EAGAIN)
-		return false;
+	if (r < 0)
+		return r;
 	if (!s->layer->shut)
 		socket_shut(s->t.fd);
 	s->cut = !s->layer->shut;
 	s->said = true;
 	s->said_ns = s->now_ns;
-	return true;
+	return 0;
 }
 
 /* A goodbye that crossed ours, of a collector that has not read ours, is followed by a reset when it closes.
@@ -203,19 +205,24 @@ static bool session_end_is_settled(struct session *s)
 	return s->now_ns - s->answered_ns >= s->layer->settle_ns && session_queue_unacked(s) == 0;
 }
 
+static bool session_end_is_reset(const struct session *s)
+{
+	return socket_is_reset(s->t.fd, s->layer->protocol == IPPROTO_TCP && !s->cut);
+}
+
 void session_end_step(struct session *s)
 {
-	int r = 0;
+	int r = s->said ? 0 : session_end_say(s);
 
-	if (!s->said && !session_end_say(s))
+	if (r == -EAGAIN)
 		return;
 	session_queue_acked(s);
-	if (!s->answered) {
+	if (r == 0 && !s->answered) {
 		r = session_read(s);
 		s->answered = r == SESSION_E_CLOSED || r == SESSION_E_GOODBYE;
 		s->answered_ns = s->now_ns;
 	}
-	if (r < 0 || (s->answered && socket_is_reset(s->t.fd))) {
+	if (r < 0 || (s->answered && session_end_is_reset(s))) {
 		session_end(s, SESSION_WAY_CUT, r < 0 ? r : -ECONNRESET);
 	} else if (s->answered) {
 		if (session_end_is_settled(s))

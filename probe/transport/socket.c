@@ -272,11 +272,11 @@ void socket_shut(int fd)
 	shutdown(fd, SHUT_WR);
 }
 
-bool socket_is_reset(int fd)
+bool socket_is_reset(int fd, bool open)
 {
 	struct pollfd p = {.fd = fd};
 
-	return poll(&p, 1, 0) > 0 && (p.revents & POLLERR);
+	return poll(&p, 1, 0) > 0 && (p.revents & (open ? POLLERR | POLLHUP : POLLERR));
 }
 
 uint64_t socket_unacked(int fd)

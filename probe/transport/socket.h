@@ -57,8 +57,9 @@ enum { SOCKET_E_CLOSED = 1 };
 int socket_drop(int fd);
 /* Nothing more comes from us: FIN. */
 void socket_shut(int fd);
-/* Has the connection been reset? */
-bool socket_is_reset(int fd);
+/* Has the connection been reset?  open: our side was not shut, so an end of both says it as well, which stays
+ * when the error has gone to the call before. */
+bool socket_is_reset(int fd, bool open);
 /* TCP: octets that the peer's kernel did not acknowledge; UINT64_MAX: nobody knows. */
 uint64_t socket_unacked(int fd);
 

@@ -261,11 +261,21 @@ int tls_read(struct session *s)
 int tls_shut(struct session *s)
 {
 	struct tls *tls = s->own;
-	int r;
+	int r, error;
 
 	ERR_clear_error();
+	errno = 0;
 	r = SSL_shutdown(tls->ssl);
+	error = errno;
 	if (r >= 0)
 		return 0;
-	return SSL_get_error(tls->ssl, r) == SSL_ERROR_WANT_WRITE ? -EAGAIN : 0;
+	switch (SSL_get_error(tls->ssl, r)) {
+	case SSL_ERROR_WANT_READ:
+	case SSL_ERROR_WANT_WRITE:
+		return -EAGAIN;
+	case SSL_ERROR_SYSCALL:
+		return error ? -error : -EPIPE;
+	default:
+		return -EPIPE;
+	}
 }

@@ -715,6 +715,75 @@ static void test_whole(void **state)
 	remove_directory(dir);
 }
 
+/* A layer with a word for goodbye, as TLS has. */
+static bool hides_errors;
+
+static int word_read(struct session *s)
+{
+	char c;
+
+	if (!s->said) /* the two cross */
+		return 0;
+	return recv(s->t.fd, &c, 1, MSG_DONTWAIT) == 1 && c == 'B' ? SESSION_E_GOODBYE : 0;
+}
+
+static int word_shut(struct session *s)
+{
+	return send(s->t.fd, "B", 1, MSG_NOSIGNAL) < 0 && !hides_errors ? -errno : 0;
+}
+
+static ssize_t word_write(struct session *s, const uint8_t *data, size_t size)
+{
+	ssize_t n = send(s->t.fd, data, size, MSG_NOSIGNAL);
+
+	s->units += n > 0 ? (size_t)n : 0;
+	return n < 0 ? -errno : n;
+}
+
+static uint64_t word_unacked(const struct session *s)
+{
+	return socket_unacked(s->t.fd);
+}
+
+/* A goodbye that crossed ours and was followed by a reset before ours could be said is no answer to it. */
+static void test_crossed_goodbyes(void **state)
+{
+	const struct session_layer layer = {.kind = SESSION_TLS,
+					    .name = "word",
+					    .socktype = SOCK_STREAM,
+					    .protocol = IPPROTO_TCP,
+					    .reliable = true,
+					    .max_message = 1400,
+					    .write = word_write,
+					    .read = word_read,
+					    .written = whole_written,
+					    .unacked = word_unacked,
+					    .shut = word_shut};
+	const struct transport_ops ops = SESSION_OPS("word", NULL);
+	uint8_t templates[16] = {TEMPLATES};
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		struct world *w = world_of(quick(), &layer, &ops);
+
+		hides_errors = i;
+		assert_int_equal(w->t->ops->announce(w->t, templates, sizeof(templates), 1), 0);
+		accept_peer(w);
+		close(w->listener);
+		w->listener = -1;
+		commit(w, 0, 10);
+		tick(w, 1);
+		assert_int_equal(send(w->peer, "B", 1, 0), 1);
+		shutdown(w->peer, SHUT_WR);
+		die(w, false); /* unread, so it is reset */
+		finish(w, ANSWER_NOT);
+		assert_int_equal(w->sent, 0);
+		assert_int_equal(w->lost, 10);
+		assert_non_null(strstr(w->last.reason, "reset"));
+		world_free(w, 0);
+	}
+}
+
 /* With limit 0 no file grows. */
 static void limit_files(rlim_t limit)
 {
@@ -978,6 +1047,7 @@ int main(void)
 		cmocka_unit_test(test_dropped_while_lent),
 		cmocka_unit_test(test_left_at_the_end),
 		cmocka_unit_test(test_whole),
+		cmocka_unit_test(test_crossed_goodbyes),
 		cmocka_unit_test(test_sctp),
 		cmocka_unit_test(test_refused),
 	};

@@ -175,13 +175,13 @@ static void test_stream(void **state)
 	assert_int_equal(send(accepted, octets, 6, 0), 6);
 	wait_for(fd, POLLIN);
 	assert_int_equal(socket_drop(fd), 0);
-	assert_false(socket_is_reset(fd));
+	assert_false(socket_is_reset(fd, false));
 	socket_shut(fd);
 	assert_int_equal(recv(accepted, got, sizeof(got), 0), 0);
 	close(accepted);
 	wait_for(fd, POLLIN);
 	assert_int_equal(socket_drop(fd), SOCKET_E_CLOSED);
-	assert_false(socket_is_reset(fd));
+	assert_false(socket_is_reset(fd, false));
 	close(fd);
 	close(listener);
 }
@@ -199,7 +199,7 @@ static void test_reset(void **state)
 	assert_int_equal(setsockopt(accepted, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once)), 0);
 	close(accepted);
 	wait_for(fd, POLLIN);
-	assert_true(socket_is_reset(fd));
+	assert_true(socket_is_reset(fd, false));
 	assert_int_equal(socket_drop(fd), -ECONNRESET);
 	close(fd);
 	close(listener);
