@@ -2,14 +2,11 @@
 #include "watch.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "pitot/clock.h"
 #include "pitot/log.h"
+#include "pitot/task.h"
 
 enum { HANG_MS = 800 }; /* of processor time */
 
@@ -81,50 +78,6 @@ uint64_t watch_look(struct watch *w, const struct shared *s, bool exporting, uin
 	return stillest_ns;
 }
 
-/* What a line of /proc/PID/task/TID/stat says of processor time, in ticks; -1: nothing. */
-static int64_t watch_ticks(const char *line)
-{
-	const char *at = strrchr(line, ')'); /* its name may hold anything; then the state and ten numbers */
-	unsigned long long user;
-	char *end;
-
-	for (unsigned fields = 0; at && fields < 12; fields++)
-		at = strchr(at + 1, ' ');
-	if (!at)
-		return -1;
-	user = strtoull(at, &end, 10);
-	return (int64_t)(user + strtoull(end, NULL, 10));
-}
-
-struct watch_seen {
-	int64_t cpu_ms;
-	char state; /* R: it wants a processor */
-};
-
-/* False: nothing is to be seen of it. */
-static bool watch_see(struct watch_seen *seen, int process, int thread)
-{
-	char path[64], text[512];
-	const char *at;
-	int64_t ticks;
-	ssize_t n;
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", process, thread);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return false;
-	n = read(fd, text, sizeof(text) - 1);
-	close(fd);
-	text[n > 0 ? n : 0] = '\0';
-	ticks = watch_ticks(text);
-	if (ticks < 0)
-		return false;
-	at = strrchr(text, ')'); /* watch_ticks() has found it, and numbers behind it */
-	*seen = (struct watch_seen){.cpu_ms = ticks * 1000 / sysconf(_SC_CLK_TCK), .state = at[2]};
-	return true;
-}
-
 static int watch_tid(const struct shared *s, unsigned i)
 {
 	return i < s->config.n_metering ? atomic_load(&s->metering[i].thread)
@@ -142,19 +95,19 @@ static bool watch_had_time(struct watch_thread *t, int64_t cpu_ms)
 bool watch_hangs(struct watch *w, const struct shared *s, unsigned i, int process)
 {
 	struct watch_thread *t = &w->threads[i];
-	struct watch_seen seen;
+	struct task_seen seen;
 
 	if (clock_monotonic_ns() - t->moved_ns < look_ns || watch_is_done(s, i) ||
 	    watch_turns(s, i) != t->turns)
 		return false;
-	return watch_see(&seen, process, watch_tid(s, i)) && watch_had_time(t, seen.cpu_ms);
+	return task_look(&seen, process, watch_tid(s, i)) && watch_had_time(t, seen.cpu_ms);
 }
 
 bool watch_starves(struct watch *w, const struct shared *s, unsigned i, int process)
 {
-	struct watch_seen seen;
+	struct task_seen seen;
 
-	return watch_see(&seen, process, watch_tid(s, i)) && (seen.state == 'R' || seen.state == 'D') &&
+	return task_look(&seen, process, watch_tid(s, i)) && (seen.state == 'R' || seen.state == 'D') &&
 	       !watch_had_time(&w->threads[i], seen.cpu_ms);
 }
 

@@ -17,12 +17,15 @@
 
 #include "pitot/clock.h"
 #include "pitot/descriptors.h"
+#include "pitot/task.h"
 #include "sandbox/opener_internal.h"
 
-#define ANSWER_NS (5 * NS_PER_SEC)
-#define HURRY_NS  (100 * NS_PER_MSEC) /* when there is something more urgent, or the end is near */
-#define LEAVE_NS  (500 * NS_PER_MSEC) /* for the opener to end by itself */
-#define ALONE_NS  (300 * NS_PER_MSEC) /* for one of its processes to end the other one */
+#define ANSWER_NS	(5 * NS_PER_SEC)
+#define HURRY_NS	(100 * NS_PER_MSEC) /* when there is something more urgent, or the end is near */
+#define STARVED_NS	(10 * NS_PER_SEC)   /* however urgent: it wants to answer, and gets no processor */
+#define STARVED_STEP_NS (10 * NS_PER_MSEC)
+#define LEAVE_NS	(500 * NS_PER_MSEC) /* for the opener to end by itself */
+#define ALONE_NS	(300 * NS_PER_MSEC) /* for one of its processes to end the other one */
 
 struct opener {
 	const char *name;
@@ -69,10 +72,20 @@ static uint64_t opener_patience(struct opener *o, uint64_t now_ns)
 
 static int opener_step_ms(uint64_t now_ns, uint64_t end_ns)
 {
-	uint64_t left_ns = now_ns < end_ns ? end_ns - now_ns : 0;
+	uint64_t left_ns = now_ns < end_ns ? end_ns - now_ns : STARVED_STEP_NS;
 
 	return left_ns < HURRY_NS ? (int)(left_ns / NS_PER_MSEC) + (left_ns > 0)
 				  : (int)(HURRY_NS / NS_PER_MSEC);
+}
+
+/* It cannot be seen by everybody, and does not starve then. */
+static bool opener_starves(const struct opener *o, uint64_t begun_ns)
+{
+	int pid = o->life ? atomic_load(&o->life->younger) : 0;
+	struct task_seen seen;
+
+	return pid > 0 && clock_monotonic_ns() < begun_ns + STARVED_NS && task_look(&seen, pid, pid) &&
+	       seen.state == 'R';
 }
 
 /* Until there is an answer: 0, or negative errno. */
@@ -93,7 +106,7 @@ static int opener_poll(struct opener *o, uint64_t begun_ns, uint64_t end_ns)
 			return -errno;
 		if (n > 0 && fds[0].revents)
 			return 0;
-		if (n == 0 && clock_monotonic_ns() >= end_ns)
+		if (n == 0 && clock_monotonic_ns() >= end_ns && !opener_starves(o, begun_ns))
 			return -ETIMEDOUT;
 	}
 }

@@ -53,6 +53,7 @@ enum { OPENER_ENDS = 8 };
 struct opener_life {
 	_Atomic uint32_t elders; /* that there were: children of whoever started them; the last one is */
 	_Atomic int32_t elder[OPENER_ENDS]; /* number i at i % OPENER_ENDS */
+	_Atomic int32_t younger;	    /* who answers */
 	_Atomic uint32_t at;		    /* the question that is being answered; 0: none */
 	_Atomic uint32_t exits; /* of the younger one; how the last ones were, as waitpid() says it: */
 	_Atomic int32_t ends[OPENER_ENDS]; /* exit number i at i % OPENER_ENDS */

@@ -77,6 +77,7 @@ int opener_keep(struct opener_life *life, int fd, int (*work)(void *ctx, int fd,
 		(void)prctl(PR_SET_PDEATHSIG, SIGCONT, 0, 0, 0);
 		pid = pipe2(pair, O_CLOEXEC) < 0 ? -2 : fork();
 		if (pid == 0) {
+			atomic_store(&life->younger, (int32_t)getpid());
 			r = keep_work(pair, fd, work, ctx);
 			if (r != OPENER_E_ALONE)
 				return r;

@@ -150,6 +150,8 @@ def revived(program):
                 send("pt0p", mixture(1, flows=200), 800)
                 until(lambda n=rounds: all(unpacked(path, False).count(b"\n") >= 200 * n for path in glob.glob(f"{d}/*.part")),
                       lambda: f"it does not grow: {os.listdir(d)}")
+                # what it has not told control yet counts as not sent
+                until(lambda n=rounds: option_data.statistics(p)["flows"]["exported"] >= 200 * n, "it is not told")
                 first = exporting(p.process.pid)
                 os.kill(first, signal.SIGKILL)
                 until(lambda: exporting(p.process.pid) not in (0, first), p.said)

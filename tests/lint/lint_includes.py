@@ -9,7 +9,7 @@ import re
 
 from lintlib import code, error, finish, line_of, name, root
 
-BASE = {"clock.h", "compressions.def", "descriptors.h", "diag.h", "gate.h", "hash.h", "log.h", "path.h", "protocol.h", "protocols.def", "published.h", "resolve.h", "ring.h", "sections.h", "totals.h", "utf8.h", "waiting.h"}
+BASE = {"clock.h", "compressions.def", "descriptors.h", "diag.h", "gate.h", "hash.h", "log.h", "path.h", "protocol.h", "protocols.def", "published.h", "resolve.h", "ring.h", "sections.h", "task.h", "totals.h", "utf8.h", "waiting.h"}
 PACKET = {"packet.h", "flow_key.h", "flow_record.h", "ignored.def", "notes.def", "blocks.h", "blocks.def"}
 FRAME = {"cooked.h", "link_type.h", "tag.h", "tags.def"}  # what frames look like that both a filter and a decoder look into
 

@@ -1,4 +1,6 @@
-/* losses: numbers of a process that died, which add up afterwards.  Covers process/losses.c, process/watch.c.
+/*
+ * losses: numbers of a process that died, which add up afterwards.  Covers process/losses.c, process/watch.c,
+ * base/task.c.
  */
 #include "cm.h"
 
