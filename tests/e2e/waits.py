@@ -308,7 +308,7 @@ def part_stuck_reader():
             many_flows(f"{d}/in.pcap", n)
             stats, sink, (r, w) = Path(d) / "stats", e.Sink(), os.pipe()
             p = Running(d, "-q", "-r", f"{d}/in.pcap", "-n", "json:-", "-n", f"ipfix://127.0.0.1:{sink.port}", "--stats",
-                        stats, "--stop-timeout", "5" if term else "2", stdout=w)
+                        stats, "--stop-timeout", "10" if term else "2", stdout=w)
             p.started()
             if term:
                 s = statistics_of(p, stats)
