@@ -264,12 +264,14 @@ static void writer_start(struct file_writer *w);
 
 static void writer_look(struct file_writer *w)
 {
+	/* one that was found before may still wait for its turn, and will be the one that is written */
+	int now_fd = w->n_switches ? w->switches[w->n_switches - 1].next.fd : w->piece.fd;
 	struct file_piece found;
 	struct diag diag;
 	int r;
 
 	pthread_mutex_unlock(&w->mutex);
-	r = file_place_next(&w->place, w->piece.fd, w->look_seconds, &found, &diag);
+	r = file_place_next(&w->place, now_fd, w->look_seconds, &found, &diag);
 	pthread_mutex_lock(&w->mutex);
 	w->found_result = r;
 	w->found = found;

@@ -186,20 +186,19 @@ def uninterrupted():
 
 
 def leave(connection, words, seconds):
-    """Sends the last words, says that nothing more is wanted, and closes seconds later.  Without seconds nothing comes
-    between: the exporter waits only so long for what the close may tell."""
+    """Sends the last words, says that nothing more is wanted, and closes seconds later.  Without seconds it closes at once,
+    and nothing comes between words and that: the exporter waits only so long for what the close may tell."""
     if seconds:
         connection.sendall(words)
         connection.shutdown(socket.SHUT_WR)
         time.sleep(seconds)
         return
     libc = ctypes.PyDLL(None)  # these calls do not give the lock away
-    send, shutdown, close = libc.send, libc.shutdown, libc.close
-    with uninterrupted():
+    send, close = libc.send, libc.close
+    with uninterrupted() if words else contextlib.nullcontext():
         fd = connection.detach()
         if words:
             send(fd, words, len(words), socket.MSG_NOSIGNAL)
-        shutdown(fd, socket.SHUT_WR)
         close(fd)
 
 
