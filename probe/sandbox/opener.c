@@ -23,6 +23,7 @@
 #define ANSWER_NS	(5 * NS_PER_SEC)
 #define HURRY_NS	(100 * NS_PER_MSEC) /* when there is something more urgent, or the end is near */
 #define STARVED_NS	(10 * NS_PER_SEC)   /* however urgent: it wants to answer, and gets no processor */
+#define DISK_NS		(500 * NS_PER_MSEC)
 #define STARVED_STEP_NS (10 * NS_PER_MSEC)
 #define LEAVE_NS	(500 * NS_PER_MSEC) /* for the opener to end by itself */
 #define ALONE_NS	(300 * NS_PER_MSEC) /* for one of its processes to end the other one */
@@ -78,14 +79,18 @@ static int opener_step_ms(uint64_t now_ns, uint64_t end_ns)
 				  : (int)(HURRY_NS / NS_PER_MSEC);
 }
 
-/* It cannot be seen by everybody, and does not starve then. */
-static bool opener_starves(const struct opener *o, uint64_t begun_ns)
+/*
+ * Whether an answer may still come soon: it wants to give one and gets no processor, or the disk takes its
+ * time.  Who cannot see that waits no longer.
+ */
+static bool opener_may_answer(const struct opener *o, uint64_t begun_ns)
 {
 	int pid = o->life ? atomic_load(&o->life->younger) : 0;
+	uint64_t past_ns = clock_monotonic_ns() - begun_ns;
 	struct task_seen seen;
 
-	return pid > 0 && clock_monotonic_ns() < begun_ns + STARVED_NS && task_look(&seen, pid, pid) &&
-	       seen.state == 'R';
+	return pid > 0 && past_ns < STARVED_NS && task_look(&seen, pid, pid) &&
+	       (seen.state == 'R' || (seen.state == 'D' && past_ns < DISK_NS));
 }
 
 /* Until there is an answer: 0, or negative errno. */
@@ -106,8 +111,9 @@ static int opener_poll(struct opener *o, uint64_t begun_ns, uint64_t end_ns)
 			return -errno;
 		if (n > 0 && fds[0].revents)
 			return 0;
-		if (n == 0 && clock_monotonic_ns() >= end_ns && !opener_starves(o, begun_ns))
-			return -ETIMEDOUT;
+		if (n == 0 && clock_monotonic_ns() >= end_ns && !opener_may_answer(o, begun_ns))
+			return poll(fds, 1, 0) > 0 ? 0
+						   : -ETIMEDOUT; /* it may have answered before we looked */
 	}
 }
 
