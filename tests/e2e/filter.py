@@ -287,15 +287,17 @@ def bed():
 
 
 def wait_forwarding():
-    """Until a frame gets through the bridge."""
-    probe = MACS[0] + b"\x88\xb5" + bytes(46)
+    """Until a frame gets through the bridge, and none is on its way any more."""
+    head = MACS[0] + b"\x88\xb5"
     with live.sender(GUEST) as s, socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x88b5)) as r:
         r.bind((HOST, 0x88b5))
         r.settimeout(0.1)
-        for _ in range(300):
-            s.send(probe)
+        for i in range(300):
+            number = i.to_bytes(2, "big")
+            s.send(head + number + bytes(44))
             with contextlib.suppress(socket.timeout):
-                r.recv(100)
+                while r.recv(100)[14:16] != number:
+                    pass
                 return
     raise live.Failure("the bridge does not forward")
 
