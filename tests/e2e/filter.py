@@ -303,19 +303,20 @@ def wait_forwarding():
 
 
 class Place:
-    def __init__(self, name, *args, times=1):
-        self.name, self.args, self.times = name, args, times
+    def __init__(self, name, *args, times=1, alone=True):
+        self.name, self.args, self.times, self.alone = name, args, times, alone
 
 
 def places(xdp):
-    """times: how often a packet is seen; 0: several times."""
+    """times: how often a packet is seen; 0: several times.  Not alone: a new bridge may have a word of its own, which no
+    expression selects."""
     out = [
         Place("received and sent, afpacket", "--capture", "afpacket", "-i", IN, "-i", OUT, times=2),
         Place("received and sent, pcap", "--capture", "pcap", "-i", IN, "-i", OUT, times=2),
         Place("received, two workers", "-w", "2", "-i", IN),
         Place("sent only, two workers", "-w", "2", "--direction", "out", "-i", OUT),
         Place("into a bridge", "--direction", "in", "-i", PORT_IN),
-        Place("out of a bridge", "--direction", "out", "-i", PORT_OUT),
+        Place("out of a bridge", "--direction", "out", "-i", PORT_OUT, alone=False),
         Place("any", "-i", "any", times=0),
         Place("any, received", "-i", "any", "--direction", "in", times=0),
         Place("any, sent", "-i", "any", "--direction", "out", times=0),
@@ -343,8 +344,10 @@ def measure(expression, numbers, where):
             if "xdp" in place.args or COUNTS:
                 # a type of hardware, which an address that is computed may reach, eBPF cannot load
                 cooked = {"inbound", "outbound", "ifindex"} & set(expression.split())
-                check(counted == place.times * (len(PACKETS) - len(numbers)) if place.times else cooked or counted is not None,
-                      f"{expression!r} {place.name}: {counted} filtered")
+                expected = place.times * (len(PACKETS) - len(numbers))
+                right = counted == expected if place.alone else counted is not None and counted >= expected
+                check(right if place.times else cooked or counted is not None,
+                      f"{expression!r} {place.name}: {counted} filtered, of {expected}")
             else:
                 check(counted is None, f"{expression!r} {place.name}: {counted} filtered")
 
