@@ -261,21 +261,13 @@ int tls_read(struct session *s)
 int tls_shut(struct session *s)
 {
 	struct tls *tls = s->own;
-	int r, error;
+	int r;
 
 	ERR_clear_error();
 	errno = 0;
 	r = SSL_shutdown(tls->ssl);
-	error = errno;
 	if (r >= 0)
 		return 0;
-	switch (SSL_get_error(tls->ssl, r)) {
-	case SSL_ERROR_WANT_READ:
-	case SSL_ERROR_WANT_WRITE:
-		return -EAGAIN;
-	case SSL_ERROR_SYSCALL:
-		return error ? -error : -EPIPE;
-	default:
-		return -EPIPE;
-	}
+	r = tls_outcome_of(s, r, errno);
+	return r == SESSION_E_GOODBYE ? -EPIPE : r;
 }

@@ -5,6 +5,11 @@
 #ifndef TEST_REFUSED_H
 #define TEST_REFUSED_H
 
+/* Calls that the C library's headers may not know yet; their numbers are the same everywhere. */
+#define SYS_LANDLOCK_CREATE   444
+#define SYS_LANDLOCK_ADD      445
+#define SYS_LANDLOCK_RESTRICT 446
+
 /* number: SYS_...; error: the errno.  False: the kernel has no seccomp. */
 _Bool refused_from_now_on(int number, int error);
 /* The same of calls whose first argument (its lower half) is this one. */

@@ -298,18 +298,24 @@ static void test_ports(void **state)
 	}
 }
 
+static void push_vxlan(struct fb *b)
+{
+	uint8_t octets[64];
+	size_t n = fb_octets(octets, "08000000 00002a00 . 0800");
+
+	memcpy(fb_push(b, n), octets, n);
+}
+
 /* A port that is another tunnel's in the other IP version does not hide the tunnel that the other port tells.
  */
 static void test_both_ports(void **state)
 {
 	static struct fb b;
 	struct packet p;
-	uint8_t octets[64];
-	size_t n = fb_octets(octets, "08000000 00002a00 . 0800");
 
 	(void)state;
 	inner_packet(&b, 4);
-	memcpy(fb_push(&b, n), octets, n);
+	push_vxlan(&b);
 	fb_udp(&b, 4789, 3544); /* VXLAN's, and Teredo's, which IPv4 alone carries */
 	outer_header(&b, 6);
 	p = open_all(&b);
@@ -321,13 +327,11 @@ static void test_octets_behind_udp(void **state)
 {
 	static struct fb b;
 	struct packet p;
-	uint8_t octets[64];
-	size_t n = fb_octets(octets, "08000000 00002a00 . 0800");
 
 	(void)state;
 	inner_packet(&b, 4);
 	fb_put16(b.at + 2, 0); /* total length 0 by offload: up to the end of what carries it */
-	memcpy(fb_push(&b, n), octets, n);
+	push_vxlan(&b);
 	fb_udp(&b, 40000, 4789);
 	fb_pad(&b, 20, 0xee);
 	outer_header(&b, 4);
@@ -343,8 +347,7 @@ static void test_udp_length_that_wrapped(void **state)
 {
 	static struct fb b;
 	struct packet p;
-	uint8_t octets[64];
-	size_t n = fb_octets(octets, "08000000 00002a00 . 0800"), inner;
+	size_t inner;
 
 	(void)state;
 	fb_init(&b);
@@ -353,7 +356,7 @@ static void test_udp_length_that_wrapped(void **state)
 	fb_ip4(&b, "10.0.0.1", "10.0.0.2");
 	fb_put16(b.at + 2, 0);
 	inner = b.len;
-	memcpy(fb_push(&b, n), octets, n);
+	push_vxlan(&b);
 	fb_udp(&b, 40000, 4789);
 	fb_put16(b.at + 4, (uint16_t)b.len);
 	fb_ip4(&b, "192.0.2.1", "192.0.2.2");

@@ -727,10 +727,7 @@ struct poor_kernel {
 	bool root; /* only for root */
 };
 
-#define SYS_LANDLOCK_CREATE   444
-#define SYS_LANDLOCK_ADD      445
-#define SYS_LANDLOCK_RESTRICT 446
-#define WHO		      "the process pitot-opener: "
+#define WHO "the process pitot-opener: "
 
 static const struct poor_kernel poor_kernels[] = {
 	{SYS_LANDLOCK_CREATE, ENOSYS, 0, 0, "Landlock (this kernel has none)", false},

@@ -467,10 +467,6 @@ struct poor_kernel {
 	bool root; /* only for root */
 };
 
-#define SYS_LANDLOCK_CREATE   444
-#define SYS_LANDLOCK_ADD      445
-#define SYS_LANDLOCK_RESTRICT 446
-
 /* Layers that are not there are told; what was to be given up and is not ends the start. */
 static const struct poor_kernel poor_kernels[] = {
 	{SYS_LANDLOCK_CREATE, ENOSYS, 0, NULL, 0, "Landlock (this kernel has none)", false},
