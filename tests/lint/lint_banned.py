@@ -32,7 +32,7 @@ RESERVED = [
      "only main and what it is made of speak"),
     (r"\blog_(error|warning|info|debug|write)\s*\(",
      {"probe/main.c", "probe/process/metering.c", "probe/process/metering_live.c", "probe/process/live_view.c", "probe/process/shared.c", "probe/process/revive.c", "probe/process/role.c", "probe/process/role_exporting.c", "probe/process/orders.c", "probe/process/ending.c", "probe/process/contacts.c", "probe/process/reporting.c", "probe/process/verdict.c", "probe/process/setup.c", "probe/process/stepping.c", "probe/process/control.c", "probe/process/daemon.c", "probe/process/exporting.c",
-      "probe/process/confine.c", "probe/process/announce.c", "probe/process/pidfile.c", "probe/process/watch.c", "probe/process/interfaces.c", "probe/process/hand_over.c", "probe/process/metering_hand_over.c", "probe/process/take_over.c", "probe/base/log.c", "include/pitot/log.h"}, "only main and process/ log"),
+      "probe/process/confine.c", "probe/process/announce.c", "probe/process/pidfile.c", "probe/process/watch.c", "probe/process/interfaces.c", "probe/process/hand_over.c", "probe/process/metering_hand_over.c", "probe/process/take_over.c", "probe/process/take_over_restore.c", "probe/base/log.c", "include/pitot/log.h"}, "only main and process/ log"),
     (r"\bmemset\s*\([^;]*sizeof", {"include/pitot/wire.h"}, "*x = (struct x){ ... }"),
     (r"\bsignal\s*\((?![^;]*SIG_(IGN|DFL)\))", set(), "a handler is set by sigaction"),
     (r"\btypedef\s+struct\b", set(), "no typedef for structs"),

@@ -52,6 +52,7 @@ EXCEPTIONS = {
     "process/exporting_hand_over.c": "end to end: tests/e2e/takeover.py",
     "process/metering_hand_over.c": "end to end: tests/e2e/takeover.py",
     "process/take_over.c": "end to end: tests/e2e/takeover.py",
+    "process/take_over_restore.c": "end to end: tests/e2e/takeover.py",
     "process/take_over_offer.c": "end to end: tests/e2e/takeover.py",
     "process/take_over_offer_none.c": "says that there is none",
     "process/confine.c": "end to end: tests/e2e/sandbox.py",
