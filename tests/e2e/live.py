@@ -80,15 +80,25 @@ def rtnetlink(kind, flags, body):
         raise OSError(-error, os.strerror(-error))
 
 
+def named(n):
+    return attribute(3, n.encode() + b"\0")  # IFLA_IFNAME
+
+
+def add_link(name, kind, data):
+    info = attribute(1, kind) + attribute(2, data)  # IFLA_INFO_KIND, IFLA_INFO_DATA
+    rtnetlink(16, 0x600, bytes(16) + named(name) + attribute(18, info))  # NEWLINK, CREATE | EXCL, IFLA_LINKINFO
+
+
 def add_veth(a, b):
-    def name(n):
-        return attribute(3, n.encode() + b"\0")  # IFLA_IFNAME
-    peer = attribute(1, bytes(16) + name(b))  # VETH_INFO_PEER
-    info = attribute(1, b"veth") + attribute(2, peer)  # IFLA_INFO_KIND, IFLA_INFO_DATA
-    rtnetlink(16, 0x600, bytes(16) + name(a) + attribute(18, info))  # NEWLINK, CREATE | EXCL, IFLA_LINKINFO
+    add_link(a, b"veth", attribute(1, bytes(16) + named(b)))  # VETH_INFO_PEER
     set_up(a)
     set_up(b)
     wait_running(a, b)
+
+
+def add_bridge(name):
+    """One that listens to no multicast: it would tell its ports so, by IGMP, at some time in its first seconds."""
+    add_link(name, b"bridge", attribute(23, b"\0"))  # IFLA_BR_MCAST_SNOOPING
 
 
 def flags_of(name):
