@@ -122,6 +122,8 @@ struct collector_stats {
 	bool sequence_of_records;
 	struct totals open;	 /* of those: in a message that is not full, and is nowhere else */
 	uint64_t resent_records; /* beside those: again in a later session, or for an earlier run */
+	/* --spool: system calls that failed; of an earlier run: records dropped, octets that were torn */
+	uint64_t spool_errors, spool_dropped_records, spool_torn_octets;
 	uint64_t sessions;
 	uint64_t templates; /* template and options template records sent */
 	uint64_t option_records;

@@ -66,7 +66,8 @@ struct spool_stats {
 	struct spool_totals acked;     /* each time */
 	struct spool_totals done;      /* acked and forgotten */
 	struct spool_totals dropped;   /* left for want of room, or unreadable, and not known to be read */
-	struct spool_totals missing;   /* of those dropped: unsent in files that somebody else removed */
+	struct spool_totals dropped_recovered; /* of those: messages of an earlier run */
+	struct spool_totals missing; /* of those dropped: unsent in files that somebody else removed */
 	uint64_t missing_files;
 	struct spool_totals held;   /* now in the queue: unsent, and in the window */
 	struct spool_totals unsent; /* now: of held, those that wait to be sent */

@@ -67,6 +67,8 @@ struct transport_stats {
 	uint64_t sessions;	/* connections made; 1 for UDP and files */
 	/* beside those above: sent again after the end of a session, or for an earlier run */
 	uint64_t resent_messages, resent_octets, resent_records;
+	/* --spool: system calls that failed; of an earlier run: records dropped, octets that were torn */
+	uint64_t spool_errors, spool_dropped_records, spool_torn_octets;
 	bool unnamed;	  /* after close: a file is complete, and could not be given its name */
 	char reason[192]; /* of the last error, when it needs a sentence of its own; else "" */
 };

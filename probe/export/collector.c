@@ -97,6 +97,9 @@ void collector_close(struct collector *c, uint64_t deadline_ns)
 	c->stats.sessions = last.sessions;
 	c->stats.unnamed = last.unnamed;
 	c->stats.resent_records = last.resent_records;
+	c->stats.spool_errors = last.spool_errors;
+	c->stats.spool_dropped_records = last.spool_dropped_records;
+	c->stats.spool_torn_octets = last.spool_torn_octets;
 	memcpy(c->stats.reason, last.reason, sizeof(c->stats.reason));
 	c->stats.last_error = last.last_error;
 	c->stats.last_cause = last.last_cause;

@@ -141,6 +141,9 @@ void exporter_get_collector_stats(const struct exporter *e, unsigned i, struct c
 		stats->errors += c->transport->stats.errors;
 		stats->sessions = c->transport->stats.sessions;
 		stats->resent_records = c->transport->stats.resent_records;
+		stats->spool_errors = c->transport->stats.spool_errors;
+		stats->spool_dropped_records = c->transport->stats.spool_dropped_records;
+		stats->spool_torn_octets = c->transport->stats.spool_torn_octets;
 		memcpy(stats->reason, c->transport->stats.reason, sizeof(stats->reason));
 		stats->last_error = c->transport->stats.last_error;
 		stats->last_cause = c->transport->stats.last_cause;

@@ -125,10 +125,14 @@ static struct totals losses_part(const struct totals *of, uint64_t records)
 			       of->octets / of->records * records};
 }
 
-/* What the earlier one left on disk is sent by the later one, which counts it as sent again. */
+/* What the earlier one left on disk is sent by the later one, which counts it as sent again, or dropped. */
 static void losses_add_collector(struct collector_stats *c, const struct collector_stats *earlier)
 {
-	struct totals sent = losses_part(&earlier->pending, c->resent_records);
+	struct totals left = earlier->pending, sent = losses_part(&left, c->resent_records), dropped;
+
+	totals_subtract(&left, &sent);
+	dropped = losses_part(&left, c->spool_dropped_records);
+	totals_subtract(&left, &dropped);
 
 	totals_add(&c->taken, &earlier->taken);
 	c->messages += earlier->messages;
@@ -136,13 +140,16 @@ static void losses_add_collector(struct collector_stats *c, const struct collect
 	totals_add(&c->sent, &earlier->sent);
 	totals_add(&c->estimated, &earlier->estimated);
 	totals_add(&c->sent, &sent);
-	totals_add(&c->pending, &earlier->pending);
-	totals_subtract(&c->pending, &sent);
+	totals_add(&c->pending, &left);
 	c->resent_records += earlier->resent_records - sent.records;
 	c->sessions += earlier->sessions;
 	c->templates += earlier->templates;
 	c->option_records += earlier->option_records;
 	totals_add(&c->lost, &earlier->lost);
+	totals_add(&c->lost, &dropped);
+	c->spool_dropped_records += earlier->spool_dropped_records - dropped.records;
+	c->spool_torn_octets += earlier->spool_torn_octets;
+	c->spool_errors += earlier->spool_errors;
 	totals_add(&c->unfit, &earlier->unfit);
 	c->saturated += earlier->saturated;
 	c->samples += earlier->samples;

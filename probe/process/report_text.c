@@ -27,6 +27,7 @@ static void text_collector(FILE *out, const struct ledger_collector *c)
 	text_count(out, C(not_sent, records), "flow", " not sent");
 	text_count(out, C(, pending), "flow", " waiting");
 	text_count(out, C(, resent), "flow", " sent again");
+	text_count(out, C(spool, dropped), "flow", " of an earlier run dropped from the spool");
 	text_count(out, C(not_exportable, records), "flow", "");
 	if (C(not_exportable, records))
 		fprintf(out, " (%" PRIu64 " packet%s) that the format cannot carry",

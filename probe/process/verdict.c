@@ -44,6 +44,13 @@ static bool verdict_tell_rest(const struct collector_stats *c)
 		log_error("--collector %s: %s: %llu of %llu flow record%s not sent (%llu error%s)", c->url,
 			  collector_cause(c), (unsigned long long)c->lost.records, (unsigned long long)meant,
 			  log_plural(meant), (unsigned long long)c->errors, log_plural(c->errors));
+	if (c->spool_dropped_records)
+		log_warning("--collector %s: %llu flow record%s that an earlier run left in the spool %s "
+			    "dropped: "
+			    "for want of room (--spool-size), or unreadable",
+			    c->url, (unsigned long long)c->spool_dropped_records,
+			    log_plural(c->spool_dropped_records),
+			    c->spool_dropped_records == 1 ? "is" : "are");
 	meant = c->samples + c->lost_samples;
 	if (c->lost_samples)
 		log_error("--collector %s: %s: %llu of %llu sample%s not sent (%llu error%s)", c->url,

@@ -104,6 +104,7 @@ static int spool_open_disk(struct spool *s, const struct spool_config *c, struct
 	if (s->tail < s->position.sent)
 		s->tail = s->position.sent;
 	s->may_be_sent = s->position.sent;
+	s->first_own = s->tail;
 	if (!known)
 		s->position.head = 0; /* differs from any: it will be written */
 	while (d->octets > d->max_octets && d->n_segments)

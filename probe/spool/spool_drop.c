@@ -17,7 +17,7 @@ void spool_lose_unsent(struct spool *s, uint64_t first, uint64_t last, struct sp
 		s->orphan = true;
 		spool_totals_sub(&lost, &lent);
 	}
-	spool_totals_add(&s->stats.dropped, &lost);
+	spool_count_dropped(s, last, &lost);
 	spool_tell_lost(s, s->orphan && s->lent.number == first ? first + 1 : first, last);
 	if (s->next >= first && s->next <= last)
 		s->next = last + 1;

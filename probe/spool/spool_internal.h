@@ -193,6 +193,7 @@ struct spool {
 	struct spool_totals in_window;
 	uint64_t replay_octets, replay_ns;
 	uint64_t next, tail, persisted;
+	uint64_t first_own;   /* numbers below are of an earlier run */
 	uint64_t may_be_sent; /* numbers below were handed out, here or in an earlier run */
 	uint64_t sum;
 	uint64_t ring_next, ring_next_number; /* where a number is in the ring */
@@ -242,6 +243,14 @@ static inline struct spool_segment *spool_segment_of(struct spool *s, uint64_t n
 	unsigned i = spool_disk_find(&s->disk, number);
 
 	return i < s->disk.n_segments && s->disk.segments[i].first <= number ? &s->disk.segments[i] : NULL;
+}
+
+/* Messages that are in no segment and no memory any more: number is one of them, and all are of one run. */
+static inline void spool_count_dropped(struct spool *s, uint64_t number, const struct spool_totals *t)
+{
+	spool_totals_add(&s->stats.dropped, t);
+	if (number < s->first_own)
+		spool_totals_add(&s->stats.dropped_recovered, t);
 }
 
 /* Says that messages with numbers in [first, last] are lost. */

@@ -185,7 +185,7 @@ void spool_rewind(struct spool *s, bool clean)
 	if (s->is_lent && s->orphan) {
 		struct spool_totals t = spool_lent_totals(s);
 
-		spool_totals_add(&s->stats.dropped, &t);
+		spool_count_dropped(s, s->lent.number, &t);
 		spool_tell_lost(s, s->lent.number, s->lent.number);
 	}
 	s->is_lent = s->orphan = false;

@@ -77,7 +77,7 @@ static void window_unsend(struct spool *s, uint64_t i)
 
 	spool_totals_sub(&s->in_window, &t);
 	if (e->gone) {
-		spool_totals_add(&s->stats.dropped, &t);
+		spool_count_dropped(s, e->number, &t);
 		spool_tell_lost(s, e->number, e->number);
 		return;
 	}

@@ -431,13 +431,21 @@ void session_queue_end(struct session *s, bool clean)
 	s->out_size = s->out_done = 0;
 }
 
+static void queue_get_spool_stats(struct session *s, struct spool_stats *stats)
+{
+	spool_get_stats(s->spool, stats);
+	s->t.stats.spool_errors = stats->disk_errors;
+	s->t.stats.spool_dropped_records = stats->dropped_recovered.flows.records;
+	s->t.stats.spool_torn_octets = stats->torn_octets;
+}
+
 /* Once each: files that are missing, a directory that cannot be written, one that can be again. */
 static void queue_tell_of_spool(struct session *s)
 {
 	const char *memory_only = "; new records are kept in memory only";
 	struct spool_stats stats;
 
-	spool_get_stats(s->spool, &stats);
+	queue_get_spool_stats(s, &stats);
 	if (stats.missing_files != s->spool_missing)
 		snprintf(s->t.notice, sizeof(s->t.notice),
 			 "--spool: files for %.100s were removed by somebody else: %llu flow records in them "
@@ -500,7 +508,7 @@ int session_queue_close(struct session *s)
 	queue_drop_direct(s);
 	if (s->spool) {
 		spool_check(s->spool);
-		spool_get_stats(s->spool, &stats);
+		queue_get_spool_stats(s, &stats);
 		if (stats.missing_files != s->spool_missing)
 			r = SESSION_E_REMOVED;
 		spool_close(

@@ -160,17 +160,24 @@ def removed():
 
 
 def full():
-    """A spool that is full: what it says adds up to what was taken."""
+    """A spool that is full: what it says adds up to what was taken, and the next run says what it drops of that."""
     with e.workdir() as d:
         os.chmod(d, 0o755)
         write_pcap(f"{d}/p", FLOWS)
-        err = finish("full", start("-r", f"{d}/p", *e.NO_AGEING, "--spool", f"{d}/spool", "--spool-size", "1M", "--stats",
-                                   f"{d}/s", "--stop-timeout", 1, "-n", f"ipfix+tcp://127.0.0.1:{e.free_port()}"), status=1)
+        arguments = ["-r", f"{d}/p", *e.NO_AGEING, "--spool", f"{d}/spool", "--spool-size", "1M", "--stats", f"{d}/s",
+                     "--stop-timeout", 1, "-n", f"ipfix+tcp://127.0.0.1:{e.free_port()}"]
+        err = finish("full", start(*arguments), status=1)
         c = e.statistics(f"{d}/s")["collectors"][0]
         lost, left = c["not_sent"]["records"], c["pending"]
+        e.check(c["spool"] == {"errors": 0, "dropped": 0, "torn": 0}, f"full: {c['spool']}")
         e.check(lost > 0 and left > 0 and lost + left == FLOWS, f"full: {c}")
         e.check(f"{lost} of {FLOWS} flow records not sent".encode() in err and
                 f"next run: {left} of {FLOWS} flow records".encode() in err, f"full: {err!r}")
+        err = finish("full again", start(*arguments), status=1)
+        c = e.statistics(f"{d}/s")["collectors"][0]
+        e.check(c["not_sent"]["records"] + c["pending"] == FLOWS and c["spool"] == {"errors": 0, "dropped": left, "torn": 0} and
+                f"{left} flow records that an earlier run left in the spool are dropped".encode() in err,
+                f"full again: {left} {c} {err!r}")
 
 
 def unwritable():

@@ -185,6 +185,17 @@ static void test_waiting(void **state)
 	check_totals(&later.collectors[1].pending, 1 + 1);
 	assert_int_equal(later.collectors[1].resent_records, 0);
 	check_sums(&later);
+	/* or it dropped them there: one is of the run before both */
+	later = exported(4, 0);
+	later.collectors[1].spool_dropped_records = 4;
+	losses_add_exporting(&later, &e);
+	check_totals(&later.collectors[1].pending, 1);
+	check_totals(&later.collectors[1].lost, e.collectors[1].lost.records + 3);
+	assert_int_equal(later.collectors[1].spool_dropped_records, 1);
+	check_sums(&later);
+	later = exported(4, 0);
+	later.collectors[1].resent_records = 2;
+	losses_add_exporting(&later, &e);
 	losses_settle_exporting(&shared, false);
 	published_get(&shared.exporting->numbers, &e);
 	check_totals(&e.exporter.not_sent, 2);

@@ -340,6 +340,12 @@ static void test_bound_disk(void **state)
 	assert_true(stats_of(s).disk_octets <= MIB);
 	first = send_some(s, 20000, &offset, 1, &count);
 	assert_int_equal(first + count - 1, 10000);
+	dropped = stats_of(s).recovered.messages - count;
+	assert_int_equal(stats_of(s).dropped_recovered.messages, dropped);
+	for (uint64_t id = 10001; id <= 20000; id++)
+		append(s, id);
+	assert_true(stats_of(s).dropped.messages > dropped); /* these are of this run */
+	assert_int_equal(stats_of(s).dropped_recovered.messages, dropped);
 	spool_close(s);
 }
 
