@@ -87,10 +87,20 @@ static int set_address(char **out, const char *value, const char *label, struct 
 	return config_copy(out, value, diag);
 }
 
-static int set_value(struct config_build *b, const struct config_row *row, void *member, const char *value,
-		     const char *label, struct diag *diag)
+static int set_size(uint64_t *out, const char *value, const struct config_row *row, const char *label,
+		    struct diag *diag)
 {
-	struct config *c = b->c;
+	if (!strcmp(row->preset, "auto") && !strcmp(value, "auto")) {
+		*out = 0;
+		return 0;
+	}
+	return config_value_size(out, value, row->min, row->max, label, diag);
+}
+
+/* Numbers, sizes and durations. */
+static int set_number(const struct config_row *row, void *member, const char *value, const char *label,
+		      struct diag *diag)
+{
 	uint32_t n32 = 0;
 	uint64_t n = 0;
 	int r;
@@ -104,49 +114,68 @@ static int set_value(struct config_build *b, const struct config_row *row, void 
 		r = config_value_number(&n, value, row->min, row->max, label, diag);
 		*(int *)member = r ? *(int *)member : (int)n;
 		return r;
-	case KIND_SAMPLE:
-		return set_sample(member, value, row, label, diag);
-	case KIND_ADDRESS:
-		return set_address(member, value, label, diag);
 	case KIND_MTU:
 		return set_number_or(member, "auto", value, row, label, diag);
 	case KIND_WORKERS:
 		r = set_number_or(&n32, "auto", value, row, label, diag);
-		c->workers = r ? c->workers : n32;
+		*(unsigned *)member = r ? *(unsigned *)member : n32;
 		return r;
 	case KIND_SIZE:
-		if (!strcmp(row->preset, "auto") && !strcmp(value, "auto")) {
-			*(uint64_t *)member = 0;
-			return 0;
-		}
-		return config_value_size(member, value, row->min, row->max, label, diag);
+		return set_size(member, value, row, label, diag);
 	case KIND_SECONDS:
 		return config_value_seconds(member, value, row->min * NS_PER_SEC, row->max * NS_PER_SEC,
 					    label, diag);
+	default: /* KIND_ACTIVE, KIND_INACTIVE */
+		return config_value_seconds(member, value, NS_PER_MSEC, 31536000 * NS_PER_SEC, label, diag);
+	}
+}
+
+static int set_text(struct config_build *b, const struct config_row *row, char **member, const char *value,
+		    const char *label, struct diag *diag)
+{
+	bool is_filter = row->offset == offsetof(struct config, filter);
+
+	if (row->kind == KIND_ADDRESS)
+		return set_address(member, value, label, diag);
+	if (row->kind == KIND_CPUS && config_cpu(value, 0) < 0)
+		return diag_set(diag, CONFIG_E_USAGE, "%s: '%.80s' is no list of processors, such as 2,4-7",
+				label, value);
+	if (!value[0] && !is_filter)
+		return diag_set(diag, CONFIG_E_USAGE, "%s: the value is empty", label);
+	b->filter_replaced |= b->command_line && is_filter;
+	return config_copy(member, value, diag);
+}
+
+static int set_value(struct config_build *b, const struct config_row *row, void *member, const char *value,
+		     const char *label, struct diag *diag)
+{
+	switch (row->kind) {
+	case KIND_U32:
+	case KIND_INT:
+	case KIND_MTU:
+	case KIND_WORKERS:
+	case KIND_SIZE:
+	case KIND_SECONDS:
 	case KIND_ACTIVE:
 	case KIND_INACTIVE:
-		return config_value_seconds(member, value, NS_PER_MSEC, 31536000 * NS_PER_SEC, label, diag);
+		return set_number(row, member, value, label, diag);
 	case KIND_TEXT:
 	case KIND_CONFIG_FILE:
-		if (!value[0] && row->offset != offsetof(struct config, filter))
-			return diag_set(diag, CONFIG_E_USAGE, "%s: the value is empty", label);
-		b->filter_replaced |= b->command_line && row->offset == offsetof(struct config, filter);
-		return config_copy(member, value, diag);
 	case KIND_CPUS:
-		if (config_cpu(value, 0) < 0)
-			return diag_set(diag, CONFIG_E_USAGE,
-					"%s: '%.80s' is no list of processors, such as 2,4-7", label, value);
-		return config_copy(member, value, diag);
+	case KIND_ADDRESS:
+		return set_text(b, row, member, value, label, diag);
+	case KIND_SAMPLE:
+		return set_sample(member, value, row, label, diag);
 	case KIND_TIMEOUT:
-		return config_set_timeout(c, value, label, diag);
+		return config_set_timeout(b->c, value, label, diag);
 	case KIND_DECAPSULATE:
-		return config_set_decapsulate(c, value, label, diag);
+		return config_set_decapsulate(b->c, value, label, diag);
 	case KIND_FLOW_KEY:
-		return config_set_flow_key(c, value, label, diag);
+		return config_set_flow_key(b->c, value, label, diag);
 	case KIND_POLITE:
-		return config_set_polite(c, value, label, diag);
+		return config_set_polite(b->c, value, label, diag);
 	case KIND_SOURCE:
-		return config_set_source(c, value, label, diag);
+		return config_set_source(b->c, value, label, diag);
 	case KIND_INTERFACE:
 		return config_add_interface(b, value, label, diag);
 	case KIND_FILES:
