@@ -186,5 +186,9 @@ void config_help(void (*print)(void *ctx, const char *line), void *ctx);
 
 /* The i-th processor of a --cpus list, counting round; -1 when the list is NULL or no list. */
 int config_cpu(const char *list, unsigned i);
+/* What an address, as text, is beside that of one host, if it is one of these kinds; NULL: nothing of that.
+ */
+enum { CONFIG_UNSPECIFIED = 1, CONFIG_MULTICAST = 2, CONFIG_BROADCAST = 4 };
+const char *config_address_is(const char *text, unsigned kinds);
 
 #endif

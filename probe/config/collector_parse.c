@@ -336,6 +336,18 @@ static int collector_url_check_name(const char *host, struct diag *diag)
 	return 0;
 }
 
+/* Of the addresses that are not of one host: datagrams may go to a group. */
+static int collector_url_check_address(const struct collector_config *c, struct diag *diag)
+{
+	bool group = c->transport == TRANSPORT_UDP;
+	const char *what = config_address_is(c->host, CONFIG_UNSPECIFIED | CONFIG_BROADCAST |
+							      (group ? 0 : CONFIG_MULTICAST));
+
+	return what ? diag_set(diag, -EINVAL, "'%.80s' is %s, and no address of a collector%s", c->host, what,
+			       strstr(what, "multicast") ? " but over UDP" : "")
+		    : 0;
+}
+
 /* Copies what is before the port to c->host; *rest is what follows it. */
 static int collector_url_parse_host(struct collector_config *c, const char *text, const char **rest,
 				    struct diag *diag)
@@ -393,6 +405,8 @@ static int collector_url_parse_address(struct collector_config *c, const char *t
 	bool is_udp = c->transport == TRANSPORT_UDP;
 	int r = collector_url_parse_host(c, text, &rest, diag);
 
+	if (r == 0)
+		r = collector_url_check_address(c, diag);
 	if (r)
 		return r;
 	c->port = format_rows[c->format].port;

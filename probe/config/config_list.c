@@ -389,7 +389,7 @@ static bool list_split_source(char *host, size_t size, const char **port, const 
 int config_set_source(struct config *c, const char *value, const char *label, struct diag *diag)
 {
 	char host[80], bare[80];
-	const char *port;
+	const char *port, *what;
 	uint64_t number = 0;
 	uint8_t address[16];
 	int r;
@@ -400,6 +400,10 @@ int config_set_source(struct config *c, const char *value, const char *label, st
 	if ((value[0] == '[' || inet_pton(AF_INET, host, address) != 1) &&
 	    inet_pton(AF_INET6, bare, address) != 1)
 		goto bad;
+	what = config_address_is(host, CONFIG_MULTICAST | CONFIG_BROADCAST);
+	if (what)
+		return diag_set(diag, CONFIG_E_USAGE, "%s: '%.80s' is %s: nothing can be sent from it", label,
+				host, what);
 	if (port) {
 		r = config_value_number(&number, port, 0, 65535, label, diag);
 		if (r)

@@ -78,12 +78,19 @@ static int set_sample(struct config_sample *out, const char *value, const struct
 	return 0;
 }
 
+/* The agent of sFlow: collectors tell hosts apart by it. */
 static int set_address(char **out, const char *value, const char *label, struct diag *diag)
 {
+	const char *what = config_address_is(value, CONFIG_UNSPECIFIED | CONFIG_MULTICAST | CONFIG_BROADCAST);
 	uint8_t address[16];
 
 	if (inet_pton(AF_INET, value, address) != 1 && inet_pton(AF_INET6, value, address) != 1)
 		return diag_set(diag, CONFIG_E_USAGE, "%s: '%.80s' is no IPv4 or IPv6 address", label, value);
+	if (what)
+		return diag_set(
+			diag, CONFIG_E_USAGE,
+			"%s: '%.80s' is %s: collectors tell hosts apart by it, so it must be one of a host",
+			label, value, what);
 	return config_copy(out, value, diag);
 }
 

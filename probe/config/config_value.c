@@ -3,6 +3,7 @@
  *
  * Strict: no signs, no leading blanks, no other base, nothing after the value, no overflow.
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -167,6 +168,27 @@ int config_value_switch(bool *out, const char *text, const char *label, struct d
 		}
 	}
 	return diag_set(diag, CONFIG_E_USAGE, "%s: '%.80s' is neither yes nor no", label, text);
+}
+
+const char *config_address_is(const char *text, unsigned kinds)
+{
+	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff}; /* RFC 4291 §2.5.5.2 */
+	static const uint8_t none[16], all[4] = {0xff, 0xff, 0xff, 0xff};
+	uint8_t six[16], *four = six + 12;
+	char bare[64];
+	bool is_six;
+
+	snprintf(bare, sizeof(bare), "%.*s", (int)strcspn(text, "%"), text); /* without its zone */
+	is_six = inet_pton(AF_INET6, bare, six) == 1 && memcmp(six, mapped, sizeof(mapped)) != 0;
+	if (!is_six && inet_pton(AF_INET6, bare, six) != 1 && inet_pton(AF_INET, bare, four) != 1)
+		return NULL;
+	if (kinds & CONFIG_UNSPECIFIED && (is_six ? !memcmp(six, none, 16) : !memcmp(four, none, 4)))
+		return "the unspecified address";
+	if (kinds & CONFIG_MULTICAST && (is_six ? six[0] == 0xff : (four[0] & 0xf0) == 0xe0))
+		return "a multicast address";
+	if (kinds & CONFIG_BROADCAST && !is_six && !memcmp(four, all, 4))
+		return "the broadcast address";
+	return NULL;
 }
 
 /* One number or range of a list; where it ends, or NULL when it is none. */

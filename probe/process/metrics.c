@@ -25,6 +25,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "pitot/config.h"
 #include "pitot/sandbox.h"
 
 #define CONNECTIONS_MAX	   64
@@ -99,6 +100,8 @@ static int metrics_parse(union metrics_address *at, socklen_t *size, const char 
 	char address[64] = "127.0.0.1", *end;
 	unsigned long number = strtoul(port, &end, 10);
 
+	const char *what;
+
 	*at = (union metrics_address){0};
 	if (port[0] < '0' || port[0] > '9' || *end || number < 1 || number > 65535)
 		return diag_set(diag, -EINVAL,
@@ -121,6 +124,10 @@ static int metrics_parse(union metrics_address *at, socklen_t *size, const char 
 				"--metrics %.80s: '%s' is no address (IPv6 stands in brackets)", text,
 				address);
 	}
+	what = config_address_is(address, CONFIG_MULTICAST | CONFIG_BROADCAST);
+	if (what)
+		return diag_set(diag, -EINVAL, "--metrics %.80s: '%s' is %s: nobody can connect to it", text,
+				address, what);
 	return 0;
 }
 

@@ -204,7 +204,7 @@ def held_open():
 
 def usage():
     for text, words in (("x", "port"), ("0", "port"), ("70000", "port"), ("1.2.3:80", "address"), ("::1:80", "address"),
-                        (":80x", "port")):
+                        (":80x", "port"), ("224.0.0.1:80", "multicast"), ("[ff02::1]:80", "multicast")):
         got = run("-r", DATA / "mixed.pcap", "-q", "-n", "json:/dev/null", "--metrics", text)
         check(got.returncode == 2 and words.encode() in got.stderr, f"{text}: {got}")
     with socket.socket() as busy:
