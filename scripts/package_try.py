@@ -111,7 +111,7 @@ class Machine:
 
     def command(self, *args):
         return ["nsenter", "-t", str(self.pid), "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root",
-                "--wd=/", "env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND=noninteractive",
+                "--wd", "env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND=noninteractive",
                 "LC_ALL=C.UTF-8", *map(str, args)]
 
     def ask(self, *args):
@@ -159,7 +159,6 @@ def collector_of(machine):
     with network_of(machine.pid):
         s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         s.bind(COLLECTOR)
-    s.settimeout(60)
     return s
 
 
@@ -174,17 +173,19 @@ def send_packets(machine):
 
 
 def records_arrive(machine, collector, when):
+    """Packets are sent until there is a record of them: an interface that came late may not be captured from yet."""
     collector.setblocking(False)
     with contextlib.suppress(BlockingIOError):
         while collector.recv(65535):
             pass
-    collector.settimeout(60)
-    send_packets(machine)
-    try:
-        while bytes((192, 0, 2, 1)) not in collector.recv(65535):  # an address of ours: a record, no template
-            pass
-    except socket.timeout:
-        fail(f"{when}: no record arrives\n{machine.why('pitot')}")
+    collector.settimeout(1)
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        send_packets(machine)
+        with contextlib.suppress(socket.timeout):
+            if bytes((192, 0, 2, 1)) in collector.recv(65535):  # an address of ours: a record, no template
+                return
+    fail(f"{when}: no record arrives\n{machine.why('pitot')}")
 
 
 def newer(package, folder):
@@ -294,6 +295,9 @@ def life(machine):
     gone = sorted(p for p in before if p not in after)
     if left or gone:
         fail(f"purge: left {left}, gone {gone}")
+    known = machine.do("systemctl", "list-units", "--all", "--plain", "--no-legend", "pitot.service", "pitot@*.service")
+    if known:
+        fail(f"purge: systemd still knows {known}")
     say("purged: nothing is left")
 
 
