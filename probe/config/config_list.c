@@ -8,6 +8,7 @@
 
 #include "config/config_internal.h"
 #include "pitot/clock.h"
+#include "pitot/timeouts.h"
 
 /* More are a mistake in a script, not a wish. */
 enum { LIST_INTERFACES = 64, LIST_FILES = 65536, LIST_URLS = 64 };
@@ -173,77 +174,16 @@ int config_add_url(struct config_build *b, const char *value, const char *label,
 	return r;
 }
 
-/* Names of time-outs, softflowd's among them; those without a member say what to do instead. */
-static const struct timeout_name {
-	const char *name;
-	size_t offset;
-	const char *instead;
-} timeout_names[] = {
-	{"active", offsetof(struct config, active_ns), NULL},
-	{"inactive", offsetof(struct config, inactive_ns), NULL},
-	{"tcp-end", offsetof(struct config, tcp_end_ns), NULL},
-	{"maxlife", offsetof(struct config, active_ns), NULL},
-	{"general", offsetof(struct config, inactive_ns), NULL},
-	{"tcp.fin", offsetof(struct config, tcp_end_ns), NULL},
-	{"tcp.rst", offsetof(struct config, tcp_end_ns), NULL},
-	{"tcp", 0, "one idle time-out holds for all protocols: use inactive (and tcp-end after FIN or RST)"},
-	{"udp", 0, "one idle time-out holds for all protocols: use inactive"},
-	{"icmp", 0, "one idle time-out holds for all protocols: use inactive"},
-	{"expint", 0, "records leave as soon as they end: leave it out"},
-};
-
-static int list_set_timeout(struct config *c, const char *name, const char *value, const char *label,
-			    struct diag *diag)
-{
-	const struct timeout_name *t = NULL;
-	uint64_t *member;
-	char what[192];
-
-	for (unsigned i = 0; i < sizeof(timeout_names) / sizeof(timeout_names[0]); i++) {
-		if (strcmp(timeout_names[i].name, name) == 0)
-			t = &timeout_names[i];
-	}
-	if (!t)
-		return diag_set(diag, CONFIG_E_USAGE,
-				"%s: '%.80s' is not a time-out; there are active, inactive and tcp-end",
-				label, name);
-	if (t->instead)
-		return diag_set(diag, CONFIG_E_USAGE, "%s: %s is softflowd's: %s", label, name, t->instead);
-	member = (uint64_t *)(void *)((char *)c + t->offset);
-	if (t->offset == offsetof(struct config, tcp_end_ns) && strcmp(value, "off") == 0) {
-		*member = UINT64_MAX;
-		return 0;
-	}
-	snprintf(what, sizeof(what), "%s: %s", label, name);
-	return config_value_seconds(member, value, NS_PER_MSEC, 31536000 * NS_PER_SEC, what, diag);
-}
-
 int config_set_timeout(struct config *c, const char *value, const char *label, struct diag *diag)
 {
-	char *list __attribute__((cleanup(config_free_text))) = NULL;
-	char *save = NULL;
-	int r;
+	struct timeouts t = {c->active_ns, c->inactive_ns, c->tcp_end_ns};
+	int r = timeouts_parse(&t, value, label, diag);
 
-	r = config_copy(&list, value, diag);
 	if (r)
 		return r;
-	if (!value[0] || value[0] == ',' || value[strlen(value) - 1] == ',' || strstr(value, ",,"))
-		return diag_set(diag, CONFIG_E_USAGE,
-				"%s: '%.80s' has an empty part; write NAME=SECONDS[,...]", label, value);
-	for (char *part = strtok_r(list, ",", &save); part; part = strtok_r(NULL, ",", &save)) {
-		char *equals = strchr(part, '=');
-
-		if (!equals)
-			return diag_set(diag, CONFIG_E_USAGE,
-					"%s: '%.80s' does not say which time-out: write active=SECONDS, "
-					"inactive=SECONDS or "
-					"tcp-end=SECONDS",
-					label, part);
-		*equals = '\0';
-		r = list_set_timeout(c, part, equals + 1, label, diag);
-		if (r)
-			return r;
-	}
+	c->active_ns = t.active_ns;
+	c->inactive_ns = t.inactive_ns;
+	c->tcp_end_ns = t.tcp_end_ns;
 	return 0;
 }
 

@@ -6,6 +6,7 @@
 
 #include "config/config_internal.h"
 #include "pitot/clock.h"
+#include "pitot/timeouts.h"
 
 const struct config_choice config_choices[] = {
 #define CHOICE(kind, word, value) {KIND_##kind, word, value},
@@ -133,7 +134,7 @@ static int set_number(const struct config_row *row, void *member, const char *va
 		return config_value_seconds(member, value, row->min * NS_PER_SEC, row->max * NS_PER_SEC,
 					    label, diag);
 	default: /* KIND_ACTIVE, KIND_INACTIVE */
-		return config_value_seconds(member, value, NS_PER_MSEC, 31536000 * NS_PER_SEC, label, diag);
+		return config_value_seconds(member, value, TIMEOUT_LEAST_NS, TIMEOUT_MOST_NS, label, diag);
 	}
 }
 

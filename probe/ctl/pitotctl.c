@@ -12,6 +12,7 @@
 #include "pitot/control_protocol.h"
 #include "pitot/descriptors.h"
 #include "pitot/screen.h"
+#include "pitot/timeouts.h"
 #include "show.h"
 
 enum { STATUS_OK, STATUS_FAILED, STATUS_USAGE };
@@ -35,27 +36,27 @@ static int pitotctl_put_number(json_t *request, const char *name, const char *te
 	return 0;
 }
 
-static int pitotctl_fill_pairs(json_t *request, int argc, char **argv, struct diag *diag)
+/* As --timeout takes them; what is not named stays as it is. */
+static int pitotctl_fill_timeouts(json_t *request, int argc, char **argv, struct diag *diag)
 {
-	for (int i = 0; i < argc; i++) {
-		char *equals = strchr(argv[i], '=');
-		int r;
+	struct timeouts t = {0};
+	const struct {
+		const char *name;
+		const uint64_t *ns;
+	} rows[] = {{"active", &t.active_ns}, {"inactive", &t.inactive_ns}, {"tcp-end", &t.tcp_end_ns}};
 
-		if (!equals)
-			return diag_set(diag, -EINVAL, "'%s': NAME=SECONDS is wanted", argv[i]);
-		*equals = '\0';
-		if (strcmp(argv[i], "active") != 0 && strcmp(argv[i], "inactive") != 0 &&
-		    strcmp(argv[i], "tcp-end") != 0)
-			return diag_set(diag, -EINVAL,
-					"'%s' is no time-out; there are active, inactive and tcp-end",
-					argv[i]);
-		if (!strcmp(argv[i], "tcp-end") && !strcmp(equals + 1, "off"))
-			r = json_object_set_new(request, argv[i], json_null());
-		else
-			r = pitotctl_put_number(request, argv[i], equals + 1, diag);
-		if (r < 0)
-			return r;
+	for (int i = 0; i < argc; i++) {
+		int r = timeouts_parse(&t, argv[i], argv[i], diag);
+
+		if (r)
+			return r < 0 ? r : -EINVAL;
 	}
+	for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		if (*rows[i].ns)
+			json_object_set_new(request, rows[i].name,
+					    *rows[i].ns == TIMEOUT_OFF
+						    ? json_null()
+						    : json_real((double)*rows[i].ns / NS_PER_SEC));
 	return 0;
 }
 

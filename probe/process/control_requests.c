@@ -13,6 +13,7 @@
 #include "orders.h"
 #include "pitot/control_protocol.h"
 #include "pitot/log.h"
+#include "pitot/timeouts.h"
 #include "reporting.h"
 #include "statistics.h"
 
@@ -137,12 +138,13 @@ static bool control_put_timeout(const json_t *request, const char *name, bool ma
 	double s;
 
 	if (may_be_off && json_is_null(json_object_get(request, name))) {
-		*ns = UINT64_MAX;
+		*ns = TIMEOUT_OFF;
 		return true;
 	}
-	if (!control_number(request, name, 0.001, 31536000, &s, diag))
+	if (!control_number(request, name, (double)TIMEOUT_LEAST_NS / NS_PER_SEC,
+			    TIMEOUT_MOST_NS / NS_PER_SEC, &s, diag))
 		return false;
-	*ns = (uint64_t)(s * 1e9);
+	*ns = (uint64_t)(s * 1e9 + 0.5);
 	return true;
 }
 

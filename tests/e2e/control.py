@@ -109,10 +109,15 @@ def commands():
     check(page["pitot_received_packets_total"] == "76" and page["pitot_ledger_balanced"] == "1", f"{page}")
     check(int(page["pitot_created_flows_total"]) == s["flows"]["created"], "two pages, two numbers")
     check(p.ctl("timeouts").stdout.split() == ["active=60", "inactive=15", "tcp-end=2"], "time-outs")
+    check(p.ctl("timeouts", "active=5m,maxlife=1h30m", "tcp.fin=1.5s").stdout.split() ==
+          ["active=5400", "inactive=15", "tcp-end=1.5"], "time-outs in the words of --timeout")
     check(p.ctl("timeouts", "active=30", "tcp-end=0.5").stdout.split() == ["active=30", "inactive=15", "tcp-end=0.5"],
           "time-outs changed")
-    for wrong in ("inactive=0", "active=0.0009", "tcp-end=31536001"):
-        check("from 0.001 to 31536000" in p.ctl("timeouts", wrong, status=1).stderr, f"a time-out {wrong}")
+    for wrong, words in (("inactive=0", "from 0.001 to 31536000"), ("active=0.0009", "from 0.001 to 31536000"),
+                         ("tcp-end=31536001", "from 0.001 to 31536000"), ("active=5x", "such as 30, 1.5, 90s, 5m"),
+                         ("active=1,", "empty part"), ("active=off", "is not a time"), ("udp=1", "use inactive"),
+                         ("5m", "active=SECONDS")):
+        check(words in p.ctl("timeouts", wrong, status=2).stderr, f"a time-out {wrong}")
     check("tcp-end=off" in p.ctl("timeouts", "tcp-end=off").stdout.split(), "FIN and RST unheeded")
     check(json.loads(p.ctl("timeouts", "--json").stdout) == {"active": 30, "inactive": 15, "tcp-end": None}, "off, as JSON")
     check("tcp-end=31536000" in p.ctl("timeouts", "tcp-end=31536000").stdout.split(), "a year")
@@ -154,6 +159,8 @@ def protocol():
                         (b'{"command": "rate", "records": -1}\n', "number"),
                         (b'{"command": "rate", "records": 1e99}\n', "number"),
                         (b'{"command": "timeouts", "active": "1"}\n', "number"),
+                        (b'{"command": "timeouts", "active": 31536001}\n', "from 0.001 to 31536000"),
+                        (b'{"command": "timeouts", "tcp-end": 0.0009}\n', "from 0.001 to 31536000"),
                         (b"[" * 60000 + b"\n", "no JSON"), (b'{"command":"x","command":"version"}\n', "no JSON")):
         got = p.ask(line)
         check(got["ok"] is False and words in got["error"], f"{line[:40]}: {got}")

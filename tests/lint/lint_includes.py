@@ -15,7 +15,7 @@ FRAME = {"cooked.h", "link_type.h", "tag.h", "tags.def"}  # what frames look lik
 
 STAGES = {
     "base": set(),
-    "config": {"config.h", "collector.h", "formats.def", "transports.def", "options.def", "tunnel.h", "tunnels.def", "url_settings.def"},
+    "config": {"config.h", "collector.h", "timeouts.h", "formats.def", "transports.def", "options.def", "tunnel.h", "tunnels.def", "url_settings.def"},
     "capture": {"capture.h"} | PACKET | FRAME,
     "decode": {"decode.h", "tunnel.h", "tunnels.def"} | PACKET | FRAME,
     "flow": {"flow_table.h", "flow_filter.h", "fragment.h", "stats.h"} | PACKET,
@@ -28,7 +28,7 @@ STAGES = {
     "netif": {"netif.h", "counters.h"},
     "sandbox": {"sandbox.h", "opener.h"},
     "doctor": {"doctor.h", "collector.h", "formats.def", "transports.def", "netif.h", "tls_verify.h"},
-    "ctl": {"control_protocol.h", "doctor.h", "collector.h", "formats.def", "transports.def", "screen.h"},
+    "ctl": {"control_protocol.h", "doctor.h", "collector.h", "timeouts.h", "formats.def", "transports.def", "screen.h"},
 }
 
 # What a contract may be built of.  It keeps the edges that people want, and must not get, out of the headers too.

@@ -2,7 +2,7 @@
  * Options: command line, configuration file, defaults, and the sentence for each mistake.
  * Covers config/config_args.c, config/config_check.c, config/config_compare.c, config/config_file.c,
  * config/config_help.c, config/config_list.c, config/config_rows.c, config/config_set.c,
- * config/config_value.c.
+ * config/config_value.c, config/timeouts_parse.c.
  */
 #include <errno.h>
 #include <stdarg.h>
