@@ -309,11 +309,16 @@ int control_run(const struct config *config, int argc, char **argv)
 			    .service = {.fd = -1},
 			    .stepping = {.pressure_fd = -1}};
 	struct diag diag = {""};
+	gid_t group;
 	int ret = 0;
 
 	if (config->metrics && metrics_check(config->metrics, &diag) < 0) {
 		log_error("%s", diag.text);
 		return 2;
+	}
+	if (config->control_group && control_socket_find_group(config->control_group, &group, &diag) < 0) {
+		log_error("%s", diag.text);
+		return 1;
 	}
 	if (config->live && screen_check(&diag) < 0) {
 		log_error("--live: %s", diag.text);

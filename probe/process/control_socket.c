@@ -114,15 +114,23 @@ static int control_socket_bind(struct control_socket *s, struct diag *diag)
 	return r;
 }
 
-static int control_socket_find_group(struct control_socket *s, const char *name, struct diag *diag)
+int control_socket_find_group(const char *name, gid_t *gid, struct diag *diag)
 {
-	const struct group *group = name ? getgrnam(name) : NULL;
+	const struct group *group = getgrnam(name);
 
-	if (name && !group)
+	if (!group)
 		return diag_set(diag, -ENOENT, "--control-group %.80s: there is no such group", name);
-	s->has_group = name != NULL;
-	s->group = group ? group->gr_gid : 0;
+	*gid = group->gr_gid;
 	return 0;
+}
+
+static int control_socket_set_group(struct control_socket *s, const char *name, struct diag *diag)
+{
+	s->has_group = false;
+	if (!name)
+		return 0;
+	s->has_group = control_socket_find_group(name, &s->group, diag) == 0;
+	return s->has_group ? 0 : -ENOENT;
 }
 
 int control_socket_open(struct control_socket **sp, const struct control_socket_config *config,
@@ -149,12 +157,12 @@ int control_socket_open(struct control_socket **sp, const struct control_socket_
 	if (config->listener > 0) {
 		s->fd = config->listener;
 		*sp = s;
-		return control_socket_find_group(s, config->group, diag);
+		return control_socket_set_group(s, config->group, diag);
 	}
 	s->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	r = s->fd < 0 ? diag_set(diag, -errno, "--control: %s", strerror(errno)) : 0;
 	if (r == 0)
-		r = control_socket_find_group(s, config->group, diag);
+		r = control_socket_set_group(s, config->group, diag);
 	if (r == 0)
 		r = control_socket_bind(s, diag);
 	if (r < 0) {

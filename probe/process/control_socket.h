@@ -50,6 +50,8 @@ struct control_socket_stats {
 
 struct control_socket;
 
+/* 0, or -ENOENT: there is no such group. */
+int control_socket_find_group(const char *name, gid_t *gid, struct diag *diag);
 /* Listens.  A socket that nobody listens on any more is replaced; anything else at the path is left alone. */
 int control_socket_open(struct control_socket **sp, const struct control_socket_config *config,
 			struct diag *diag);

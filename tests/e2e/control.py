@@ -251,6 +251,7 @@ def starting():
                            capture_output=True, text=True, timeout=60, check=False)
     check(again.returncode == 0, f"after one that was killed: {again}")
     for args, words in ((["--control-group", "no-such-group", "-c", p.path + "2"], "no such group"),
+                        (["--control-group", "no-such-group"], "--control-group no-such-group: there is no such group"),
                         (["-c", "/no/such/directory/socket"], "No such file"), (["-c", "x" * 200], "socket's path")):
         got = subprocess.run([PITOT, "-r", str(DATA / "mixed.pcap"), "-q", "-n", "json:/dev/null", *args],
                              capture_output=True, text=True, timeout=60, check=False)
