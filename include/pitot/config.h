@@ -159,8 +159,9 @@ enum { CONFIG_E_USAGE = 1 };
 /*
  * Defaults, then --config FILE, then the command line over it.  0, CONFIG_E_USAGE, or negative errno; when it
  * is not 0 nothing is left to free.  With action CONFIG_HELP or CONFIG_VERSION nothing else is looked at.
+ * For a program that runs: it waits for nobody, so the file cannot be a pipe.
  */
-int config_parse(struct config *c, int argc, char **argv, struct diag *diag);
+int config_parse_again(struct config *c, int argc, char **argv, struct diag *diag);
 /*
  * The same, with all mistakes instead of the first one: mistake() gets the sentence of each.  check() may
  * look for more in what was understood, which it hands to the same; how many it found.

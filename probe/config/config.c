@@ -42,14 +42,11 @@ static int config_scan(struct config_build *b, int argc, char **argv, struct dia
 	int r;
 
 	while (!b->help && (r = config_args_next(&args, &arg, diag)) != -ENOENT) {
-		if (r == CONFIG_E_USAGE) /* said when its turn comes */
-			continue;
-		if (r < 0)
-			return r;
-		if (arg.row && (arg.row->kind == KIND_HELP || arg.row->kind == KIND_VERSION ||
-				arg.row->kind == KIND_CONFIG_FILE))
+		if (!r && arg.row &&
+		    (arg.row->kind == KIND_HELP || arg.row->kind == KIND_VERSION ||
+		     arg.row->kind == KIND_CONFIG_FILE))
 			r = config_set(b, arg.row, arg.value, arg.label, diag);
-		if (r)
+		if (r < 0) /* a mistake is said when its turn comes */
 			return r;
 	}
 	return 0;
@@ -82,6 +79,9 @@ static int config_finish_build(struct config_build *b, int r, struct diag *diag)
 		if (!r && b->listener && b->listener->check)
 			b->n_mistakes += b->listener->check(b->c, b->listener->mistake);
 	}
+	/* what ended it is a mistake that nobody was told, unless there were too many */
+	if (r == CONFIG_E_USAGE && b->n_mistakes < CONFIG_MISTAKES_MAX)
+		(void)config_mistake(b, r, diag);
 	if (!r && b->n_mistakes)
 		r = CONFIG_E_USAGE;
 	while (b->n_urls)
@@ -93,26 +93,34 @@ static int config_finish_build(struct config_build *b, int r, struct diag *diag)
 	return r;
 }
 
-int config_parse(struct config *c, int argc, char **argv, struct diag *diag)
+static int config_build_all(struct config_build *b, int argc, char **argv, struct diag *diag)
 {
-	return config_parse_all(c, argc, argv, NULL, diag);
+	int r;
+
+	*b->c = (struct config){.action = CONFIG_RUN};
+	r = config_scan(b, argc, argv, diag);
+	if (!r && !b->help)
+		r = config_defaults(b, diag);
+	if (!r && !b->help && b->c->config_path)
+		r = config_file_read(b, b->c->config_path, diag);
+	if (!r && !b->help)
+		r = config_apply(b, argc, argv, diag);
+	return config_finish_build(b, r, diag);
+}
+
+int config_parse_again(struct config *c, int argc, char **argv, struct diag *diag)
+{
+	struct config_build b = {.c = c, .again = true};
+
+	return config_build_all(&b, argc, argv, diag);
 }
 
 int config_parse_all(struct config *c, int argc, char **argv, const struct config_listener *listener,
 		     struct diag *diag)
 {
 	struct config_build b = {.c = c, .listener = listener};
-	int r;
 
-	*c = (struct config){.action = CONFIG_RUN};
-	r = config_scan(&b, argc, argv, diag);
-	if (!r && !b.help)
-		r = config_defaults(&b, diag);
-	if (!r && !b.help && c->config_path)
-		r = config_file_read(&b, c->config_path, diag);
-	if (!r && !b.help)
-		r = config_apply(&b, argc, argv, diag);
-	return config_finish_build(&b, r, diag);
+	return config_build_all(&b, argc, argv, diag);
 }
 
 int config_parse_text(struct config *c, const char *name, const char *text, size_t size, struct diag *diag)

@@ -4,9 +4,11 @@
  * A name that may be given many times may stand on many lines; any other may stand on one.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "config/config_internal.h"
@@ -153,9 +155,10 @@ static void file_close(FILE **f)
 
 int config_file_read(struct config_build *b, const char *path, struct diag *diag)
 {
-	int fd = path_read(path, geteuid(), 0, diag);
+	int fd = path_read(path, geteuid(), b->again ? O_NONBLOCK : 0, diag);
 	FILE *f __attribute__((cleanup(file_close))) = fd < 0 ? NULL : fdopen(fd, "r");
 	char *text __attribute__((cleanup(config_free_text))) = NULL;
+	struct stat st;
 	size_t size;
 
 	if (fd < 0)
@@ -164,6 +167,9 @@ int config_file_read(struct config_build *b, const char *path, struct diag *diag
 		close(fd);
 		return diag_set(diag, -ENOMEM, "--config: %.200s: %s", path, strerror(ENOMEM));
 	}
+	/* a pipe's other end may never come, and a program that runs waits for nobody */
+	if (b->again && (fstat(fd, &st) < 0 || (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))))
+		return diag_set(diag, -EINVAL, "--config: %.200s: is no file, and is not read again", path);
 	text = malloc(FILE_MAX + 1);
 	if (!text)
 		return diag_set(diag, -ENOMEM, "--config: %.200s: %s", path, strerror(ENOMEM));

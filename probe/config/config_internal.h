@@ -74,9 +74,12 @@ struct config_build {
 	char *words;				/* the trailing words */
 	bool has_unknown;			/* an option that there is not: words may be its value */
 	bool help;				/* --help or --version: nothing else matters */
+	bool again;				/* the program runs, and may wait for nothing */
 	const struct config_listener *listener; /* NULL: the first mistake ends it */
 	unsigned n_mistakes;
 };
+
+enum { CONFIG_MISTAKES_MAX = 20 };
 
 /*
  * What to go on with after r: with a listener a mistake is told and counted, and 0 comes back, until there

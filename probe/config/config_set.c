@@ -237,12 +237,10 @@ int config_set(struct config_build *b, const struct config_row *row, const char 
 	return r;
 }
 
-enum { MISTAKES_MAX = 20 };
-
 int config_mistake(struct config_build *b, int r, struct diag *diag)
 {
 	if (r != CONFIG_E_USAGE || !b->listener)
 		return r;
 	b->listener->mistake(diag->text);
-	return ++b->n_mistakes < MISTAKES_MAX ? 0 : r;
+	return ++b->n_mistakes < CONFIG_MISTAKES_MAX ? 0 : r;
 }

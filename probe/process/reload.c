@@ -7,7 +7,7 @@ int reload_read(struct reload *r, const struct config **config, struct diag *dia
 {
 	struct config next;
 	const char *name;
-	int ret = config_parse(&next, r->argc, r->argv, diag);
+	int ret = config_parse_again(&next, r->argc, r->argv, diag);
 
 	if (ret)
 		return ret;

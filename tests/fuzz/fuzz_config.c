@@ -9,7 +9,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	char *argv[] = {program, option, path, NULL};
 	struct config c;
 	struct diag diag = {""};
-	int fd = fuzz_file(data, size, path, sizeof(path)), r = config_parse(&c, 3, argv, &diag);
+	int fd = fuzz_file(data, size, path, sizeof(path)), r = config_parse_again(&c, 3, argv, &diag);
 
 	if (r != 0)
 		FUZZ_CHECK(diag.text[0]);

@@ -53,7 +53,7 @@ static int parse(const char *line)
 	}
 	argv[argc] = NULL;
 	diag.text[0] = '\0';
-	return config_parse(&config, argc, argv, &diag);
+	return config_parse_again(&config, argc, argv, &diag);
 }
 
 static void good(const char *line)
@@ -549,6 +549,45 @@ static void test_all_mistakes(void **state)
 	config_deinit(&config);
 }
 
+/* What ends the reading at once is told, too: exit status 2 without a sentence helps nobody. */
+static void test_no_mistake_is_silent(void **state)
+{
+	static const struct {
+		const char *text;
+		size_t size;
+		const char *says;
+	} files[] = {{"quiet = yes\nwor\0kers = 2\n", 27, ":2: the line has a NUL octet"},
+		     {NULL, 9000, ":1: the line is longer than"},
+		     {NULL, 3 << 20, "longer than 1 MiB"}};
+	static const char *const no_name[] = {"pitot", "-r", "a", "--config="};
+	static const char *const help[] = {"pitot", "--help=3", "-r", "a"};
+	char path[] = "/tmp/pitot-config-XXXXXX";
+	const char *words[] = {"pitot", "-r", "a", "--config", path};
+	char spaces[1000];
+	int fd = mkstemp(path);
+
+	(void)state;
+	assert_true(fd >= 0);
+	memset(spaces, ' ', sizeof(spaces));
+	for (unsigned i = 0; i < N_OF(files); i++) {
+		assert_int_equal(ftruncate(fd, 0), 0);
+		if (files[i].text)
+			assert_int_equal(pwrite(fd, files[i].text, files[i].size, 0), files[i].size);
+		else
+			for (size_t at = 0; at < files[i].size; at += 1000)
+				assert_int_equal(pwrite(fd, spaces, 1000, (off_t)at), 1000);
+		assert_int_equal(parse_all(N_OF(words), words, false), CONFIG_E_USAGE);
+		assert_int_equal(n_mistakes, 1);
+		assert_non_null(strstr(mistakes[0], files[i].says));
+	}
+	close(fd);
+	unlink(path);
+	assert_int_equal(parse_all(N_OF(no_name), no_name, false), CONFIG_E_USAGE);
+	assert_int_equal(n_mistakes, 1);
+	assert_int_equal(parse_all(N_OF(help), help, false), CONFIG_E_USAGE);
+	assert_int_equal(n_mistakes, 1);
+}
+
 /* A file that is none has no end of them. */
 static void test_too_many_mistakes(void **state)
 {
@@ -846,7 +885,7 @@ static void test_decapsulate(void **state)
 		int r;
 
 		snprintf(value, sizeof(value), "--decapsulate=%s", lists[i].value);
-		r = config_parse(&config, 4, argv, &diag);
+		r = config_parse_again(&config, 4, argv, &diag);
 		if (!lists[i].tunnels) {
 			assert_int_equal(r, CONFIG_E_USAGE);
 			if (!strstr(diag.text, lists[i].says))
@@ -876,6 +915,7 @@ int main(void)
 		cmocka_unit_test(test_polite),
 		cmocka_unit_test(test_softflowd),
 		cmocka_unit_test(test_all_mistakes),
+		cmocka_unit_test(test_no_mistake_is_silent),
 		cmocka_unit_test(test_too_many_mistakes),
 		cmocka_unit_test(test_file),
 		cmocka_unit_test(test_command_line_wins),

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -33,7 +34,7 @@ static void test_all_or_nothing(void **state)
 
 	(void)state;
 	write_file("timeout = active=9\n");
-	assert_int_equal(config_parse(&first, 5, argv, &diag), 0);
+	assert_int_equal(config_parse_again(&first, 5, argv, &diag), 0);
 	c = &first;
 
 	write_file("timeout = active=5\n");
@@ -57,6 +58,12 @@ static void test_all_or_nothing(void **state)
 
 	assert_int_equal(unlink(path), 0);
 	assert_int_equal(reload_read(&r, &c, &diag), -ENOENT);
+	assert_true(c->active_ns == 4 * NS_PER_SEC);
+
+	assert_int_equal(mkfifo(path, 0600), 0); /* whose writer nobody waits for */
+	assert_int_equal(reload_read(&r, &c, &diag), -EINVAL);
+	assert_non_null(strstr(diag.text, "is no file"));
+	assert_int_equal(unlink(path), 0);
 	assert_true(c->active_ns == 4 * NS_PER_SEC);
 	reload_deinit(&r);
 	config_deinit(&first);
