@@ -157,23 +157,38 @@ const char *show_short(char text[16], double n)
 	return text;
 }
 
+/* A number behind an IPv6 address could be its last part, were there no brackets. */
+static void show_end(char out[SHOW_END], const char *address, const char *number)
+{
+	if (*number && strchr(address, ':'))
+		snprintf(out, SHOW_END, "[%.45s]:%.11s", address, number);
+	else
+		snprintf(out, SHOW_END, "%.45s%s%.11s", address, *number ? ":" : "", number);
+}
+
+void show_ends(const json_t *f, char src[SHOW_END], char dst[SHOW_END])
+{
+	uint8_t protocol = (uint8_t)show_integer(f, "protocol");
+	unsigned from = (uint16_t)show_integer(f, "src_port"), to = (uint16_t)show_integer(f, "dst_port");
+	char first[12] = "", second[12] = "";
+
+	if (protocol_has_type(protocol)) {
+		snprintf(second, sizeof(second), "%u.%u", to >> 8, to & 255u);
+	} else if (protocol_has_ports(protocol)) {
+		snprintf(first, sizeof(first), "%u", from);
+		snprintf(second, sizeof(second), "%u", to);
+	}
+	show_end(src, show_string(f, "src", ""), first);
+	show_end(dst, show_string(f, "dst", ""), second);
+}
+
 static void show_flow(FILE *out, const json_t *f)
 {
-	json_int_t protocol = show_integer(f, "protocol"), port = show_integer(f, "dst_port");
-	char src[64], dst[64], name[PROTOCOL_TEXT], packets[16], octets[16], rate[16];
-	bool icmp = protocol_has_type((uint8_t)protocol);
+	char src[SHOW_END], dst[SHOW_END], name[PROTOCOL_TEXT], packets[16], octets[16], rate[16];
 
-	if (icmp)
-		snprintf(src, sizeof(src), "%s", show_string(f, "src", ""));
-	else
-		snprintf(src, sizeof(src), "%s:%" JSON_INTEGER_FORMAT, show_string(f, "src", ""),
-			 show_integer(f, "src_port"));
-	if (icmp) /* type.code */
-		snprintf(dst, sizeof(dst), "%s:%d.%d", show_string(f, "dst", ""), (int)(port >> 8 & 255),
-			 (int)(port & 255));
-	else
-		snprintf(dst, sizeof(dst), "%s:%d", show_string(f, "dst", ""), (int)port);
-	fprintf(out, "%-5s %-21s %-21s %7s %7s %7.0f %5s\n", protocol_word(name, (uint8_t)protocol), src, dst,
+	show_ends(f, src, dst);
+	fprintf(out, "%-5s %-21s %-21s %7s %7s %7.0f %5s\n",
+		protocol_word(name, (uint8_t)show_integer(f, "protocol")), src, dst,
 		show_short(packets, json_number_value(json_object_get(f, "packets"))),
 		show_short(octets, json_number_value(json_object_get(f, "octets"))),
 		json_number_value(json_object_get(f, "age")),

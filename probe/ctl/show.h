@@ -24,6 +24,10 @@ show_fn show_nothing; /* what was to be done was done */
 /* A counter of a group, such as "packets", "received"; 0 when it is not there. */
 uint64_t show_count(const json_t *from, const char *group, const char *name);
 
+/* The two ends of a flow: 192.0.2.1:80, [2001:db8::1]:80; of ICMP the second one has type.code. */
+enum { SHOW_END = 64 };
+void show_ends(const json_t *flow, char src[SHOW_END], char dst[SHOW_END]);
+
 /* 1234567 as 1.23M. */
 const char *show_short(char text[16], double n);
 

@@ -136,7 +136,7 @@ static void view_take_flow(struct view *t, const json_t *f)
 	int dst_port = (int)json_integer_value(json_object_get(f, "dst_port"));
 	const char *src = json_string_value(json_object_get(f, "src"));
 	const char *dst = json_string_value(json_object_get(f, "dst"));
-	char name[112], filter[64], text[PROTOCOL_TEXT];
+	char name[VIEW_NAME], filter[64], text[PROTOCOL_TEXT], from[SHOW_END], to[SHOW_END];
 	const char *word = protocol_word(text, protocol);
 
 	if (!src || !dst)
@@ -156,7 +156,8 @@ static void view_take_flow(struct view *t, const json_t *f)
 		snprintf(filter, sizeof(filter), "proto %u", protocol);
 		view_add(t, word, filter, f);
 	} else {
-		snprintf(name, sizeof(name), "%-5s %.45s:%d > %.45s:%d", word, src, src_port, dst, dst_port);
+		show_ends(f, from, to);
+		snprintf(name, sizeof(name), "%-5s %s > %s", word, from, to);
 		snprintf(filter, sizeof(filter), "host %.46s", src);
 		view_add(t, name, filter, f);
 	}

@@ -17,13 +17,14 @@ enum {
 	TOP_COLLECTORS = 4,
 	TOP_LINES = 300,
 	TOP_LINE = 1024, /* octets */
+	VIEW_NAME = 144, /* of a row */
 };
 enum top_view { TOP_FLOWS, TOP_TALKERS, TOP_PORTS, TOP_PROTOCOLS, TOP_VIEWS };
 enum top_sort { TOP_BY_RATE, TOP_BY_OCTETS, TOP_BY_PACKETS, TOP_BY_AGE, TOP_SORTS };
 extern const char *const view_sorts[TOP_SORTS]; /* as the flows command names them */
 
 struct view_row {
-	char name[112];
+	char name[VIEW_NAME];
 	char filter[64]; /* what drilling down to it means */
 	double rate, octets, packets, age;
 };

@@ -30,7 +30,7 @@ def main():
             before = t.settings()
             t.keys(f"clear; {CTL} -c {path} top", "Enter")
             t.see("q quit")
-            t.see("2001:db8::2:443")
+            t.see("[2001:db8::2]:443")
             check(len(t.screen().splitlines()) == height, "not the whole screen")
             t.keys("v")
             t.see("talkers")

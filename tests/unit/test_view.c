@@ -113,6 +113,20 @@ static void test_screen(void **state)
 					  "v view  s sort  / filter  Enter drill down  \n");
 }
 
+/* The two ends as the table of flows has them: no ports where there are none, type and code of ICMP. */
+static void test_ends(void **state)
+{
+	(void)state;
+	begin();
+	flows("[" FLOW(1, "10.0.0.1", 0, "192.0.2.7", 771, 10, 9000, 5, 3000) "," FLOW(
+		47, "10.0.0.2", 0, "192.0.2.8", 0, 20, 2000, 7,
+		2000) "," FLOW(6, "2001:db8::1", 40001, "2001:db8::2", 443, 1, 60, 1, 1000) "]");
+	assert_int_equal(top.n_rows, 3);
+	assert_string_equal(top.rows[0].name, "icmp  10.0.0.1 > 192.0.2.7:3.3");
+	assert_string_equal(top.rows[1].name, "gre   10.0.0.2 > 192.0.2.8");
+	assert_string_equal(top.rows[2].name, "tcp   [2001:db8::1]:40001 > [2001:db8::2]:443");
+}
+
 /* Whatever the size: as many lines as the terminal has, none wider. */
 static void test_sizes(void **state)
 {
@@ -184,8 +198,9 @@ static void test_begins_again(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_screen), cmocka_unit_test(test_sizes),
-					   cmocka_unit_test(test_keys), cmocka_unit_test(test_begins_again)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_screen), cmocka_unit_test(test_ends),
+					   cmocka_unit_test(test_sizes), cmocka_unit_test(test_keys),
+					   cmocka_unit_test(test_begins_again)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
