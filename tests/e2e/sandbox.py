@@ -379,6 +379,10 @@ def is_confined(pid):
         return False
 
 
+def wait_confined(p):
+    check(until(lambda: is_confined(p.process.pid), PATIENCE_S), f"pitot-metering is not confined: {p.said()}")
+
+
 def part_taken_over():
     """System calls that are put into the metering process by ptrace: each ends it, and pitot goes on."""
     if not SECCOMP:
@@ -397,6 +401,7 @@ def part_taken_over():
             if p is None:
                 p = Running(d, "-n", f"json:{d}/out.json", "--stats", f"{d}/stats", "--control", f"{d}/control")
                 struck = 0
+                wait_confined(p)
             pid = roles(p.process.pid)["pitot-metering"]
             if todo is None:
                 todo = [c for c in forbidden_calls(sorted(int(fd) for fd in os.listdir(f"/proc/{pid}/fd")))
@@ -409,7 +414,7 @@ def part_taken_over():
             check(got == "SIGSYS", f"{call}: {got}")
             check(until(lambda pid=pid: roles(p.process.pid).get("pitot-metering", pid) != pid, PATIENCE_S), f"{call}: {p.said()}")
             struck += 1
-            until(lambda: is_confined(p.process.pid), PATIENCE_S)
+            wait_confined(p)
             if struck == 3 or not todo:  # from then on it is waited for longer
                 check(p.said().count(b"pitot-metering has ended: killed by signal 31") == struck, f"{call}: {p.said()}")
                 check(p.stop() == 0, f"{call}: {p.process.returncode} {p.said()}")
