@@ -192,8 +192,14 @@ void exporter_sample(struct exporter *e, const struct packet_sample *s, const st
 void exporter_counters(struct exporter *e, const struct interface_counters *n, const struct clock_time *now);
 /* One record that collectors will not get: its sequence numbers show them. */
 void exporter_drop(struct exporter *e, const struct flow_record *r, const struct clock_time *now);
-/* Timers: refresh templates, flush partly filled messages, connect.  Call at least every 100 ms. */
+/* Timers: refresh templates, flush partly filled messages, connect.  Call every 20 ms while anything comes.
+ */
 void exporter_tick(struct exporter *e, const struct clock_time *now);
+/*
+ * When the next tick is of use (monotonic), if nothing is handed over or asked before; 0: something is under
+ * way. What collectors say meanwhile is heard whenever a tick comes, so some should.
+ */
+uint64_t exporter_due_ns(const struct exporter *e);
 /* SIGHUP: templates again, names resolved again. */
 void exporter_refresh(struct exporter *e, const struct clock_time *now);
 /* The interfaces are these now; collectors are told.  0, or -ENOMEM: as before. */

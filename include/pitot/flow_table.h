@@ -80,6 +80,9 @@ void flow_table_update(struct flow_table *t, struct packet *packets, unsigned n)
  */
 void flow_table_expire(struct flow_table *t, uint64_t elapsed_ns, uint64_t now_ns, uint64_t budget);
 
+/* Of the clock of elapsed_ns: when the next call is of use, if no packet comes before; UINT64_MAX: never. */
+uint64_t flow_table_due_ns(const struct flow_table *t);
+
 /* Ends every record with the reason (forced end at stop). */
 void flow_table_flush(struct flow_table *t, enum flow_end_reason reason);
 

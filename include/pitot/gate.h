@@ -4,7 +4,12 @@
  *
  *     gate_arm(g);  if (there is work) gate_disarm(g);  else gate_sleep(g, timeout_ns);
  *
- * A wake that races with the arming may be missed: sleeps are short and bounded, never forever.
+ * One that sleeps soundly is woken by gate_wake() alone: it comes round soon by itself, and wants to hear
+ * only of what cannot wait for that.  One that sleeps lightly has nothing to do for long: gate_nudge() wakes
+ * it, too.
+ *
+ * No wake is missed where the work is told by a sequentially consistent store, and looked for by such a load.
+ * Sleeps are bounded all the same, for whoever wakes may have ended.
  */
 #ifndef PITOT_GATE_H
 #define PITOT_GATE_H
@@ -19,24 +24,35 @@
 #define GATE_PAUSE() ((void)0)
 #endif
 
+enum { GATE_AWAKE, GATE_SOUNDLY, GATE_LIGHTLY };
+
 struct gate {
 	_Alignas(64) _Atomic uint32_t waiting;
 };
 
 static inline void gate_arm(struct gate *g)
 {
-	atomic_store(&g->waiting, 1);
+	atomic_store(&g->waiting, GATE_SOUNDLY);
+}
+static inline void gate_arm_lightly(struct gate *g)
+{
+	atomic_store(&g->waiting, GATE_LIGHTLY);
 }
 static inline void gate_disarm(struct gate *g)
 {
-	atomic_store_explicit(&g->waiting, 0, memory_order_relaxed);
+	atomic_store_explicit(&g->waiting, GATE_AWAKE, memory_order_relaxed);
 }
 void gate_sleep(struct gate *g, uint64_t timeout_ns);
 void gate_wake_sleeper(struct gate *g);
 
 static inline void gate_wake(struct gate *g)
 {
-	if (atomic_load_explicit(&g->waiting, memory_order_relaxed))
+	if (atomic_load(&g->waiting) != GATE_AWAKE)
+		gate_wake_sleeper(g);
+}
+static inline void gate_nudge(struct gate *g)
+{
+	if (atomic_load(&g->waiting) == GATE_LIGHTLY)
 		gate_wake_sleeper(g);
 }
 

@@ -75,10 +75,11 @@ static inline uint64_t ring_unpublished(const struct ring_writer *w)
 	return w->filled - atomic_load_explicit(&w->at.ring->head, memory_order_relaxed);
 }
 
-/* Makes all reserved slots visible to the consumer. */
+/* Makes all reserved slots visible to the consumer.  Before any load that follows: the consumer may be about
+ * to sleep, see gate.h. */
 static inline void ring_publish(struct ring_writer *w)
 {
-	atomic_store_explicit(&w->at.ring->head, w->filled, memory_order_release);
+	atomic_store(&w->at.ring->head, w->filled);
 }
 
 /* Producer: whether at least n slots wait; reads the consumer's line only when they may. */
@@ -104,7 +105,7 @@ static inline uint64_t ring_peek(struct ring_reader *r)
 	uint64_t tail = atomic_load_explicit(&r->at.ring->tail, memory_order_relaxed), n;
 
 	if (r->head_seen == tail)
-		r->head_seen = atomic_load_explicit(&r->at.ring->head, memory_order_acquire);
+		r->head_seen = atomic_load(&r->at.ring->head);
 	n = r->head_seen - tail;
 	return n <= r->at.mask + 1 ? n : r->at.mask + 1;
 }

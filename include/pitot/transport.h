@@ -123,6 +123,12 @@ struct transport_ops {
 	/* Timers, connecting, pending errors.  session grows whenever a new session began. */
 	void (*tick)(struct transport *t, const struct clock_time *now);
 	/*
+	 * When the next tick is of use (monotonic), if nothing is committed or asked of it before; what the
+	 * other end says meanwhile is heard whenever a tick comes.  0: something is under way.  NULL: always
+	 * 0.
+	 */
+	uint64_t (*due_ns)(const struct transport *t);
+	/*
 	 * Offline: would a message that is committed now push out an older one, or is it not known yet where
 	 * to send it?  Whoever may wait ticks until it is not, or until progress stands still.  NULL: never.
 	 */

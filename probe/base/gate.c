@@ -12,13 +12,15 @@ void gate_sleep(struct gate *g, uint64_t timeout_ns)
 {
 	struct timespec ts = {.tv_sec = (time_t)(timeout_ns / NS_PER_SEC),
 			      .tv_nsec = (long)(timeout_ns % NS_PER_SEC)};
+	uint32_t armed = atomic_load(&g->waiting);
 
-	syscall(SYS_futex, &g->waiting, FUTEX_WAIT, 1, &ts, NULL, 0);
+	if (armed != GATE_AWAKE)
+		syscall(SYS_futex, &g->waiting, FUTEX_WAIT, armed, &ts, NULL, 0);
 	gate_disarm(g);
 }
 
 void gate_wake_sleeper(struct gate *g)
 {
-	if (atomic_exchange(&g->waiting, 0))
+	if (atomic_exchange(&g->waiting, GATE_AWAKE) != GATE_AWAKE)
 		syscall(SYS_futex, &g->waiting, FUTEX_WAKE, 1, NULL, NULL, 0);
 }

@@ -120,6 +120,24 @@ void collector_rotate(struct collector *c)
 		c->format->tick(c, &e->now);
 }
 
+uint64_t collector_due_ns(const struct collector *c)
+{
+	const struct message *m = &c->message;
+	uint64_t due_ns = c->transport->ops->due_ns ? c->transport->ops->due_ns(c->transport) : 0, more_ns;
+
+	if (m->open) {
+		more_ns = (c->exporter->config.offline ? m->touched_ns : m->begun_ns) +
+			  c->exporter->config.flush_ns;
+		due_ns = more_ns < due_ns ? more_ns : due_ns;
+	}
+	if (c->error_ns) {
+		more_ns = c->probe_ns ? c->probe_ns + CALM_NS : c->error_ns + PROBE_NS;
+		due_ns = more_ns < due_ns ? more_ns : due_ns;
+	}
+	more_ns = c->format->due_ns ? c->format->due_ns(c) : UINT64_MAX;
+	return more_ns < due_ns ? more_ns : due_ns;
+}
+
 static void collector_probe(struct collector *c)
 {
 	if (c->format->refresh)

@@ -256,6 +256,19 @@ void exporter_tick(struct exporter *e, const struct clock_time *now)
 	}
 }
 
+uint64_t exporter_due_ns(const struct exporter *e)
+{
+	uint64_t due_ns = UINT64_MAX;
+
+	for (unsigned i = 0; i < e->n_collectors; i++) {
+		const struct collector *c = &e->collectors[i];
+		uint64_t more_ns = c->transport ? collector_due_ns(c) : UINT64_MAX;
+
+		due_ns = more_ns < due_ns ? more_ns : due_ns;
+	}
+	return due_ns;
+}
+
 void exporter_set_facts(struct exporter *e, const struct export_process_facts *facts)
 {
 	struct totals lost = facts->lost;

@@ -42,6 +42,8 @@ struct format_ops {
 	void (*header)(struct collector *c);
 	/* what is due without records */
 	void (*tick)(struct collector *c, const struct clock_time *now);
+	/* when that is (monotonic), beside what an open message waits for; UINT64_MAX: never; NULL: never */
+	uint64_t (*due_ns)(const struct collector *c);
 	void (*refresh)(struct collector *c);
 	void (*selector)(struct collector *c); /* exporter.selector is another one */
 	void (*periods)(struct collector *c);  /* those of the configuration are new */
@@ -188,6 +190,8 @@ void collector_rotate(struct collector *c);
  * there are any; once it does it gets everything again that it may have missed.
  */
 void collector_watch_errors(struct collector *c, const struct clock_time *now);
+/* When it is to be looked at by a tick next, if nothing is handed over before; 0: something is under way. */
+uint64_t collector_due_ns(const struct collector *c);
 
 /* collector_ledger.c */
 /* Of its transport, which is open: what becomes of messages is told here from now on. */

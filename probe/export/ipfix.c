@@ -75,6 +75,7 @@ const struct format_ops ipfix_ops = {
 	.record = templated_record,
 	.header = ipfix_header,
 	.tick = templated_tick,
+	.due_ns = templated_due_ns,
 	.refresh = templated_refresh,
 	.selector = templated_statistics,
 	.periods = templated_statistics,

@@ -59,6 +59,7 @@ const struct format_ops netflow9_ops = {
 	.record = templated_record,
 	.header = netflow9_header,
 	.tick = templated_tick,
+	.due_ns = templated_due_ns,
 	.refresh = templated_refresh,
 	.selector = templated_statistics,
 	.periods = templated_statistics,

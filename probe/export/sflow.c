@@ -352,6 +352,11 @@ static void sflow_tick(struct collector *c, const struct clock_time *now)
 		message_finish(c);
 }
 
+static uint64_t sflow_due_ns(const struct collector *c)
+{
+	return c->message.open ? c->message.begun_ns + SFLOW_WAIT_NS : UINT64_MAX;
+}
+
 static void sflow_finish(struct collector *c, const struct clock_time *now)
 {
 	(void)now;
@@ -399,5 +404,6 @@ const struct format_ops sflow_ops = {
 	.counters = sflow_counters,
 	.header = sflow_header,
 	.tick = sflow_tick,
+	.due_ns = sflow_due_ns,
 	.finish = sflow_finish,
 };

@@ -261,6 +261,19 @@ void templated_tick(struct collector *c, const struct clock_time *now)
 	}
 }
 
+uint64_t templated_due_ns(const struct collector *c)
+{
+	const struct templated *s = templated_of(c);
+
+	if (c->session != c->transport->session)
+		return 0;
+	if (!c->session || templated_is_apart(c))
+		return UINT64_MAX;
+	if (!c->started || s->templates_due || templated_due_by_count(c))
+		return 0;
+	return s->next_template_ns < s->next_stats_ns ? s->next_template_ns : s->next_stats_ns;
+}
+
 /* They tell of the periods, and of the selector. */
 void templated_statistics(struct collector *c)
 {

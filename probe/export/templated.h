@@ -22,6 +22,7 @@ struct dialect {
 int templated_setup(struct collector *c, struct diag *diag);
 void templated_record(struct collector *c, const struct flow_record *r, const struct clock_time *now);
 void templated_tick(struct collector *c, const struct clock_time *now);
+uint64_t templated_due_ns(const struct collector *c);
 void templated_refresh(struct collector *c);
 void templated_finish(struct collector *c, const struct clock_time *now);
 int templated_announce(struct collector *c);

@@ -101,3 +101,16 @@ void flow_table_expire(struct flow_table *t, uint64_t elapsed_ns, uint64_t now_n
 		}
 	}
 }
+
+uint64_t flow_table_due_ns(const struct flow_table *t)
+{
+	const struct wheel *wheels[] = {&t->ended, &t->single, &t->established};
+	uint64_t due_ns = UINT64_MAX;
+
+	for (unsigned i = 0; i < 3; i++) {
+		uint64_t more_ns = wheel_due_ns(wheels[i]);
+
+		due_ns = more_ns < due_ns ? more_ns : due_ns;
+	}
+	return due_ns;
+}

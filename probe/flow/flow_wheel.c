@@ -151,8 +151,8 @@ unsigned wheel_take(struct wheel *w, uint32_t *entries, unsigned max)
 	return wheel_take_from(w, &w->due, entries, max);
 }
 
-/* The first slot behind the cursor that has entries goes to the early ones. */
-static void wheel_begin_early(struct wheel *w)
+/* The number of the first slot behind the cursor that has entries; UINT64_MAX: none has. */
+static uint64_t wheel_first_slot(const struct wheel *w)
 {
 	unsigned from = (w->cursor + 1) % WHEEL_SLOTS;
 
@@ -165,10 +165,31 @@ static void wheel_begin_early(struct wheel *w)
 		if (!bits)
 			continue;
 		at = word * 64 + (unsigned)__builtin_ctzll(bits);
-		w->early_slot = w->cursor + 1 + (at - from) % WHEEL_SLOTS;
-		wheel_empty_slot(w, at, &w->early);
-		break;
+		return w->cursor + 1 + (at - from) % WHEEL_SLOTS;
 	}
+	return UINT64_MAX;
+}
+
+/* It goes to the early ones. */
+static void wheel_begin_early(struct wheel *w)
+{
+	uint64_t slot = wheel_first_slot(w);
+
+	if (slot == UINT64_MAX)
+		return;
+	w->early_slot = slot;
+	wheel_empty_slot(w, slot % WHEEL_SLOTS, &w->early);
+}
+
+uint64_t wheel_due_ns(const struct wheel *w)
+{
+	uint64_t slot = wheel_first_slot(w);
+
+	if (w->due != WHEEL_NONE)
+		return 0;
+	if (w->early != WHEEL_NONE && w->early_slot < slot)
+		slot = w->early_slot;
+	return slot == UINT64_MAX ? UINT64_MAX : slot * w->slot_ns;
 }
 
 uint32_t wheel_take_earliest(struct wheel *w)

@@ -48,6 +48,8 @@ void wheel_set_horizon(struct wheel *w, uint64_t horizon_ns, uint64_t elapsed_ns
 void wheel_insert(struct wheel *w, uint32_t entry, uint64_t due_ns);
 /* Moves the slots that have come due by elapsed_ns to where wheel_take() finds them. */
 void wheel_advance(struct wheel *w, uint64_t elapsed_ns);
+/* When the next slot comes due: 0 at once, UINT64_MAX never, for it is empty. */
+uint64_t wheel_due_ns(const struct wheel *w);
 /* Up to max entries that are due; their number. */
 unsigned wheel_take(struct wheel *w, uint32_t *entries, unsigned max);
 /* The entry of the earliest slot, due or not; WHEEL_NONE when the wheel is empty. */

@@ -17,13 +17,12 @@
 #include "orders.h"
 #include "pidfile.h"
 #include "reporting.h"
+#include "resting.h"
 #include "revive.h"
 #include "roles.h"
 #include "setup.h"
 #include "stepping.h"
 #include "verdict.h"
-
-enum { WAIT_MS = 50 };
 
 /* A metering thread that ended by itself: of interfaces that is a failure, and ends all. */
 static void control_check_workers(struct control *r)
@@ -54,17 +53,19 @@ static void control_check_view(struct control *r)
 	r->view_left = true;
 }
 
-/* Until something of the first n happens: a signal, an end, news of interfaces. */
+/* Until something of the first n happens: a signal, an end, news of interfaces; or the bell is rung. */
 static void control_sleep(const struct control *r, unsigned n)
 {
-	struct pollfd fds[3 + CONTROL_POLLS] = {{.fd = r->signal_fd, .events = POLLIN},
+	struct pollfd fds[4 + CONTROL_POLLS] = {{.fd = r->signal_fd, .events = POLLIN},
 						{.fd = interfaces_fd(&r->interfaces), .events = POLLIN}};
 	nfds_t clients = control_socket_polls(r->socket, fds + n);
 	uint64_t now_ns = clock_monotonic_ns();
 
 	fds[n + clients++] = (struct pollfd){.fd = r->heir.fd, .events = POLLIN};
-	poll(fds, n + clients,
-	     control_socket_wait_ms(r->socket, now_ns, stepping_wait_ms(r, now_ns, WAIT_MS)));
+	fds[n + clients] = (struct pollfd){.fd = r->shared.bell_fd, .events = POLLIN};
+	poll(fds, n + clients + 1, control_socket_wait_ms(r->socket, now_ns, resting_wait_ms(r, now_ns)));
+	if (fds[n + clients].revents)
+		shared_hush_bell(&r->shared);
 }
 
 static void control_hear(struct control *r, struct diag *diag)

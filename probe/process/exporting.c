@@ -23,7 +23,10 @@ static const uint64_t same_ns = 60 * NS_PER_SEC, other_ns = 5 * NS_PER_SEC; /* b
 /* Polite mode: how often it looks round while records wait, and how long they wait at most. */
 static const uint64_t deferred_tick_ns = 200 * NS_PER_MSEC, deferred_most_ns = 30 * NS_PER_SEC;
 static const uint64_t caught_up_ns = 100 * NS_PER_MSEC;
-static const uint64_t facts_every_ns = 250 * NS_PER_MSEC;
+static const uint64_t facts_every_ns = 200 * NS_PER_MSEC;
+/* Without records it sleeps until something is due, and so long at most: collectors are listened to, and
+ * whoever watches sees that it lives. */
+static const uint64_t rest_most_ns = 200 * NS_PER_MSEC;
 
 static struct gate *exporting_room(struct exporting *e, unsigned i)
 {
@@ -63,15 +66,26 @@ static void exporting_publish(struct exporting *e)
 			   offsetof(struct exporting_stats, collectors) + n * sizeof(*e->stats.collectors));
 }
 
+/* When they change, which control wants to hear of at once. */
 static void exporting_publish_locals(struct exporting *e)
 {
-	e->locals.n = exporting_collectors(e);
-	for (unsigned i = 0; i < e->locals.n; i++) {
-		const struct transport *t = exporter_transport(e->exporter, i);
+	unsigned n = exporting_collectors(e);
+	bool changed = n != e->locals.n;
 
-		e->locals.to[i] = t ? t->self : (struct transport_local){0};
+	e->locals.n = n;
+	for (unsigned i = 0; i < n; i++) {
+		const struct transport *t = exporter_transport(e->exporter, i);
+		struct transport_local now = {0};
+
+		if (t)
+			now = t->self;
+		changed |= memcmp(&e->locals.to[i], &now, sizeof(now)) != 0;
+		e->locals.to[i] = now;
 	}
+	if (!changed)
+		return;
 	published_put(&e->shared->locals, &e->locals);
+	shared_ring_bell(e->config.shared);
 }
 
 int exporting_new(struct exporting **ep, struct exporter *exporter, const struct exporting_config *config,
@@ -438,12 +452,37 @@ static void exporting_follow(struct exporting *e, const struct clock_time *now)
 
 /* ---- the loop */
 
-/* Until there is something to do. */
-static void exporting_sleep(struct exporting *e)
+/* Control has chosen another rung, which was not followed yet. */
+static bool exporting_is_behind(const struct exporting *e)
 {
-	uint64_t wait_ns = exporting_waits(e) ? deferred_tick_ns : tick_ns;
+	return e->config.polite && atomic_load(&e->config.shared->control->polite) != e->polite;
+}
 
-	gate_arm(&e->shared->gate);
+/* Live, when nothing has come for a tick: how long there is nothing to do unless somebody wakes it; else 0.
+ */
+static uint64_t exporting_rest_ns(const struct exporting *e, const struct clock_time *now)
+{
+	uint64_t now_ns = now->monotonic_ns, due_ns = now_ns + rest_most_ns, sooner_ns;
+
+	if (!e->config.live || e->finish || e->frozen || e->settle_by_ns || e->defers ||
+	    now_ns - e->busy_ns < tick_ns)
+		return 0;
+	sooner_ns = exporter_due_ns(e->exporter);
+	due_ns = sooner_ns < due_ns ? sooner_ns : due_ns;
+	due_ns = e->facts_ns < due_ns ? e->facts_ns : due_ns;
+	return due_ns > now_ns + tick_ns ? due_ns - now_ns : 0;
+}
+
+/* Until there is something to do. */
+static void exporting_sleep(struct exporting *e, const struct clock_time *now)
+{
+	uint64_t rest_ns = exporting_has_records(e) ? 0 : exporting_rest_ns(e, now);
+	uint64_t wait_ns = rest_ns ? rest_ns : exporting_waits(e) ? deferred_tick_ns : tick_ns;
+
+	if (rest_ns)
+		gate_arm_lightly(&e->shared->gate);
+	else
+		gate_arm(&e->shared->gate);
 	if (e->settle_by_ns && !e->frozen) {
 		wait_ns = NS_PER_MSEC; /* captures wait for it */
 	} else if (exporting_has_records(e)) {
@@ -453,7 +492,7 @@ static void exporting_sleep(struct exporting *e)
 	} else if (e->finish) {
 		wait_ns = 0;
 	}
-	if (wait_ns == 0 || mailbox_waiting(&e->mailbox))
+	if (wait_ns == 0 || mailbox_waiting(&e->mailbox) || exporting_is_behind(e))
 		gate_disarm(&e->shared->gate);
 	else
 		gate_sleep(&e->shared->gate, wait_ns);
@@ -496,7 +535,7 @@ void exporting_run(struct exporting *e)
 		atomic_fetch_add_explicit(&e->shared->turns, 1, memory_order_relaxed);
 		mailbox_run(&e->mailbox, e);
 		if (e->frozen) {
-			exporting_sleep(e);
+			exporting_sleep(e, &now);
 			continue;
 		}
 		if (e->config.polite)
@@ -521,8 +560,10 @@ void exporting_run(struct exporting *e)
 		if (n == 0 && finish && !exporting_has_records(e))
 			break;
 		if (n == 0) {
-			exporting_sleep(e);
+			exporting_sleep(e, &now);
 			now = clock_now();
+		} else {
+			e->busy_ns = now.monotonic_ns;
 		}
 	}
 	exporting_take_facts(e);

@@ -33,7 +33,8 @@ struct exporting {
 	bool catches_up;       /* are too full, or the records too old */
 	uint64_t caught_up_ns; /* when it began to, or to wait */
 	struct pace pace;
-	unsigned turn; /* the ring that is first */
+	unsigned turn;	  /* the ring that is first */
+	uint64_t busy_ns; /* when there was something in the rings last */
 	uint64_t start_ns;
 	struct exporting_stats stats;
 	struct exporting_locals locals;

@@ -555,6 +555,14 @@ void interfaces_step(struct interfaces *r, uint64_t now_ns)
 		}
 }
 
+bool interfaces_are_measured(const struct interfaces *r)
+{
+	for (unsigned n = 0; n < r->n; n++)
+		if (!r->each[n].measured)
+			return false;
+	return true;
+}
+
 bool interfaces_network_changed(struct interfaces *r)
 {
 	return r->watch && netif_watch_changed(r->watch);

@@ -71,6 +71,8 @@ int interfaces_fd(const struct interfaces *r); /* readable when links change; -1
 void interfaces_step(struct interfaces *r, uint64_t now_ns);
 /* The metering process is another one, which has no capture: all are opened again. */
 void interfaces_begin_again(struct interfaces *r);
+/* Are all of them? */
+bool interfaces_are_measured(const struct interfaces *r);
 /* Is there one that cannot be opened again, which was said? */
 bool interfaces_are_refused(const struct interfaces *r);
 /* Did links, addresses or routes change since the last call, as of the last step? */

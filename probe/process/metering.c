@@ -83,6 +83,7 @@ static uint64_t metering_wake_at(const struct metering *w)
 static void metering_publish(struct metering *w)
 {
 	bool samples = w->selection.ring && ring_has_news(w->selection.ring);
+	bool records = ring_has_news(&w->records);
 
 	if (w->source->at_hand && ++w->unpublished < PUBLISH_BATCHES &&
 	    ring_unpublished(&w->records) < w->wake_at)
@@ -90,7 +91,7 @@ static void metering_publish(struct metering *w)
 	w->unpublished = 0;
 	metering_publish_numbers(w, false);
 	selection_publish(&w->selection);
-	if (ring_has_news(&w->records)) {
+	if (records) {
 		ring_publish(&w->records);
 		if (ring_pending(&w->records, metering_wake_at(w)))
 			gate_wake(w->consumer);
@@ -98,6 +99,8 @@ static void metering_publish(struct metering *w)
 	/* the exporting process looks at rings now and then by itself; a burst of samples does not wait */
 	if (samples && ring_pending(w->selection.ring, ring_capacity(&w->selection.ring->at) / 8))
 		gate_wake(w->consumer);
+	if (samples || records) /* unless nothing has come for a while */
+		gate_nudge(w->consumer);
 }
 
 /* ---- set-up */
@@ -267,6 +270,12 @@ static void metering_expire(struct metering *w)
 	flow_table_expire(w->table, s->elapsed_ns, s->now_ns, room);
 }
 
+/* Nothing came: until when nothing is to be done unless something does.  Polite mode looks often. */
+static uint64_t metering_due_ns(const struct metering *w)
+{
+	return w->config.live && !w->config.polite ? flow_table_due_ns(w->table) : 0;
+}
+
 /*
  * A pipe that has nothing now is waited for where no command can wake us: while somebody looks through the
  * table, with a question for each few flows, we rather wait for these.
@@ -323,6 +332,7 @@ static int metering_loop(struct metering *w)
 		metering_expire(w);
 		metering_take_counts(w, false);
 		metering_publish(w); /* numbers, then records */
+		w->source->due_ns = n ? 0 : metering_due_ns(w);
 	}
 }
 
@@ -333,7 +343,7 @@ static void *metering_main(void *arg)
 	while (w->config.go && !atomic_load(w->config.go))
 		poll(NULL, 0, 1);
 	if (w->config.speaks)
-		shared_speak(&w->speaker, &w->shared->lines);
+		shared_speak(&w->speaker, w->config.shared, &w->shared->lines);
 	atomic_store(&w->shared->thread, (int32_t)gettid());
 	w->result = metering_loop(w);
 	w->source->may_wait = true;

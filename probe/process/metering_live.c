@@ -14,7 +14,7 @@
 #include "pitot/log.h"
 #include "take_over.h"
 
-enum { WAIT_MS = 50, POLL_MAX = 64, ETHERNET_HEADER = 14 };
+enum { WAIT_MS = 50, WAIT_MOST_MS = 200, POLL_MAX = 64, ETHERNET_HEADER = 14 };
 
 static const uint64_t count_every_ns = NS_PER_SEC;
 
@@ -249,22 +249,34 @@ static void live_set_clock(struct metering_live *l)
 		l->source.now_ns = latest_ns;
 }
 
+/* Until something is due; so long at most, for whoever watches is to see that we live. */
+static int live_wait_ms(const struct metering_live *l)
+{
+	const struct source *s = &l->source;
+	uint64_t ms = s->due_ns > s->elapsed_ns ? (s->due_ns - s->elapsed_ns) / NS_PER_MSEC + 1 : 0;
+
+	return ms < WAIT_MS ? WAIT_MS : ms > WAIT_MOST_MS ? WAIT_MOST_MS : (int)ms;
+}
+
 /* Sleeps until an interface has frames, or a command has come. */
 static void live_wait(const struct metering_live *l)
 {
 	struct pollfd fds[POLL_MAX + 1];
 	nfds_t n = 0;
+	bool all = l->config.n_places <= POLL_MAX;
 
 	for (unsigned i = 0; i < l->config.n_places && n < POLL_MAX; i++) {
 		const struct capture *c = l->places[i].capture;
 
 		if (c && c->fd >= 0)
 			fds[n++] = (struct pollfd){.fd = c->fd, .events = POLLIN};
+		else
+			all &= !c;
 	}
 	fds[n++] = (struct pollfd){.fd = l->config.mailbox->receive_fd, .events = POLLIN};
 	if (!mailbox_fall_asleep(l->config.mailbox))
 		return;
-	poll(fds, n, WAIT_MS);
+	poll(fds, n, all ? live_wait_ms(l) : WAIT_MS);
 	mailbox_wake_up(l->config.mailbox, fds[n - 1].revents);
 }
 

@@ -49,6 +49,16 @@ static void poller_read(struct poller *p, struct poller_interface *i, uint32_t i
 	tell(ctx, &c);
 }
 
+uint64_t poller_due_ns(const struct poller *p)
+{
+	uint64_t due_ns = UINT64_MAX;
+
+	for (unsigned i = 0; i < p->n; i++)
+		if (p->interfaces[i].due_ns < due_ns)
+			due_ns = p->interfaces[i].due_ns;
+	return due_ns;
+}
+
 void poller_step(struct poller *p, const struct names *names, uint64_t now_ns,
 		 void (*tell)(void *ctx, const struct interface_counters *c), void *ctx)
 {

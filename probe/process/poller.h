@@ -30,6 +30,8 @@ struct poller {
 int poller_init(struct poller *p, uint64_t interval_ns, struct diag *diag);
 void poller_deinit(struct poller *p);
 
+/* When that is; UINT64_MAX: never. */
+uint64_t poller_due_ns(const struct poller *p);
 /* Reads what is due, and hands it on. */
 void poller_step(struct poller *p, const struct names *names, uint64_t now_ns,
 		 void (*tell)(void *ctx, const struct interface_counters *c), void *ctx);

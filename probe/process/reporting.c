@@ -89,6 +89,17 @@ int reporting_write(struct control *r, bool final)
 	return 0;
 }
 
+uint64_t reporting_due_ns(const struct control *r)
+{
+	uint64_t due_ns = UINT64_MAX;
+
+	if (r->config->stats_path && r->config->stats_every_ns)
+		due_ns = r->next_report_ns;
+	if (r->config->metrics_path && r->next_metrics_ns < due_ns)
+		due_ns = r->next_metrics_ns;
+	return due_ns;
+}
+
 void reporting_step(struct control *r, uint64_t now_ns)
 {
 	uint64_t every_ns = r->config->stats_path ? r->config->stats_every_ns : 0;

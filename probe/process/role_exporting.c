@@ -184,7 +184,7 @@ _Noreturn void role_export(struct control *r, struct child *self)
 	struct diag diag = {""};
 	int ret;
 
-	shared_speak(&speaker, &r->shared.exporting->lines);
+	shared_speak(&speaker, &r->shared, &r->shared.exporting->lines);
 	role_give_way(r);
 	role_let_captures_go(r);
 	role_leave_control(r);

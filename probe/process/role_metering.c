@@ -52,7 +52,8 @@ _Noreturn void role_meter(struct control *r, struct child *self)
 	struct diag diag = {""};
 	int ret;
 
-	shared_speak(&speaker, &r->shared.metering[0].lines);
+	role_close(&r->shared.bell_fd); /* it may not write */
+	shared_speak(&speaker, &r->shared, &r->shared.metering[0].lines);
 	role_give_way(r);
 	daemon_may_end(false);
 	role_leave_control(r);

@@ -74,6 +74,11 @@ void service_stopping(struct service *n)
 	service_send(n, "STOPPING=1");
 }
 
+uint64_t service_due_ns(const struct service *n)
+{
+	return n->interval_ns ? n->next_ns : UINT64_MAX;
+}
+
 void service_watchdog(struct service *n, uint64_t now_ns)
 {
 	if (!n->interval_ns || now_ns < n->next_ns)

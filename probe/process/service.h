@@ -22,6 +22,8 @@ void service_ready(struct service *n);
 void service_stopping(struct service *n);
 /* Another process is the service's main one from here on; it says that it is ready by itself. */
 void service_main_process(struct service *n, int pid);
+/* When that is next; UINT64_MAX: never. */
+uint64_t service_due_ns(const struct service *n);
 /* To be called often: twice in the time that the manager grants it tells that the program is alive. */
 void service_watchdog(struct service *n, uint64_t now_ns);
 

@@ -5,7 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "ledger.h"
 #include "pitot/packet_sample.h"
@@ -57,7 +59,7 @@ int shared_new(struct shared *s, const struct shared_config *config, struct diag
 	size_t n = config->n_metering, exporting, control, files, metering, places, slots, samples;
 	int r;
 
-	*s = (struct shared){.config = *config};
+	*s = (struct shared){.config = *config, .bell_fd = -1};
 	s->config.ring_records = ring_round_up(config->ring_records);
 	exporting = shared_put(&s->size, 1, sizeof(*s->exporting));
 	control = shared_put(&s->size, 1, sizeof(*s->control));
@@ -79,6 +81,9 @@ int shared_new(struct shared *s, const struct shared_config *config, struct diag
 	s->sample_slots = (uint8_t *)s->memory + samples;
 	atomic_store(&s->exporting->stop_by_ns, UINT64_MAX);
 	r = shared_open_mailboxes(s, diag);
+	s->bell_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (r == 0 && s->bell_fd < 0)
+		r = diag_set(diag, -errno, "eventfd: %s", strerror(errno));
 	if (r < 0)
 		shared_free(s);
 	return r;
@@ -91,9 +96,11 @@ void shared_free(struct shared *s)
 	free(s->to_metering);
 	if (s->exporting)
 		mailbox_close(&s->to_exporting);
+	if (s->memory && s->bell_fd >= 0)
+		close(s->bell_fd);
 	if (s->memory)
 		munmap(s->memory, s->size);
-	*s = (struct shared){0};
+	*s = (struct shared){.bell_fd = -1};
 }
 
 static uint8_t *shared_slots(const struct shared *s, unsigned i)
@@ -135,11 +142,29 @@ void shared_read_records(const struct shared *s, unsigned i, struct ring_reader 
 		     s->config.record_size);
 }
 
+/* ---- the bell */
+
+void shared_ring_bell(const struct shared *s)
+{
+	const uint64_t one = 1;
+
+	if (s->bell_fd >= 0)
+		(void)!write(s->bell_fd, &one, sizeof(one)); /* or it rings already */
+}
+
+void shared_hush_bell(const struct shared *s)
+{
+	uint64_t rung;
+
+	(void)!read(s->bell_fd, &rung, sizeof(rung));
+}
+
 /* ---- lines */
 
-void shared_speak(struct shared_speaker *s, struct shared_lines *lines)
+void shared_speak(struct shared_speaker *s, const struct shared *shared, struct shared_lines *lines)
 {
 	s->lines = lines;
+	s->shared = shared;
 	ring_write_at(&s->writer, &lines->ring, lines->slots, SHARED_LINES, sizeof(*lines->slots));
 	log_relay(shared_say, s);
 }
@@ -156,6 +181,7 @@ void shared_say(void *ctx, enum log_level level, const char *text)
 	line->level = level;
 	snprintf(line->text, sizeof(line->text), "%s", text);
 	ring_publish(&s->writer);
+	shared_ring_bell(s->shared);
 }
 
 static void shared_hear_lines(struct shared_lines *lines)

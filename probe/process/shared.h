@@ -142,6 +142,7 @@ struct shared {
 	uint8_t *sample_slots;		  /* ring_samples of each, the reader of savefiles last */
 	struct mailbox *to_metering;	  /* n_metering */
 	struct mailbox to_exporting;
+	int bell_fd; /* control polls it; of a process that may write; -1: none */
 };
 
 /* All zero, all rings empty. */
@@ -153,6 +154,10 @@ void shared_write_records(const struct shared *s, unsigned i, struct ring_writer
 void shared_write_samples(const struct shared *s, unsigned i, struct ring_writer *w);
 void shared_read_samples(const struct shared *s, unsigned i, struct ring_reader *r);
 void shared_read_records(const struct shared *s, unsigned i, struct ring_reader *r);
+/* Control is to look now, and not only when it does so anyway. */
+void shared_ring_bell(const struct shared *s);
+/* Control, awake. */
+void shared_hush_bell(const struct shared *s);
 struct shared_place *shared_place_of(const struct shared *s, unsigned i, unsigned place);
 
 /* Lines: log_relay() of a process; ctx is its struct shared_speaker.  Control writes what was said to the
@@ -160,8 +165,9 @@ struct shared_place *shared_place_of(const struct shared *s, unsigned i, unsigne
 struct shared_speaker {
 	struct ring_writer writer;
 	struct shared_lines *lines;
+	const struct shared *shared; /* whose bell is rung */
 };
-void shared_speak(struct shared_speaker *s, struct shared_lines *lines);
+void shared_speak(struct shared_speaker *s, const struct shared *shared, struct shared_lines *lines);
 void shared_say(void *ctx, enum log_level level, const char *text);
 void shared_hear(const struct shared *s);
 

@@ -50,6 +50,7 @@ struct source {
 	/* the metering clock (pitot(8), AGEING), after each next */
 	uint64_t now_ns;     /* in packet time; it may step back */
 	uint64_t elapsed_ns; /* only grows */
+	uint64_t due_ns;     /* of that: live, until when next may sleep if nothing comes; 0: for a moment */
 };
 
 #endif

@@ -109,8 +109,7 @@ void stepping_step(struct control *r, uint64_t now_ns)
 	s = stepping_look(r, now_ns);
 	if (!polite_step(p, &s))
 		return;
-	atomic_store_explicit(&r->shared.control->polite, polite_word(p->rung, p->step),
-			      memory_order_relaxed);
+	atomic_store(&r->shared.control->polite, polite_word(p->rung, p->step));
 	gate_wake(&r->shared.exporting->gate);
 	polite_describe(p, text, sizeof(text));
 	log_info("%s", text);

@@ -111,6 +111,14 @@ bool watch_starves(struct watch *w, const struct shared *s, unsigned i, int proc
 	       !watch_had_time(&w->threads[i], seen.cpu_ms);
 }
 
+bool watch_is_uneasy(const struct watch *w, uint64_t now_ns)
+{
+	for (unsigned i = 0; i <= w->n_metering; i++)
+		if (now_ns - w->threads[i].moved_ns >= look_ns)
+			return true;
+	return false;
+}
+
 uint64_t watch_metering(const struct watch *w, unsigned i, uint64_t now_ns)
 {
 	return now_ns - w->threads[i].moved_ns;

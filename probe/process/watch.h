@@ -2,7 +2,7 @@
  * watch: whether every thread comes round, each by itself.
  *
  * Metering threads do whatever they wait for; the exporting thread does while it measures interfaces, for
- * then it waits for nobody.
+ * then it waits for nobody.  Where there is nothing to do they still come round five times a second.
  */
 #ifndef WATCH_H
 #define WATCH_H
@@ -39,6 +39,8 @@ bool watch_hangs(struct watch *w, const struct shared *s, unsigned i, int proces
 /* Or is it the machine that has no time for it: it wants to run, and has not been let?  (Or it waits for a
  * disk.) */
 bool watch_starves(struct watch *w, const struct shared *s, unsigned i, int process);
+/* Does one stand still for longer than it sleeps, so that it is worth a closer look soon? */
+bool watch_is_uneasy(const struct watch *w, uint64_t now_ns);
 /* After a process was started again. */
 void watch_begin(struct watch *w, unsigned i, uint64_t now_ns);
 /* How long metering thread i has not, when it was last looked at. */

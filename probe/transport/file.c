@@ -434,6 +434,21 @@ static void file_tick(struct transport *t, const struct clock_time *now)
 		file_follow(f, now);
 }
 
+static uint64_t file_due_ns(const struct transport *t)
+{
+	const struct file *f = (const struct file *)t;
+	struct clock_time now;
+
+	if (!f->writer)
+		return f->place.kind == FILE_SPECIAL ? f->next_ns : UINT64_MAX;
+	if (!file_writer_is_empty(f->writer) || f->ready || f->looking || f->asked || f->full)
+		return 0;
+	if (!f->every_ns)
+		return UINT64_MAX;
+	now = clock_now();
+	return file_is_over(f, now.realtime_ns) ? 0 : now.monotonic_ns + f->change_ns - now.realtime_ns;
+}
+
 static bool file_crowded(const struct transport *t)
 {
 	const struct file *f = (const struct file *)t;
@@ -526,6 +541,7 @@ const struct transport_ops transport_file_ops = {
 	.commit = file_commit,
 	.flush = file_flush,
 	.tick = file_tick,
+	.due_ns = file_due_ns,
 	.rotate = file_rotate,
 	.refresh = file_refresh,
 	.crowded = file_crowded,

@@ -172,6 +172,22 @@ void session_tick(struct transport *t, const struct clock_time *now)
 	session_queue_tick(s);
 }
 
+uint64_t session_due_ns(const struct transport *t)
+{
+	const struct session *s = (const struct session *)t;
+
+	switch (s->phase) {
+	case SESSION_WAITING:
+		return session_attempt_due_ns(s);
+	case SESSION_UP:
+		return s->finishing || !session_queue_is_empty(s) ? 0 : UINT64_MAX;
+	case SESSION_OVER:
+		return UINT64_MAX;
+	default:
+		return 0;
+	}
+}
+
 void session_network_changed(struct transport *t)
 {
 	struct session *s = (struct session *)t;

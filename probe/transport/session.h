@@ -186,6 +186,7 @@ uint8_t *session_reserve(struct transport *t);
 void session_commit(struct transport *t, size_t size, const struct transport_load *load);
 void session_flush(struct transport *t);
 void session_tick(struct transport *t, const struct clock_time *now);
+uint64_t session_due_ns(const struct transport *t);
 void session_refresh(struct transport *t);
 void session_network_changed(struct transport *t);
 void session_finish(struct transport *t);
@@ -202,8 +203,9 @@ const uint8_t *session_in_force(const struct transport *t, size_t *size);
 	{                                                                                                    \
 		.name = NAME, .open = OPEN, .reserve = session_reserve, .commit = session_commit,            \
 		.flush = session_flush, .tick = session_tick, .refresh = session_refresh,                    \
-		.finish = session_finish, .crowded = session_crowded, .announce = session_announce,          \
-		.network_changed = session_network_changed, .idle = session_idle, .close = session_close,    \
+		.due_ns = session_due_ns, .finish = session_finish, .crowded = session_crowded,              \
+		.announce = session_announce, .network_changed = session_network_changed,                    \
+		.idle = session_idle, .close = session_close,                                                \
 	}
 
 /* The same where a session is nothing but its socket, so that another process can go on in it. */
@@ -211,14 +213,15 @@ const uint8_t *session_in_force(const struct transport *t, size_t *size);
 	{                                                                                                    \
 		.name = NAME, .open = OPEN, .reserve = session_reserve, .commit = session_commit,            \
 		.flush = session_flush, .tick = session_tick, .refresh = session_refresh,                    \
-		.finish = session_finish, .crowded = session_crowded, .announce = session_announce,          \
-		.network_changed = session_network_changed, .idle = session_idle, .close = session_close,    \
-		.settled = session_settled, .let_go = session_let_go, .take_over = session_take_over,        \
-		.in_force = session_in_force,                                                                \
+		.due_ns = session_due_ns, .finish = session_finish, .crowded = session_crowded,              \
+		.announce = session_announce, .network_changed = session_network_changed,                    \
+		.idle = session_idle, .close = session_close, .settled = session_settled,                    \
+		.let_go = session_let_go, .take_over = session_take_over, .in_force = session_in_force,      \
 	}
 
 /* session_connect.c */
-/* Whether the last attempt to connect is old enough. */
+/* When the last attempt to connect is old enough for another one. */
+uint64_t session_attempt_due_ns(const struct session *s);
 bool session_may_attempt(const struct session *s, uint64_t now_ns);
 /* Begins to connect, and goes on from phase to phase: RESOLVING, CONNECTING, GREETING. */
 void session_attempt(struct session *s);

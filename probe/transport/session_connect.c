@@ -128,10 +128,19 @@ void session_check_lookup(struct session *s)
 }
 
 /* Not more often than --reconnect says: once a minute is the standard's (RFC 7011 §10.4.4). */
+uint64_t session_attempt_due_ns(const struct session *s)
+{
+	uint64_t wait_ns = s->config.reconnect_ns + JITTER_NS;
+
+	if (!s->attempted)
+		return 0;
+	/* an attempt that nobody saw does not count when the reason may be gone */
+	if (s->changed && !s->left && wait_ns > NS_PER_SEC)
+		wait_ns = NS_PER_SEC;
+	return s->attempt_ns + wait_ns;
+}
+
 bool session_may_attempt(const struct session *s, uint64_t now_ns)
 {
-	/* an attempt that nobody saw does not count when the reason may be gone */
-	if (s->changed && !s->left && now_ns - s->attempt_ns >= NS_PER_SEC)
-		return true;
-	return !s->attempted || now_ns - s->attempt_ns >= s->config.reconnect_ns + JITTER_NS;
+	return now_ns >= session_attempt_due_ns(s);
 }

@@ -173,6 +173,20 @@ static void udp_tick(struct transport *t, const struct clock_time *now)
 	}
 }
 
+static uint64_t udp_due_ns(const struct transport *t)
+{
+	const struct udp *u = (const struct udp *)t;
+	uint64_t due_ns = u->lookup_wanted ? u->next_try_ns : UINT64_MAX;
+
+	if (u->lookup || u->used > 0)
+		return 0;
+	if (t->fd < 0)
+		return due_ns;
+	if (u->next_look_ns < due_ns)
+		due_ns = u->next_look_ns;
+	return u->next_mtu_ns < due_ns ? u->next_mtu_ns : due_ns;
+}
+
 /* Links, addresses or routes have changed. */
 static void udp_network_changed(struct transport *t)
 {
@@ -358,6 +372,7 @@ const struct transport_ops transport_udp_ops = {
 	.commit = udp_commit,
 	.flush = udp_flush,
 	.tick = udp_tick,
+	.due_ns = udp_due_ns,
 	.refresh = udp_refresh,
 	.crowded = udp_crowded,
 	.network_changed = udp_network_changed,

@@ -78,6 +78,13 @@ static inline void sink_tick(struct transport *t, const struct clock_time *now)
 	(void)now;
 }
 
+static inline uint64_t sink_due_ns(const struct transport *t)
+{
+	const struct sink *s = (const struct sink *)t;
+
+	return s->resolved < s->n ? 0 : UINT64_MAX;
+}
+
 static inline void sink_close(struct transport *t, uint64_t deadline_ns, struct transport_stats *last)
 {
 	(void)deadline_ns;
@@ -91,6 +98,7 @@ static const struct transport_ops sink_ops = {
 	.commit = sink_commit,
 	.flush = sink_flush,
 	.tick = sink_tick,
+	.due_ns = sink_due_ns,
 	.close = sink_close,
 };
 

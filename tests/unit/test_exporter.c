@@ -272,6 +272,51 @@ static void test_errors_clear(void **state)
 	sink_free(sink);
 }
 
+/* Whoever sleeps until a tick is due misses nothing: before that a tick does nothing, and then it does. */
+static void test_due(void **state)
+{
+	static const enum export_format formats[] = {FORMAT_IPFIX, FORMAT_NETFLOW9, FORMAT_NETFLOW5,
+						     FORMAT_JSON};
+
+	(void)state;
+	for (unsigned f = 0; f < ARRAY_SIZE(formats); f++) {
+		struct exporter_config config = sink_config();
+		struct sink *sink = sink_new(1472, false);
+		bool announces = formats[f] == FORMAT_IPFIX || formats[f] == FORMAT_NETFLOW9;
+		struct clock_time now = sink_time(0);
+		struct exporter *e;
+
+		config.stats_ns = 7 * NS_PER_SEC;
+		e = sink_exporter(config, 1, formats + f, &sink);
+		exporter_tick(e, &now);
+		for (unsigned i = 0; i < 100; i++) {
+			struct flow_record r = sink_record(0, now.realtime_ns);
+			uint64_t due_ns, n;
+
+			if (i % 4 == 0)
+				exporter_record(e, &r, &now);
+			due_ns = exporter_due_ns(e);
+			if (due_ns == UINT64_MAX && !announces && i % 4)
+				continue;
+			assert_in_range(due_ns, now.monotonic_ns + 1, now.monotonic_ns + 7 * NS_PER_SEC);
+			now = sink_time(due_ns - NS_PER_SEC - 1);
+			n = sink->n;
+			exporter_tick(e, &now);
+			assert_int_equal(sink->n, n);
+			assert_int_equal(exporter_due_ns(e), due_ns);
+			now = sink_time(due_ns - NS_PER_SEC);
+			exporter_tick(e, &now);
+			assert_true(sink->n > n || exporter_due_ns(e) > due_ns);
+		}
+		sink->hold = true; /* it is not out yet */
+		exporter_record(e, &(struct flow_record){.key.ip_version = 4}, &now);
+		exporter_refresh(e, &now);
+		assert_int_equal(exporter_due_ns(e), 0);
+		exporter_free(e);
+		sink_free(sink);
+	}
+}
+
 /* What is dropped before a collector gets it is its loss only if it could have had it. */
 static void test_drop(void **state)
 {
@@ -415,6 +460,7 @@ int main(void)
 		cmocka_unit_test(test_no_collector), cmocka_unit_test(test_drop),
 		cmocka_unit_test(test_errors_clear), cmocka_unit_test(test_text_and_json),
 		cmocka_unit_test(test_json_all),     cmocka_unit_test(test_setup_errors),
+		cmocka_unit_test(test_due),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

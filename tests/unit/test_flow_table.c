@@ -228,6 +228,36 @@ static void test_expiry_is_prompt(void **state)
 	close_table(f);
 }
 
+/* Whoever sleeps until something is due ends every record as promptly, and has little to look at. */
+static void test_due(void **state)
+{
+	const uint64_t slot = INACTIVE / 1000; /* about */
+	struct fixture *f = open_table(1000, ACTIVE, INACTIVE, TCP_END);
+	uint64_t t = 0;
+	unsigned looks = 0;
+
+	(void)state;
+	assert_int_equal(flow_table_due_ns(f->table), UINT64_MAX);
+	put(f, 1, T0, 0);
+	put(f, 2, T0, SYN);
+	put(f, 2, T0 + 1, FIN); /* the end of a connection */
+	put(f, 3, T0, 0);
+	put(f, 3, T0 + 2, 0); /* another wheel */
+	for (; flow_table_due_ns(f->table) != UINT64_MAX; looks++) {
+		uint64_t due_ns = flow_table_due_ns(f->table);
+
+		assert_true(due_ns >= t);
+		t = due_ns;
+		assert_true(f->out.n >= 1 || t <= TCP_END + 10 * slot);
+		assert_true(f->out.n >= 3 || t <= INACTIVE + ACTIVE / 100);
+		flow_table_expire(f->table, t, T0 + t, UINT64_MAX);
+	}
+	assert_int_equal(f->out.n, 3);
+	assert_true(t <= ACTIVE + 10 * slot);
+	assert_true(looks < 20);
+	close_table(f);
+}
+
 static void test_tcp_end(void **state)
 {
 	static const uint16_t ends[] = {FIN | ACK, RST, RST | ACK, FIN};
@@ -1082,6 +1112,7 @@ int main(void)
 		cmocka_unit_test(test_idle_by_the_clock),
 		cmocka_unit_test(test_active_by_the_clock),
 		cmocka_unit_test(test_expiry_is_prompt),
+		cmocka_unit_test(test_due),
 		cmocka_unit_test(test_tcp_end),
 		cmocka_unit_test(test_tcp_end_by_the_clock),
 		cmocka_unit_test(test_tcp_end_off),

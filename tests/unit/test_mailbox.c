@@ -366,6 +366,48 @@ static void test_gate(void **state)
 	shared_free(&s);
 }
 
+/* One that sleeps soundly is left alone by a nudge, which costs no system call then. */
+static void test_nudge(void **state)
+{
+	static struct gate g;
+
+	(void)state;
+	gate_nudge(&g);
+	gate_arm(&g);
+	gate_nudge(&g);
+	assert_int_equal(atomic_load(&g.waiting), GATE_SOUNDLY);
+	gate_wake(&g);
+	assert_int_equal(atomic_load(&g.waiting), GATE_AWAKE);
+	gate_sleep(&g, 3600 * NS_PER_SEC); /* woken before it slept: it does not */
+	gate_arm_lightly(&g);
+	gate_nudge(&g);
+	assert_int_equal(atomic_load(&g.waiting), GATE_AWAKE);
+	gate_sleep(&g, 3600 * NS_PER_SEC);
+	gate_arm_lightly(&g);
+	gate_wake(&g);
+	gate_sleep(&g, 3600 * NS_PER_SEC);
+}
+
+/* Control hears of a line at once, and once. */
+static void test_bell(void **state)
+{
+	struct shared_speaker speaker;
+	struct shared s;
+	struct pollfd p = {.events = POLLIN};
+
+	(void)state;
+	open_shared(&s);
+	p.fd = s.bell_fd;
+	assert_int_equal(poll(&p, 1, 0), 0);
+	shared_speak(&speaker, &s, &s.exporting->lines);
+	shared_say(&speaker, LOG_LEVEL_DEBUG, "a line");
+	shared_say(&speaker, LOG_LEVEL_DEBUG, "another one");
+	assert_int_equal(poll(&p, 1, 0), 1);
+	shared_hush_bell(&s);
+	assert_int_equal(poll(&p, 1, 0), 0);
+	shared_free(&s);
+}
+
 /* The other way: what a process has for control, more than go with one message. */
 static void test_gives(void **state)
 {
@@ -397,6 +439,7 @@ int main(void)
 		cmocka_unit_test(test_commands),  cmocka_unit_test(test_descriptors),
 		cmocka_unit_test(test_no_answer), cmocka_unit_test(test_foreign_command),
 		cmocka_unit_test(test_gate),	  cmocka_unit_test(test_gives),
+		cmocka_unit_test(test_nudge),	  cmocka_unit_test(test_bell),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
