@@ -30,13 +30,9 @@ int exporting_on_pass_on(struct exporting *e, const struct command_hand_over *a,
 
 	(void)reply;
 	e->passed = (struct command_handed){0};
-	r = mailbox_take_memory(&e->mailbox, a->octets, &memory);
+	r = e->frozen ? mailbox_take_memory(&e->mailbox, a->octets, &memory) : -EINVAL;
 	if (r < 0)
 		return r;
-	if (!e->frozen) {
-		munmap(memory, a->octets);
-		return -EINVAL;
-	}
 	sections_write_init(&w, memory, a->octets);
 	e->passed.n_fds = exporter_hand_over(e->exporter, &w, sockets, EXPORTING_COLLECTORS_MAX);
 	if (mailbox_give_fds(&e->mailbox, sockets, e->passed.n_fds) == 0)

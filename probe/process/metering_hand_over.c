@@ -61,13 +61,9 @@ int metering_on_hand_over(struct metering *w, const struct command_hand_over *a,
 
 	(void)reply;
 	w->handed = (struct command_handed){0};
-	r = mailbox_take_memory(&w->mailbox, a->octets, &memory);
+	r = w->frozen ? mailbox_take_memory(&w->mailbox, a->octets, &memory) : -EINVAL;
 	if (r < 0)
 		return r;
-	if (!w->frozen) {
-		munmap(memory, a->octets);
-		return -EINVAL;
-	}
 	metering_write(w, memory, a->octets);
 	munmap(memory, a->octets);
 	return 0;
