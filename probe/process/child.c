@@ -17,22 +17,29 @@ void child_hold_on(const struct child *c)
 		raise(SIGKILL);
 }
 
+static void child_close(int fd)
+{
+	if (fd >= 0)
+		close(fd);
+}
+
 int child_fork(struct child *c, const char *name, struct child_report *report, struct diag *diag)
 {
 	pid_t parent = getpid(), pid;
-	int fds[2], r;
+	int fds[2] = {-1, -1}, r;
 
-	*report = (struct child_report){.ready = false};
-	if (pipe2(fds, O_CLOEXEC) < 0)
+	if (report)
+		*report = (struct child_report){.ready = false};
+	if (report && pipe2(fds, O_CLOEXEC) < 0)
 		return diag_set(diag, -errno, "%s: %s", name, strerror(errno));
 	pid = fork();
 	if (pid < 0) {
 		r = diag_set(diag, -errno, "%s: cannot start the process: %s", name, strerror(errno));
-		close(fds[0]);
-		close(fds[1]);
+		child_close(fds[0]);
+		child_close(fds[1]);
 		return r;
 	}
-	close(fds[pid == 0 ? 0 : 1]);
+	child_close(fds[pid == 0 ? 0 : 1]);
 	*c = (struct child){.name = name,
 			    .report = report,
 			    .pid = pid ? pid : parent,

@@ -28,7 +28,8 @@ struct child {
 	int status;    /* how it ended, as waitpid() says it */
 };
 
-/* 1 in the child, 0 in its parent, or negative errno.  The child has no other thread. */
+/* 1 in the child, 0 in its parent, or negative errno.  The child has no other thread.  report NULL: it has
+ * none to make, and is not awaited. */
 int child_fork(struct child *c, const char *name, struct child_report *report, struct diag *diag);
 /* The child: 0 or negative errno and the sentence. */
 void child_tell(struct child *c, int result, const struct diag *diag);

@@ -21,7 +21,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -420,29 +419,25 @@ static int metrics_confine(const struct metrics_config *config, const struct san
 static int metrics_fork(struct metrics *m, const struct metrics_config *config, const struct sandbox *s,
 			int *client, struct diag *diag)
 {
-	int ends[2];
-	pid_t parent = getpid(), pid;
+	int ends[2], r;
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
 		return diag_set(diag, -errno, "--metrics: %s", strerror(errno));
-	pid = fork();
-	if (pid == 0) {
-		prctl(PR_SET_NAME, "pitot-metrics");
+	r = child_fork(&m->child, "pitot-metrics", NULL, diag);
+	if (r > 0) {
 		metrics_close_others(m->listener, ends[1]);
 		if (metrics_confine(config, s) < 0)
 			_exit(1);
-		child_hold_on(&(struct child){.pid = parent});
+		child_hold_on(&m->child);
 		metrics_serve(m->listener, ends[1]);
 		_exit(0);
 	}
 	close(ends[1]);
-	if (pid < 0) {
+	if (r < 0)
 		close(ends[0]);
-		return diag_set(diag, -errno, "--metrics: %s", strerror(errno));
-	}
-	m->child = (struct child){.name = "pitot-metrics", .pid = pid, .report_fd = -1};
-	*client = ends[0];
-	return 0;
+	else
+		*client = ends[0];
+	return r;
 }
 
 int metrics_start(struct metrics *m, const struct metrics_config *config, int *client, struct diag *diag)

@@ -105,6 +105,22 @@ static void test_states(void **state)
 	assert_string_equal(how, "exit status 2");
 }
 
+/* One that has nothing to report is only looked after. */
+static void test_silent(void **state)
+{
+	struct diag diag = {""};
+	struct child c;
+	int r = child_fork(&c, "test", NULL, &diag);
+
+	(void)state;
+	assert_true(r == 0 || r == 1);
+	if (r == 1)
+		_exit(c.report_fd == -1 && c.pid == getppid() ? 7 : 1);
+	assert_int_equal(c.report_fd, -1);
+	assert_int_equal(look_until(&c, CHILD_ENDED), CHILD_ENDED);
+	assert_int_equal(WEXITSTATUS(c.status), 7);
+}
+
 /* However its parent ends. */
 static void test_parent_gone(void **state)
 {
@@ -136,9 +152,8 @@ static void test_parent_gone(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_ready),
-		cmocka_unit_test(test_not_ready),
-		cmocka_unit_test(test_states),
+		cmocka_unit_test(test_ready),	    cmocka_unit_test(test_not_ready),
+		cmocka_unit_test(test_silent),	    cmocka_unit_test(test_states),
 		cmocka_unit_test(test_parent_gone),
 	};
 
