@@ -128,8 +128,8 @@ void exporter_get_collector_stats(const struct exporter *e, unsigned i, struct c
 	stats->saturated = c->context.saturated;
 	stats->reliable = transport_replays(c->config.transport);
 	stats->is_file = c->config.transport == TRANSPORT_FILE;
-	stats->takes = e->all >> i & 1;
-	stats->shares = e->config.group != COLLECTOR_GROUP_REPLICATE && e->group >> i & 1;
+	stats->takes = group_takes(e, i);
+	stats->shares = group_shares(e, i);
 	stats->sequence = c->sequence;
 	stats->sequence_of_records = !c->format->counts_messages;
 	stats->open = c->message.open ? c->message.load.flows : (struct totals){0};

@@ -280,7 +280,7 @@ void exporter_set_facts(struct exporter *e, const struct export_process_facts *f
 	for (unsigned i = 0; i < e->n_collectors; i++) {
 		struct collector *c = &e->collectors[i];
 
-		if (!(e->all >> i & 1))
+		if (!group_takes(e, i))
 			continue;
 		collector_add_loss(c, &lost);
 		if (!c->format->counts_messages)

@@ -207,6 +207,9 @@ void collector_wait(struct collector *c, const struct transport_load *load, size
 /* The collectors that are to have r: group.c. */
 void group_init(struct exporter *e);
 uint64_t group_choose(struct exporter *e, const struct flow_record *r);
+/* Of the i-th collector: flow records go to it; one record goes to it or to another one that shares. */
+bool group_takes(const struct exporter *e, unsigned i);
+bool group_shares(const struct exporter *e, unsigned i);
 /*
  * How much was not sent: by the ledger of the collector that lost least, of those that are to have every
  * record. Collectors that share records are one of them together.

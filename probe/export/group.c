@@ -28,6 +28,16 @@ void group_init(struct exporter *e)
 	}
 }
 
+bool group_takes(const struct exporter *e, unsigned i)
+{
+	return e->all >> i & 1;
+}
+
+bool group_shares(const struct exporter *e, unsigned i)
+{
+	return e->config.group != COLLECTOR_GROUP_REPLICATE && e->group >> i & 1;
+}
+
 static uint64_t group_mix(uint64_t h)
 {
 	h ^= h >> 33;
@@ -163,11 +173,10 @@ static struct totals group_sum(struct group_losses *g)
 
 struct totals group_not_sent(const struct exporter *e)
 {
-	bool shares = e->config.group != COLLECTOR_GROUP_REPLICATE;
 	struct group_losses g = {0};
 
 	for (unsigned i = 0; i < e->n_collectors; i++)
-		group_count(&g, &e->collectors[i].stats, e->all >> i & 1, shares && e->group >> i & 1);
+		group_count(&g, &e->collectors[i].stats, group_takes(e, i), group_shares(e, i));
 	return group_sum(&g);
 }
 
@@ -201,11 +210,10 @@ static struct totals group_sum_estimates(const struct group_estimates *g)
 
 struct totals group_estimated(const struct exporter *e)
 {
-	bool shares = e->config.group != COLLECTOR_GROUP_REPLICATE;
 	struct group_estimates g = {0};
 
 	for (unsigned i = 0; i < e->n_collectors; i++)
-		group_count_estimate(&g, &e->collectors[i].stats.estimated, shares && e->group >> i & 1);
+		group_count_estimate(&g, &e->collectors[i].stats.estimated, group_shares(e, i));
 	return group_sum_estimates(&g);
 }
 
