@@ -43,3 +43,8 @@ _Bool refused_with_argument(int number, unsigned argument, int error)
 
 	return refused_load(filter, sizeof(filter) / sizeof(*filter));
 }
+
+_Bool refused_call(int number, unsigned argument, int error)
+{
+	return argument ? refused_with_argument(number, argument, error) : refused_from_now_on(number, error);
+}

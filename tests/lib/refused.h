@@ -14,5 +14,7 @@
 _Bool refused_from_now_on(int number, int error);
 /* The same of calls whose first argument (its lower half) is this one. */
 _Bool refused_with_argument(int number, unsigned argument, int error);
+/* One of these two, for tables: argument 0 is any. */
+_Bool refused_call(int number, unsigned argument, int error);
 
 #endif

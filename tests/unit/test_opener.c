@@ -771,8 +771,7 @@ static void check_poor_kernel(const struct poor_kernel *k)
 
 	assert_true(pid >= 0);
 	if (pid == 0) {
-		if (!(k->argument ? refused_with_argument(k->call, k->argument, k->error)
-				  : refused_from_now_on(k->call, k->error)))
+		if (!refused_call(k->call, k->argument, k->error))
 			_exit(77);
 		r = opener_start(&o, &config, &diag);
 		said = r < 0 ? diag.text : opener_missing(o);

@@ -501,8 +501,7 @@ static void run_poor_kernel(const void *arg)
 	const char *said;
 	int r;
 
-	EXPECT(k->argument ? refused_with_argument(k->call, k->argument, k->error)
-			   : refused_from_now_on(k->call, k->error));
+	EXPECT(refused_call(k->call, k->argument, k->error));
 	r = sandbox_enter(&s, &config, &diag);
 	said = r < 0 ? diag.text : sandbox_missing(s);
 	if (r != k->result || !strstr(said, k->sentence)) {
