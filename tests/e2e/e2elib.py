@@ -210,14 +210,15 @@ def differences(expected, got, flag_mask=0xfff, limit=3):
 
 def roles(pid):
     """{name: pid} of the processes that a pitot has forked and that have not ended."""
-    found = {}
-    try:
-        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+    path, before, listed, found = Path(f"/proc/{pid}/task/{pid}/children"), None, "", {}
+    with contextlib.suppress(OSError):  # it has ended
+        while listed != before:  # while one ends the kernel may leave out another
+            before, listed = listed, path.read_text()
+    for child in listed.split():
+        with contextlib.suppress(OSError):  # this one has ended, the others have not
             words = Path(f"/proc/{child}/stat").read_text().rsplit(")", 1)
             if words[1].split()[0] != "Z":
                 found[words[0].split("(", 1)[1]] = int(child)
-    except OSError:  # it has ended
-        pass
     return found
 
 

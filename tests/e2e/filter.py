@@ -324,9 +324,10 @@ def places(xdp):
 
 
 def measure(expression, numbers, where):
-    """All places at once; each packet is sent once by each interface."""
+    """All places at once; each packet is sent once by each interface.  A buffer of 16M is one that a reader may be held
+    up for seconds with: the kernel goes on to the next block every 20 ms, however little is in it."""
     with contextlib.ExitStack() as stack:
-        started = [(p, stack.enter_context(live.running(PITOT, *p.args, "--buffer", "1M", *expression.split())))
+        started = [(p, stack.enter_context(live.running(PITOT, *p.args, "--buffer", "16M", *expression.split())))
                    for p in where]
         for name in (OUT, XDP_OUT, GUEST):
             with live.sender(name) as s:
