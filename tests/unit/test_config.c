@@ -556,7 +556,7 @@ static void test_no_mistake_is_silent(void **state)
 		const char *text;
 		size_t size;
 		const char *says;
-	} files[] = {{"quiet = yes\nwor\0kers = 2\n", 27, ":2: the line has a NUL octet"},
+	} files[] = {{"quiet = yes\nwor\0kers = 2\n", 25, ":2: the line has a NUL octet"},
 		     {NULL, 9000, ":1: the line is longer than"},
 		     {NULL, 3 << 20, "longer than 1 MiB"}};
 	static const char *const no_name[] = {"pitot", "-r", "a", "--config="};
