@@ -18,6 +18,12 @@ struct clock_time {
 	uint64_t monotonic_ns;
 };
 
+/* Of two instants the one that comes first; UINT64_MAX is never. */
+static inline uint64_t clock_sooner_ns(uint64_t a_ns, uint64_t b_ns)
+{
+	return a_ns < b_ns ? a_ns : b_ns;
+}
+
 struct clock_time clock_now(void);
 uint64_t clock_monotonic_ns(void);
 uint64_t clock_realtime_ns(void);

@@ -122,20 +122,19 @@ void collector_rotate(struct collector *c)
 
 uint64_t collector_due_ns(const struct collector *c)
 {
+	const struct exporter_config *config = &c->exporter->config;
 	const struct message *m = &c->message;
-	uint64_t due_ns = c->transport->ops->due_ns ? c->transport->ops->due_ns(c->transport) : 0, more_ns;
+	const struct transport *t = c->transport;
+	uint64_t due_ns = t->ops->due_ns ? t->ops->due_ns(t) : 0;
 
-	if (m->open) {
-		more_ns = (c->exporter->config.offline ? m->touched_ns : m->begun_ns) +
-			  c->exporter->config.flush_ns;
-		due_ns = more_ns < due_ns ? more_ns : due_ns;
-	}
-	if (c->error_ns) {
-		more_ns = c->probe_ns ? c->probe_ns + CALM_NS : c->error_ns + PROBE_NS;
-		due_ns = more_ns < due_ns ? more_ns : due_ns;
-	}
-	more_ns = c->format->due_ns ? c->format->due_ns(c) : UINT64_MAX;
-	return more_ns < due_ns ? more_ns : due_ns;
+	if (m->open)
+		due_ns = clock_sooner_ns(due_ns,
+					 (config->offline ? m->touched_ns : m->begun_ns) + config->flush_ns);
+	if (c->error_ns && !c->probe_ns)
+		due_ns = clock_sooner_ns(due_ns, c->error_ns + PROBE_NS);
+	else if (c->error_ns && t->state == TRANSPORT_STATE_UP)
+		due_ns = clock_sooner_ns(due_ns, c->probe_ns + CALM_NS);
+	return c->format->due_ns ? clock_sooner_ns(due_ns, c->format->due_ns(c)) : due_ns;
 }
 
 static void collector_probe(struct collector *c)

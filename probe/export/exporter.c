@@ -262,9 +262,9 @@ uint64_t exporter_due_ns(const struct exporter *e)
 
 	for (unsigned i = 0; i < e->n_collectors; i++) {
 		const struct collector *c = &e->collectors[i];
-		uint64_t more_ns = c->transport ? collector_due_ns(c) : UINT64_MAX;
 
-		due_ns = more_ns < due_ns ? more_ns : due_ns;
+		if (c->transport)
+			due_ns = clock_sooner_ns(due_ns, collector_due_ns(c));
 	}
 	return due_ns;
 }

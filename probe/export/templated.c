@@ -271,7 +271,7 @@ uint64_t templated_due_ns(const struct collector *c)
 		return UINT64_MAX;
 	if (!c->started || s->templates_due || templated_due_by_count(c))
 		return 0;
-	return s->next_template_ns < s->next_stats_ns ? s->next_template_ns : s->next_stats_ns;
+	return clock_sooner_ns(s->next_template_ns, s->next_stats_ns);
 }
 
 /* They tell of the periods, and of the selector. */

@@ -6,6 +6,7 @@
  * and ends no more than the caller has room for; what is left comes with the next call.
  */
 #include "flow/flow_internal.h"
+#include "pitot/clock.h"
 
 enum { EXPIRE_BATCH = 32, EXPIRE_BUDGET = 8192 };
 
@@ -107,10 +108,7 @@ uint64_t flow_table_due_ns(const struct flow_table *t)
 	const struct wheel *wheels[] = {&t->ended, &t->single, &t->established};
 	uint64_t due_ns = UINT64_MAX;
 
-	for (unsigned i = 0; i < 3; i++) {
-		uint64_t more_ns = wheel_due_ns(wheels[i]);
-
-		due_ns = more_ns < due_ns ? more_ns : due_ns;
-	}
+	for (unsigned i = 0; i < 3; i++)
+		due_ns = clock_sooner_ns(due_ns, wheel_due_ns(wheels[i]));
 	return due_ns;
 }

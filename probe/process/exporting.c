@@ -462,14 +462,13 @@ static bool exporting_is_behind(const struct exporting *e)
  */
 static uint64_t exporting_rest_ns(const struct exporting *e, const struct clock_time *now)
 {
-	uint64_t now_ns = now->monotonic_ns, due_ns = now_ns + rest_most_ns, sooner_ns;
+	uint64_t now_ns = now->monotonic_ns, due_ns;
 
 	if (!e->config.live || e->finish || e->frozen || e->settle_by_ns || e->defers ||
 	    now_ns - e->busy_ns < tick_ns)
 		return 0;
-	sooner_ns = exporter_due_ns(e->exporter);
-	due_ns = sooner_ns < due_ns ? sooner_ns : due_ns;
-	due_ns = e->facts_ns < due_ns ? e->facts_ns : due_ns;
+	due_ns = clock_sooner_ns(now_ns + rest_most_ns, e->facts_ns);
+	due_ns = clock_sooner_ns(due_ns, exporter_due_ns(e->exporter));
 	return due_ns > now_ns + tick_ns ? due_ns - now_ns : 0;
 }
 

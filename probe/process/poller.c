@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "pitot/clock.h"
+
 int poller_init(struct poller *p, uint64_t interval_ns, struct diag *diag)
 {
 	*p = (struct poller){.interval_ns = interval_ns};
@@ -54,8 +56,7 @@ uint64_t poller_due_ns(const struct poller *p)
 	uint64_t due_ns = UINT64_MAX;
 
 	for (unsigned i = 0; i < p->n; i++)
-		if (p->interfaces[i].due_ns < due_ns)
-			due_ns = p->interfaces[i].due_ns;
+		due_ns = clock_sooner_ns(due_ns, p->interfaces[i].due_ns);
 	return due_ns;
 }
 

@@ -95,9 +95,7 @@ uint64_t reporting_due_ns(const struct control *r)
 
 	if (r->config->stats_path && r->config->stats_every_ns)
 		due_ns = r->next_report_ns;
-	if (r->config->metrics_path && r->next_metrics_ns < due_ns)
-		due_ns = r->next_metrics_ns;
-	return due_ns;
+	return r->config->metrics_path ? clock_sooner_ns(due_ns, r->next_metrics_ns) : due_ns;
 }
 
 void reporting_step(struct control *r, uint64_t now_ns)

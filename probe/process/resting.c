@@ -17,14 +17,13 @@ static bool resting_is_disturbed(const struct control *r, uint64_t now_ns)
 
 int resting_wait_ms(const struct control *r, uint64_t now_ns)
 {
-	const uint64_t due_ns[] = {reporting_due_ns(r), service_due_ns(&r->service),
-				   poller_due_ns(&r->poller)};
-	uint64_t wait_ns = REST_MS * NS_PER_MSEC;
+	uint64_t due_ns = now_ns + REST_MS * NS_PER_MSEC, wait_ns;
 
 	if (resting_is_disturbed(r, now_ns))
 		return stepping_wait_ms(r, now_ns, UNREST_MS);
-	for (unsigned i = 0; i < sizeof(due_ns) / sizeof(*due_ns); i++)
-		if (due_ns[i] < now_ns + wait_ns)
-			wait_ns = due_ns[i] > now_ns ? due_ns[i] - now_ns : 0;
+	due_ns = clock_sooner_ns(due_ns, reporting_due_ns(r));
+	due_ns = clock_sooner_ns(due_ns, service_due_ns(&r->service));
+	due_ns = clock_sooner_ns(due_ns, poller_due_ns(&r->poller));
+	wait_ns = due_ns > now_ns ? due_ns - now_ns : 0;
 	return stepping_wait_ms(r, now_ns, (int)((wait_ns + NS_PER_MSEC - 1) / NS_PER_MSEC));
 }

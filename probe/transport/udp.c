@@ -182,9 +182,7 @@ static uint64_t udp_due_ns(const struct transport *t)
 		return 0;
 	if (t->fd < 0)
 		return due_ns;
-	if (u->next_look_ns < due_ns)
-		due_ns = u->next_look_ns;
-	return u->next_mtu_ns < due_ns ? u->next_mtu_ns : due_ns;
+	return clock_sooner_ns(due_ns, clock_sooner_ns(u->next_look_ns, u->next_mtu_ns));
 }
 
 /* Links, addresses or routes have changed. */

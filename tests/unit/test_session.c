@@ -332,6 +332,7 @@ static void test_begin_and_end(void **state)
 	check_heard(w, 0, 20);
 	assert_int_equal(w->sent, 20);
 	commit(w, 20, 5);
+	assert_int_equal(w->t->ops->due_ns(w->t), 0);
 	finish(w, ANSWER_CLOSE);
 	check_heard(w, 0, 25);
 	assert_int_equal(w->last.errors, 0);
@@ -503,12 +504,15 @@ static void test_schedule(void **state)
 	config.reconnect_ns = 60 * NS_PER_SEC;
 	w = world_new(config);
 	accept_peer(w);
+	assert_true(w->t->ops->due_ns(w->t) == UINT64_MAX); /* it is up, and nothing waits */
 	close(w->listener);
 	tick(w, 90000);
 	die(w, true);
 	assert_in_range(attempts(w, 1), 1, 2); /* the end, and an attempt that was refused */
 	assert_int_equal(w->t->state, TRANSPORT_STATE_FAILED);
 	assert_int_equal(attempts(w, 58), 0);
+	assert_in_range(w->t->ops->due_ns(w->t), w->now.monotonic_ns + 1,
+			w->now.monotonic_ns + 3 * NS_PER_SEC);
 	assert_int_equal(attempts(w, 3), 1);
 	assert_int_equal(attempts(w, 240), 4);
 	assert_int_equal(w->t->stats.last_error, ECONNREFUSED);

@@ -544,6 +544,7 @@ static void test_udp(void **state)
 {
 	struct collector_config c = udp_collector("127.0.0.1", true);
 	static uint8_t buffer[65536];
+	struct clock_time now;
 
 	(void)state;
 	assert_int_equal(open_with(&c, (struct transport_config){0}), 0);
@@ -555,8 +556,12 @@ static void test_udp(void **state)
 	assert_true(t->self.local_port != 0);
 	for (unsigned i = 0; i < 100; i++)
 		assert_true(put(100 + i, (int)i));
+	assert_int_equal(t->ops->due_ns(t), 0);
 	t->ops->flush(t);
 	assert_int_equal(t->stats.messages, 100);
+	now = clock_now();
+	t->ops->tick(t, &now);
+	assert_in_range(t->ops->due_ns(t), now.monotonic_ns + 1, now.monotonic_ns + 10 * NS_PER_SEC);
 	for (unsigned i = 0; i < 100; i++) {
 		assert_int_equal(take(buffer, sizeof(buffer)), 100 + i);
 		assert_int_equal(buffer[0], i);
