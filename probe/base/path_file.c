@@ -416,11 +416,14 @@ int path_remove(const struct path_at *at, struct diag *diag)
 
 int path_directory(const struct path_at *at, bool *made, struct diag *diag)
 {
-	int fd;
+	int fd, r;
 
 	*made = mkdirat(at->dir, at->name, 0700) == 0;
 	if (!*made && errno != EEXIST && errno != EROFS)
 		return path_error(at, -errno, diag);
+	r = *made || errno == EEXIST ? 0 : -errno;
 	fd = path_open_there(at, O_RDONLY | O_DIRECTORY);
+	if (fd == -ENOENT && r < 0) /* why it could not be made says more */
+		fd = r;
 	return fd < 0 ? path_error(at, fd, diag) : fd;
 }

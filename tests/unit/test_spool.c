@@ -914,6 +914,7 @@ static void test_read_only(void **state)
 	struct spool *s = NULL;
 	struct diag diag = {""};
 	uint64_t offset = 0, count;
+	char new_dir[sizeof(mounted) + 8];
 
 	(void)state;
 	if (!mount_tmpfs("size=8m,mode=700"))
@@ -924,6 +925,11 @@ static void test_read_only(void **state)
 		append(s, id);
 	spool_close(s);
 	remount(MS_RDONLY);
+	snprintf(new_dir, sizeof(new_dir), "%s/new", mounted); /* which cannot be made there */
+	config.dir = new_dir;
+	assert_int_equal(spool_open(&s, &config, &diag), -EROFS);
+	assert_non_null(strstr(diag.text, "Read-only"));
+	config.dir = mounted;
 	assert_int_equal(spool_open(&s, &config, &diag), 0);
 	assert_non_null(strstr(diag.text, "Read-only"));
 	assert_true(stats_of(s).degraded);
@@ -1145,7 +1151,8 @@ static void test_anything(void **state)
 					assert_in_range(stats_of(s).recovered.messages, t.unsent.messages,
 							t.held.messages);
 					if (!t.dropped.messages && config.max_octets > MIB)
-						assert_int_equal(stats_of(s).recovered.flows.octets, t.held.flows.octets);
+						assert_int_equal(stats_of(s).recovered.flows.octets,
+								 t.held.flows.octets);
 					offset = last = 0;
 				}
 				break;
