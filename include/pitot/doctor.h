@@ -57,9 +57,11 @@ enum doctor_certificate {
 
 struct doctor_collector {
 	struct collector_config config;
+	const char *source, *device; /* --source and --bind-device; NULL or "": none */
 	char name_error[128];	     /* why its name has no address; "" it has */
 	struct resolve_result found; /* its addresses */
 	char address[64];	     /* the one that the rest is about */
+	bool no_sctp;		     /* it is on SCTP, which this kernel has not */
 	int route_error;	     /* errno */
 	uint32_t route_mtu;	     /* 0 unknown */
 	uint32_t mtu;		     /* that was asked for; 0: what the route takes */

@@ -84,6 +84,8 @@ static void diagnosis_collectors(struct doctor *d)
 			continue;
 		d->facts.n_collectors++;
 		to->mtu = (uint32_t)json_integer_value(json_object_get(d->setup, "mtu"));
+		to->source = json_string_value(json_object_get(d->setup, "source"));
+		to->device = json_string_value(json_object_get(d->setup, "bind_device"));
 		diagnosis_collector(to, c);
 		doctor_look_collector(to);
 		doctor_probe_collector(to, ca, name);

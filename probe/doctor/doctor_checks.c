@@ -200,9 +200,22 @@ static bool check_collector_name(const struct doctor_view *v, struct doctor_find
 
 static bool check_collector_route(const struct doctor_view *v, struct doctor_finding *f)
 {
-	return v->collector->route_error &&
-	       doctor_say(f, "ip route get shows the way that this host would take", "no way to %s: %s",
-			  v->collector->address, strerror(v->collector->route_error));
+	const struct doctor_collector *c = v->collector;
+	const char *source = c->source && c->source[0] ? c->source : NULL;
+	const char *device = c->device && c->device[0] ? c->device : NULL;
+
+	if (c->no_sctp)
+		return doctor_say(f, "modprobe sctp may help; or use ipfix+tcp://",
+				  "this kernel has no SCTP");
+	if (c->route_error == EAFNOSUPPORT && source)
+		return doctor_say(f, "give an address of the collector's family, or leave --source out",
+				  "nothing can be sent to %s from --source %s: that is an address of another "
+				  "family",
+				  c->address, source);
+	return c->route_error && doctor_say(f, "ip route get shows the way that this host would take",
+					    "no way to %s%s%s%s%s: %s", c->address, source ? " from " : "",
+					    source ? source : "", device ? " through " : "",
+					    device ? device : "", strerror(c->route_error));
 }
 
 static bool check_collector_mtu(const struct doctor_view *v, struct doctor_finding *f)

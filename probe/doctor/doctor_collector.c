@@ -46,17 +46,42 @@ static void doctor_name_address(struct doctor_collector *c, unsigned i)
 		c->address[0] = '\0';
 }
 
+/* A socket that sends from where pitot's do, or negative errno. */
+static int doctor_socket(const struct doctor_collector *c, int family, int type)
+{
+	int fd = socket(family, type | SOCK_CLOEXEC, 0), r = fd < 0 ? -errno : 0;
+	struct resolve_result from;
+
+	/* without the right to ask for a device the way is that of the routes */
+	if (r == 0 && c->device && c->device[0] &&
+	    setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, c->device, (socklen_t)strlen(c->device)) < 0 &&
+	    errno != EPERM)
+		r = -errno;
+	if (r == 0 && c->source && c->source[0] && resolve_numeric(&from, c->source, 0, SOCK_DGRAM)) {
+		if (from.addresses[0].ss_family != family)
+			r = -EAFNOSUPPORT;
+		else if (bind(fd, (const struct sockaddr *)&from.addresses[0], from.sizes[0]) < 0)
+			r = -errno;
+	}
+	if (r == 0)
+		return fd;
+	if (fd >= 0)
+		close(fd);
+	return r;
+}
+
 /* errno, or 0 and what the route takes, of a socket that is connected. */
 static int doctor_look_route(const struct doctor_collector *c, unsigned i, uint32_t *route_mtu)
 {
 	const struct sockaddr *address = (const struct sockaddr *)&c->found.addresses[i];
-	int fd = socket(address->sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0), mtu = 0, error = 0;
+	int fd = doctor_socket(c, address->sa_family, SOCK_DGRAM), mtu = 0, error = fd < 0 ? -fd : 0;
 	bool six = address->sa_family == AF_INET6;
 	socklen_t length = sizeof(mtu);
 
-	if (fd < 0 || connect(fd, address, c->found.sizes[i]) < 0)
+	if (!error && connect(fd, address, c->found.sizes[i]) < 0)
 		error = errno;
-	else if (getsockopt(fd, six ? IPPROTO_IPV6 : IPPROTO_IP, six ? IPV6_MTU : IP_MTU, &mtu, &length) == 0)
+	if (!error &&
+	    getsockopt(fd, six ? IPPROTO_IPV6 : IPPROTO_IP, six ? IPV6_MTU : IP_MTU, &mtu, &length) == 0)
 		*route_mtu = (uint32_t)mtu;
 	if (fd >= 0)
 		close(fd);
@@ -105,6 +130,13 @@ void doctor_look_collector(struct doctor_collector *c)
 		doctor_look_output(c);
 		return;
 	}
+	if (c->config.transport == TRANSPORT_SCTP) {
+		int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_SCTP);
+
+		c->no_sctp = fd < 0;
+		if (fd >= 0)
+			close(fd);
+	}
 	doctor_resolve(c);
 	if (!c->name_error[0])
 		doctor_look_routes(c);
@@ -122,9 +154,9 @@ static int doctor_refusal(const struct doctor_collector *c, uint16_t port, int w
 
 	if (!resolve_numeric(&at, c->address, port, SOCK_DGRAM))
 		return 0;
-	fd = socket(at.addresses[0].ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	fd = doctor_socket(c, at.addresses[0].ss_family, SOCK_DGRAM);
 	if (fd < 0)
-		return errno;
+		return -fd;
 	if (connect(fd, (struct sockaddr *)&at.addresses[0], at.sizes[0]) < 0 ||
 	    send(fd, "", 0, MSG_NOSIGNAL) < 0) {
 		error = errno;
@@ -153,9 +185,9 @@ static int doctor_connect_one(const struct doctor_collector *c, unsigned i, uint
 	socklen_t length = sizeof(int);
 	int error = 0;
 
-	p.fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	p.fd = doctor_socket(c, address->sa_family, SOCK_STREAM | SOCK_NONBLOCK);
 	if (p.fd < 0)
-		return -errno;
+		return p.fd;
 	if (connect(p.fd, address, c->found.sizes[i]) < 0 && errno != EINPROGRESS)
 		error = errno;
 	else if (poll(&p, 1, now_ns < end_ns ? (int)((end_ns - now_ns) / NS_PER_MSEC) : 0) == 0)

@@ -233,11 +233,13 @@ static json_t *control_request_setup(struct control *r, const json_t *request, s
 	(void)request;
 	(void)diag;
 	log_escape(filter, sizeof(filter), c->filter ? c->filter : "");
-	return json_pack("{s:b, s:b, s:s, s:i, s:b, s:b, s:b, s:i, s:s, s:s}", "live", r->live, "gathering",
-			 !r->paused, "filter", filter, "snaplen", (int)c->snap_len, "promiscuous",
-			 !c->no_promiscuous, "xdp", c->capture == CONFIG_CAPTURE_XDP, "vlan",
+	return json_pack("{s:b, s:b, s:s, s:i, s:b, s:b, s:b, s:i, s:s, s:s, s:s, s:s}", "live", r->live,
+			 "gathering", !r->paused, "filter", filter, "snaplen", (int)c->snap_len,
+			 "promiscuous", !c->no_promiscuous, "xdp", c->capture == CONFIG_CAPTURE_XDP, "vlan",
 			 (c->flow_key & CONFIG_KEY_VLAN) != 0, "mtu", (int)c->mtu, "tls_ca",
-			 c->tls_ca ? c->tls_ca : "", "tls_name", c->tls_name ? c->tls_name : "");
+			 c->tls_ca ? c->tls_ca : "", "tls_name", c->tls_name ? c->tls_name : "", "source",
+			 c->source_host ? c->source_host : "", "bind_device",
+			 c->bind_device ? c->bind_device : "");
 }
 
 static json_t *control_request_exit(struct control *r, const json_t *request, struct diag *diag)

@@ -69,6 +69,8 @@ int diagnose_run(const struct config *c, bool probe, void (*print)(void *ctx, co
 
 		to->config = c->collectors[i];
 		to->mtu = c->mtu;
+		to->source = c->source_host;
+		to->device = c->bind_device;
 		doctor_look_collector(to);
 		if (probe)
 			doctor_probe_collector(to, c->tls_ca, c->tls_name);

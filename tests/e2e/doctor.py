@@ -232,6 +232,14 @@ def collectors():
     found, text = before("-i", "meas0", "-n", f"ipfix+tcp://10.91.0.2:{tcp}")
     check(found == ["protocol"] and "SSH-2.0-OpenSSH_9.2" in text, text)
     thread.join()
+    sink, udp = listen()  # it is there, but not by the way that the options say
+    found, text = before("-i", "meas0", "-n", f"ipfix://10.91.0.2:{udp}", "--bind-device", "lo",
+                         status=0 if clock_is_right() else None)
+    check(found == ["port"] and "nothing comes back" in text, text)
+    for option in ("--doctor", "--dry-run"):
+        found, text = before("-i", "meas0", "-n", f"ipfix://10.91.0.2:{udp}", "--source", "::1", option=option)
+        check(found == ["route"] and "another family" in text, text)
+    sink.close()
     found, text = before("-i", "meas0", "-n", "json:/no/such/folder/x", option="--dry-run")
     check(found == ["file"], text)
     found, text = before("-i", "meas0", "-n", "json:/tmp", option="--dry-run")

@@ -137,6 +137,11 @@ static void test_collectors(void **state)
 	(void)state;
 	FAULT(strcpy(c->name_error, "Name or service not known"), "name", "has no address: Name");
 	FAULT(c->route_error = ENETUNREACH, "route", "Network is unreachable");
+	FAULT(c->route_error = ENETUNREACH;
+	      c->device = "eth9", "route", "through eth9: Network is unreachable");
+	FAULT(c->route_error = EAFNOSUPPORT;
+	      c->source = "::1", "route", "from --source ::1: that is an address");
+	FAULT(c->no_sctp = true, "route", "this kernel has no SCTP");
 	FAULT(c->mtu = 1500; c->route_mtu = 1000, "mtu", "--mtu 1500 is more than");
 	FAULT(c->probe_error = ECONNREFUSED, "port", "nobody listens on port 4739");
 	FAULT(c->probe_error = EPERM, "port", "firewall of this host");

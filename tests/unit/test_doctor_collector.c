@@ -83,11 +83,45 @@ static void test_look(void **state)
 	assert_false(c.host_silent);
 }
 
+/* Looked at is the way that pitot takes: from its --source, through its --bind-device. */
+static void test_origin(void **state)
+{
+	struct sockaddr_in from;
+	socklen_t size = sizeof(from);
+	uint16_t port;
+	int fd = listener(&port), peer;
+
+	(void)state;
+	name(TRANSPORT_TCP, "127.0.0.1", port);
+	c.source = "127.0.0.5";
+	c.device = "lo";
+	doctor_look_collector(&c);
+	doctor_probe_collector(&c, NULL, NULL);
+	assert_int_equal(c.route_error, 0);
+	assert_int_equal(c.probe_error, 0);
+	peer = accept(fd, (struct sockaddr *)&from, &size);
+	assert_true(peer >= 0);
+	assert_int_equal(from.sin_addr.s_addr, inet_addr("127.0.0.5"));
+	close(peer);
+	c.source = "192.0.2.1"; /* an address that this host does not have */
+	doctor_look_collector(&c);
+	assert_int_equal(c.route_error, EADDRNOTAVAIL);
+	c.source = "::1";
+	doctor_look_collector(&c);
+	assert_int_equal(c.route_error, EAFNOSUPPORT);
+	c.source = "";
+	c.device = "pitot-gone0";
+	doctor_look_collector(&c);
+	assert_int_equal(c.route_error, ENODEV);
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_second_address),
 		cmocka_unit_test(test_look),
+		cmocka_unit_test(test_origin),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
