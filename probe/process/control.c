@@ -54,7 +54,7 @@ static void control_check_view(struct control *r)
 }
 
 /* Until something of the first n happens: a signal, an end, news of interfaces; or the bell is rung. */
-static void control_sleep(const struct control *r, unsigned n)
+static void control_sleep(struct control *r, unsigned n)
 {
 	struct pollfd fds[4 + CONTROL_POLLS] = {{.fd = r->signal_fd, .events = POLLIN},
 						{.fd = interfaces_fd(&r->interfaces), .events = POLLIN}};
@@ -64,6 +64,7 @@ static void control_sleep(const struct control *r, unsigned n)
 	fds[n + clients++] = (struct pollfd){.fd = r->heir.fd, .events = POLLIN};
 	fds[n + clients] = (struct pollfd){.fd = r->shared.bell_fd, .events = POLLIN};
 	poll(fds, n + clients + 1, control_socket_wait_ms(r->socket, now_ns, resting_wait_ms(r, now_ns)));
+	r->heard_of_child = false;
 	if (fds[n + clients].revents)
 		shared_hush_bell(&r->shared);
 }
@@ -74,7 +75,7 @@ static void control_hear(struct control *r, struct diag *diag)
 		if (s == SIGUSR1)
 			reporting_write(r, false);
 		else if (s == SIGCHLD)
-			continue; /* it is looked at anyway */
+			r->heard_of_child = true; /* it may have ended after it was looked at */
 		else if (s != SIGHUP)
 			ending_stop(r, s);
 		else if (r->finishing)

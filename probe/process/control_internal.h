@@ -69,6 +69,7 @@ struct control {
 	uint64_t stop_by_ns; /* when all has to be over; 0: nobody asked */
 	int signal;	     /* TERM or INT that ended it; 0 none */
 	bool stopping;	     /* by TERM or INT */
+	bool heard_of_child; /* that something became of one: it is to be looked at before control sleeps */
 	bool view_left;	     /* that is why, and no signal has come yet */
 	bool failed;	     /* a process ended in the middle of its work */
 	struct reload reload;

@@ -19,6 +19,8 @@ int resting_wait_ms(const struct control *r, uint64_t now_ns)
 {
 	uint64_t due_ns = now_ns + REST_MS * NS_PER_MSEC, wait_ns;
 
+	if (r->heard_of_child)
+		return 0;
 	if (resting_is_disturbed(r, now_ns))
 		return stepping_wait_ms(r, now_ns, UNREST_MS);
 	due_ns = clock_sooner_ns(due_ns, reporting_due_ns(r));

@@ -39,6 +39,9 @@ static void test_due(void **state)
 	(void)state;
 	begin(&q);
 	assert_int_equal(resting_wait_ms(&q.r, now_ns), CALM);
+	q.r.heard_of_child = true;
+	assert_int_equal(resting_wait_ms(&q.r, now_ns), 0);
+	q.r.heard_of_child = false;
 	q.r.service = (struct service){.interval_ns = NS_PER_SEC, .next_ns = now_ns + 200 * NS_PER_MSEC - 1};
 	assert_int_equal(resting_wait_ms(&q.r, now_ns), 200);
 	q.config.stats_path = path;
