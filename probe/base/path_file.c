@@ -82,6 +82,8 @@ static int path_make(const struct path_at *at, const char *name, int how)
 
 	if (path_is_for_devices(at))
 		return -ENODEV;
+	if (*at->path && at->path[strlen(at->path) - 1] == '/') /* a directory was meant, and is not there */
+		return -EISDIR;
 	fd = openat(at->dir, name, how | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, PATH_MODE);
 	if (fd < 0)
 		return -errno;

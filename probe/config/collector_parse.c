@@ -276,6 +276,9 @@ static int collector_url_parse_file(struct collector_config *c, const char *path
 	if (!len)
 		return diag_set(diag, -EINVAL, "%s%s: names no file; - is standard output",
 				format_rows[c->format].name, plus);
+	if (path[len - 1] == '/')
+		return diag_set(diag, -EINVAL, "%s%s:%.200s: names a directory; name a file in it",
+				format_rows[c->format].name, plus, path);
 	if (path[0] == '/' && path[1] == '/' && path[2] != '/')
 		return diag_set(diag, -EINVAL, "'%.80s' is not a file: write %s%s:FILE, without //", path,
 				format_rows[c->format].name, plus);

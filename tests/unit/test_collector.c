@@ -218,6 +218,8 @@ static void test_mistakes(void **state)
 		{"json+tcp://h", "json goes to a file"},
 		{"json:", "names no file"},
 		{"ipfix+file:", "names no file"},
+		{"json:/var/flows/", "names a directory"},
+		{"csv:flows/?rotate=1h", "names a directory"},
 		{"netflow5+tcp://h", "NetFlow v5 goes over UDP only"},
 		{"netflow5+sctp://h", "NetFlow v5 goes over UDP only"},
 		{"netflow9+tls://h", "NetFlow v9 goes over UDP or SCTP only"},

@@ -418,6 +418,11 @@ static void test_directory(void **state)
 	int fd;
 
 	(void)state;
+	/* no file takes the name of a directory that is not there */
+	assert_int_equal(path_find(&at, at_root("missing/"), OURS, &diag), 0);
+	assert_int_equal(path_make_part(&at, &diag), -EISDIR);
+	assert_int_equal(path_own(&at, &diag), -EISDIR);
+	path_forget(&at);
 	for (int round = 0; round < 2; round++) {
 		assert_int_equal(path_find(&at, at_root("spool"), OURS, &diag), 0);
 		fd = path_directory(&at, &made, &diag);
