@@ -116,7 +116,7 @@ class TlsConnection:
                 break
             except ssl.SSLWantReadError:
                 self.push()
-                self.pull()
+                self.pull_record()
         self.push()
 
     def push(self):
@@ -130,6 +130,20 @@ class TlsConnection:
             self.incoming.write(data)
         else:
             self.incoming.write_eof()
+
+    def pull_record(self):
+        """One, and no more: what comes behind the handshake nobody has read who is not asked to."""
+        header = self.pull_exactly(5)
+        self.incoming.write(header + self.pull_exactly(int.from_bytes(header[3:], "big")))
+
+    def pull_exactly(self, size):
+        data = b""
+        while len(data) < size:
+            more = self.connection.recv(size - len(data))
+            if not more:
+                raise ConnectionError("the exporter went away in the handshake")
+            data += more
+        return data
 
     def recv(self, size):
         while True:
