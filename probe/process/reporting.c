@@ -50,14 +50,16 @@ void reporting_take(struct control *r, struct report *report, struct ledger *led
 	}
 }
 
-/* --metrics-file; what goes wrong is logged, and tried again the next time. */
-static void reporting_write_metrics(struct control *r, const struct ledger *ledger)
+/* --metrics-file; what goes wrong is logged, and tried again the next time.  0, or 1: it went wrong. */
+static int reporting_write_metrics(struct control *r, const struct ledger *ledger)
 {
 	const char *path = r->config->metrics_path;
 	struct diag diag = {""};
 
-	if (path && statistics_write(r->confine.files_opener, path, report_prometheus, ledger, &diag) < 0)
-		log_error("--metrics-file %s", diag.text);
+	if (!path || statistics_write(r->confine.files_opener, path, report_prometheus, ledger, &diag) >= 0)
+		return 0;
+	log_error("--metrics-file %s", diag.text);
+	return 1;
 }
 
 int reporting_write(struct control *r, bool final)
@@ -67,12 +69,13 @@ int reporting_write(struct control *r, bool final)
 	struct report report;
 	struct ledger ledger;
 	struct diag diag = {""};
+	int status = 0;
 
 	reporting_take(r, &report, &ledger, final);
 	if (final && r->announced)
 		announce_stop(&ledger);
 	if (final && !r->heir.is_owner) /* the page is another process's, too */
-		reporting_write_metrics(r, &ledger);
+		status = reporting_write_metrics(r, &ledger);
 	if (c->stats_path && !strcmp(c->stats_path, "-")) {
 		statistics_print(report_json, &ledger, wait_ns);
 	} else if (c->stats_path) {
@@ -86,7 +89,7 @@ int reporting_write(struct control *r, bool final)
 	} else if (!final) {
 		log_info("SIGUSR1: --quiet leaves no summary, and there is no --stats");
 	}
-	return 0;
+	return status;
 }
 
 uint64_t reporting_due_ns(const struct control *r)
@@ -112,7 +115,7 @@ void reporting_step(struct control *r, uint64_t now_ns)
 		struct ledger ledger;
 
 		reporting_take(r, &report, &ledger, false);
-		reporting_write_metrics(r, &ledger);
+		(void)reporting_write_metrics(r, &ledger);
 		r->next_metrics_ns =
 			now_ns + (r->config->stats_every_ns ? r->config->stats_every_ns : metrics_every_ns);
 	}

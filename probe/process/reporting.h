@@ -10,7 +10,7 @@
 /* The ledger of this moment; report must live as long as it. */
 void reporting_take(struct control *r, struct report *report, struct ledger *ledger, bool final);
 void reporting_take_exporting(const struct control *r, struct exporting_stats *stats);
-/* Writes them to wherever the user wants to have them.  1: the statistics file cannot be written. */
+/* Writes them to wherever the user wants to have them.  1: a file of them cannot be written. */
 int reporting_write(struct control *r, bool final);
 /* When that is next; UINT64_MAX: never. */
 uint64_t reporting_due_ns(const struct control *r);

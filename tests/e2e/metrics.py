@@ -142,6 +142,10 @@ def written():
         got = subprocess.run(["promtool", "check", "metrics"], input=page, capture_output=True, text=True, timeout=60,
                              check=False)
         check(got.returncode == 0, f"promtool: {got.stdout}{got.stderr}")
+    for option in ("--metrics-file", "--stats"):  # the last one could not be written
+        got = subprocess.run([PITOT, "-q", "-r", str(DATA / "mixed.pcap"), "-n", "json:/dev/null", option, "/dev/full"],
+                             capture_output=True, text=True, timeout=60, check=False)
+        check(got.returncode == 1 and f"{option} /dev/full: No space left" in got.stderr, f"{got.returncode} {got.stderr}")
 
 
 def comes_back(p, sig):
