@@ -208,10 +208,13 @@ static inline int pcapng_peek(struct capture_pcapng *f, struct block *k, struct 
 
 struct pcapng_packet {
 	const struct pcapng_interface *interface;
+	const struct pcapng_interface *clock; /* the interface, or no_clock */
 	const uint8_t *data;
 	uint32_t cap_len, wire_len;
 	uint64_t ticks;
 };
+
+static const struct pcapng_interface no_clock = {.multiply = 1, .plain_end = UINT64_MAX};
 
 static inline int pcapng_find_interface(const struct capture_pcapng *f, const struct block *k,
 					uint32_t number, struct pcapng_packet *p, struct diag *diag)
@@ -219,11 +222,11 @@ static inline int pcapng_find_interface(const struct capture_pcapng *f, const st
 	if (number >= f->interfaces.n)
 		return pcapng_damaged(f, k, diag, "is of interface %u, and its section has %u", number,
 				      f->interfaces.n);
-	p->interface = &f->interfaces.all[number];
+	p->interface = p->clock = &f->interfaces.all[number];
 	return 0;
 }
 
-/* The captured length is not in the block, and there is no time: ticks are 0, as libpcap has it. */
+/* The captured length is not in the block, and there is no time: it is 1970, whatever the interface adds. */
 static int pcapng_read_simple(const struct capture_pcapng *f, const struct block *k, struct pcapng_packet *p,
 			      struct diag *diag)
 {
@@ -238,6 +241,7 @@ static int pcapng_read_simple(const struct capture_pcapng *f, const struct block
 	p->wire_len = pcapng_u32(k->at + 8, f->swapped);
 	p->cap_len = p->wire_len < limit ? p->wire_len : limit;
 	p->data = k->at + SIMPLE_HEAD;
+	p->clock = &no_clock;
 	p->ticks = 0;
 	return 0;
 }
@@ -311,10 +315,9 @@ static inline int pcapng_lend(struct capture_pcapng *f, const struct block *k, s
 			.data = p.data,
 			.cap_len = p.cap_len,
 			.wire_len = p.wire_len,
-			.time_ns = pcapng_interface_time(p.interface, p.ticks),
+			.time_ns = pcapng_interface_time(p.clock, p.ticks),
 			.point = w->config.point,
-			.flags = p.ticks < p.interface->plain_end ||
-						 !pcapng_interface_moves(p.interface, p.ticks)
+			.flags = p.ticks < p.clock->plain_end || !pcapng_interface_moves(p.clock, p.ticks)
 					 ? 0
 					 : FRAME_MOVED,
 		};
