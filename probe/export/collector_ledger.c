@@ -116,7 +116,10 @@ const char *collector_cause(const struct collector_stats *c)
 		return c->reason;
 	if (c->last_cause)
 		return c->last_cause;
-	return c->last_error ? strerror(c->last_error) : "not reached";
+	if (c->last_error)
+		return strerror(c->last_error);
+	/* it was too slow, or what it was to have was lost here */
+	return c->reliable && c->sessions ? "reached, but not sent everything" : "not reached";
 }
 
 void exporter_get_collector_stats(const struct exporter *e, unsigned i, struct collector_stats *stats)

@@ -272,6 +272,21 @@ static void test_errors_clear(void **state)
 	sink_free(sink);
 }
 
+/* Who had a session and made no error was reached, whatever was not sent. */
+static void test_cause(void **state)
+{
+	struct collector_stats c = {.reliable = true};
+
+	(void)state;
+	assert_string_equal(collector_cause(&c), "not reached");
+	c.sessions = 1;
+	assert_string_equal(collector_cause(&c), "reached, but not sent everything");
+	c.last_error = ECONNRESET;
+	assert_string_equal(collector_cause(&c), strerror(ECONNRESET));
+	c = (struct collector_stats){.sessions = 1}; /* of UDP: nobody has answered */
+	assert_string_equal(collector_cause(&c), "not reached");
+}
+
 /* Whoever sleeps until a tick is due misses nothing: before that a tick does nothing, and then it does. */
 static void test_due(void **state)
 {
@@ -455,12 +470,12 @@ static void test_setup_errors(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_conservation), cmocka_unit_test(test_held_back),
-		cmocka_unit_test(test_late_session), cmocka_unit_test(test_lost_templates),
-		cmocka_unit_test(test_no_collector), cmocka_unit_test(test_drop),
-		cmocka_unit_test(test_errors_clear), cmocka_unit_test(test_text_and_json),
-		cmocka_unit_test(test_json_all),     cmocka_unit_test(test_setup_errors),
-		cmocka_unit_test(test_due),
+		cmocka_unit_test(test_conservation),  cmocka_unit_test(test_held_back),
+		cmocka_unit_test(test_late_session),  cmocka_unit_test(test_lost_templates),
+		cmocka_unit_test(test_no_collector),  cmocka_unit_test(test_drop),
+		cmocka_unit_test(test_errors_clear),  cmocka_unit_test(test_cause),
+		cmocka_unit_test(test_text_and_json), cmocka_unit_test(test_json_all),
+		cmocka_unit_test(test_setup_errors),  cmocka_unit_test(test_due),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
