@@ -112,6 +112,12 @@ void doctor_probe_collector(struct doctor_collector *c, const char *tls_ca, cons
 void doctor_look_path(struct doctor_facts *facts, const char *option, const char *path, int mode);
 /* Whether it can be read, and is no folder. */
 void doctor_look_file(struct doctor_facts *facts, const char *option, const char *path);
+/* What keeps a file from being written: it, or, where it is no device or pipe, its folder. */
+void doctor_look_output(char *error, size_t size, const char *path);
+void doctor_look_written(struct doctor_facts *facts, const char *option, const char *path);
+/* Something else that an option names, and what is wrong with it. */
+void doctor_tell(struct doctor_facts *facts, const char *option, const char *text, const char *error,
+		 const char *advice);
 /* Whether this host has the address, and the device, that is to be sent from. */
 void doctor_look_source(struct doctor_facts *facts, const char *option, const char *address);
 void doctor_look_device(struct doctor_facts *facts, const char *option, const char *name);

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "pitot/clock.h"
@@ -99,35 +98,11 @@ static void doctor_look_routes(struct doctor_collector *c)
 	}
 }
 
-/* The folder of the file; and the file, if its name has no time in it and it is there. */
-static void doctor_look_output(struct doctor_collector *c)
-{
-	char folder[4096];
-	struct stat st;
-	char *slash;
-
-	if (!strcmp(c->config.path, "-"))
-		return;
-	snprintf(folder, sizeof(folder), "%s", c->config.path);
-	slash = strrchr(folder, '/');
-	if (!slash)
-		snprintf(folder, sizeof(folder), ".");
-	else
-		slash[slash == folder] = '\0';
-	if (access(folder, W_OK | X_OK) < 0)
-		snprintf(c->path_error, sizeof(c->path_error), "%.120s: %s", folder, strerror(errno));
-	else if (stat(c->config.path, &st) == 0 && S_ISDIR(st.st_mode))
-		snprintf(c->path_error, sizeof(c->path_error), "%.120s: %s", c->config.path,
-			 strerror(EISDIR));
-	else if (access(c->config.path, W_OK) < 0 && errno != ENOENT)
-		snprintf(c->path_error, sizeof(c->path_error), "%.120s: %s", c->config.path, strerror(errno));
-}
-
 void doctor_look_collector(struct doctor_collector *c)
 {
 	c->tls_days = -1;
 	if (c->config.transport == TRANSPORT_FILE) {
-		doctor_look_output(c);
+		doctor_look_output(c->path_error, sizeof(c->path_error), c->config.path);
 		return;
 	}
 	if (c->config.transport == TRANSPORT_SCTP) {

@@ -111,7 +111,27 @@ void doctor_look_directory(struct doctor_facts *facts, const char *option, const
 	doctor_look_path(facts, option, path, W_OK | X_OK);
 }
 
-/* ---- where we send from */
+void doctor_look_output(char *error, size_t size, const char *path)
+{
+	char copy[PATH_MAX];
+	const char *folder;
+	struct stat st;
+	bool there;
+
+	if (!strcmp(path, "-"))
+		return;
+	there = stat(path, &st) == 0;
+	snprintf(copy, sizeof(copy), "%s", path);
+	folder = dirname(copy);
+	if (there && S_ISDIR(st.st_mode))
+		snprintf(error, size, "%.120s: %s", path, strerror(EISDIR));
+	else if ((!there || S_ISREG(st.st_mode)) && access(folder, W_OK | X_OK) < 0)
+		snprintf(error, size, "%.120s: %s", folder, strerror(errno));
+	else if (there && access(path, W_OK) < 0)
+		snprintf(error, size, "%.120s: %s", path, strerror(errno));
+}
+
+/* ---- what is no file */
 
 static struct doctor_path *doctor_add(struct doctor_facts *facts, const char *option, const char *text)
 {
@@ -124,6 +144,27 @@ static struct doctor_path *doctor_add(struct doctor_facts *facts, const char *op
 	snprintf(p->path, sizeof(p->path), "%s", text);
 	facts->n_paths++;
 	return p;
+}
+
+void doctor_look_written(struct doctor_facts *facts, const char *option, const char *path)
+{
+	struct doctor_path *p = doctor_add(facts, option, path);
+
+	if (!p)
+		return;
+	doctor_look_output(p->error, sizeof(p->error), path);
+	p->advice = "make the folder, or name another file";
+}
+
+void doctor_tell(struct doctor_facts *facts, const char *option, const char *text, const char *error,
+		 const char *advice)
+{
+	struct doctor_path *p = doctor_add(facts, option, text);
+
+	if (!p)
+		return;
+	snprintf(p->error, sizeof(p->error), "%s", error);
+	p->advice = advice;
 }
 
 void doctor_look_source(struct doctor_facts *facts, const char *option, const char *address)

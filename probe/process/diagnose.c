@@ -1,11 +1,15 @@
 /* diagnose: see diagnose.h. */
 #include "diagnose.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
+#include "control_socket.h"
 #include "pitot/doctor.h"
+#include "pitot/sandbox.h"
 
 struct diagnosis {
 	unsigned doubts;
@@ -29,8 +33,46 @@ static void diagnose_paths(struct doctor_facts *facts, const struct config *c)
 	doctor_look_path(facts, "tls-cert", c->tls_cert, R_OK);
 	doctor_look_path(facts, "tls-key", c->tls_key, R_OK);
 	doctor_look_directory(facts, "spool", c->spool_dir);
+	doctor_look_written(facts, "stats", c->stats_path);
+	doctor_look_written(facts, "metrics-file", c->metrics_path);
+	doctor_look_written(facts, "pidfile", c->pidfile);
+	if (c->control_path && strcmp(c->control_path, "none") != 0)
+		doctor_look_written(facts, "control", c->control_path);
 	doctor_look_source(facts, "source", c->source_host);
 	doctor_look_device(facts, "bind-device", c->bind_device);
+}
+
+static void diagnose_metrics(struct doctor_facts *facts, const char *listen)
+{
+	char addr[64];
+	char *colon;
+
+	snprintf(addr, sizeof(addr), "%s", listen + (*listen == '['));
+	colon = strrchr(addr, ':');
+	if (!colon)
+		return;
+	colon[colon > addr && colon[-1] == ']' ? -1 : 0] = '\0';
+	doctor_look_source(facts, "metrics", addr);
+}
+
+/* Names and addresses that the start looks up. */
+static void diagnose_names(struct doctor_facts *facts, const struct config *c)
+{
+	struct sandbox_user user;
+	struct diag diag;
+	gid_t group;
+	int r = sandbox_find_user(&user, c->user, c->stay_root, &diag);
+
+	if (r < 0 && c->user)
+		doctor_tell(facts, "user", c->user,
+			    r == -ENOENT ? "there is no such user or group" : "this is root",
+			    r == -ENOENT ? "getent passwd and getent group show what there is"
+					 : "name another user, or say --stay-root");
+	if (c->control_group && control_socket_find_group(c->control_group, &group, &diag) < 0)
+		doctor_tell(facts, "control-group", c->control_group, "there is no such group",
+			    "getent group shows what there is");
+	if (c->metrics)
+		diagnose_metrics(facts, c->metrics);
 }
 
 static void diagnose_interfaces(struct doctor_facts *facts, const struct config *c)
@@ -61,6 +103,7 @@ int diagnose_run(const struct config *c, bool probe, void (*print)(void *ctx, co
 						 .xdp = c->capture == CONFIG_CAPTURE_XDP,
 						 .wants_vlan = c->flow_key & CONFIG_KEY_VLAN};
 	diagnose_paths(facts, c);
+	diagnose_names(facts, c);
 	diagnose_interfaces(facts, c);
 	if (probe)
 		doctor_look_clock(&facts->clock);

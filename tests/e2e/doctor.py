@@ -245,9 +245,19 @@ def collectors():
     found, text = before("-i", "meas0", "-n", "json:/tmp", option="--dry-run")
     check(found == ["file"] and "Is a directory" in text, text)
     for args in (("-r", "/no/such/file"), ("-r", "/tmp"), ("-i", "meas0", "--source", "192.0.2.99"),
-                 ("-i", "meas0", "--source", "2001:db8::99"), ("-i", "meas0", "--bind-device", "gone0")):
+                 ("-i", "meas0", "--source", "2001:db8::99"), ("-i", "meas0", "--bind-device", "gone0"),
+                 ("-i", "meas0", "--stats", "/no/such/file"), ("-i", "meas0", "--stats", "/tmp"),
+                 ("-i", "meas0", "--metrics-file", "/no/such/file"), ("-i", "meas0", "--pidfile", "/no/such/file"),
+                 ("-i", "meas0", "--control", "/no/such/file"), ("-i", "meas0", "--user", "no-such-user"),
+                 ("-i", "meas0", "--user", "nobody:no-such-group"), ("-i", "meas0", "--user", "root"),
+                 ("-i", "meas0", "--control-group", "no-such-group"), ("-i", "meas0", "--metrics", "192.0.2.99:9100"),
+                 ("-i", "meas0", "--metrics", "[2001:db8::99]:9100")):
         found, text = before(*args, "-n", "json:-", option="--dry-run")
         check(found == ["usable"] and args[-2] in text, text)
+    with tempfile.TemporaryDirectory() as folder:
+        check(before("-i", "meas0", "-n", "json:/dev/null", "--stats", "/dev/null", "--metrics-file", f"{folder}/m.prom",
+                     "--pidfile", f"{folder}/pid", "--control", f"{folder}/ctl", "--user", "nobody", "--control-group", "nogroup",
+                     "--metrics", "[::1]:9100", option="--dry-run", status=0)[1] == "", "files and names that are there")
     check(before("-i", "meas0", "-n", "json:-", "--source", "127.0.0.1", "--bind-device", "meas0", option="--dry-run",
                  status=0)[1] == "", "a source and a device that are there")
     check(before("-r", str(DATA / "mixed.pcap"), "-n", "json:-", option="--dry-run", status=0)[1] == "", "--dry-run")

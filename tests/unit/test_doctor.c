@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "pitot/doctor.h"
 
@@ -199,10 +201,39 @@ static void test_print(void **state)
 	assert_string_equal(printed, "Nothing is wrong, as far as can be seen from here.\n");
 }
 
+/* Says what keeps path from being written, as a user who may make files nowhere sees it. */
+static int look_as_nobody(const char *path)
+{
+	char error[192] = "";
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0) {
+		if (geteuid() == 0 && setresuid(65534, 65534, 65534) < 0)
+			_exit(2);
+		doctor_look_output(error, sizeof(error), path);
+		_exit(error[0] != '\0');
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return WEXITSTATUS(status);
+}
+
+static void test_output(void **state)
+{
+	(void)state;
+	assert_int_equal(look_as_nobody("/dev/null"), 0); /* no file is made beside a device */
+	assert_int_equal(look_as_nobody("/dev/new"), 1);
+	assert_int_equal(look_as_nobody("/tmp/pitot-doctor-is-not-there"), 0);
+	assert_int_equal(look_as_nobody("/tmp"), 1);
+	assert_int_equal(look_as_nobody("/no/such/folder"), 1);
+	assert_int_equal(look_as_nobody("-"), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_healthy), cmocka_unit_test(test_interfaces),
-					   cmocka_unit_test(test_collectors), cmocka_unit_test(test_print)};
+					   cmocka_unit_test(test_collectors), cmocka_unit_test(test_print),
+					   cmocka_unit_test(test_output)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
