@@ -21,8 +21,12 @@ static volatile sig_atomic_t screen_ended;
 
 static void screen_on_signal(int signal)
 {
+	struct sigaction ignore = {.sa_handler = SIG_IGN};
+
 	(void)signal;
 	screen_ended = 1;
+	/* in the background of a shell, giving the terminal back would stop us rather than let us end */
+	sigaction(SIGTTOU, &ignore, NULL);
 }
 
 struct screen {
@@ -248,13 +252,14 @@ int screen_run(int fd, struct diag *diag)
 	setlocale(LC_CTYPE, "");
 	s->top.ascii = strcmp(nl_langinfo(CODESET), "UTF-8") != 0;
 	r = screen_begin(s, diag);
+	/* before the terminal is touched: from then on a signal has to give it back */
+	sigaction(SIGINT, &act, NULL);
+	sigaction(SIGTERM, &act, NULL);
+	sigaction(SIGHUP, &act, NULL);
 	terminal = r == 0 ? newterm(NULL, stdout, stdin) : NULL;
 	if (r == 0 && !terminal)
 		r = diag_set(diag, -ENOMEM, "no terminal: out of memory");
 	if (r == 0) {
-		sigaction(SIGINT, &act, NULL);
-		sigaction(SIGTERM, &act, NULL);
-		sigaction(SIGHUP, &act, NULL);
 		cbreak();
 		noecho();
 		curs_set(0);

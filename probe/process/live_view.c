@@ -83,6 +83,18 @@ int live_view_start(struct live_view *v, const struct live_view_config *config, 
 	return 0;
 }
 
+/* In the background of a shell the terminal would stop us rather than take its settings back. */
+static void live_view_restore(const struct live_view *v)
+{
+	sigset_t quiet, before;
+
+	sigemptyset(&quiet);
+	sigaddset(&quiet, SIGTTOU);
+	pthread_sigmask(SIG_BLOCK, &quiet, &before);
+	tcsetattr(STDIN_FILENO, TCSANOW, &v->before);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
 enum live_view_end live_view_look(struct live_view *v)
 {
 	int status;
@@ -91,7 +103,7 @@ enum live_view_end live_view_look(struct live_view *v)
 		return LIVE_VIEW_RUNS;
 	v->pid = 0;
 	if (WIFSIGNALED(status))
-		tcsetattr(STDIN_FILENO, TCSANOW, &v->before);
+		live_view_restore(v);
 	log_release();
 	if (WIFSIGNALED(status))
 		log_error("--live: the view was killed by signal %d; 'reset' clears the terminal",

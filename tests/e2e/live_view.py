@@ -47,6 +47,14 @@ def pid_of(folder):
     return 0
 
 
+def state_of(pid):
+    """The letter of its state, as ps has it."""
+    with contextlib.suppress(OSError):
+        with open(f"/proc/{pid}/stat", encoding="ascii") as f:
+            return f.read().rsplit(")", 1)[1].split()[0]
+    return ""
+
+
 def begin(t, folder, *options):
     t.keys(f"clear; {e.PITOT} -i lo --live -c none -p {folder}/pid {' '.join(options)}; echo status $?", "Enter")
     t.see("q quit")
@@ -110,6 +118,25 @@ def ends(t, folder, port):
     t.clean(before)
 
 
+def background(t, folder, _):
+    """Behind a shell's & the terminal stops it, as it does with any program; TERM and CONT, as timeout sends, end it."""
+    before = t.settings()
+    t.keys(f"clear; {e.PITOT} -i lo --live -c none & echo $! > {folder}/job", "Enter")
+    e.wait(lambda: os.path.exists(f"{folder}/job") and open(f"{folder}/job", encoding="ascii").read().strip(), "no job")
+    pid = int(open(f"{folder}/job", encoding="ascii").read())
+    e.wait(lambda: state_of(pid) == "T", "the terminal lets it write from the background")
+    os.killpg(pid, signal.SIGTERM)
+    os.killpg(pid, signal.SIGCONT)
+    try:
+        e.wait(lambda: state_of(pid) in ("", "Z"), "TERM does not end it in the background")
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
+    t.keys("", "Enter")
+    e.check("was killed" not in t.tmux("capture-pane", "-p", "-J"), t.screen())
+    t.clean(before)
+
+
 def exports(t, folder, port):
     """With a collector everything is sent there; the control socket is there, too."""
     before = t.settings()
@@ -159,7 +186,7 @@ def main():
         traffic = Traffic()
         unknown(folder)
         t = Terminal(folder, 80, 24, "LC_ALL=C.UTF-8")
-        for part in (view, ends, exports):
+        for part in (view, ends, background, exports):
             print(part.__name__, flush=True)
             part(t, folder, traffic.port)
         t.end()
