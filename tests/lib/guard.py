@@ -7,10 +7,14 @@ import sys
 import time
 
 GUARD, PATIENCE_S = sys.argv[1], 60
-# a file system and a daemon, which tells where it is; then the test goes on for ever, or does what comes as an argument
+# A file system and a daemon, which leaves where it is in a file; then the test does what comes as an argument, or goes on
+# for ever.  What goes on tells us that it does: a shell may lose an interrupt while it waits for a child.
 SCRIPT = """mkdir "$TMPDIR/m"; mount -t tmpfs none "$TMPDIR/m" 2>/dev/null
-setsid sh -c 'echo $$ "$TMPDIR"; echo x > "$TMPDIR/file"; exec sleep 1000' &
-while [ ! -e "$TMPDIR/file" ]; do sleep 0.01; done; eval "$1"; sleep 1000"""
+setsid sh -c 'echo $$ "$TMPDIR" > "$TMPDIR/new"; mv "$TMPDIR/new" "$TMPDIR/file"; exec sleep 1000' &
+while [ ! -e "$TMPDIR/file" ]; do sleep 0.01; done
+if [ "$1" ]; then cat "$TMPDIR/file"; eval "$1"; fi
+exec tail -f "$TMPDIR/file"
+"""
 
 
 def wait(what, text):
@@ -21,7 +25,7 @@ def wait(what, text):
         time.sleep(0.01)
 
 
-def begin(then=":"):
+def begin(then=""):
     guard = subprocess.Popen([GUARD, "sh", "-c", SCRIPT, "sh", then], stdout=subprocess.PIPE, text=True, start_new_session=True)
     pid, folder = guard.stdout.readline().split()
     return guard, pid, folder
