@@ -10,8 +10,8 @@
  * What cannot be seen from here: a collector on TCP that ends its side by shutdown() after our FIN has come,
  * with octets unread, is not told from one that has read them, since no reset follows any more (of one that
  * just closes it does).  So FIN is sent only when the collector's system has had everything for a moment.  On
- * TLS our side stays open until the answer has come, and a reset always follows.  The SHUTDOWN of SCTP is
- * answered by the peer's kernel.
+ * TLS our side stays open until the answer has come, and a reset always follows.  On DTLS nothing does: a
+ * goodbye that crosses ours is taken for the answer.  The SHUTDOWN of SCTP is answered by the peer's kernel.
  */
 #include <errno.h>
 #include <netinet/in.h>

@@ -129,8 +129,10 @@ def s_server(kind, *arguments):
     server.kill()
     heard = len(server.communicate()[0])
     c = e.statistics(f"{work}/s")["collectors"][0]
-    e.check(got.returncode == 1 and c["not_sent"]["records"] == 27 and c["records"] == 0,
-            f"s_server, {kind}: {heard} octets, {c}, {got}")
+    right = got.returncode == 1 and c["not_sent"]["records"] == 27 and c["records"] == 0
+    if kind == "dtls" and not right:  # on a busy machine its goodbye may cross ours, which nobody can tell there
+        right = got.returncode == 0 and c["records"] == 27 and c["not_sent"]["records"] == 0 and c["sessions"] == 1
+    e.check(right, f"s_server, {kind}: {heard} octets, {c}, {got}")
 
 
 with e.workdir() as work:
