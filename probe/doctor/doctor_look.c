@@ -76,18 +76,25 @@ uint64_t doctor_count_interface(const char *name)
 
 /* ---- files */
 
-void doctor_look_path(struct doctor_facts *facts, const char *option, const char *path, int mode)
+static struct doctor_path *doctor_add(struct doctor_facts *facts, const char *option, const char *text)
 {
 	struct doctor_path *p = &facts->paths[facts->n_paths];
 
-	if (!path || !strcmp(path, "-") || facts->n_paths == DOCTOR_PATHS)
-		return;
+	if (!text || facts->n_paths == DOCTOR_PATHS)
+		return NULL;
 	*p = (struct doctor_path){.error = ""};
 	snprintf(p->option, sizeof(p->option), "%s", option);
-	snprintf(p->path, sizeof(p->path), "%s", path);
-	if (access(path, mode) < 0)
-		snprintf(p->error, sizeof(p->error), "%s", strerror(errno));
+	snprintf(p->path, sizeof(p->path), "%s", text);
 	facts->n_paths++;
+	return p;
+}
+
+void doctor_look_path(struct doctor_facts *facts, const char *option, const char *path, int mode)
+{
+	struct doctor_path *p = path && strcmp(path, "-") != 0 ? doctor_add(facts, option, path) : NULL;
+
+	if (p && access(path, mode) < 0)
+		snprintf(p->error, sizeof(p->error), "%s", strerror(errno));
 }
 
 void doctor_look_file(struct doctor_facts *facts, const char *option, const char *path)
@@ -131,21 +138,6 @@ void doctor_look_output(char *error, size_t size, const char *path)
 		snprintf(error, size, "%.120s: %s", path, strerror(errno));
 }
 
-/* ---- what is no file */
-
-static struct doctor_path *doctor_add(struct doctor_facts *facts, const char *option, const char *text)
-{
-	struct doctor_path *p = &facts->paths[facts->n_paths];
-
-	if (!text || facts->n_paths == DOCTOR_PATHS)
-		return NULL;
-	*p = (struct doctor_path){.error = ""};
-	snprintf(p->option, sizeof(p->option), "%s", option);
-	snprintf(p->path, sizeof(p->path), "%s", text);
-	facts->n_paths++;
-	return p;
-}
-
 void doctor_look_written(struct doctor_facts *facts, const char *option, const char *path)
 {
 	struct doctor_path *p = doctor_add(facts, option, path);
@@ -155,6 +147,8 @@ void doctor_look_written(struct doctor_facts *facts, const char *option, const c
 	doctor_look_output(p->error, sizeof(p->error), path);
 	p->advice = "make the folder, or name another file";
 }
+
+/* ---- what is no file */
 
 void doctor_tell(struct doctor_facts *facts, const char *option, const char *text, const char *error,
 		 const char *advice)
