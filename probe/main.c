@@ -16,6 +16,7 @@
 #include "process/control.h"
 #include "process/daemon.h"
 #include "process/diagnose.h"
+#include "process/metrics.h"
 
 static void main_print(void *ctx, const char *line)
 {
@@ -30,6 +31,7 @@ static void main_mistake(const char *sentence)
 /* What can be said of the options without opening anything. */
 static unsigned main_check(const struct config *c, void (*mistake)(const char *sentence))
 {
+	char address[METRICS_ADDRESS];
 	struct diag diag;
 	unsigned n = 0;
 
@@ -38,6 +40,10 @@ static unsigned main_check(const struct config *c, void (*mistake)(const char *s
 		n++;
 	}
 	if (c->filter && capture_check_filter(c->filter, &diag) < 0) {
+		mistake(diag.text);
+		n++;
+	}
+	if (c->metrics && metrics_check(c->metrics, address, &diag) < 0) {
 		mistake(diag.text);
 		n++;
 	}

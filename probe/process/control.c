@@ -314,10 +314,6 @@ int control_run(const struct config *config, int argc, char **argv)
 	gid_t group;
 	int ret = 0;
 
-	if (config->metrics && metrics_check(config->metrics, &diag) < 0) {
-		log_error("%s", diag.text);
-		return 2;
-	}
 	if (config->control_group && control_socket_find_group(config->control_group, &group, &diag) < 0) {
 		log_error("%s", diag.text);
 		return 1;

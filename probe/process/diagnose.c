@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "control_socket.h"
+#include "metrics.h"
 #include "pitot/doctor.h"
 #include "pitot/sandbox.h"
 
@@ -42,22 +43,10 @@ static void diagnose_paths(struct doctor_facts *facts, const struct config *c)
 	doctor_look_device(facts, "bind-device", c->bind_device);
 }
 
-static void diagnose_metrics(struct doctor_facts *facts, const char *listen)
-{
-	char addr[64];
-	char *colon;
-
-	snprintf(addr, sizeof(addr), "%s", listen + (*listen == '['));
-	colon = strrchr(addr, ':');
-	if (!colon)
-		return;
-	colon[colon > addr && colon[-1] == ']' ? -1 : 0] = '\0';
-	doctor_look_source(facts, "metrics", addr);
-}
-
 /* Names and addresses that the start looks up. */
 static void diagnose_names(struct doctor_facts *facts, const struct config *c)
 {
+	char address[METRICS_ADDRESS];
 	struct sandbox_user user;
 	struct diag diag;
 	gid_t group;
@@ -71,8 +60,8 @@ static void diagnose_names(struct doctor_facts *facts, const struct config *c)
 	if (c->control_group && control_socket_find_group(c->control_group, &group, &diag) < 0)
 		doctor_tell(facts, "control-group", c->control_group, "there is no such group",
 			    "getent group shows what there is");
-	if (c->metrics)
-		diagnose_metrics(facts, c->metrics);
+	if (c->metrics && metrics_check(c->metrics, address, &diag) == 0)
+		doctor_look_source(facts, "metrics", address);
 }
 
 static void diagnose_interfaces(struct doctor_facts *facts, const struct config *c)

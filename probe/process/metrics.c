@@ -91,24 +91,25 @@ union metrics_address {
 	struct sockaddr_in6 ip6;
 };
 
-static int metrics_parse(union metrics_address *at, socklen_t *size, const char *text, struct diag *diag)
+static int metrics_parse(union metrics_address *at, socklen_t *size, const char *text,
+			 char address[METRICS_ADDRESS], struct diag *diag)
 {
 	const char *colon = strrchr(text, ':'), *port = colon ? colon + 1 : text;
 	size_t len = colon ? (size_t)(colon - text) : 0;
 	bool bracketed = len > 2 && text[0] == '[' && text[len - 1] == ']';
-	char address[64] = "127.0.0.1", *end;
+	const char *what;
+	char *end;
 	unsigned long number = strtoul(port, &end, 10);
 
-	const char *what;
-
 	*at = (union metrics_address){0};
+	snprintf(address, METRICS_ADDRESS, "127.0.0.1");
 	if (port[0] < '0' || port[0] > '9' || *end || number < 1 || number > 65535)
 		return diag_set(diag, -EINVAL,
 				"--metrics %.80s: a port from 1 to 65535 is wanted, or ADDR:PORT", text);
-	if (len >= sizeof(address))
+	if (len >= METRICS_ADDRESS)
 		return diag_set(diag, -EINVAL, "--metrics %.80s: is no address", text);
 	if (len)
-		snprintf(address, sizeof(address), "%.*s", (int)(bracketed ? len - 2 : len),
+		snprintf(address, METRICS_ADDRESS, "%.*s", (int)(bracketed ? len - 2 : len),
 			 text + bracketed);
 	if (inet_pton(AF_INET, address, &at->ip4.sin_addr) == 1) {
 		at->ip4.sin_family = AF_INET;
@@ -130,19 +131,20 @@ static int metrics_parse(union metrics_address *at, socklen_t *size, const char 
 	return 0;
 }
 
-int metrics_check(const char *listen, struct diag *diag)
+int metrics_check(const char *listen, char address[METRICS_ADDRESS], struct diag *diag)
 {
 	union metrics_address at;
 	socklen_t size = 0;
 
-	return metrics_parse(&at, &size, listen, diag);
+	return metrics_parse(&at, &size, listen, address, diag);
 }
 
 static int metrics_listen(const char *text, struct diag *diag)
 {
+	char address[METRICS_ADDRESS];
 	union metrics_address at;
 	socklen_t size = 0;
-	int r = metrics_parse(&at, &size, text, diag), fd;
+	int r = metrics_parse(&at, &size, text, address, diag), fd;
 
 	if (r < 0)
 		return r;

@@ -24,8 +24,10 @@ struct metrics {
 	int listener; /* kept for the next process; -1: there are no metrics */
 };
 
-/* 0, or -EINVAL and a sentence: what follows --metrics is wrong. */
-int metrics_check(const char *listen, struct diag *diag);
+enum { METRICS_ADDRESS = 64 };
+
+/* 0 and the address that is listened on, or -EINVAL and a sentence: what follows --metrics is wrong. */
+int metrics_check(const char *listen, char address[METRICS_ADDRESS], struct diag *diag);
 /*
  * Listens, and forks the process.  *client is control's end of the conversation, which is the caller's: a
  * client of the control socket like others.

@@ -254,6 +254,8 @@ def collectors():
                  ("-i", "meas0", "--metrics", "[2001:db8::99]:9100")):
         found, text = before(*args, "-n", "json:-", option="--dry-run")
         check(found == ["usable"] and args[-2] in text, text)
+    for where in ("none", "239.1.1.1:9100"):
+        check(before("-i", "meas0", "-n", "json:-", "--metrics", where, option="--dry-run", status=2)[1] == "", where)
     with tempfile.TemporaryDirectory() as folder:
         check(before("-i", "meas0", "-n", "json:/dev/null", "--stats", "/dev/null", "--metrics-file", f"{folder}/m.prom",
                      "--pidfile", f"{folder}/pid", "--control", f"{folder}/ctl", "--user", "nobody", "--control-group", "nogroup",
