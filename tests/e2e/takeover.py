@@ -19,6 +19,7 @@ import subprocess
 import threading
 import time
 import urllib.request
+from pathlib import Path
 
 import e2elib as e
 import ipfixlib as ipfix
@@ -440,6 +441,13 @@ def part_strangers():
         collectors.stop()
 
 
+def text_of(path):
+    """Empty as long as there is no such file."""
+    with contextlib.suppress(FileNotFoundError):
+        return Path(path).read_text(encoding="ascii")
+    return ""
+
+
 def part_what_is_not_taken():
     """Other collectors, fields, threads, interfaces: a sentence each, and no packet is lost."""
     with e.workdir() as d, live.links((A, B)):
@@ -460,8 +468,7 @@ def part_what_is_not_taken():
         e.check(p.wait() == 0, p.said())
         for words in ("--workers 2 is not in force", "its templates are others now; it gets a new one"):
             e.check(words in heir.said(), f"{words}: {heir.said()}")
-        with open(f"{d}/pid", encoding="ascii") as f:
-            e.check(f.read() == f"{heir.process.pid}\n", "the pid file is not the new process's")
+        e.wait(lambda: text_of(f"{d}/pid") == f"{heir.process.pid}\n", "the pid file is not the new process's")
         traffic.goes_on(2000)
         sent = traffic.stop()
         e.check(heir.end() == 0, heir.said())
